@@ -1,0 +1,95 @@
+"""The contract of where data goes. docs/how-it-stays-exact.md gives the reasons behind each step."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import ClassVar
+
+import pyarrow as pa
+
+from importers.core.model import (
+    JSON,
+    Health,
+    LoadMode,
+    Plan,
+    Position,
+    Receipt,
+    Run,
+    RunKind,
+    Staged,
+    Stream,
+    TableColumn,
+    Window,
+)
+
+
+class Destination(ABC):
+    """One warehouse, for one tenant's pipeline. A row and the record that it was loaded commit together."""
+
+    title: ClassVar[str]
+    modes: ClassVar[frozenset[LoadMode]]
+
+    @abstractmethod
+    def check(self) -> Health:
+        """Whether the warehouse can be reached. Never raises for an unhealthy one."""
+
+    @abstractmethod
+    def open(
+        self,
+        stream: Stream,
+        key: str,
+        kind: RunKind,
+        window: Window,
+        plan: Callable[[Position], Plan],
+        sealed_key: bytes,
+    ) -> Run:
+        """Open the run that `key` names, or return it as it is stored: then `plan` isn't called.
+
+        An incremental run is alone: one that is open and alive raises RunBusyError, one whose owner is gone is
+        aborted first. A committed incremental run is returned as it is; a committed window run opens a new
+        generation, an aborted run too.
+        """
+
+    @abstractmethod
+    def find(self, run: int) -> Run:
+        """The run as it is stored now, with its receipts. Raises RunAbortedError if it isn't this pipeline's."""
+
+    @abstractmethod
+    def position(self, stream: Stream) -> Position:
+        """The committed position."""
+
+    @abstractmethod
+    def renew(self, run: Run) -> None:
+        """Say that the run's owner is alive. Raises RunAbortedError if the run was taken over."""
+
+    @abstractmethod
+    def release(self, run: Run) -> None:
+        """Say that the run's owner has stopped: the next incremental run need not wait for the lease."""
+
+    @abstractmethod
+    def prepare(self, run: Run, stream: Stream, columns: Sequence[TableColumn], pins: Mapping[str, JSON]) -> Run:
+        """Create or evolve the table: the only DDL of a run. Fix what may be loaded. Records schema and lineage."""
+
+    @abstractmethod
+    def load(self, run: Run, stream: Stream, staged: Staged, batches: Iterable[pa.RecordBatch]) -> Receipt:
+        """Load one partition in one transaction, once: a receipted partition's rows aren't even read."""
+
+    @abstractmethod
+    def commit(self, run: Run, stream: Stream) -> Position:
+        """All receipts are there: make the run count and move the position, in one transaction. Again: a no-op."""
+
+    @abstractmethod
+    def abort(self, run: Run, stream: Stream) -> None:
+        """Take back what the mode lets one take back, and fence whoever still works on the run."""
+
+    @abstractmethod
+    def destroy_key(self, run: Run) -> None:
+        """Forget the run's key: nothing that it staged can be read any more."""
+
+    @abstractmethod
+    def erase(self, stream: Stream, domain: str, tokens: Sequence[bytes]) -> int:
+        """Delete the subjects' rows, keep later loads from bringing them back; returns how many rows went."""
+
+    def close(self) -> None:
+        """Let go of connections."""

@@ -1,0 +1,217 @@
+"""The nouns: what a stream, a plan, a batch and a run are. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TypeAlias
+
+import pyarrow as pa
+
+JSON: TypeAlias = None | bool | int | float | str | Sequence["JSON"] | Mapping[str, "JSON"]
+Position: TypeAlias = Mapping[str, JSON]
+"""Where to resume: opaque JSON by lane (a topic-partition, a file, or ""). Merged by union, never compared."""
+
+VERSION, DELETED, RUN, SUBJECT = "_version", "_deleted", "_run", "_subject"
+"""Our columns: which observation of a row is newer, whether it is a tombstone, which run loaded it, whose it is."""
+OURS = frozenset({VERSION, DELETED, RUN, SUBJECT})
+
+
+class LoadMode(StrEnum):
+    APPEND = "append"
+    MERGE = "merge"
+    REPLACE = "replace"
+    HISTORY = "history"
+
+
+class Reads(StrEnum):
+    """What a stream's read starts from: a position, an interval of time, or nothing (everything)."""
+
+    POSITION = "position"
+    WINDOW = "window"
+    SNAPSHOT = "snapshot"
+
+
+class RunKind(StrEnum):
+    """An *incremental* run alone moves the position; a *window* run never does; a *replay* mends quarantine."""
+
+    INCREMENTAL = "incremental"
+    WINDOW = "window"
+    REPLAY = "replay"
+
+
+class RunState(StrEnum):
+    OPEN = "open"
+    COMMITTED = "committed"
+    ABORTED = "aborted"
+
+
+class PersonalData(StrEnum):
+    """The class of a column, as far as data protection goes."""
+
+    NONE = "none"
+    IDENTIFIER = "identifier"
+    CONTACT = "contact"
+    LOCATION = "location"
+    ONLINE_ID = "online_id"
+    FREE_TEXT = "free_text"
+    SPECIAL = "special"
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of a source. `personal` has no default: None says that nobody classified it."""
+
+    name: str
+    type: pa.DataType
+    personal: PersonalData | None
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """One table-like thing of a source, refined by the tenant's file.
+
+    `cursor` is the column whose value says which observation of a row is newer; `lookback` is in the cursor's unit;
+    `table` is the destination's table, the stream's name if empty.
+    """
+
+    name: str
+    columns: tuple[Column, ...]
+    reads: Reads
+    primary_key: tuple[str, ...] = ()
+    cursor: str | None = None
+    subject: str | None = None
+    load_mode: LoadMode = LoadMode.APPEND
+    lookback: int = 0
+    table: str = ""
+
+    @property
+    def target(self) -> str:
+        return self.table or self.name
+
+    @property
+    def schema(self) -> pa.Schema:
+        return pa.schema([(column.name, column.type) for column in self.columns])
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Half-open: `start` ≤ x < `end`, as ISO 8601 with an offset; either may be None."""
+
+    start: str | None = None
+    end: str | None = None
+
+    @property
+    def bounded(self) -> bool:
+        return self.start is not None or self.end is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a run reads, sealed before anything is read.
+
+    `partitions` are JSON that only their source understands, numbered by order. `position` is where the next
+    incremental run starts once this one has committed. `covers` is the half-open range of `_version` that a run
+    re-reads whole: its commit replaces other runs' rows in there (APPEND with a cursor).
+    """
+
+    partitions: Sequence[JSON]
+    position: Position = field(default_factory=dict)
+    covers: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """A record that couldn't be read as a row: its raw bytes, where it stood, and why."""
+
+    raw: bytes
+    location: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Rows as one Arrow record batch (may hold `_version`, `_deleted`) and what could not become a row.
+
+    `position` only where reading alone tells it (a chain of next-links, a live stream).
+    """
+
+    rows: pa.RecordBatch
+    rejects: tuple[Reject, ...] = ()
+    position: Position | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """One partition at rest, written by one attempt. `schema` is what its rows have, `rejected` how many had none."""
+
+    partition: int
+    attempt: str
+    uri: str
+    digest: str
+    rows: int
+    schema: pa.Schema
+    rejected: int = 0
+    position: Position = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """The destination's record that a partition was loaded; commits with its rows.
+
+    `rows` is what staging holds, `loaded` what reached the table, `suppressed` what erased subjects kept out; the
+    difference is in quarantine.
+    """
+
+    run: int
+    partition: int
+    digest: str
+    rows: int
+    loaded: int
+    suppressed: int = 0
+    position: Position = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run of one stream, as the destination stores it. `stream` is `tenant.pipeline.stream`.
+
+    `version` stamps rows that have no cursor: microseconds since 1970 of the window's end or of the opening.
+    `pins` are what the gate fixed: for each partition the attempt and digest that may be loaded.
+    `sealed_key` is the key of everything that the run stages, wrapped by the tenant's; None once destroyed.
+    """
+
+    id: int
+    stream: str
+    key: str
+    generation: int
+    kind: RunKind
+    mode: LoadMode
+    version: int
+    state: RunState
+    plan: Plan
+    pins: Mapping[str, JSON] = field(default_factory=dict)
+    receipts: Mapping[int, Receipt] = field(default_factory=dict)
+    sealed_key: bytes | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class TableColumn:
+    """A column of the destination's table, and how it came to be (for DDL and for the lineage)."""
+
+    name: str
+    type: pa.DataType
+    source: str
+    treatment: str
+    personal: PersonalData | None = None
+    key_version: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """Whether a system answers, in how many seconds, and what it said (without secrets)."""
+
+    ok: bool
+    detail: str
+    seconds: float

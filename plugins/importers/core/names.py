@@ -1,0 +1,27 @@
+"""What a tenant, a pipeline or a stream may be called, so that it is safe as path, key, DAG id and schema."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from difflib import get_close_matches
+from typing import Annotated
+
+from pydantic import StringConstraints
+
+NAME = r"^[a-z][a-z0-9_]{0,47}$"
+Name = Annotated[str, StringConstraints(pattern=NAME)]
+
+
+def as_name(text: str) -> str:
+    """The nearest allowed name: `Classic-Rock Songs` → `classic_rock_songs`."""
+    name = re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")[:48].rstrip("_")
+    return name if name[:1].isalpha() else f"t_{name}"[:48].rstrip("_")
+
+
+def did_you_mean(got: str, allowed: Iterable[str]) -> str:
+    """`did you mean 'x'?` and what is allowed, for an error's last sentence."""
+    options = sorted(allowed)
+    close = get_close_matches(got, options, n=1)
+    hint = f"did you mean '{close[0]}'? " if close else ""
+    return f"{hint}allowed: {', '.join(options) or 'nothing'}"

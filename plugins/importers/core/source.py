@@ -1,0 +1,69 @@
+"""The contract of what data comes from."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from typing import ClassVar, Generic, TypeVar
+
+from pydantic import BaseModel, ConfigDict
+
+from importers.core.model import JSON, Batch, Health, Plan, Position, Stream, Window
+
+
+class SourceConfig(BaseModel):
+    """The settings of a source. Unknown keys are errors: a typo must not become a default."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+ConfigT = TypeVar("ConfigT", bound=SourceConfig)
+
+
+class Source(ABC, Generic[ConfigT]):
+    """One system that rows come from.
+
+    A subclass in `importers.sources.<family>.<name>` is all that a new system takes: it is found by its place on
+    disk. It sets `config_model` and `title`, and leaves `__init__` alone.
+    """
+
+    config_model: ClassVar[type[SourceConfig]]
+    title: ClassVar[str]
+    extra: ClassVar[str | None] = None
+    """The extra of the distribution that brings the client library, if it needs one."""
+    permitted_use: ClassVar[str] = ""
+    """What the vendor's terms say of storing, commercial use and model training; empty for systems one owns."""
+
+    def __init__(self, config: ConfigT, *, tenant: str, connection: Mapping[str, JSON] | None = None) -> None:
+        self.config = config
+        self.tenant = tenant
+        self.connection = connection
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {self.tenant}>"
+
+    @abstractmethod
+    def check(self) -> Health:
+        """Whether the system can be reached with these settings. Never raises for an unhealthy system."""
+
+    @abstractmethod
+    def streams(self) -> Sequence[Stream]:
+        """What can be read, with every column's type and, where the system documents it, its personal-data class.
+
+        Raises FatalSourceError, TransientSourceError or ContractError.
+        """
+
+    def plan(self, stream: Stream, window: Window, position: Position) -> Plan:
+        """Cut the read into partitions and seal its end. By default one partition that holds everything."""
+        return Plan(partitions=[None])
+
+    @abstractmethod
+    def read(self, stream: Stream, partition: JSON) -> Iterator[Batch]:
+        """Yield a partition's rows, holding exactly `stream.columns` by name (a subset of what `streams` gave).
+
+        A column's type may be wider than announced. What can't become a row is a Reject, never an exception, never
+        nothing. Reading a partition again gives the same rows, or raises ContractError.
+        """
+
+    def acknowledge(self, position: Position) -> None:
+        """Tell a broker, after commit. A courtesy: what counts is in the destination."""
