@@ -11,6 +11,7 @@ import pyarrow as pa
 from importers.core.model import (
     JSON,
     Health,
+    Leaf,
     LoadMode,
     Plan,
     Position,
@@ -43,12 +44,14 @@ class Destination(ABC):
         window: Window,
         plan: Callable[[Position], Plan],
         sealed_key: bytes,
+        lease: float | None = None,
     ) -> Run:
         """Open the run that `key` names, or return it as it is stored: then `plan` isn't called.
 
         An incremental run is alone: one that is open and alive raises RunBusyError, one whose owner is gone is
         aborted first. A committed incremental run is returned as it is; a committed window run opens a new
-        generation, an aborted run too.
+        generation, an aborted run too. The run's owner is alive for `lease` seconds from each call, or, if that is
+        None, until this process ends or closes the destination.
         """
 
     @abstractmethod
@@ -68,8 +71,19 @@ class Destination(ABC):
         """Say that the run's owner has stopped: the next incremental run need not wait for the lease."""
 
     @abstractmethod
-    def prepare(self, run: Run, stream: Stream, columns: Sequence[TableColumn], pins: Mapping[str, JSON]) -> Run:
-        """Create or evolve the table: the only DDL of a run. Fix what may be loaded. Records schema and lineage."""
+    def prepare(
+        self,
+        run: Run,
+        stream: Stream,
+        columns: Sequence[TableColumn],
+        lineage: Sequence[Leaf],
+        pins: Mapping[str, JSON],
+    ) -> Run:
+        """Create or evolve the table: the only DDL of a run. Fix what may be loaded: `pins` is JSON by partition
+        number, and holds its `digest`. Records the schema and its lineage. A committed run is returned as it is.
+
+        Raises ContractError if the columns don't fit the table or a loaded partition isn't what is pinned now.
+        """
 
     @abstractmethod
     def load(self, run: Run, stream: Stream, staged: Staged, batches: Iterable[pa.RecordBatch]) -> Receipt:
@@ -84,6 +98,14 @@ class Destination(ABC):
         """Take back what the mode lets one take back, and fence whoever still works on the run."""
 
     @abstractmethod
+    def note(self, run: Run, step: str, seconds: float, rows: int | None = None, partition: int | None = None) -> None:
+        """Remember in the ledger how long a step took."""
+
+    @abstractmethod
+    def quarantined(self, run: Run, partition: int, uri: str, rows: int, reasons: Mapping[str, int]) -> None:
+        """Register a quarantine file; again: replaces what the partition had."""
+
+    @abstractmethod
     def destroy_key(self, run: Run) -> None:
         """Forget the run's key: nothing that it staged can be read any more."""
 
@@ -91,5 +113,6 @@ class Destination(ABC):
     def erase(self, stream: Stream, domain: str, tokens: Sequence[bytes]) -> int:
         """Delete the subjects' rows, keep later loads from bringing them back; returns how many rows went."""
 
+    @abstractmethod
     def close(self) -> None:
         """Let go of connections."""

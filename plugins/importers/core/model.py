@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 import pyarrow as pa
 
-JSON: TypeAlias = None | bool | int | float | str | Sequence["JSON"] | Mapping[str, "JSON"]
+JSON: TypeAlias = bool | int | float | str | Sequence["JSON"] | Mapping[str, "JSON"] | None
 Position: TypeAlias = Mapping[str, JSON]
 """Where to resume: opaque JSON by lane (a topic-partition, a file, or ""). Merged by union, never compared."""
 
@@ -19,6 +19,8 @@ OURS = frozenset({VERSION, DELETED, RUN, SUBJECT})
 
 
 class LoadMode(StrEnum):
+    """How a run's rows meet those that are there."""
+
     APPEND = "append"
     MERGE = "merge"
     REPLACE = "replace"
@@ -42,6 +44,8 @@ class RunKind(StrEnum):
 
 
 class RunState(StrEnum):
+    """Aborted and committed are final."""
+
     OPEN = "open"
     COMMITTED = "committed"
     ABORTED = "aborted"
@@ -82,6 +86,7 @@ class Stream:
     primary_key: tuple[str, ...] = ()
     cursor: str | None = None
     subject: str | None = None
+    subject_domain: str | None = None
     load_mode: LoadMode = LoadMode.APPEND
     lookback: int = 0
     table: str = ""
@@ -188,6 +193,7 @@ class Run:
     generation: int
     kind: RunKind
     mode: LoadMode
+    table: str
     version: int
     state: RunState
     plan: Plan
@@ -198,13 +204,20 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class TableColumn:
-    """A column of the destination's table, and how it came to be (for DDL and for the lineage)."""
+    """A column of the destination's table."""
 
     name: str
     type: pa.DataType
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """Where a leaf of a source went: `payload.user.email` → treatment → table column (None: dropped)."""
+
     source: str
+    personal: PersonalData | None
     treatment: str
-    personal: PersonalData | None = None
+    column: str | None
     key_version: int | None = None
 
 

@@ -1,0 +1,175 @@
+"""The rows of `_importers`: runs, receipts, positions. Every statement that moves state is here or in postgresql.py."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import psycopg
+from psycopg.types.json import Jsonb
+
+from importers.core.model import LoadMode, Plan, Position, Receipt, Run, RunKind, RunState, Stream
+
+# The first half of our advisory locks' keys; the second is a hash of what is locked.
+OPEN, ERASE, DDL, ALIVE = 0x1A10, 0x1A11, 0x1A12, 0x1A13
+
+_RUN = "id, stream, key, generation, kind, mode, table_name, version, state, plan, pins, sealed_key"
+
+
+def lock(connection: psycopg.Connection, what: int, name: str, *, shared: bool = False) -> None:
+    """Take a lock that ends with the transaction. Two names may hash alike: then they merely wait for each other."""
+    function = "pg_advisory_xact_lock_shared" if shared else "pg_advisory_xact_lock"
+    connection.execute(f"select {function}(%s, hashtext(%s))", (what, name))
+
+
+def run_from(row: Sequence[Any], receipts: Mapping[int, Receipt]) -> Run:
+    id_, stream, key, generation, kind, mode, table, version, state, plan, pins, sealed = row
+    covers = plan.get("covers")
+    return Run(
+        id=id_,
+        stream=stream,
+        key=key,
+        generation=generation,
+        kind=RunKind(kind),
+        mode=LoadMode(mode),
+        table=table,
+        version=version,
+        state=RunState(state),
+        plan=Plan(plan["partitions"], plan["position"], tuple(covers) if covers else None),
+        pins=pins,
+        receipts=receipts,
+        sealed_key=sealed,
+    )
+
+
+def select_run(connection: psycopg.Connection, run: int, lock_clause: str = "") -> Run | None:
+    """The run as it is now; `lock_clause` is `for share` (a fence) or `for update`."""
+    row = connection.execute(
+        f"select {_RUN} from _importers.run where id = %s {lock_clause}",
+        (run,),
+    ).fetchone()
+    return run_from(row, receipts(connection, run)) if row else None
+
+
+def latest(connection: psycopg.Connection, stream: str, key: str) -> Run | None:
+    """The newest generation of the run that a key names."""
+    row = connection.execute(
+        f"select {_RUN} from _importers.run where stream = %s and key = %s order by generation desc limit 1",
+        (stream, key),
+    ).fetchone()
+    return run_from(row, receipts(connection, row[0])) if row else None
+
+
+def open_incremental(connection: psycopg.Connection, stream: str) -> tuple[Run, float] | None:
+    """The open incremental run of a stream, and how many seconds its lease still has (negative: none)."""
+    row = connection.execute(
+        f"""select {_RUN}, extract(epoch from lease - now())::float from _importers.run
+            where stream = %s and state = 'open' and kind = 'incremental' for update""",
+        (stream,),
+    ).fetchone()
+    return (run_from(row[:-1], receipts(connection, row[0])), row[-1]) if row else None
+
+
+def receipts(connection: psycopg.Connection, run: int) -> dict[int, Receipt]:
+    rows = connection.execute(
+        "select partition, digest, rows, loaded, suppressed, position from _importers.receipt where run = %s", (run,)
+    )
+    return {row[0]: Receipt(run, *row) for row in rows.fetchall()}
+
+
+def position(connection: psycopg.Connection, stream: str) -> dict[str, Any]:
+    rows = connection.execute("select lane, value from _importers.position where stream = %s", (stream,))
+    return dict(rows.fetchall())
+
+
+def insert_run(
+    connection: psycopg.Connection,
+    stream: Stream,
+    name: str,
+    key: str,
+    kind: RunKind,
+    version: int,
+    plan: Plan,
+    sealed_key: bytes,
+    lease: float,
+) -> int:
+    """A new generation of the run that `key` names; `lease` in seconds."""
+    stored = {"partitions": plan.partitions, "position": plan.position, "covers": plan.covers}
+    row = connection.execute(
+        """
+        insert into _importers.run
+          (tenant, stream, key, generation, kind, mode, table_name, version, plan, covers, sealed_key, lease)
+        values (%(tenant)s, %(stream)s, %(key)s,
+          (select coalesce(max(generation), 0) + 1 from _importers.run where stream = %(stream)s and key = %(key)s),
+          %(kind)s, %(mode)s, %(table)s, %(version)s, %(plan)s,
+          case when %(lo)s::bigint is not null then int8range(%(lo)s, %(hi)s) end, %(sealed)s,
+          now() + make_interval(secs => %(lease)s))
+        returning id
+        """,
+        {
+            "tenant": name.split(".")[0],
+            "stream": name,
+            "key": key,
+            "kind": kind,
+            "mode": stream.load_mode,
+            "table": stream.target,
+            "version": version,
+            "plan": Jsonb(stored),
+            "lo": plan.covers[0] if plan.covers else None,
+            "hi": plan.covers[1] if plan.covers else None,
+            "sealed": sealed_key,
+            "lease": lease,
+        },
+    ).fetchone()
+    return int(row[0]) if row else 0
+
+
+def insert_receipt(connection: psycopg.Connection, receipt: Receipt) -> bool:
+    """False: a twin has loaded this partition. Waits for a twin that is loading it now."""
+    row = connection.execute(
+        """insert into _importers.receipt (run, partition, digest, rows, loaded, suppressed, position)
+           values (%s, %s, %s, %s, 0, 0, %s) on conflict do nothing returning run""",
+        (receipt.run, receipt.partition, receipt.digest, receipt.rows, Jsonb(dict(receipt.position))),
+    ).fetchone()
+    return row is not None
+
+
+def complete_receipt(connection: psycopg.Connection, receipt: Receipt) -> None:
+    connection.execute(
+        "update _importers.receipt set loaded = %s, suppressed = %s where run = %s and partition = %s",
+        (receipt.loaded, receipt.suppressed, receipt.run, receipt.partition),
+    )
+
+
+def merged_position(run: Run) -> dict[str, Any]:
+    """The plan's lanes and the receipts', which are disjoint. Raises ValueError for a lane that two of them give."""
+    merged: dict[str, Any] = dict(run.plan.position)
+    for receipt in run.receipts.values():
+        twice = merged.keys() & receipt.position.keys()
+        if twice:
+            raise ValueError(f"lane {sorted(twice)[0]!r} was given twice")
+        merged |= receipt.position
+    return merged
+
+
+def store_position(connection: psycopg.Connection, run: Run, lanes: Position) -> None:
+    with connection.cursor() as cursor:
+        cursor.executemany(
+            """insert into _importers.position (stream, lane, value, run) values (%s, %s, %s, %s)
+               on conflict (stream, lane) do update set value = excluded.value, run = excluded.run""",
+            [(run.stream, lane, Jsonb(value), run.id) for lane, value in lanes.items()],
+        )
+
+
+def close_run(connection: psycopg.Connection, run: int, state: RunState) -> None:
+    connection.execute("update _importers.run set state = %s, closed_at = now() where id = %s", (state, run))
+
+
+def check_key(connection: psycopg.Connection, tenant: str, fingerprint: str) -> bool:
+    """Remember which encryption key the tenant's data is written with; False if it was another."""
+    connection.execute(
+        "insert into _importers.key_check (tenant, fingerprint) values (%s, %s) on conflict do nothing",
+        (tenant, fingerprint),
+    )
+    row = connection.execute("select fingerprint from _importers.key_check where tenant = %s", (tenant,)).fetchone()
+    return row == (fingerprint,)

@@ -1,0 +1,119 @@
+"""How rows meet a table, by load mode."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import psycopg
+import pyarrow as pa
+from psycopg.sql import SQL, Composed, Identifier
+
+from importers.core.model import RUN, VERSION, LoadMode, Run, Stream
+from importers.destinations import _tables as tables
+from importers.destinations._rows import binary_copy
+
+_INCOMING = Identifier("pg_temp", "importers_incoming")
+
+
+def copy(
+    connection: psycopg.Connection, schema: str, stream: Stream, run: Run, batches: Iterable[pa.RecordBatch]
+) -> None:
+    """COPY the batches to where the mode wants them. No batch: no statement."""
+    into = tables.rows_table(stream)
+    types = tables.existing(connection, schema, into)
+    target = Identifier(schema, into)
+    if run.mode is LoadMode.REPLACE:
+        target = Identifier(schema, tables.shadow_table(stream, run.id))
+    elif run.mode is LoadMode.MERGE:
+        target = _INCOMING
+        connection.execute(
+            SQL("create temp table importers_incoming (like {}) on commit drop").format(Identifier(schema, into))
+        )
+    statement = SQL("copy {} ({}) from stdin (format binary)").format(target, _names(list(types)))
+    data = binary_copy(batches, types, run.id)
+    first = next(data, None)
+    if first is None:
+        return
+    with connection.cursor() as cursor:
+        with cursor.copy(statement) as sink:
+            sink.write(first)
+            for block in data:
+                sink.write(block)
+        if run.mode is LoadMode.MERGE:
+            cursor.execute(_merge(Identifier(schema, into), stream, list(types)))
+
+
+def _merge(table: Identifier, stream: Stream, columns: Sequence[str]) -> Composed:
+    """One statement, sorted by key: several, or an unsorted one, deadlock with a neighbour's (and are slower)."""
+    new = SQL(", ").join(
+        SQL("{0} = excluded.{0}").format(Identifier(c)) for c in columns if c not in stream.primary_key
+    )
+    return SQL(
+        "insert into {table} as t ({every}) select distinct on ({key}) {every} from {incoming}"
+        " order by {key}, {version} desc"
+        " on conflict ({key}) do update set {new}"
+        " where (excluded.{version}, excluded.{run}) >= (t.{version}, t.{run})"
+    ).format(
+        table=table,
+        every=_names(columns),
+        key=_names(stream.primary_key),
+        incoming=_INCOMING,
+        new=new,
+        version=Identifier(VERSION),
+        run=Identifier(RUN),
+    )
+
+
+def make_it_count(connection: psycopg.Connection, schema: str, stream: Stream, run: Run) -> None:
+    """What commit does to the table: show the snapshot, or take away what this run has loaded again."""
+    if run.mode is LoadMode.REPLACE:
+        if _is_newest(connection, run):
+            tables.swap(connection, schema, stream, run.id)
+        else:
+            tables.drop_shadow(connection, schema, stream, run.id)
+    elif run.mode is LoadMode.APPEND:
+        _delete_what_is_replaced(connection, schema, stream, run)
+
+
+def _delete_what_is_replaced(connection: psycopg.Connection, schema: str, stream: Stream, run: Run) -> None:
+    table = Identifier(schema, tables.rows_table(stream))
+    others = SQL("select id from _importers.run where stream = {} and id <> {} and state = 'committed'").format(
+        run.stream, run.id
+    )
+    if run.generation > 1:  # the same window again takes the place of its earlier generations
+        again = others + SQL(" and key = {}").format(run.key)
+        connection.execute(SQL("delete from {} where {} in ({})").format(table, Identifier(RUN), again))
+    if run.plan.covers:  # a range that was re-read whole takes the place of whoever loaded it before
+        connection.execute(
+            SQL("delete from {t} where {v} >= {lo} and {v} < {hi} and {r} in ({others})").format(
+                t=table,
+                v=Identifier(VERSION),
+                lo=run.plan.covers[0],
+                hi=run.plan.covers[1],
+                r=Identifier(RUN),
+                others=others,
+            )
+        )
+
+
+def take_back(connection: psycopg.Connection, schema: str, stream: Stream, run: Run) -> None:
+    """What abort does to the table. MERGE keeps its rows: each is a true observation, and a later one overwrites it."""
+    if run.mode is LoadMode.APPEND and run.receipts:
+        table = Identifier(schema, tables.rows_table(stream))
+        connection.execute(SQL("delete from {} where {} = {}").format(table, Identifier(RUN), run.id))
+    elif run.mode is LoadMode.REPLACE:
+        tables.drop_shadow(connection, schema, stream, run.id)
+
+
+def _is_newest(connection: psycopg.Connection, run: Run) -> bool:
+    """Whether no committed snapshot of the table is younger."""
+    row = connection.execute(
+        """select coalesce(max(version), 0) from _importers.run
+           where tenant = %s and table_name = %s and mode = 'replace' and state = 'committed'""",
+        (run.stream.split(".")[0], run.table),
+    ).fetchone()
+    return row is None or run.version >= row[0]
+
+
+def _names(names: Sequence[str]) -> Composed:
+    return SQL(", ").join(map(Identifier, names))

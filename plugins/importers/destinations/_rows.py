@@ -1,0 +1,101 @@
+"""Arrow batches as PostgreSQL's binary COPY, by pgpq: typed columns, no text in between."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+from pgpq import ArrowToPostgresBinaryEncoder
+from pgpq.encoders import StringEncoderBuilder
+from pgpq.schema import Jsonb
+
+from importers.core.model import DELETED, RUN
+from importers.destinations._types import JSONB, UUID, from_sql
+from importers.exceptions import ContractError
+
+
+def binary_copy(batches: Iterable[pa.RecordBatch], table: Mapping[str, str], run: int) -> Iterator[bytes]:
+    """The bytes of `COPY … FROM STDIN (FORMAT binary)` into `table` (column → type), `_run` filled in."""
+    encoder = None
+    for batch in batches:
+        rows = conform(batch, table, run)
+        if encoder is None:
+            encoder = _encoder(rows.schema, table)
+            yield encoder.write_header()
+        yield encoder.write_batch(rows)
+    if encoder is not None:
+        yield encoder.finish()
+
+
+def conform(batch: pa.RecordBatch, table: Mapping[str, str], run: int) -> pa.RecordBatch:
+    """The batch with the table's columns, in its order and types; absent ones are null.
+
+    Raises ContractError if a value doesn't fit.
+    """
+    arrays = []
+    for name, declared in table.items():
+        if name == RUN:
+            arrays.append(pa.array(np.full(batch.num_rows, run, dtype=np.int64)))
+        elif name == DELETED:
+            arrays.append(_flags(batch))
+        elif name not in batch.schema.names:
+            arrays.append(pa.nulls(batch.num_rows, _storage(from_sql(declared))))
+        else:
+            arrays.append(_fit(batch.column(name), name, declared))
+    return pa.RecordBatch.from_arrays(arrays, names=list(table))
+
+
+def _flags(batch: pa.RecordBatch) -> pa.Array:
+    """`_deleted`, which a batch needn't have: absent and null mean that the row is there."""
+    if DELETED not in batch.schema.names:
+        return pa.array(np.zeros(batch.num_rows, dtype=np.bool_))
+    return pc.fill_null(batch.column(DELETED), False)
+
+
+def _fit(array: pa.Array, name: str, declared: str) -> pa.Array:
+    if declared == JSONB:
+        return as_json(array)
+    target = from_sql(declared)
+    if array.type == target:
+        return array.storage if target == UUID else array
+    try:
+        if pa.types.is_timestamp(array.type) and pa.types.is_timestamp(target):
+            return pc.cast(array, target, safe=False) if array.type.unit == "ns" else pc.cast(array, target)
+        if pa.types.is_dictionary(array.type):
+            return _fit(array.dictionary_decode(), name, declared)
+        return pc.cast(array, _storage(target))
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        raise ContractError(
+            f"column '{name}' doesn't fit the table's {declared}",
+            got=str(array.type),
+            do="run again from the gate, which evolves the table; or fix the source",
+        ) from None
+
+
+def _storage(kind: pa.DataType) -> pa.DataType:
+    return kind.storage_type if isinstance(kind, pa.BaseExtensionType) else kind
+
+
+def as_json(array: pa.Array) -> pa.Array:
+    """Each value as JSON text; nulls stay null. Text columns are taken to hold JSON already."""
+    if pa.types.is_string(array.type) or pa.types.is_large_string(array.type) or pa.types.is_null(array.type):
+        return array.cast(pa.string())
+    # polars encodes structs: wrap the value in one, and take the wrapping {"v":…} off again
+    series = pl.DataFrame({"v": pl.from_arrow(array)})
+    text = series.select(
+        pl.when(pl.col("v").is_not_null()).then(pl.struct("v").struct.json_encode().str.slice(5).str.head(-1))
+    )
+    return text.to_series().to_arrow().cast(pa.string())
+
+
+def _encoder(schema: pa.Schema, table: Mapping[str, str]) -> ArrowToPostgresBinaryEncoder:
+    def build(field: pa.Field) -> Any:
+        if table[field.name] == JSONB:
+            return StringEncoderBuilder.new_with_output(field, Jsonb())
+        return ArrowToPostgresBinaryEncoder.infer_encoder(field)
+
+    return ArrowToPostgresBinaryEncoder.new_with_encoders(schema, {f.name: build(f) for f in schema})

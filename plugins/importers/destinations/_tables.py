@@ -1,0 +1,244 @@
+"""The tables of a tenant's schema: made and evolved in `prepare`, and nowhere else.
+
+append   `t`, plain.
+replace  `t` partitioned by `_run`: a run fills a table beside it, and commit attaches that in place of the old one.
+merge    `t` is a view that hides tombstones; the rows are in `t__rows`, with the primary key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import psycopg
+from psycopg import sql
+from psycopg.sql import SQL, Composed, Identifier
+
+from importers.core.model import DELETED, RUN, SUBJECT, VERSION, LoadMode, Stream, TableColumn
+from importers.destinations._types import sql_type, wider
+from importers.exceptions import ConfigError, ContractError
+
+MAX_NAME = 63  # bytes; PostgreSQL cuts longer names without a word
+MAX_COLUMNS = 1600
+_SYSTEM = frozenset({"tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"})
+
+
+def rows_table(stream: Stream) -> str:
+    """The table that holds the rows of what `stream.target` shows."""
+    return f"{stream.target}__rows" if stream.load_mode is LoadMode.MERGE else stream.target
+
+
+def shadow_table(stream: Stream, run: int) -> str:
+    """Where a REPLACE run loads, beside the table."""
+    suffix = f"__r{run}"
+    return stream.target[: MAX_NAME - len(suffix)] + suffix
+
+
+def our_columns(stream: Stream) -> dict[str, str]:
+    """The columns that the mode adds to a table."""
+    ours = {RUN: "bigint"}
+    if stream.load_mode is LoadMode.MERGE or (stream.load_mode is LoadMode.APPEND and stream.cursor):
+        ours |= {VERSION: "bigint"}
+    if stream.load_mode is LoadMode.MERGE:
+        ours |= {DELETED: "boolean"}
+    return ours
+
+
+def check_names(schema: str, stream: Stream, columns: Sequence[TableColumn]) -> None:
+    """Raise ConfigError or ContractError for names that PostgreSQL would cut, refuse or confuse with its own."""
+    for name in (schema, rows_table(stream)):
+        if len(name.encode()) > MAX_NAME:
+            raise ConfigError(f"the table name '{name}' is longer than {MAX_NAME} bytes", do="set load.table")
+    if len(columns) + len(our_columns(stream)) > MAX_COLUMNS:
+        raise ContractError(
+            f"PostgreSQL's tables have at most {MAX_COLUMNS} columns", got=str(len(columns)), do="`drop` some of them"
+        )
+    ours = {RUN, VERSION, DELETED}
+    for column in columns:
+        if not column.name or "\0" in column.name or len(column.name.encode()) > MAX_NAME:
+            problem = f"must be 1 to {MAX_NAME} bytes without NUL"
+        elif column.name in ours or (column.name in _SYSTEM):
+            problem = "is a name that the database or this package keeps for itself"
+        else:
+            continue
+        raise ContractError(f"column '{column.name[:80]}' {problem}", do="rename it at the source, or `drop` it")
+
+
+def existing(connection: psycopg.Connection, schema: str, table: str) -> dict[str, str]:
+    """Column → type of a table, in order; empty if there is none."""
+    rows = connection.execute(
+        """
+        select a.attname, format_type(a.atttypid, a.atttypmod)
+        from pg_attribute a join pg_class c on c.oid = a.attrelid join pg_namespace n on n.oid = c.relnamespace
+        where n.nspname = %s and c.relname = %s and a.attnum > 0 and not a.attisdropped
+        order by a.attnum
+        """,
+        (schema, table),
+    )
+    return dict(rows.fetchall())
+
+
+def ensure(connection: psycopg.Connection, schema: str, stream: Stream, columns: Sequence[TableColumn]) -> None:
+    """Create the table, or widen and extend it so that `columns` fit. Raises ContractError if they can't."""
+    check_names(schema, stream, columns)
+    connection.execute(SQL("create schema if not exists {}").format(Identifier(schema)))
+    wanted = {column.name: sql_type(column.type) for column in columns} | our_columns(stream)
+    have = existing(connection, schema, rows_table(stream))
+    if have:
+        _check_layout(connection, schema, stream)
+        _evolve(connection, schema, stream, have, wanted)
+    else:
+        _create(connection, schema, stream, wanted)
+    if stream.load_mode is LoadMode.MERGE:
+        _show(connection, schema, stream)
+
+
+def _create(connection: psycopg.Connection, schema: str, stream: Stream, wanted: Mapping[str, str]) -> None:
+    parts = [SQL("{} {}").format(Identifier(name), SQL(kind)) for name, kind in wanted.items()]
+    if stream.load_mode is LoadMode.MERGE:
+        parts.append(SQL("primary key ({})").format(_names(stream.primary_key)))
+    statement = SQL("create table {} ({})").format(Identifier(schema, rows_table(stream)), SQL(", ").join(parts))
+    if stream.load_mode is LoadMode.REPLACE:
+        statement += SQL(" partition by list ({})").format(Identifier(RUN))
+    connection.execute(statement)
+    if SUBJECT in wanted:
+        connection.execute(
+            SQL("create index on {} ({})").format(Identifier(schema, rows_table(stream)), Identifier(SUBJECT))
+        )
+
+
+_KIND = {LoadMode.APPEND: "r", LoadMode.MERGE: "r", LoadMode.REPLACE: "p"}
+
+
+def _check_layout(connection: psycopg.Connection, schema: str, stream: Stream) -> None:
+    """A table that another mode or another key made isn't reinterpreted."""
+    kind, key = connection.execute(
+        """
+        select c.relkind::text,
+               coalesce((select array_agg(a.attname::text order by k.n)
+                         from pg_index i cross join unnest(i.indkey) with ordinality k(att, n)
+                         join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.att
+                         where i.indrelid = c.oid and i.indisprimary), '{}')
+        from pg_class c join pg_namespace n on n.oid = c.relnamespace
+        where n.nspname = %s and c.relname = %s
+        """,
+        (schema, rows_table(stream)),
+    ).fetchone() or ("", [])
+    wants_key = list(stream.primary_key) if stream.load_mode is LoadMode.MERGE else []
+    if kind != _KIND[stream.load_mode] or (wants_key and key != wants_key):
+        raise ContractError(
+            f'the table "{schema}"."{stream.target}" was made for another load mode or primary key',
+            got=f"mode {stream.load_mode}, primary key {wants_key or 'none'}",
+            do="set load.table to a new name, or move the old table away",
+        )
+
+
+def _evolve(
+    connection: psycopg.Connection, schema: str, stream: Stream, have: Mapping[str, str], wanted: Mapping[str, str]
+) -> None:
+    table = Identifier(schema, rows_table(stream))
+    for name, kind in wanted.items():
+        if name not in have:
+            connection.execute(SQL("alter table {} add column {} {}").format(table, Identifier(name), SQL(kind)))
+            continue
+        width = wider(have[name], kind)
+        if width is None:
+            raise ContractError(
+                f'column \'{name}\' of "{schema}"."{stream.target}" is {have[name]} and can\'t hold {kind}',
+                do="fix the source, or load into a new table with load.table",
+            )
+        if width != have[name]:
+            _widen(connection, schema, stream, name, have[name], width)
+
+
+def _widen(connection: psycopg.Connection, schema: str, stream: Stream, name: str, have: str, width: str) -> None:
+    table, column = Identifier(schema, rows_table(stream)), Identifier(name)
+    if width == "double precision" and have == "bigint":
+        exact = SQL("select not exists (select from {} where abs({}::numeric) > 9007199254740992)")
+        if connection.execute(exact.format(table, column)).fetchone() == (False,):
+            raise ContractError(
+                f"column '{name}' holds integers that double precision can't, and fractions arrive",
+                do="fix the source, or load into a new table with load.table",
+            )
+    grants: list[Composed] = []
+    if stream.load_mode is LoadMode.MERGE:  # the view's column would change under it
+        grants = _grants(connection, schema, stream.target)
+        connection.execute(SQL("drop view if exists {}").format(Identifier(schema, stream.target)))
+    connection.execute(SQL("alter table {} alter column {} type {}").format(table, column, SQL(width)))
+    if stream.load_mode is LoadMode.MERGE:
+        _show(connection, schema, stream)
+        for grant in grants:
+            connection.execute(grant)
+
+
+def _grants(connection: psycopg.Connection, schema: str, view: str) -> list[Composed]:
+    rows = connection.execute(
+        """
+        select coalesce(r.rolname, 'public'), a.privilege_type
+        from pg_class c join pg_namespace n on n.oid = c.relnamespace, aclexplode(c.relacl) a
+        left join pg_roles r on r.oid = a.grantee
+        where n.nspname = %s and c.relname = %s and a.grantee <> c.relowner
+        """,
+        (schema, view),
+    )
+    return [
+        SQL("grant {} on {} to {}").format(
+            SQL(privilege), Identifier(schema, view), SQL("public") if role == "public" else Identifier(role)
+        )
+        for role, privilege in rows.fetchall()
+    ]
+
+
+def _show(connection: psycopg.Connection, schema: str, stream: Stream) -> None:
+    """(Re)make the view on a merged table: every column but ours, no row that was deleted."""
+    ours = our_columns(stream)
+    columns = [c for c in existing(connection, schema, rows_table(stream)) if c not in ours and c != SUBJECT]
+    if list(existing(connection, schema, stream.target)) == columns:
+        return
+    connection.execute(
+        SQL("create or replace view {} as select {} from {} where not {}").format(
+            Identifier(schema, stream.target),
+            _names(columns),
+            Identifier(schema, rows_table(stream)),
+            Identifier(DELETED),
+        )
+    )
+
+
+def _names(names: Sequence[str]) -> sql.Composed:
+    return SQL(", ").join(map(Identifier, names))
+
+
+def create_shadow(connection: psycopg.Connection, schema: str, stream: Stream, run: int) -> None:
+    """The table beside the table, that REPLACE fills; its CHECK lets attach skip the scan."""
+    shadow, parent = Identifier(schema, shadow_table(stream, run)), Identifier(schema, stream.target)
+    connection.execute(
+        SQL("create table if not exists {} (like {} including defaults including indexes, check ({} = {}))").format(
+            shadow, parent, Identifier(RUN), run
+        )
+    )
+
+
+def drop_shadow(connection: psycopg.Connection, schema: str, stream: Stream, run: int) -> None:
+    connection.execute(SQL("drop table if exists {}").format(Identifier(schema, shadow_table(stream, run))))
+
+
+def attached(connection: psycopg.Connection, schema: str, stream: Stream) -> list[str]:
+    """The partitions that a REPLACE table shows now: one, or none before the first commit."""
+    rows = connection.execute(
+        """
+        select p.relname from pg_inherits i join pg_class p on p.oid = i.inhrelid
+        join pg_class c on c.oid = i.inhparent join pg_namespace n on n.oid = c.relnamespace
+        where n.nspname = %s and c.relname = %s
+        """,
+        (schema, stream.target),
+    )
+    return [name for (name,) in rows.fetchall()]
+
+
+def swap(connection: psycopg.Connection, schema: str, stream: Stream, run: int) -> None:
+    """Show the shadow in place of what is shown; views and grants on the table stay."""
+    parent, shadow = Identifier(schema, stream.target), Identifier(schema, shadow_table(stream, run))
+    for old in attached(connection, schema, stream):
+        connection.execute(SQL("alter table {} detach partition {}").format(parent, Identifier(schema, old)))
+        connection.execute(SQL("drop table {}").format(Identifier(schema, old)))
+    connection.execute(SQL("alter table {} attach partition {} for values in ({})").format(parent, shadow, run))

@@ -1,0 +1,388 @@
+"""PostgreSQL: the effect of a load is once. Runs, receipts and positions stand in `_importers`, beside the rows."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import datetime
+from typing import Any, ClassVar
+
+import psycopg
+import pyarrow as pa
+from psycopg.types.json import Jsonb
+from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+
+from importers.core.destination import Destination
+from importers.core.model import (
+    JSON,
+    Health,
+    Leaf,
+    LoadMode,
+    Plan,
+    Position,
+    Receipt,
+    Run,
+    RunKind,
+    RunState,
+    Staged,
+    Stream,
+    TableColumn,
+    Window,
+)
+from importers.destinations import _control as control
+from importers.destinations import _erasure as erasure
+from importers.destinations import _loading as loading
+from importers.destinations import _tables as tables
+from importers.exceptions import (
+    ConfigError,
+    ContractError,
+    ImporterError,
+    RunAbortedError,
+    RunBusyError,
+    TransientSourceError,
+)
+from importers.ledger import lineage as ledger_lineage
+from importers.ledger.schema import migrate
+from importers.transport.postgres import connect, safe_url, translated
+
+LOCK_TIMEOUT = "5s"  # how long a swap waits for readers before it lets them through and tries again
+
+
+class PostgresDestination(Destination):
+    """The warehouse of one tenant's pipeline; the schema is the tenant's name."""
+
+    title = "PostgreSQL"
+    modes: ClassVar[frozenset[LoadMode]] = frozenset({LoadMode.APPEND, LoadMode.MERGE, LoadMode.REPLACE})
+
+    def __init__(self, url: str, *, tenant: str, pipeline: str, blind: erasure.Blind, key_fingerprint: str) -> None:
+        self.tenant, self.pipeline = tenant, pipeline
+        self._url, self._blind, self._fingerprint = url, blind, key_fingerprint
+        self._connection: psycopg.Connection | None = None
+        self._alive: psycopg.Connection | None = None
+
+    def __repr__(self) -> str:
+        return f"<PostgresDestination of {self.tenant}.{self.pipeline}>"
+
+    # -- connections
+
+    @property
+    def connection(self) -> psycopg.Connection:
+        """This object's connection, in autocommit mode; a new one when the last was lost."""
+        if self._connection is None or self._connection.closed:
+            self._connection = connect(self._url, f"importers {self.tenant}.{self.pipeline}")
+            with translated("migrating _importers"):
+                migrate(self._connection)
+        return self._connection
+
+    @contextmanager
+    def _transaction(self, doing: str) -> Iterator[psycopg.Connection]:
+        connection = self.connection
+        with translated(doing), connection.transaction():
+            yield connection
+
+    def close(self) -> None:
+        for connection in (self._connection, self._alive):
+            if connection is not None:
+                connection.close()
+        self._connection = self._alive = None
+
+    def check(self) -> Health:
+        started = time.perf_counter()
+        try:
+            with self._transaction("checking") as connection:
+                connection.execute("select 1")
+            return Health(True, f"PostgreSQL {self.connection.info.server_version // 10000}", _since(started))
+        except ImporterError as error:
+            return Health(False, f"{safe_url(self._url)}: {error}", _since(started))
+
+    # -- a run's life
+
+    def _name(self, stream: Stream) -> str:
+        return f"{self.tenant}.{self.pipeline}.{stream.name}"
+
+    def open(
+        self,
+        stream: Stream,
+        key: str,
+        kind: RunKind,
+        window: Window,
+        plan: Callable[[Position], Plan],
+        sealed_key: bytes,
+        lease: float | None = None,
+    ) -> Run:
+        name = self._name(stream)
+        with self._transaction("opening a run") as connection:
+            control.lock(connection, control.OPEN, name)
+            self._check_key(connection)
+            run = control.latest(connection, name, key)
+            if run and (run.state is RunState.OPEN or self._is_done(run)):
+                if run.state is RunState.OPEN:
+                    self._keep_alive(run, lease)
+                return run
+            if kind is RunKind.INCREMENTAL:
+                self._end_open_run(connection, stream, name)
+            full = stream.load_mode is LoadMode.REPLACE
+            sealed = plan({} if full or kind is not RunKind.INCREMENTAL else control.position(connection, name))
+            if full or kind is not RunKind.INCREMENTAL:
+                sealed = replace(sealed, position={})  # only an incremental run that had a position moves it
+            version = _version(window)
+            self._check_covers(connection, name, sealed)
+            id_ = control.insert_run(connection, stream, name, key, kind, version, sealed, sealed_key, lease or 0)
+            opened = self._fence(connection, id_, "for update")
+            self._keep_alive(opened, lease)  # before anybody else can see the run
+        return opened
+
+    def _check_key(self, connection: psycopg.Connection) -> None:
+        if not control.check_key(connection, self.tenant, self._fingerprint):
+            raise ConfigError(
+                "ENCRYPTION_KEY isn't the one that this tenant's data was written with: pseudonyms would not join",
+                do="set the key that was used before",
+                tenant=self.tenant,
+            )
+
+    @staticmethod
+    def _is_done(run: Run) -> bool:
+        """A window run may be run again: it replaces what it loaded. An incremental one is history."""
+        return run.state is RunState.COMMITTED and run.kind is not RunKind.WINDOW
+
+    def _end_open_run(self, connection: psycopg.Connection, stream: Stream, name: str) -> None:
+        found = control.open_incremental(connection, name)
+        if found is None:
+            return
+        run, seconds_left = found
+        if seconds_left > 0 or not self._owner_is_gone(connection, run):
+            raise RunBusyError(
+                "another run of this stream is open",
+                got=f"run {run.id}, key {run.key}",
+                do="wait for it to end",
+                retry_after=max(seconds_left, 5.0),
+                **self._where(stream),
+            )
+        self._abort(connection, run, stream)
+
+    @staticmethod
+    def _owner_is_gone(connection: psycopg.Connection, run: Run) -> bool:
+        row = connection.execute("select pg_try_advisory_xact_lock(%s, %s)", (control.ALIVE, run.id)).fetchone()
+        return row == (True,)
+
+    @staticmethod
+    def _check_covers(connection: psycopg.Connection, name: str, plan: Plan) -> None:
+        if plan.covers is None:
+            return
+        row = connection.execute(
+            "select id from _importers.run"
+            " where stream = %s and state = 'open' and covers && int8range(%s, %s) limit 1",
+            (name, *plan.covers),
+        ).fetchone()
+        if row:
+            raise RunBusyError("an open run re-reads a part of the same range", got=f"run {row[0]}", do="wait for it")
+
+    def _keep_alive(self, run: Run, lease: float | None) -> None:
+        if lease is not None:
+            self._renew(run, lease)
+            return
+        if self._alive is None or self._alive.closed:
+            self._alive = connect(self._url, f"importers run {run.stream}")
+        with translated("holding the run"):
+            row = self._alive.execute("select pg_try_advisory_lock(%s, %s)", (control.ALIVE, run.id)).fetchone()
+        if row != (True,):
+            raise RunBusyError(
+                "this run is already being worked on", got=f"run {run.id}, key {run.key}", do="wait for it to end"
+            )
+
+    def find(self, run: int) -> Run:
+        with self._transaction("looking a run up") as connection:
+            found = control.select_run(connection, run)
+        if found is None or not found.stream.startswith(f"{self.tenant}.{self.pipeline}."):
+            raise RunAbortedError(f"there is no run {run} of {self.tenant}.{self.pipeline}", do="start a new run")
+        return found
+
+    def position(self, stream: Stream) -> Position:
+        with self._transaction("reading the position") as connection:
+            return control.position(connection, self._name(stream))
+
+    def renew(self, run: Run, lease: float | None = None) -> None:
+        if lease is not None:
+            self._renew(run, lease)
+
+    def _renew(self, run: Run, lease: float) -> None:
+        with self._transaction("renewing the lease") as connection:
+            row = connection.execute(
+                "update _importers.run set lease = greatest(lease, now() + make_interval(secs => %s))"
+                " where id = %s returning state",
+                (lease, run.id),
+            ).fetchone()
+        if row == ("aborted",):
+            raise _aborted(run.id)
+
+    def release(self, run: Run) -> None:
+        with self._transaction("releasing a run") as connection:
+            connection.execute("update _importers.run set lease = now() where id = %s and state = 'open'", (run.id,))
+        if self._alive is not None:
+            self._alive.close()
+
+    # -- prepare, load, commit
+
+    def prepare(
+        self,
+        run: Run,
+        stream: Stream,
+        columns: Sequence[TableColumn],
+        lineage: Sequence[Leaf],
+        pins: Mapping[str, JSON],
+    ) -> Run:
+        with self._transaction("preparing the table") as connection:
+            now = self._fence(connection, run.id, "for update")
+            if now.state is RunState.COMMITTED:
+                return now
+            _check_pins(now, pins)
+            control.lock(connection, control.DDL, f"{self.tenant}.{stream.target}")
+            tables.ensure(connection, self.tenant, stream, columns)
+            if run.mode is LoadMode.REPLACE:
+                tables.create_shadow(connection, self.tenant, stream, run.id)
+            types = tables.existing(connection, self.tenant, tables.rows_table(stream))
+            ledger_lineage.record(connection, run.stream, run.id, f"{self.tenant}.{stream.target}", types, lineage)
+            connection.execute("update _importers.run set pins = %s where id = %s", (Jsonb(dict(pins)), run.id))
+        return replace(now, pins=pins)
+
+    def _fence(self, connection: psycopg.Connection, run: int, lock: str) -> Run:
+        """The run as it is now, locked against abort and commit. Raises RunAbortedError for a zombie."""
+        now = control.select_run(connection, run, lock)
+        if now is None or now.state is RunState.ABORTED:
+            raise _aborted(run)
+        return now
+
+    def load(self, run: Run, stream: Stream, staged: Staged, batches: Iterable[pa.RecordBatch]) -> Receipt:
+        receipt = Receipt(run.id, staged.partition, staged.digest, staged.rows, 0, 0, staged.position)
+        with self._transaction("loading") as connection:
+            control.lock(connection, control.ERASE, self.tenant, shared=True)
+            now = self._fence(connection, run.id, "for share")
+            # The receipt comes before the rows: a twin waits here, and then has nothing to do.
+            if now.state is RunState.COMMITTED or not control.insert_receipt(connection, receipt):
+                return control.receipts(connection, run.id)[staged.partition]
+            _check_digest(now, staged)
+            erased = erasure.suppressed(connection, self.tenant, stream.subject_domain)
+            shown = erasure.Shown(batches, erased, self._blind)
+            loading.copy(connection, self.tenant, stream, run, shown)
+            receipt = replace(receipt, loaded=shown.loaded, suppressed=shown.suppressed)
+            control.complete_receipt(connection, receipt)
+        return receipt
+
+    def commit(self, run: Run, stream: Stream) -> Position:
+        return self._commit(run, stream)
+
+    @retry(
+        retry=retry_if_exception_type(TransientSourceError),
+        stop=stop_after_attempt(5),
+        wait=wait_random_exponential(max=5),
+        reraise=True,
+    )
+    def _commit(self, run: Run, stream: Stream) -> Position:
+        with self._transaction("committing") as connection:
+            now = self._fence(connection, run.id, "for update")
+            if now.state is not RunState.COMMITTED:
+                missing = sorted(set(range(len(now.plan.partitions))) - set(now.receipts))
+                if missing:
+                    raise ContractError(
+                        "partitions have no receipt",
+                        got=f"none for {len(missing)} of {len(now.plan.partitions)}, first {missing[0]}",
+                        do="clear the failed partitions and run them again",
+                        run=run.id,
+                        **self._where(stream),
+                    )
+                connection.execute(f"set local lock_timeout = '{LOCK_TIMEOUT}'")
+                loading.make_it_count(connection, self.tenant, stream, now)
+                control.store_position(connection, now, control.merged_position(now))
+                control.close_run(connection, run.id, RunState.COMMITTED)
+            return control.position(connection, run.stream)
+
+    # -- abort, erase, and what the ledger keeps
+
+    def abort(self, run: Run, stream: Stream) -> None:
+        with self._transaction("aborting") as connection:
+            now = control.select_run(connection, run.id, "for update")
+            if now is not None and now.state is RunState.OPEN:
+                self._abort(connection, now, stream)
+
+    def _abort(self, connection: psycopg.Connection, run: Run, stream: Stream) -> None:
+        control.close_run(connection, run.id, RunState.ABORTED)
+        connection.execute("update _importers.run set sealed_key = null where id = %s", (run.id,))
+        loading.take_back(connection, self.tenant, _as_opened(stream, run), run)
+
+    def erase(self, stream: Stream, domain: str, tokens: Sequence[bytes]) -> int:
+        with self._transaction("erasing") as connection:
+            control.lock(connection, control.ERASE, self.tenant)
+            erasure.suppress(connection, self.tenant, domain, self._blind(tokens))
+            return sum(
+                erasure.delete_rows(connection, self.tenant, place, stream, tokens)
+                for place in erasure.places(connection, self.tenant, stream)
+            )
+
+    def note(self, run: Run, step: str, seconds: float, rows: int | None = None, partition: int | None = None) -> None:
+        with self._transaction("noting a step") as connection:
+            connection.execute(
+                "insert into _importers.step (run, step, partition, rows, seconds) values (%s, %s, %s, %s, %s)",
+                (run.id, step, partition, rows, seconds),
+            )
+
+    def quarantined(self, run: Run, partition: int, uri: str, rows: int, reasons: Mapping[str, int]) -> None:
+        with self._transaction("registering quarantine") as connection:
+            connection.execute(
+                """insert into _importers.quarantine (run, partition, uri, rows, reasons) values (%s, %s, %s, %s, %s)
+                   on conflict (run, partition) do update set uri = excluded.uri, rows = excluded.rows,
+                     reasons = excluded.reasons""",
+                (run.id, partition, uri, rows, Jsonb(dict(reasons))),
+            )
+
+    def destroy_key(self, run: Run) -> None:
+        with self._transaction("destroying the run's key") as connection:
+            connection.execute("update _importers.run set sealed_key = null where id = %s", (run.id,))
+
+    def _where(self, stream: Stream) -> dict[str, Any]:
+        return {"tenant": self.tenant, "pipeline": self.pipeline, "stream": stream.name}
+
+
+def _version(window: Window) -> int:
+    """Microseconds since 1970 of the window's end, or of now."""
+    moment = datetime.fromisoformat(window.end).timestamp() if window.end else time.time()
+    return int(moment * 1_000_000)
+
+
+def _check_pins(run: Run, pins: Mapping[str, JSON]) -> None:
+    """What was loaded can't be exchanged any more."""
+    for partition, receipt in run.receipts.items():
+        pin = pins.get(str(partition))
+        if not isinstance(pin, Mapping) or pin.get("digest") != receipt.digest:
+            raise ContractError(
+                "a partition that is already loaded was staged again and differs",
+                do="start a new run",
+                run=run.id,
+                partition=partition,
+            )
+
+
+def _check_digest(run: Run, staged: Staged) -> None:
+    pin = run.pins.get(str(staged.partition))
+    if not isinstance(pin, Mapping) or pin.get("digest") != staged.digest:
+        raise ContractError(
+            "the gate didn't let this partition through",
+            got=f"attempt {staged.attempt}",
+            do="run the gate again",
+            run=run.id,
+            partition=staged.partition,
+        )
+
+
+def _as_opened(stream: Stream, run: Run) -> Stream:
+    """The stream as the run knew it: the tenant file may have changed since."""
+    return replace(stream, load_mode=run.mode, table=run.table)
+
+
+def _aborted(run: int) -> RunAbortedError:
+    return RunAbortedError("this run was aborted: a newer one took over", do="start a new run", run=run)
+
+
+def _since(started: float) -> float:
+    return time.perf_counter() - started

@@ -1,0 +1,88 @@
+"""Connections to PostgreSQL, and what its errors ask of their reader."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from urllib.parse import urlsplit
+
+import psycopg
+from psycopg import conninfo
+
+from importers.exceptions import ContractError, FatalSourceError, ImporterError, TransientSourceError
+
+CONNECT_TIMEOUT = 10  # seconds
+
+_FATAL = {
+    "28": "it refuses these credentials",
+    "3D": "there is no such database",
+    "42501": "this role may not do that",
+}
+_CONTRACT = {
+    "22": "a value doesn't fit its column",
+    "23": "rows break a constraint of the table",
+    "42": "the table isn't as expected",
+    "2B": "other objects depend on it",
+}
+_TRANSIENT = {
+    "53100": "its disk is full",
+    "53": "it is out of resources",
+    "55P03": "a lock could not be had in time",
+    "57014": "the statement timed out or was cancelled",
+    "40": "the transaction lost against another",
+}
+
+
+def connect(url: str, application: str = "importers") -> psycopg.Connection:
+    """Open a connection in autocommit mode; transactions are explicit.
+
+    Raises FatalSourceError or TransientSourceError; neither holds the password.
+    """
+    with translated("connecting"):
+        return psycopg.connect(
+            url, autocommit=True, application_name=application, connect_timeout=CONNECT_TIMEOUT, client_encoding="utf8"
+        )
+
+
+def safe_url(url: str) -> str:
+    """The URL without user and password, for messages."""
+    parts = urlsplit(url)
+    host = parts.hostname or conninfo.conninfo_to_dict(url).get("host", "local socket")
+    return f"{parts.scheme}://{host}{':' + str(parts.port) if parts.port else ''}{parts.path}"
+
+
+@contextmanager
+def translated(doing: str) -> Iterator[None]:
+    """Turn a driver's error into ours. Keeps SQLSTATE, constraint, table and column; DETAIL and CONTEXT hold values."""
+    try:
+        yield
+    except psycopg.Error as error:
+        raise _translate(error, doing) from None
+
+
+def _translate(error: psycopg.Error, doing: str) -> ImporterError:
+    state = error.sqlstate or ""
+    about = error.diag
+    parts = {"SQLSTATE": state, "constraint": about.constraint_name, "table": about.table_name}
+    parts["column"] = about.column_name
+    got = ", ".join(f"{key} {value}" for key, value in parts.items() if value) or type(error).__name__
+    for table, cls, do in (
+        (_FATAL, FatalSourceError, "check POSTGRES_URL and the role's grants"),
+        (_TRANSIENT, TransientSourceError, "try again once the server has recovered"),
+        (_CONTRACT, ContractError, "compare the stream's columns with the table's"),
+    ):
+        reason = table.get(state) or table.get(state[:2])
+        if reason:
+            return cls(f"PostgreSQL failed while {doing}: {reason}", got=got, do=do)
+    if isinstance(error, psycopg.OperationalError):
+        refused = "password" in str(error) or "role" in str(error) or "does not exist" in str(error)
+        if not state and refused:  # libpq reports a refusal to connect without a SQLSTATE
+            return FatalSourceError(
+                f"PostgreSQL failed while {doing}: it refuses the connection", got=got, do="check POSTGRES_URL"
+            )
+        return TransientSourceError(
+            f"PostgreSQL failed while {doing}: it can't be reached or went away",
+            got=got,
+            do="see that the server runs, then run again",
+        )
+    return ContractError(f"PostgreSQL failed while {doing}", got=got, do="report this: it isn't a known failure")
