@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import itertools
+import shutil
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
@@ -15,9 +19,15 @@ _numbers = itertools.count()
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The URL of a running server."""
-    return start_postgres(tmp_path_factory.mktemp("pg"))
+def postgres() -> str:
+    """The URL of a running server.
+
+    Not below pytest's temporary directory: every session makes that private again, and run by root, the server is
+    another user.
+    """
+    home = Path(tempfile.mkdtemp(prefix="importers-test-"))
+    atexit.register(shutil.rmtree, home, ignore_errors=True)  # runs after the server's own end, which registers later
+    return start_postgres(home)
 
 
 @pytest.fixture

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import ClassVar
-
-import pyarrow as pa
+from datetime import timedelta
+from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
 from importers.core.model import (
     JSON,
@@ -15,7 +14,9 @@ from importers.core.model import (
     LoadMode,
     Plan,
     Position,
+    QuarantineFile,
     Receipt,
+    Reject,
     Run,
     RunKind,
     Staged,
@@ -24,12 +25,28 @@ from importers.core.model import (
     Window,
 )
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Blind: TypeAlias = Callable[[Sequence[bytes]], list[bytes]]
+"""Re-keys subjects' tokens, so that the list of erased subjects can't be joined with the tables."""
+
 
 class Destination(ABC):
-    """One warehouse, for one tenant's pipeline. A row and the record that it was loaded commit together."""
+    """One warehouse, for one tenant's pipeline. A row and the record that it was loaded commit together.
+
+    `key_fingerprint` names the encryption key that pseudonyms hang on: a warehouse refuses another one's.
+    """
 
     title: ClassVar[str]
     modes: ClassVar[frozenset[LoadMode]]
+
+    def __init__(self, url: str, *, tenant: str, pipeline: str, blind: Blind, key_fingerprint: str) -> None:
+        self.tenant, self.pipeline = tenant, pipeline
+        self._url, self._blind, self._fingerprint = url, blind, key_fingerprint
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {self.tenant}.{self.pipeline}>"
 
     @abstractmethod
     def check(self) -> Health:
@@ -63,8 +80,8 @@ class Destination(ABC):
         """The committed position."""
 
     @abstractmethod
-    def renew(self, run: Run) -> None:
-        """Say that the run's owner is alive. Raises RunAbortedError if the run was taken over."""
+    def renew(self, run: Run, lease: float | None) -> None:
+        """Say that the run's owner is alive, for `lease` more seconds. Raises RunAbortedError if it was taken over."""
 
     @abstractmethod
     def release(self, run: Run) -> None:
@@ -86,6 +103,10 @@ class Destination(ABC):
         """
 
     @abstractmethod
+    def sift(self, rows: pa.RecordBatch) -> tuple[pa.RecordBatch, tuple[Reject, ...]]:
+        """Take out the rows that the warehouse has no way to hold, whatever the table."""
+
+    @abstractmethod
     def load(self, run: Run, stream: Stream, staged: Staged, batches: Iterable[pa.RecordBatch]) -> Receipt:
         """Load one partition in one transaction, once: a receipted partition's rows aren't even read."""
 
@@ -102,8 +123,16 @@ class Destination(ABC):
         """Remember in the ledger how long a step took."""
 
     @abstractmethod
-    def quarantined(self, run: Run, partition: int, uri: str, rows: int, reasons: Mapping[str, int]) -> None:
-        """Register a quarantine file; again: replaces what the partition had."""
+    def quarantined(self, run: Run, files: Sequence[QuarantineFile]) -> None:
+        """Register the run's quarantine files; again: in place of what was registered, unless it was replayed."""
+
+    @abstractmethod
+    def quarantine_of(self, run: int) -> Sequence[QuarantineFile]:
+        """The run's registered quarantine files."""
+
+    @abstractmethod
+    def idle(self, run: Run) -> timedelta:
+        """For how long nobody has worked on the run; zero while somebody does."""
 
     @abstractmethod
     def destroy_key(self, run: Run) -> None:

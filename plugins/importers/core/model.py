@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
-import pyarrow as pa
+if TYPE_CHECKING:
+    import pyarrow as pa  # half a second that reading a tenant file need not cost
 
 JSON: TypeAlias = bool | int | float | str | Sequence["JSON"] | Mapping[str, "JSON"] | None
 Position: TypeAlias = Mapping[str, JSON]
@@ -97,6 +99,8 @@ class Stream:
 
     @property
     def schema(self) -> pa.Schema:
+        import pyarrow as pa
+
         return pa.schema([(column.name, column.type) for column in self.columns])
 
 
@@ -118,12 +122,14 @@ class Plan:
 
     `partitions` are JSON that only their source understands, numbered by order. `position` is where the next
     incremental run starts once this one has committed. `covers` is the half-open range of `_version` that a run
-    re-reads whole: its commit replaces other runs' rows in there (APPEND with a cursor).
+    re-reads whole: its commit replaces other runs' rows in there (APPEND with a cursor). `stream` is what the
+    pipeline has decided to read, so that every partition is read alike; sources leave it out.
     """
 
     partitions: Sequence[JSON]
     position: Position = field(default_factory=dict)
     covers: tuple[int, int] | None = None
+    stream: Stream | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +225,18 @@ class Leaf:
     treatment: str
     column: str | None
     key_version: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class QuarantineFile:
+    """A partition's bad rows and rejects at rest, and how many of them each rule or reason put there."""
+
+    partition: int
+    uri: str
+    rows: int
+    reasons: Mapping[str, int]
+    since: datetime | None = None
+    """When it was registered; None before."""
 
 
 @dataclass(frozen=True, slots=True)

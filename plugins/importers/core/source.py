@@ -12,9 +12,12 @@ from importers.core.model import JSON, Batch, Health, Plan, Position, Stream, Wi
 
 
 class SourceConfig(BaseModel):
-    """The settings of a source. Unknown keys are errors: a typo must not become a default."""
+    """The settings of a source. Unknown keys are errors: a typo must not become a default.
 
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+    A field's docstring is its description in the catalogue and in the JSON schema.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, use_attribute_docstrings=True)
 
 
 ConfigT = TypeVar("ConfigT", bound=SourceConfig)

@@ -7,26 +7,33 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
 from importers.core.model import LoadMode
 from importers.core.names import Name
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, use_attribute_docstrings=True)
 
 
-_PERIOD = re.compile(r"^P(?:(\d+)Y)?(?:(\d+)M)?(?:(\d+)W)?(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+)S)?)?$")
+_PERIOD = re.compile(
+    r"^P(?=.)(?:(\d+)Y)?(?:(\d+)M)?(?:(\d+)W)?(?:(\d+)D)?(?:T(?=.)(?:(\d+)H)?(?:(\d+)M)?(?:(\d+)S)?)?$"
+)
 
 
 def period(text: str) -> timedelta:
     """ISO 8601 duration as a timedelta; a year counts 365 days, a month 30. Raises ValueError."""
     match = _PERIOD.match(text)
-    if not match or not any(match.groups()):
+    if not match:
         raise ValueError("write a duration as ISO 8601: P30D, P2Y, PT30M")
     years, months, weeks, days, hours, minutes, seconds = (int(g or 0) for g in match.groups())
-    return timedelta(days=365 * years + 30 * months + 7 * weeks + days, hours=hours, minutes=minutes, seconds=seconds)
+    try:
+        return timedelta(
+            days=365 * years + 30 * months + 7 * weeks + days, hours=hours, minutes=minutes, seconds=seconds
+        )
+    except OverflowError:
+        raise ValueError("that is longer than a calendar can count") from None
 
 
 def _checked_period(text: str) -> str:
@@ -34,7 +41,11 @@ def _checked_period(text: str) -> str:
     return text
 
 
-Period = Annotated[str, AfterValidator(_checked_period)]
+Period = Annotated[
+    str,
+    AfterValidator(_checked_period),
+    WithJsonSchema({"type": "string", "pattern": _PERIOD.pattern, "examples": ["PT30M", "P30D", "P2Y"]}),
+]
 
 
 class Treat(StrEnum):
@@ -73,17 +84,20 @@ class Treatment(_Strict):
     @model_validator(mode="before")
     @classmethod
     def _short_forms(cls, value: Any) -> Any:
-        if isinstance(value, str):
-            if value == Treat.MASK:
+        match value:
+            case Treat.MASK:
                 raise ValueError(f"say which mask: {{mask: KIND}}, KIND one of {', '.join(Mask)}")
-            return {"treat": value}
-        if isinstance(value, dict) and "treat" not in value:
-            if "mask" in value:
+            case str():
+                return {"treat": value}
+            case {"mask": _} if "treat" not in value:
                 return {"treat": Treat.MASK, **value}
-            for treat in (Treat.PSEUDONYMISE, Treat.ENCRYPT):  # {pseudonymise: {domain: listener}}
-                if treat in value and isinstance(value[treat], dict):
-                    return {"treat": treat, **value[treat]}
-        return value
+            case {Treat.PSEUDONYMISE: dict() | None as said, **rest} if not rest:  # {pseudonymise: {domain: listener}}
+                return {"treat": Treat.PSEUDONYMISE, **(said or {})}
+            case {Treat.ENCRYPT: dict() | None as said, **rest} if not rest:
+                return {"treat": Treat.ENCRYPT, **(said or {})}
+            case dict() | Treatment():
+                return value
+        raise ValueError(f"a treatment is one of {', '.join(Treat)}, or a mapping such as {{mask: email}}")
 
     @model_validator(mode="after")
     def _mask_has_a_kind(self) -> Self:
@@ -158,12 +172,16 @@ class Expectation(_Strict):
     @model_validator(mode="before")
     @classmethod
     def _one_key_mapping(cls, value: Any) -> Any:
-        if isinstance(value, dict) and len(value) == 1 and "type" not in value:
-            ((name, kwargs),) = value.items()
-            kwargs = dict(kwargs or {})
-            mostly = kwargs.pop("mostly", None)
-            return {"type": name, "kwargs": kwargs, "mostly": mostly}
-        return value
+        if not isinstance(value, dict) or "type" in value:
+            return value
+        if len(value) != 1:
+            raise ValueError("a rule is one key, its settings indented below or in braces: {expect_…: {column: NAME}}")
+        match next(iter(value.items())):
+            case name, None | dict() as said:
+                kwargs = dict(said or {})
+                mostly = kwargs.pop("mostly", None)
+                return {"type": name, "kwargs": kwargs, "mostly": mostly}
+        raise ValueError("a rule's settings are a mapping: {expect_…: {column: NAME}}")
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -186,12 +204,18 @@ class Quarantine(_Strict):
     retention: Period = "P30D"
 
 
+def _several(value: Any) -> Any:
+    return (value,) if isinstance(value, str) else value
+
+
 class Load(_Strict):
     """How rows meet the table. `primary_key` and `cursor` refine what the source says."""
 
     mode: LoadMode | None = None
     table: Annotated[str, Field(min_length=1, max_length=63)] | None = None
-    primary_key: Annotated[tuple[str, ...], BeforeValidator(lambda v: (v,) if isinstance(v, str) else v)] | None = None
+    primary_key: (
+        Annotated[tuple[str, ...], BeforeValidator(_several, json_schema_input_type=str | list[str])] | None
+    ) = None
     cursor: str | None = None
     lookback: Annotated[int, Field(ge=0)] | None = None
     shared: bool = False

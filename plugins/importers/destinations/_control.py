@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
+from base64 import b64decode, b64encode
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from datetime import timedelta
 from typing import Any
 
 import psycopg
+import pyarrow as pa
 from psycopg.types.json import Jsonb
 
-from importers.core.model import LoadMode, Plan, Position, Receipt, Run, RunKind, RunState, Stream
+from importers.core.model import (
+    Column,
+    LoadMode,
+    PersonalData,
+    Plan,
+    Position,
+    QuarantineFile,
+    Reads,
+    Receipt,
+    Run,
+    RunKind,
+    RunState,
+    Stream,
+)
 
 # The first half of our advisory locks' keys; the second is a hash of what is locked.
 OPEN, ERASE, DDL, ALIVE = 0x1A10, 0x1A11, 0x1A12, 0x1A13
@@ -35,11 +52,31 @@ def run_from(row: Sequence[Any], receipts: Mapping[int, Receipt]) -> Run:
         table=table,
         version=version,
         state=RunState(state),
-        plan=Plan(plan["partitions"], plan["position"], tuple(covers) if covers else None),
+        plan=Plan(plan["partitions"], plan["position"], tuple(covers) if covers else None, _stream(plan["stream"])),
         pins=pins,
         receipts=receipts,
         sealed_key=sealed,
     )
+
+
+def _stored(stream: Stream | None) -> dict[str, Any] | None:
+    """A stream as JSON; its types as Arrow writes them."""
+    if stream is None:
+        return None
+    said = {field.name: getattr(stream, field.name) for field in fields(stream)}
+    schema = b64encode(stream.schema.serialize().to_pybytes()).decode()
+    return said | {"columns": {"schema": schema, "personal": [column.personal for column in stream.columns]}}
+
+
+def _stream(stored: Mapping[str, Any] | None) -> Stream | None:
+    """The inverse of `_stored`."""
+    if stored is None:
+        return None
+    schema = pa.ipc.read_schema(pa.py_buffer(b64decode(stored["columns"]["schema"])))
+    classes = (PersonalData(personal) if personal else None for personal in stored["columns"]["personal"])
+    columns = tuple(Column(field.name, field.type, personal) for field, personal in zip(schema, classes, strict=True))
+    enums = {"reads": Reads(stored["reads"]), "load_mode": LoadMode(stored["load_mode"])}
+    return Stream(**{**stored, **enums, "columns": columns, "primary_key": tuple(stored["primary_key"])})
 
 
 def select_run(connection: psycopg.Connection, run: int, lock_clause: str = "") -> Run | None:
@@ -94,7 +131,12 @@ def insert_run(
     lease: float,
 ) -> int:
     """A new generation of the run that `key` names; `lease` in seconds."""
-    stored = {"partitions": plan.partitions, "position": plan.position, "covers": plan.covers}
+    stored = {
+        "partitions": plan.partitions,
+        "position": plan.position,
+        "covers": plan.covers,
+        "stream": _stored(plan.stream),
+    }
     row = connection.execute(
         """
         insert into _importers.run
@@ -159,6 +201,32 @@ def store_position(connection: psycopg.Connection, run: Run, lanes: Position) ->
                on conflict (stream, lane) do update set value = excluded.value, run = excluded.run""",
             [(run.stream, lane, Jsonb(value), run.id) for lane, value in lanes.items()],
         )
+
+
+def register_quarantine(connection: psycopg.Connection, run: int, files: Sequence[QuarantineFile]) -> None:
+    connection.execute("delete from _importers.quarantine where run = %s and replayed_by is null", (run,))
+    with connection.cursor() as cursor:
+        cursor.executemany(
+            """insert into _importers.quarantine (run, partition, uri, rows, reasons) values (%s, %s, %s, %s, %s)
+               on conflict do nothing""",
+            [(run, file.partition, file.uri, file.rows, Jsonb(dict(file.reasons))) for file in files],
+        )
+
+
+def quarantine_of(connection: psycopg.Connection, run: int) -> list[QuarantineFile]:
+    rows = connection.execute(
+        "select partition, uri, rows, reasons, at from _importers.quarantine where run = %s order by partition, uri",
+        (run,),
+    )
+    return [QuarantineFile(*row) for row in rows.fetchall()]
+
+
+def idle(connection: psycopg.Connection, run: int) -> timedelta:
+    """Since the lease ended."""
+    row = connection.execute(
+        "select greatest(now() - lease, interval '0') from _importers.run where id = %s", (run,)
+    ).fetchone()
+    return row[0] if row else timedelta.max
 
 
 def close_run(connection: psycopg.Connection, run: int, state: RunState) -> None:

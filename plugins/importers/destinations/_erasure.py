@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TypeAlias
+from collections.abc import Iterable, Iterator, Sequence
 from uuid import UUID
 
 import psycopg
@@ -11,12 +10,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from psycopg.sql import SQL, Identifier
 
+from importers.core.destination import Blind
 from importers.core.model import SUBJECT, Stream
 from importers.destinations import _tables as tables
 from importers.exceptions import ContractError
-
-Blind: TypeAlias = Callable[[Sequence[bytes]], list[bytes]]
-"""Re-keys subjects' tokens, so that the suppression list can't be joined with the tables."""
 
 
 class Shown:

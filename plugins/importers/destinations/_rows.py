@@ -16,6 +16,7 @@ from pgpq.schema import Jsonb
 from importers.core.model import DELETED, RUN
 from importers.destinations._types import JSONB, UUID, from_sql
 from importers.exceptions import ContractError
+from importers.privacy.leaves import Part, Treated, keep, treat
 
 
 def binary_copy(batches: Iterable[pa.RecordBatch], table: Mapping[str, str], run: int) -> Iterator[bytes]:
@@ -84,12 +85,32 @@ def as_json(array: pa.Array) -> pa.Array:
     """Each value as JSON text; nulls stay null. Text columns are taken to hold JSON already."""
     if pa.types.is_string(array.type) or pa.types.is_large_string(array.type) or pa.types.is_null(array.type):
         return array.cast(pa.string())
+    texts = treat(Part("", array.type), _without_bytes)
+    if texts is not None:
+        array = texts.apply(array)
     # polars encodes structs: wrap the value in one, and take the wrapping {"v":…} off again
     series = pl.DataFrame({"v": pl.from_arrow(array)})
     text = series.select(
         pl.when(pl.col("v").is_not_null()).then(pl.struct("v").struct.json_encode().str.slice(5).str.head(-1))
     )
     return text.to_series().to_arrow().cast(pa.string())
+
+
+def _without_bytes(leaf: Part) -> Treated:
+    """JSON has no bytes: a pseudonym is written as a UUID, other bytes in hexadecimal."""
+    kind = leaf.type
+    if kind == UUID:
+        groups = ((0, 8), (8, 4), (12, 4), (16, 4), (20, 12))
+        canonical = pl.concat_str([pl.col("x").str.slice(*group) for group in groups], separator="-")
+        return Treated(pa.string(), lambda values: _hexadecimal(values.storage, canonical))
+    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind):
+        return Treated(pa.string(), lambda values: _hexadecimal(values, pl.col("x")))
+    return keep(kind)
+
+
+def _hexadecimal(values: pa.Array, form: pl.Expr) -> pa.Array:
+    frame = pl.DataFrame({"x": pl.Series(values.cast(pa.binary())).bin.encode("hex")})
+    return frame.select(form).to_series().to_arrow().cast(pa.string())
 
 
 def _encoder(schema: pa.Schema, table: Mapping[str, str]) -> ArrowToPostgresBinaryEncoder:

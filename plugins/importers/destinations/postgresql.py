@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
 import psycopg
@@ -22,7 +22,9 @@ from importers.core.model import (
     LoadMode,
     Plan,
     Position,
+    QuarantineFile,
     Receipt,
+    Reject,
     Run,
     RunKind,
     RunState,
@@ -35,6 +37,7 @@ from importers.destinations import _control as control
 from importers.destinations import _erasure as erasure
 from importers.destinations import _loading as loading
 from importers.destinations import _tables as tables
+from importers.destinations._sift import sift
 from importers.exceptions import (
     ConfigError,
     ContractError,
@@ -56,14 +59,10 @@ class PostgresDestination(Destination):
     title = "PostgreSQL"
     modes: ClassVar[frozenset[LoadMode]] = frozenset({LoadMode.APPEND, LoadMode.MERGE, LoadMode.REPLACE})
 
-    def __init__(self, url: str, *, tenant: str, pipeline: str, blind: erasure.Blind, key_fingerprint: str) -> None:
-        self.tenant, self.pipeline = tenant, pipeline
-        self._url, self._blind, self._fingerprint = url, blind, key_fingerprint
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
         self._connection: psycopg.Connection | None = None
         self._alive: psycopg.Connection | None = None
-
-    def __repr__(self) -> str:
-        return f"<PostgresDestination of {self.tenant}.{self.pipeline}>"
 
     # -- connections
 
@@ -181,7 +180,7 @@ class PostgresDestination(Destination):
 
     def _keep_alive(self, run: Run, lease: float | None) -> None:
         if lease is not None:
-            self._renew(run, lease)
+            self.renew(run, lease)
             return
         if self._alive is None or self._alive.closed:
             self._alive = connect(self._url, f"importers run {run.stream}")
@@ -203,16 +202,12 @@ class PostgresDestination(Destination):
         with self._transaction("reading the position") as connection:
             return control.position(connection, self._name(stream))
 
-    def renew(self, run: Run, lease: float | None = None) -> None:
-        if lease is not None:
-            self._renew(run, lease)
-
-    def _renew(self, run: Run, lease: float) -> None:
+    def renew(self, run: Run, lease: float | None) -> None:
         with self._transaction("renewing the lease") as connection:
             row = connection.execute(
                 "update _importers.run set lease = greatest(lease, now() + make_interval(secs => %s))"
                 " where id = %s returning state",
-                (lease, run.id),
+                (lease or 0, run.id),
             ).fetchone()
         if row == ("aborted",):
             raise _aborted(run.id)
@@ -253,6 +248,9 @@ class PostgresDestination(Destination):
         if now is None or now.state is RunState.ABORTED:
             raise _aborted(run)
         return now
+
+    def sift(self, rows: pa.RecordBatch) -> tuple[pa.RecordBatch, tuple[Reject, ...]]:
+        return sift(rows)
 
     def load(self, run: Run, stream: Stream, staged: Staged, batches: Iterable[pa.RecordBatch]) -> Receipt:
         receipt = Receipt(run.id, staged.partition, staged.digest, staged.rows, 0, 0, staged.position)
@@ -327,14 +325,19 @@ class PostgresDestination(Destination):
                 (run.id, step, partition, rows, seconds),
             )
 
-    def quarantined(self, run: Run, partition: int, uri: str, rows: int, reasons: Mapping[str, int]) -> None:
+    def quarantined(self, run: Run, files: Sequence[QuarantineFile]) -> None:
         with self._transaction("registering quarantine") as connection:
-            connection.execute(
-                """insert into _importers.quarantine (run, partition, uri, rows, reasons) values (%s, %s, %s, %s, %s)
-                   on conflict (run, partition) do update set uri = excluded.uri, rows = excluded.rows,
-                     reasons = excluded.reasons""",
-                (run.id, partition, uri, rows, Jsonb(dict(reasons))),
-            )
+            control.register_quarantine(connection, run.id, files)
+
+    def quarantine_of(self, run: int) -> Sequence[QuarantineFile]:
+        with self._transaction("listing quarantine") as connection:
+            return control.quarantine_of(connection, run)
+
+    def idle(self, run: Run) -> timedelta:
+        with self._transaction("looking for the run's owner") as connection:
+            if not self._owner_is_gone(connection, run):
+                return timedelta()
+            return control.idle(connection, run.id)
 
     def destroy_key(self, run: Run) -> None:
         with self._transaction("destroying the run's key") as connection:

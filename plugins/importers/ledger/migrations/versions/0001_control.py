@@ -60,7 +60,7 @@ def upgrade() -> None:
             reasons jsonb not null,          -- rule → rows
             at timestamptz not null default now(),
             replayed_by bigint references _importers.run,
-            primary key (run, partition)
+            primary key (run, uri)
         );
 
         create table _importers.suppression (

@@ -1,0 +1,169 @@
+"""The public face: an importer for one tenant, several side by side, and their health. Neither needs Airflow."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from importers.api.bar import progress_bar
+from importers.api.runner import run_pipeline
+from importers.api.settings import tenant_of
+from importers.core.model import Health, Leaf, Position, Receipt, Window
+from importers.core.tenant import Tenant
+from importers.exceptions import ImporterError
+from importers.pipeline.installation import Installation
+from importers.pipeline.job import open_source
+from importers.pipeline.run import Progress, Result
+
+
+@dataclass(frozen=True, slots=True)
+class ImportResult:
+    """What an import did, over all its streams; `streams` has each one's own."""
+
+    streams: tuple[Result, ...]
+
+    @property
+    def rows_read(self) -> int:
+        return sum(stream.rows_read for stream in self.streams)
+
+    @property
+    def rows_loaded(self) -> int:
+        return sum(stream.rows_loaded for stream in self.streams)
+
+    @property
+    def rows_quarantined(self) -> int:
+        return sum(stream.rows_quarantined for stream in self.streams)
+
+    @property
+    def position(self) -> Position:
+        """The one stream's lanes; of several streams, each one's lanes by its name."""
+        if len(self.streams) == 1:
+            return self.streams[0].position
+        return {stream.stream.split(".")[-1]: stream.position for stream in self.streams}
+
+    @property
+    def receipts(self) -> tuple[Receipt, ...]:
+        return tuple(receipt for stream in self.streams for receipt in stream.receipts)
+
+    @property
+    def timings(self) -> dict[str, float]:
+        """Seconds by step, summed over streams and partitions."""
+        steps = {step for stream in self.streams for step in stream.timings}
+        return {step: sum(stream.timings.get(step, 0.0) for stream in self.streams) for step in sorted(steps)}
+
+    @property
+    def lineage(self) -> tuple[Leaf, ...]:
+        return tuple(leaf for stream in self.streams for leaf in stream.lineage)
+
+
+class Importer:
+    """One importer of one tenant, with its settings, policy and rules."""
+
+    def __init__(self, name: str, tenant: Tenant, pipeline: str) -> None:
+        self.name, self.tenant_id, self.pipeline = name, tenant.tenant, pipeline
+        self._tenant = tenant
+
+    def __repr__(self) -> str:
+        return f"<Importer {self.name} of {self.tenant_id}>"
+
+    async def import_data(
+        self,
+        *,
+        key: str | None = None,
+        window: Window | None = None,
+        full_refresh: bool = False,
+        streams: Sequence[str] | None = None,
+        progress: Callable[[Progress], None] | None = None,
+    ) -> ImportResult:
+        """Run the pipeline in a thread and processes of its own. The same `key` again is a no-op, or goes on.
+
+        `progress` hears of each step; without it there is a bar where standard error is a terminal. Raises
+        ImporterError; its subclass says whether to mend, to retry or to give up.
+        """
+
+        def work() -> list[Result]:
+            with progress_bar(progress) as watch:
+                return run_pipeline(
+                    self._tenant, self.pipeline, streams, key, watch, window=window, full_refresh=full_refresh
+                )
+
+        return ImportResult(tuple(await asyncio.to_thread(work)))
+
+    async def check_health(self) -> Health:
+        """Whether the source and the warehouse answer."""
+        return await asyncio.to_thread(self._check)
+
+    def _check(self) -> Health:
+        source = open_source(self._tenant, self.pipeline).check()
+        if not source.ok:
+            return source
+        warehouse = Installation.from_environment().health(self.tenant_id, self.pipeline)
+        detail = f"source: {source.detail}; warehouse: {warehouse.detail}"
+        return Health(warehouse.ok, detail, source.seconds + warehouse.seconds)
+
+
+def get_importer(
+    name: str, tenant_id: str, config: Mapping[str, Any] | None = None, *, pipeline: str | None = None
+) -> Importer:
+    """The importer `name` for a tenant: `get_importer('csv', tenant_id='acme', config={'path': 'plays.csv', …})`.
+
+    `config` holds the importer's settings, and `expect`, `privacy`, `load`, `quarantine` as in a tenant file. What it
+    doesn't say comes from the tenant's file in `IMPORTERS_TENANTS` (default include/tenants), else from
+    `IMPORTERS_<NAME>_<SETTING>`. Rows are loaded under the pipeline's name, by default the importer's. Raises
+    ConfigError.
+    """
+    called = pipeline or name
+    tenant = tenant_of(name, tenant_id, called, config)
+    open_source(tenant, called)  # a wrong setting is said now
+    return Importer(name, tenant, called)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one importer: a result, or the error that ended it."""
+
+    importer: Importer
+    result: ImportResult | None = None
+    error: ImporterError | None = None
+
+    @property
+    def ok(self) -> bool:
+        return self.error is None
+
+
+async def orchestrate_import_pipeline(
+    importers: Sequence[Importer], parallel: bool = True, max_concurrency: int = 5
+) -> list[Outcome]:
+    """Run importers, `max_concurrency` at a time or one after another; an outcome each, in their order.
+
+    One that fails loses nothing of the others.
+    """
+    places = asyncio.Semaphore(max_concurrency if parallel else 1)
+
+    async def one(importer: Importer) -> Outcome:
+        async with places:
+            try:
+                return Outcome(importer, result=await importer.import_data())
+            except ImporterError as error:
+                return Outcome(importer, error=error)
+
+    return list(await asyncio.gather(*(one(importer) for importer in importers)))
+
+
+class ImporterHealthCheck:
+    """Health of importers, side by side."""
+
+    async def check_all_importers_health(self, importers: Sequence[Importer]) -> dict[str, Health]:
+        """By `tenant.pipeline`; an importer that can't even be asked is unhealthy."""
+
+        async def one(importer: Importer) -> Health:
+            try:
+                return await importer.check_health()
+            except ImporterError as error:
+                return Health(False, str(error), 0.0)
+
+        healths = await asyncio.gather(*(one(importer) for importer in importers))
+        names = [f"{importer.tenant_id}.{importer.pipeline}" for importer in importers]
+        return dict(zip(names, healths, strict=True))

@@ -1,0 +1,40 @@
+"""Run a tenant's pipeline, stream after stream."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import closing
+
+from importers.core.model import RunKind, Window
+from importers.core.tenant import Tenant
+from importers.pipeline.installation import Installation
+from importers.pipeline.job import jobs
+from importers.pipeline.run import Progress, Result, run
+
+
+def _silent(_: Progress) -> None:
+    pass
+
+
+def run_pipeline(
+    tenant: Tenant,
+    pipeline: str,
+    streams: Sequence[str] | None = None,
+    key: str | None = None,
+    progress: Callable[[Progress], None] = _silent,
+    *,
+    window: Window | None = None,
+    full_refresh: bool = False,
+    installation: Installation | None = None,
+) -> list[Result]:
+    """Import the pipeline's streams, or those named. A window makes it a backfill, which leaves the position alone.
+
+    The first stream that fails ends it: what was loaded before stays, and the same `key` again goes on from there.
+    Raises ImporterError.
+    """
+    kind = RunKind.WINDOW if window and window.bounded else RunKind.INCREMENTAL
+    results = []
+    for job in jobs(installation or Installation.from_environment(), tenant, pipeline, streams or ()):
+        with closing(job):
+            results.append(run(job, key, kind, window, full_refresh=full_refresh, watch=progress))
+    return results

@@ -1,0 +1,47 @@
+"""What holds for a stream: its own words over its pipeline's over its tenant's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from importers.core.names import did_you_mean
+from importers.core.tenant import Expectation, Load, Pipeline, Privacy, StreamSpec, Tenant
+from importers.exceptions import ConfigError
+
+
+@dataclass(frozen=True, slots=True)
+class StreamSettings:
+    """The rules, the policy and the way to load of one stream."""
+
+    expect: tuple[Expectation, ...]
+    privacy: Privacy
+    load: Load
+
+
+def pipeline_of(tenant: Tenant, pipeline: str) -> Pipeline:
+    """A tenant's pipeline by name. Raises ConfigError."""
+    if pipeline not in tenant.pipelines:
+        what = f"{tenant.tenant} has no pipeline '{pipeline}'"
+        raise ConfigError(what, do=did_you_mean(pipeline, tenant.pipelines), tenant=tenant.tenant)
+    return tenant.pipelines[pipeline]
+
+
+def effective(tenant: Tenant, pipeline: str, stream: str) -> StreamSettings:
+    """The stream's words over its pipeline's over the tenant's; rules add up. A stream needn't be in the file."""
+    spec = pipeline_of(tenant, pipeline)
+    refined = spec.streams.get(stream) or StreamSpec()
+    load = spec.load.model_copy(update={name: getattr(refined.load, name) for name in refined.load.model_fields_set})
+    return StreamSettings(
+        expect=(*spec.expect, *refined.expect),
+        privacy=refined.privacy.over(spec.privacy.over(tenant.privacy)),
+        load=load,
+    )
+
+
+def importer_settings(tenant: Tenant, pipeline: str) -> tuple[str, dict[str, Any]]:
+    """The registry name of a pipeline's importer, and its settings: the pipeline's `config` over the tenant's."""
+    spec = pipeline_of(tenant, pipeline)
+    settings = tenant.importers.get(spec.importer, {})
+    name = str(settings.get("use", spec.importer))
+    return name, {key: value for key, value in settings.items() if key != "use"} | spec.config

@@ -1,0 +1,120 @@
+"""extract and validate: a partition's rows at rest, encrypted, and a verdict on them.
+
+In one process tree the two are one pass (`stage`); a scheduler runs them as two tasks.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from importers.core.model import VERSION, Batch, LoadMode, Position, Run, Staged
+from importers.exceptions import ConfigError, ContractError
+from importers.pipeline.job import Job
+from importers.pipeline.verdicts import Validation
+
+RENEW_EVERY = 30.0  # seconds between two signs of life
+
+
+def stage(job: Job, run: Run, partition: int, lease: float | None = None) -> Staged:
+    """Extract and validate in one pass over the rows."""
+    return _extract(job, run, partition, lease, validate=True)
+
+
+def extract(job: Job, run: Run, partition: int, lease: float | None = None) -> Staged:
+    """Read a partition into a place of this attempt's own. Raises what the source and the staging raise."""
+    return _extract(job, run, partition, lease, validate=False)
+
+
+def validate(job: Job, run: Run, partition: int) -> Staged:
+    """Judge the newest complete attempt at a partition."""
+    with job.at(partition):
+        key = job.keys.open_run_key(run_key(run))
+        staged = newest(job, run, partition)
+        with Validation(job, run, partition, staged.attempt) as validation:
+            for rows in job.staging.read(staged, key):
+                validation.check(rows)
+            validation.finish(staged, key)
+        return staged
+
+
+def newest(job: Job, run: Run, partition: int) -> Staged:
+    """The attempt that was finished last. Raises ContractError if there is none."""
+    attempts = job.staging.attempts(job.place(run).partition(partition), job.keys.open_run_key(run_key(run)))
+    if not attempts:
+        raise ContractError("nothing of this partition is staged", do="run extract again", run=run.id)
+    return attempts[-1]
+
+
+def run_key(run: Run) -> bytes:
+    """The run's sealed key. Raises ContractError if it was destroyed."""
+    if run.sealed_key is None:
+        raise ContractError(
+            "what this run staged was destroyed", got=f"a run that is {run.state}", do="start a new run"
+        )
+    return run.sealed_key
+
+
+def _extract(job: Job, run: Run, partition: int, lease: float | None, *, validate: bool) -> Staged:
+    with job.at(partition):
+        key = job.keys.open_run_key(run_key(run))
+        position: Position = {}
+        with (
+            job.staging.writer(job.place(run).partition(partition), key) as writer,
+            Validation(job, run, partition, writer.attempt) as validation,
+        ):
+            writer.write(_stamped(job, run, pa.RecordBatch.from_pylist([], job.stream.schema)))  # says the schema
+            for batch in _batches(job, run, partition, lease):
+                rows = _stamped(job, run, batch.rows)
+                writer.write(rows)
+                writer.reject(batch.rejects)
+                if validate:
+                    validation.check(rows)
+                position = position if batch.position is None else batch.position
+            staged = writer.finish(position)
+            if validate:
+                validation.finish(staged, key)
+        return staged
+
+
+def _batches(job: Job, run: Run, partition: int, lease: float | None) -> Iterator[Batch]:
+    """The source's batches, without the rows that the warehouse can't hold; says now and then that we are alive."""
+    renewed = time.monotonic()
+    for batch in job.source.read(job.stream, run.plan.partitions[partition]):
+        rows, rejects = job.destination.sift(batch.rows)
+        yield replace(batch, rows=rows, rejects=(*batch.rejects, *rejects))
+        if time.monotonic() - renewed > RENEW_EVERY:
+            job.destination.renew(run, lease)
+            renewed = time.monotonic()
+
+
+def _stamped(job: Job, run: Run, rows: pa.RecordBatch) -> pa.RecordBatch:
+    """The rows with `_version`, where the mode needs one and the source doesn't give it: the cursor, else the run's."""
+    mode, cursor = job.stream.load_mode, job.stream.cursor
+    needed = mode is LoadMode.MERGE or (mode is LoadMode.APPEND and cursor)
+    if not needed or VERSION in rows.schema.names:
+        return rows
+    if cursor is None:
+        version = pa.array(np.full(rows.num_rows, run.version, dtype=np.int64))
+    else:
+        version = _as_version(rows.column(cursor), run.version, cursor)
+    return rows.append_column(VERSION, version)
+
+
+def _as_version(cursor: pa.Array, missing: int, name: str) -> pa.Array:
+    """Integers as they are, moments as microseconds since 1970; a row without a cursor is as old as the run."""
+    kind = cursor.type
+    if pa.types.is_timestamp(kind):
+        cursor = pc.cast(cursor, pa.timestamp("us", kind.tz), safe=False)
+    elif pa.types.is_date(kind):
+        cursor = pc.cast(cursor, pa.timestamp("us"))
+    elif not pa.types.is_integer(kind):
+        raise ConfigError(
+            f"the cursor '{name}' must be a number or a moment", got=str(kind), do="choose another column"
+        )
+    return pc.fill_null(pc.cast(cursor, pa.int64()), missing)

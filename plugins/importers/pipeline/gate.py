@@ -1,0 +1,163 @@
+"""gate: what must hold for the whole run. Nothing is loaded from a run that fails here."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from importers.core.model import JSON, OURS, LoadMode, QuarantineFile, Run, RunState, Staged
+from importers.exceptions import ConfigError, ContractError, QualityError
+from importers.keys.keyring import RunKey
+from importers.pipeline.extract import run_key
+from importers.pipeline.job import Job
+from importers.pipeline.verdicts import VERDICT, quarantine, read_kept, read_verdict
+from importers.quality import Duplicates, Judgement, Verdict, judge
+from importers.staging.manifest import widest
+
+EXCLUDED = "excluded"
+
+
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """What the gate saw: the run as it is pinned, the counts of rows and rules, the quarantine files."""
+
+    run: Run
+    counts: Mapping[str, JSON]
+    quarantined: tuple[QuarantineFile, ...]
+
+
+def gate(job: Job, run: Run) -> Passed:
+    """Judge all partitions together, make the table fit, pin what may be loaded.
+
+    Raises QualityError, PrivacyError or ContractError; then bad rows are in quarantine and no row is loaded.
+    """
+    with job.at():
+        run = job.destination.find(run.id)
+        if run.state is RunState.COMMITTED:
+            return Passed(run, {}, ())
+        key = job.keys.open_run_key(run_key(run))
+        chosen = {number: _choose(job, run, number, key) for number in range(len(run.plan.partitions))}
+        verdicts = {number: read_verdict(job, staged, key) for number, staged in chosen.items()}
+        judgement = _judge(job, chosen, verdicts, key)
+        files = _quarantine(job, run, chosen, judgement, key)
+        job.destination.quarantined(run, files)
+        _check(job, judgement, files, sum(verdict.tally.rows for verdict in verdicts.values()))
+        schema = widest([job.stream.schema, *(_own(staged.schema) for staged in chosen.values())])
+        columns, lineage = job.policy.table(schema), job.policy.lineage(schema)
+        pins: dict[str, JSON] = {
+            str(number): {"attempt": staged.attempt, "digest": staged.digest} for number, staged in chosen.items()
+        }
+        pins["judged_by"] = job.fingerprint
+        pinned = job.destination.prepare(run, job.stream, columns, lineage, pins)
+        return Passed(pinned, judgement.counts(), files)
+
+
+def _own(schema: pa.Schema) -> pa.Schema:
+    return pa.schema([field for field in schema if field.name not in OURS])
+
+
+def _choose(job: Job, run: Run, partition: int, key: RunKey) -> Staged:
+    """The attempt that was loaded already, else the newest that was validated."""
+    attempts = job.staging.attempts(job.place(run).partition(partition), key)
+    receipt = run.receipts.get(partition)
+    if receipt:
+        attempts = [attempt for attempt in attempts if attempt.digest == receipt.digest]
+    for staged in reversed(attempts):
+        if job.staging.has(staged, VERDICT):
+            return staged
+    raise ContractError(
+        "no complete attempt at this partition is staged",
+        got=f"{len(attempts)} attempts, none validated",
+        do="run extract and validate again",
+        run=run.id,
+        partition=partition,
+    )
+
+
+def _judge(job: Job, chosen: Mapping[int, Staged], verdicts: Mapping[int, Verdict], key: RunKey) -> Judgement:
+    def read(partition: int) -> Iterator[pa.RecordBatch]:
+        return job.staging.read(chosen[partition], key)
+
+    return judge(job.rules, verdicts, job.spec.quarantine, read, job.keys.uniqueness())
+
+
+def _quarantine(
+    job: Job, run: Run, chosen: Mapping[int, Staged], judgement: Judgement, key: RunKey
+) -> tuple[QuarantineFile, ...]:
+    """The partitions' files, and one more for each partition in which only the whole run shows rows to be bad."""
+    files = [kept for staged in chosen.values() if (kept := read_kept(job, staged, key))]
+    for partition, staged in chosen.items():
+        extra = judgement.extra_bad.get(partition)
+        rows = extra.rows if extra else np.empty(0, np.uint64)
+        job.staging.put(staged, EXCLUDED, _to_bytes(rows), key)
+        if extra:
+            files.append(_put_away(job, run, staged, extra, key))
+    return tuple(files)
+
+
+def _put_away(job: Job, run: Run, staged: Staged, extra: Duplicates, key: RunKey) -> QuarantineFile:
+    schema = _own(staged.schema)
+    place = job.place(run).partition(staged.partition)
+    attempt = staged.attempt[::-1]  # beside the file of the validated attempt; the same name when the gate runs again
+    with job.quarantine.writer(place, attempt, schema, job.keys.quarantine()) as writer:
+        start = 0
+        for batch in job.staging.read(staged, key):
+            first, last = np.searchsorted(extra.rows, [start, start + batch.num_rows])
+            here = extra.rows[first:last].astype(np.int64)
+            if len(here):
+                broken = extra.broken.slice(first, last - first)
+                quarantine(job, writer, batch.take(pa.array(here - start)), broken, here)
+            start += batch.num_rows
+        file = writer.finish()
+    reasons = extra.broken.flatten().value_counts().to_pylist()
+    counted = {entry["values"]: entry["counts"] for entry in reasons}
+    return QuarantineFile(staged.partition, file.uri if file else "", len(extra.rows), counted)
+
+
+def _check(job: Job, judgement: Judgement, files: tuple[QuarantineFile, ...], rows: int) -> None:
+    if judgement.failures:
+        first, *more = judgement.failures
+        kept = sum(file.rows for file in files)
+        raise QualityError(
+            "the data breaks the rules: nothing was loaded",
+            got="; ".join(str(failure) for failure in (first, *more)),
+            do=f"mend the source or the rules; {kept:,} rows are in quarantine: {files[0].uri if files else 'none'}",
+        )
+    if not rows and job.stream.load_mode is LoadMode.REPLACE and not job.settings.load.allow_empty:
+        raise QualityError(
+            "the source is empty, and replacing would empty the table", do="set load.allow_empty if that is right"
+        )
+
+
+def excluded(job: Job, staged: Staged, key: RunKey) -> npt.NDArray[np.uint64]:
+    """The numbers of all rows of a pinned attempt that aren't loaded, ascending."""
+    bad = read_verdict(job, staged, key).bad_rows
+    return np.union1d(bad, _from_bytes(job.staging.get(staged, EXCLUDED, key)))
+
+
+def pinned(job: Job, run: Run, partition: int) -> Staged:
+    """The attempt that the gate let through. Raises ConfigError if the tenant's file has changed since."""
+    pin = run.pins.get(str(partition))
+    if not isinstance(pin, Mapping):
+        raise ContractError("the gate hasn't let this partition through", do="run the gate first", run=run.id)
+    if run.pins.get("judged_by") != job.fingerprint:
+        raise ConfigError("the tenant's file has changed since the gate", do="run the gate again", run=run.id)
+    key = job.keys.open_run_key(run_key(run))
+    staged = job.staging.attempt(job.place(run).partition(partition), str(pin["attempt"]), key)
+    return replace(staged, digest=str(pin["digest"]))
+
+
+def _to_bytes(numbers: npt.NDArray[np.uint64]) -> bytes:
+    sink = io.BytesIO()
+    np.save(sink, numbers, allow_pickle=False)
+    return sink.getvalue()
+
+
+def _from_bytes(data: bytes) -> npt.NDArray[np.uint64]:
+    numbers: npt.NDArray[np.uint64] = np.load(io.BytesIO(data), allow_pickle=False)
+    return numbers

@@ -1,0 +1,75 @@
+"""Where one installation keeps things: its warehouse, its staging, its quarantine and its keys."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self
+
+from importers.core.destination import Destination
+from importers.core.model import Health
+from importers.core.names import did_you_mean
+from importers.core.registry import SCHEMES, destination_class
+from importers.exceptions import ConfigError
+from importers.keys.keyring import Keyring, TenantKeys
+
+
+def tell_on_stderr(text: str) -> None:
+    """Say something to the person who runs this."""
+    print(text, file=sys.stderr)  # noqa: T201 - that is what it is for
+
+
+@dataclass(frozen=True, slots=True)
+class Installation:
+    """Picklable, so that another process finds the same places; it makes its own keyring from its environment."""
+
+    home: Path
+    warehouse: str = field(repr=False)
+    """URL of the warehouse; may hold a password."""
+    embedded: bool
+    staging: str
+    quarantine: str
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] = os.environ, warehouse: str | None = None) -> Self:
+        """`POSTGRES_URL`, else the embedded PostgreSQL under `IMPORTERS_HOME` (default `.importers`), which is started.
+
+        `IMPORTERS_STAGING` and `IMPORTERS_QUARANTINE` may name other disks or buckets. Raises ConfigError.
+        """
+        home = Path(environ.get("IMPORTERS_HOME", ".importers")).expanduser().resolve()
+        url = warehouse or environ.get("POSTGRES_URL")
+        embedded = not url
+        if not url:
+            from importers.transport.embedded import start_postgres
+
+            url = start_postgres(home, keep_running=environ.get("IMPORTERS_EMBEDDED_KEEP", "") == "1")
+        return cls(
+            home,
+            url,
+            embedded,
+            environ.get("IMPORTERS_STAGING") or str(home / "staging"),
+            environ.get("IMPORTERS_QUARANTINE") or str(home / "quarantine"),
+        )
+
+    def keyring(self, tell: Callable[[str], None] = tell_on_stderr) -> Keyring:
+        """The keys of the environment. Raises ConfigError if there are none, except with the embedded warehouse."""
+        return Keyring.from_environment(self.home, self.embedded, tell=tell)
+
+    def open_destination(self, pipeline: str, keys: TenantKeys) -> Destination:
+        """The warehouse, for one tenant's pipeline. Raises ConfigError if nothing serves its URL."""
+        scheme = self.warehouse.split("://")[0]
+        if scheme not in SCHEMES:
+            raise ConfigError(f"no destination serves '{scheme}://'", do=did_you_mean(scheme, SCHEMES))
+        cls = destination_class(SCHEMES[scheme])
+        return cls(
+            self.warehouse, tenant=keys.tenant, pipeline=pipeline, blind=keys.blind, key_fingerprint=keys.fingerprint
+        )
+
+    def health(self, tenant: str, pipeline: str) -> Health:
+        """Whether the warehouse answers."""
+        with closing(self.open_destination(pipeline, self.keyring().tenant(tenant))) as destination:
+            return destination.check()

@@ -1,0 +1,209 @@
+"""A job is one stream of a tenant's pipeline, with all that its steps need."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+from pydantic import ValidationError
+
+from importers.core.destination import Destination
+from importers.core.model import JSON, LoadMode, Run, Stream
+from importers.core.model_faults import faults
+from importers.core.names import did_you_mean
+from importers.core.registry import source_class
+from importers.core.settings import StreamSettings, effective, importer_settings, pipeline_of
+from importers.core.source import Source
+from importers.core.tenant import Expectation, Pipeline, Subject, Tenant
+from importers.exceptions import ConfigError, ContractError, ImporterError
+from importers.keys.keyring import TenantKeys
+from importers.pipeline.installation import Installation
+from importers.privacy.policy import Policy
+from importers.quality.rules import Rules
+from importers.staging.area import Staging
+from importers.staging.place import RunPlace
+from importers.staging.quarantine import Quarantine
+
+
+@dataclass(frozen=True)
+class Job:
+    """Picklable; sources, connections and keys are opened where they are used, once."""
+
+    installation: Installation
+    tenant: Tenant
+    pipeline: str
+    stream: Stream
+    """As the tenant's file refines it. Its columns are all that the source offers, until a run has fixed them."""
+    connection: Mapping[str, JSON] | None = None
+
+    @property
+    def where(self) -> dict[str, Any]:
+        return {"tenant": self.tenant.tenant, "pipeline": self.pipeline, "stream": self.stream.name}
+
+    @contextmanager
+    def at(self, partition: int | None = None) -> Iterator[None]:
+        """Say in an error which job it comes from."""
+        try:
+            yield
+        except ImporterError as error:
+            error.at(**self.where, partition=partition)
+            raise
+
+    def fixed(self, run: Run) -> Job:
+        """The job with the stream that the run's plan fixed: every partition is read with the same types."""
+        return Job(self.installation, self.tenant, self.pipeline, run.plan.stream or self.stream, self.connection)
+
+    @property
+    def spec(self) -> Pipeline:
+        return pipeline_of(self.tenant, self.pipeline)
+
+    @cached_property
+    def settings(self) -> StreamSettings:
+        return effective(self.tenant, self.pipeline, self.stream.name)
+
+    @cached_property
+    def source(self) -> Source[Any]:
+        return open_source(self.tenant, self.pipeline, self.connection)
+
+    @cached_property
+    def keys(self) -> TenantKeys:
+        return self.installation.keyring().tenant(self.tenant.tenant)
+
+    @cached_property
+    def destination(self) -> Destination:
+        return self.installation.open_destination(self.pipeline, self.keys)
+
+    @cached_property
+    def rules(self) -> Rules:
+        return Rules.compile(self.expectations, self.stream.schema)
+
+    @property
+    def expectations(self) -> Sequence[Expectation]:
+        """What the tenant says, and that the keys of a merged table aren't null."""
+        keys = self.stream.primary_key if self.stream.load_mode is LoadMode.MERGE else ()
+        said = {(e.type, e.columns) for e in self.settings.expect}
+        rule = "expect_column_values_to_not_be_null"
+        implied = [Expectation(type=rule, kwargs={"column": key}) for key in keys if (rule, (key,)) not in said]
+        return [*self.settings.expect, *implied]
+
+    @cached_property
+    def policy(self) -> Policy:
+        return Policy.build(
+            self.settings.privacy,
+            self.stream,
+            self.keys,
+            embedded=self.installation.embedded,
+            needed=self.rules.columns,
+        )
+
+    @cached_property
+    def staging(self) -> Staging:
+        return Staging(self.installation.staging)
+
+    @cached_property
+    def quarantine(self) -> Quarantine:
+        return Quarantine(self.installation.quarantine)
+
+    def place(self, run: Run) -> RunPlace:
+        return RunPlace(self.tenant.tenant, self.pipeline, self.stream.name, run.id)
+
+    @property
+    def fingerprint(self) -> str:
+        """Of everything that the gate has judged by: a tenant file that changes in mid-run is noticed."""
+        said = (self.policy.fingerprint, self.rules.fingerprint, self.stream.load_mode, self.stream.target)
+        return hashlib.sha256(repr(said).encode()).hexdigest()[:16]
+
+    def close(self) -> None:
+        if "destination" in self.__dict__:
+            self.destination.close()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Job, (self.installation, self.tenant, self.pipeline, self.stream, self.connection)
+
+
+def resume(
+    installation: Installation,
+    tenant: Tenant,
+    pipeline: str,
+    run_id: int,
+    connection: Mapping[str, JSON] | None = None,
+) -> tuple[Job, Run]:
+    """A run that was planned, and its job as the plan fixed it: for a step in another process. Asks no source.
+
+    Raises ConfigError, and RunAbortedError for a run that isn't this pipeline's.
+    """
+    pipeline_of(tenant, pipeline)
+    keys = installation.keyring().tenant(tenant.tenant)
+    with closing(installation.open_destination(pipeline, keys)) as destination:
+        run = destination.find(run_id)
+    if run.plan.stream is None:
+        raise ContractError("the run's plan doesn't say what it reads", do="start a new run", run=run_id)
+    return Job(installation, tenant, pipeline, run.plan.stream, connection), run
+
+
+def open_source(tenant: Tenant, pipeline: str, connection: Mapping[str, JSON] | None = None) -> Source[Any]:
+    """The pipeline's source with its settings. Raises ConfigError for a setting that is wrong."""
+    name, values = importer_settings(tenant, pipeline)
+    cls = source_class(name)
+    try:
+        config = cls.config_model(**values)
+    except ValidationError as error:
+        fault = faults(error, cls.config_model, values)[0]
+        what = f"{name}: {'.'.join(str(part) for part in fault.path)}: {fault.what}"
+        raise ConfigError(what, got=fault.got, do=fault.do, tenant=tenant.tenant, pipeline=pipeline) from None
+    return cls(config, tenant=tenant.tenant, connection=connection)
+
+
+def jobs(
+    installation: Installation,
+    tenant: Tenant,
+    pipeline: str,
+    streams: Sequence[str] = (),
+    connection: Mapping[str, JSON] | None = None,
+) -> list[Job]:
+    """A job for each stream of the pipeline, or for those named. Asks the source what it has.
+
+    Raises ConfigError for a stream that the source lacks, and whatever the source raises.
+    """
+    try:
+        source = open_source(tenant, pipeline, connection)
+        offered = {stream.name: stream for stream in source.streams()}
+        wanted = list(streams) or list(pipeline_of(tenant, pipeline).streams) or list(offered)
+        for name in wanted:
+            if name not in offered:
+                raise ConfigError(f"the source has no stream '{name}'", do=did_you_mean(name, offered))
+        refined = [refine(offered[name], effective(tenant, pipeline, name)) for name in wanted]
+    except ImporterError as error:
+        error.at(tenant=tenant.tenant, pipeline=pipeline)
+        raise
+    return [Job(installation, tenant, pipeline, stream, connection) for stream in refined]
+
+
+def refine(stream: Stream, settings: StreamSettings) -> Stream:
+    """The stream as the tenant's file wants it loaded. Raises ConfigError for a key or cursor that it lacks."""
+    load = settings.load
+    key = load.primary_key or stream.primary_key
+    subject = settings.privacy.subject
+    refined = replace(
+        stream,
+        primary_key=tuple(key),
+        cursor=load.cursor or stream.cursor,
+        lookback=stream.lookback if load.lookback is None else load.lookback,
+        load_mode=load.mode or stream.load_mode,
+        table=load.table or stream.table or stream.name,
+        subject=subject.column if isinstance(subject, Subject) else stream.subject,
+        subject_domain=subject.domain if isinstance(subject, Subject) else stream.subject_domain,
+    )
+    names = [column.name for column in stream.columns]
+    for what, name in [("primary key", k) for k in refined.primary_key] + [("cursor", refined.cursor)]:
+        if name is not None and name not in names:
+            raise ConfigError(f"the {what} '{name}' isn't a column of {stream.name}", do=did_you_mean(name, names))
+    if refined.load_mode in (LoadMode.MERGE, LoadMode.HISTORY) and not refined.primary_key:
+        raise ConfigError(f"load.mode {refined.load_mode} needs a primary key", do="set load.primary_key")
+    if refined.lookback and refined.load_mode not in (LoadMode.MERGE, LoadMode.HISTORY):
+        raise ConfigError("a lookback reads rows again, which only merge can tell apart", do="set load.mode: merge")
+    return refined

@@ -1,0 +1,159 @@
+"""Everything that is wrong with tenant files and can be told without touching a source system."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from croniter import croniter
+from pydantic import ValidationError
+
+from importers.core.model import LoadMode
+from importers.core.model_faults import Fault, faults
+from importers.core.names import did_you_mean
+from importers.core.registry import source_class, sources
+from importers.core.settings import effective, importer_settings
+from importers.core.tenant import Expectation, Load, Pipeline
+from importers.core.tenant_file import TenantFile
+from importers.core.yaml_marks import KeyPath, dotted
+from importers.exceptions import ConfigError, MissingExtraError
+from importers.pipeline.tenants import examine_all
+
+PRESETS = frozenset(
+    ("@once", "@hourly", "@daily", "@weekly", "@monthly", "@quarterly", "@yearly", "@annually", "@midnight")
+) | {"@continuous"}
+"""Airflow's names for schedules."""
+
+
+def lint(place: str | Path) -> list[ConfigError]:
+    """All findings of a directory of tenant files, or of one file: by file, then by line."""
+    found: list[ConfigError] = []
+    for reading in examine_all(place):
+        beyond = check(reading.sound) if reading.sound else []
+        found += sorted([*reading.findings, *beyond], key=lambda error: int(error.where.get("line", 0)))
+    return found
+
+
+def check(file: TenantFile) -> list[ConfigError]:
+    """What is wrong with a tenant beyond the shape of its file."""
+    found = [*_importers(file), *_tables(file)]
+    for name, pipeline in file.tenant.pipelines.items():
+        found += [*_importer(file, name, pipeline), *_schedule(file, name, pipeline), *_rules(file, name, pipeline)]
+    return list({(error.where["line"], error.what): error for error in found}.values())
+
+
+def _importers(file: TenantFile) -> Iterator[ConfigError]:
+    """The tenant's settings of importers: each names one that there is. Unused ones may be incomplete."""
+    used = {pipeline.importer for pipeline in file.tenant.pipelines.values()}
+    for alias, settings in file.tenant.importers.items():
+        name = settings.get("use", alias)
+        path: KeyPath = ("importers", alias, "use") if "use" in settings else ("importers", alias)
+        if not isinstance(name, str) or name not in sources():
+            yield file.error(path, f"there is no importer '{name}'", do=did_you_mean(str(name), sources()))
+        elif alias not in used:
+            own = {key: value for key, value in settings.items() if key != "use"}
+            for fault in _refused(name, own):
+                if not fault.missing:
+                    yield _blame(file, ("importers", alias, *fault.path), name, fault)
+
+
+def _importer(file: TenantFile, name: str, pipeline: Pipeline) -> Iterator[ConfigError]:
+    """A pipeline's importer, and its settings as they are once laid over the tenant's."""
+    shared = file.tenant.importers.get(pipeline.importer)
+    importer, settings = importer_settings(file.tenant, name)
+    if importer not in sources():
+        if shared is None:
+            known = {*sources(), *file.tenant.importers}
+            path: KeyPath = ("pipelines", name, "importer")
+            yield file.error(path, f"there is no importer '{importer}'", do=did_you_mean(importer, known))
+        return
+    for fault in _refused(importer, settings):
+        key = fault.path[0] if fault.path else None
+        if key is not None and key not in pipeline.config and key in (shared or {}):
+            place: KeyPath = ("importers", pipeline.importer)
+        else:
+            place = ("pipelines", name, "config") if pipeline.config else ("pipelines", name, "importer")
+        yield _blame(file, (*place, *fault.path), importer, fault)
+
+
+def _refused(importer: str, settings: dict[str, Any]) -> list[Fault]:
+    model = source_class(importer).config_model
+    try:
+        model.model_validate(settings)
+    except ValidationError as error:
+        return faults(error, model, settings)
+    return []
+
+
+def _blame(file: TenantFile, path: KeyPath, importer: str, fault: Fault) -> ConfigError:
+    return file.error(path, f"{importer}: {fault.what}", got=fault.got, do=fault.do)
+
+
+def _schedule(file: TenantFile, name: str, pipeline: Pipeline) -> Iterator[ConfigError]:
+    schedule = pipeline.schedule
+    if schedule is None or schedule in PRESETS:
+        return
+    if schedule.startswith("@"):
+        do = did_you_mean(schedule, PRESETS)
+    elif len(schedule.split()) == 5 and croniter.is_valid(schedule):
+        return
+    else:
+        do = "five fields, minute hour day month weekday, such as '0 6 * * *'; or a preset such as '@daily'"
+    path = ("pipelines", name, "schedule")
+    yield file.error(path, f"`{dotted(path)}` isn't a schedule", got=repr(schedule)[:60], do=do)
+
+
+def _rules(file: TenantFile, name: str, pipeline: Pipeline) -> Iterator[ConfigError]:
+    at: KeyPath = ("pipelines", name)
+    yield from _expectations(file, (*at, "expect"), pipeline.expect)
+    for stream, spec in pipeline.streams.items():
+        if spec is not None:
+            yield from _expectations(file, (*at, "streams", stream, "expect"), spec.expect)
+
+
+def _expectations(file: TenantFile, path: KeyPath, rules: list[Expectation]) -> Iterator[ConfigError]:
+    if not rules:
+        return
+    from importers.quality.vocabulary import rule_of  # brings polars: only for files that have rules
+
+    for number, rule in enumerate(rules):
+        try:
+            rule_of(rule)
+        except ConfigError as error:
+            yield file.error((*path, number), f"{rule.label}: {error.what}", got=error.got, do=error.do)
+        except MissingExtraError:
+            continue  # what only Great Expectations can judge is judged where it is installed
+
+
+def _tables(file: TenantFile) -> Iterator[ConfigError]:
+    """A table has one owner, or every stream that writes it says `shared: true` and adds to it."""
+    writers: dict[str, list[tuple[KeyPath, Load]]] = {}
+    for name, pipeline in file.tenant.pipelines.items():
+        for path, stream in _streams(name, pipeline):
+            load = effective(file.tenant, name, stream).load
+            table = load.table or stream
+            if table:
+                writers.setdefault(table, []).append((path, load))
+    for table, owners in writers.items():
+        if len(owners) > 1:
+            yield from _sharing(file, table, owners)
+
+
+def _streams(name: str, pipeline: Pipeline) -> Iterator[tuple[KeyPath, str]]:
+    """The streams that the file knows of; without any, the pipeline's one or more unnamed ones."""
+    if not pipeline.streams:
+        yield ("pipelines", name, "load", "table"), ""
+    for stream, spec in pipeline.streams.items():
+        own = spec is not None and spec.load.table is not None
+        yield ("pipelines", name, "streams", stream, *(("load", "table") if own else ())), stream
+
+
+def _sharing(file: TenantFile, table: str, owners: list[tuple[KeyPath, Load]]) -> Iterator[ConfigError]:
+    for path, load in owners:
+        others = ", ".join(sorted({f"line {file.line(other)}" for other, _ in owners if other != path}))
+        what = f"the table '{table}' has several writers"
+        if not load.shared:
+            yield file.error(path, what, got=others, do="give it a table of its own, or `shared: true` on each")
+        elif load.mode in (LoadMode.REPLACE, LoadMode.HISTORY):
+            yield file.error(path, what, got=f"mode {load.mode}", do="a shared table allows: append, merge")

@@ -1,0 +1,75 @@
+"""anonymise and load: the policy leaf by leaf, then one transaction of the destination.
+
+In one process the two are fused, so that rows are staged once; a scheduler runs them as two tasks, and then what
+anonymise made is staged behind the raw partitions: partition n of N at N + n.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from importers.core.model import Receipt, Run, RunState, Staged
+from importers.pipeline.extract import run_key
+from importers.pipeline.gate import excluded, pinned
+from importers.pipeline.job import Job
+from importers.staging.place import Place
+
+_OF = "of"
+
+
+def anonymise(job: Job, run: Run, partition: int) -> Staged:
+    """Stage a pinned partition as it will stand in the table. Raises PrivacyError for a leaf that no policy covers."""
+    with job.at(partition):
+        key = job.keys.open_run_key(run_key(run))
+        raw = pinned(job, run, partition)
+        with job.staging.writer(_treated_place(job, run, partition), key) as writer:
+            for batch in _treated(job, run, raw):
+                writer.write(batch)
+            return writer.finish({_OF: raw.digest})
+
+
+def load(job: Job, run: Run, partition: int) -> Receipt:
+    """Load a partition once: anonymised before if somebody did, else on the way."""
+    with job.at(partition):
+        receipt = run.receipts.get(partition)
+        if receipt or run.state is RunState.COMMITTED:
+            return receipt or job.destination.find(run.id).receipts[partition]
+        raw = pinned(job, run, partition)
+        return job.destination.load(run, job.stream, raw, _anonymised(job, run, raw) or _treated(job, run, raw))
+
+
+def _treated_place(job: Job, run: Run, partition: int) -> Place:
+    return job.place(run).partition(len(run.plan.partitions) + partition)
+
+
+def _anonymised(job: Job, run: Run, raw: Staged) -> Iterator[pa.RecordBatch] | None:
+    """What an anonymise step made of just this attempt."""
+    key = job.keys.open_run_key(run_key(run))
+    for staged in reversed(job.staging.attempts(_treated_place(job, run, raw.partition), key)):
+        if staged.position.get(_OF) == raw.digest:
+            return job.staging.read(staged, key)
+    return None
+
+
+def _treated(job: Job, run: Run, raw: Staged) -> Iterator[pa.RecordBatch]:
+    """The good rows under the policy, each with its subject's token."""
+    key = job.keys.open_run_key(run_key(run))
+    bad = excluded(job, raw, key)
+    start = 0
+    for batch in job.staging.read(raw, key):
+        first, last = np.searchsorted(bad, np.array([start, start + batch.num_rows], np.uint64))
+        here = (bad[first:last] - np.uint64(start)).astype(np.int64)
+        start += batch.num_rows
+        rows = _without(batch, here) if len(here) else batch
+        if rows.num_rows:
+            yield job.policy.apply(rows)
+
+
+def _without(batch: pa.RecordBatch, places: npt.NDArray[np.int64]) -> pa.RecordBatch:
+    good = np.ones(batch.num_rows, dtype=np.bool_)
+    good[places] = False
+    return batch.filter(pa.array(good))

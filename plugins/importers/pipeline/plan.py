@@ -1,0 +1,55 @@
+"""plan: fix what a run reads, before anything is read."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from importers.core.model import LoadMode, Plan, Position, Reads, Run, RunKind, Window
+from importers.exceptions import ConfigError
+from importers.pipeline.job import Job
+
+
+def plan(
+    job: Job,
+    key: str,
+    kind: RunKind = RunKind.INCREMENTAL,
+    window: Window | None = None,
+    *,
+    lease: float | None = None,
+    full_refresh: bool = False,
+) -> Run:
+    """Open the run that `key` names, or return it as it is stored.
+
+    Policy and rules are made first: a column that nobody classified stops the run before a byte is read. With
+    `full_refresh` an incremental run reads everything again, which only merge and replace can do without doubling.
+    Raises ConfigError, PrivacyError, RunBusyError, and what the source raises.
+    """
+    window = window or Window()
+    with job.at():
+        _check(job, kind, full_refresh)
+        request = job.policy.request(job.stream)
+
+        def sealed(position: Position) -> Plan:
+            planned = job.source.plan(request, window, {} if full_refresh else position)
+            return replace(planned, stream=replace(job.stream, columns=request.columns))
+
+        _, sealed_key = job.keys.new_run_key()
+        return job.destination.open(job.stream, key, kind, window, sealed, sealed_key, lease)
+
+
+def _check(job: Job, kind: RunKind, full_refresh: bool) -> None:
+    mode, reads = job.stream.load_mode, job.stream.reads
+    if mode not in job.destination.modes:
+        allowed = ", ".join(sorted(job.destination.modes))
+        raise ConfigError(f"{job.destination.title} can't load in mode '{mode}' yet", do=f"allowed: {allowed}")
+    if kind is RunKind.WINDOW and (mode is LoadMode.REPLACE or reads is Reads.SNAPSHOT):
+        raise ConfigError("a snapshot can't be backfilled: it is what the source has now", do="run it without a window")
+    if kind is RunKind.WINDOW and mode is LoadMode.APPEND and reads is Reads.POSITION:
+        raise ConfigError(
+            "a backfill would append rows that an incremental run loads as well",
+            do="set load.mode: merge with a primary_key, then backfill",
+        )
+    if mode is LoadMode.APPEND and (reads is Reads.SNAPSHOT or full_refresh):
+        raise ConfigError(
+            "appending everything again would double its rows", do="set load.mode: replace, or merge with a primary_key"
+        )

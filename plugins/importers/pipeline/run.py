@@ -1,0 +1,232 @@
+"""A whole run in one process tree: the same steps as under a scheduler, sharded by partition over processes."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import as_completed
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+from uuid import uuid4
+
+from loky import ProcessPoolExecutor
+from loky.process_executor import TerminatedWorkerError
+
+from importers.core.model import Leaf, Position, QuarantineFile, Receipt, Run, RunKind, RunState, Window
+from importers.exceptions import TransientSourceError
+from importers.pipeline import extract, finish, gate, load, plan
+from importers.pipeline.job import Job
+
+MAX_PROCESSES = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """A step of a job, with how many of its partitions are done."""
+
+    where: str
+    step: str
+    done: int
+    total: int
+    rows: int = 0
+
+
+Watch: TypeAlias = Callable[[Progress], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a run did. `rows_read` = `rows_loaded` + `rows_quarantined` + `rows_suppressed`.
+
+    `timings` are seconds by step, summed over partitions; `rules` counts bad rows by the rule or reason they broke.
+    """
+
+    run: int
+    stream: str
+    table: str
+    rows_read: int
+    rows_loaded: int
+    rows_quarantined: int
+    rows_suppressed: int
+    position: Position
+    receipts: tuple[Receipt, ...]
+    timings: Mapping[str, float]
+    lineage: tuple[Leaf, ...]
+    rules: Mapping[str, int] = field(default_factory=dict)
+    quarantine: tuple[QuarantineFile, ...] = ()
+
+
+class Clock:
+    """Seconds by step, also into the ledger."""
+
+    def __init__(self, job: Job, watch: Watch) -> None:
+        self._job, self._watch = job, watch
+        self.seconds: dict[str, float] = {}
+
+    def tell(self, step: str, done: int, total: int, rows: int = 0) -> None:
+        self._watch(
+            Progress(f"{self._job.tenant.tenant}.{self._job.pipeline}/{self._job.stream.name}", step, done, total, rows)
+        )
+
+    def add(self, step: str, seconds: float) -> None:
+        self.seconds[step] = self.seconds.get(step, 0.0) + seconds
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        self.tell(name, 0, 1)
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.add(name, time.perf_counter() - started)
+        self.tell(name, 1, 1)
+
+
+def _silent(_: Progress) -> None:
+    pass
+
+
+def run(
+    job: Job,
+    key: str | None = None,
+    kind: RunKind = RunKind.INCREMENTAL,
+    window: Window | None = None,
+    *,
+    full_refresh: bool = False,
+    watch: Watch = _silent,
+    processes: int | None = None,
+) -> Result:
+    """Import one stream. The same key again goes on where a crash ended it, or is a no-op.
+
+    Partitions are worked on by `processes`: by default `IMPORTERS_PROCESSES`, else one a core. Raises ImporterError;
+    what was staged then stays encrypted until it is swept.
+    """
+    clock = Clock(job, watch)
+    with closing(job):
+        with clock.step("plan"):
+            opened = plan.plan(job, key or uuid4().hex, kind, window, full_refresh=full_refresh)
+        fixed = job.fixed(opened)
+        with closing(fixed):
+            try:
+                passed = _through_the_gate(fixed, opened, clock, processes or _processes())
+                with clock.step("commit"):
+                    position = finish.commit(fixed, passed.run)
+            finally:
+                with clock.step("clean"):
+                    finish.clean(job, opened)
+            return _result(fixed, passed, position, clock)
+
+
+def _through_the_gate(job: Job, opened: Run, clock: Clock, processes: int) -> gate.Passed:
+    """Stage → gate → load, the first and the last over all partitions at once."""
+    if opened.state is RunState.COMMITTED:
+        return gate.Passed(opened, {}, tuple(job.destination.quarantine_of(opened.id)))
+    numbers = range(len(opened.plan.partitions))
+    with _workers(min(processes, len(numbers))) as each:
+        each(_stage, job, opened, [n for n in numbers if n not in opened.receipts], "stage", clock)
+        with clock.step("gate"):
+            passed = gate.gate(job, opened)
+        each(_load, job, passed.run, list(numbers), "load", clock)
+    return passed
+
+
+def _processes() -> int:
+    return int(os.environ.get("IMPORTERS_PROCESSES") or min(os.cpu_count() or 1, MAX_PROCESSES))
+
+
+def _stage(job: Job, run: Run, partition: int) -> int:
+    return extract.stage(job, run, partition).rows
+
+
+def _load(job: Job, run: Run, partition: int) -> int:
+    return load.load(job, run, partition).loaded
+
+
+Step: TypeAlias = Callable[[Job, Run, int], int]
+Each: TypeAlias = Callable[[Step, Job, Run, Sequence[int], str, Clock], None]
+
+
+@contextmanager
+def _workers(processes: int) -> Iterator[Each]:
+    """Something that runs a step for each partition: here for one, in processes for several.
+
+    The workers come from loky: unlike the standard library's, they don't import the caller's main module, so that a
+    plain script may import data at its top level.
+    """
+    if processes < 2:
+        yield _here
+        return
+    pool = ProcessPoolExecutor(max_workers=processes, env={"POLARS_MAX_THREADS": "1", "OMP_NUM_THREADS": "1"})
+    try:
+        yield _in(pool)
+    finally:
+        pool.shutdown(wait=True, kill_workers=True)
+
+
+def _here(step: Step, job: Job, run: Run, partitions: Sequence[int], name: str, clock: Clock) -> None:
+    for done, partition in enumerate(partitions):
+        rows, seconds = _timed(step, job, run, partition)
+        _note(job, run, name, partition, rows, seconds, clock)
+        clock.tell(name, done + 1, len(partitions), rows)
+
+
+def _in(pool: Any) -> Each:
+    def each(step: Step, job: Job, run: Run, partitions: Sequence[int], name: str, clock: Clock) -> None:
+        clock.tell(name, 0, len(partitions))
+        futures = {pool.submit(_alone, step, job, run, partition): partition for partition in partitions}
+        for done, future in enumerate(as_completed(futures)):
+            try:
+                rows, seconds = future.result()
+            except TerminatedWorkerError:
+                raise TransientSourceError(
+                    "a worker process was killed", do="run again; if it happens again, see whether memory runs out"
+                ) from None
+            _note(job, run, name, futures[future], rows, seconds, clock)
+            clock.tell(name, done + 1, len(partitions), rows)
+
+    return each
+
+
+def _alone(step: Step, job: Job, run: Run, partition: int) -> tuple[int, float]:
+    with closing(job):
+        return _timed(step, job, run, partition)
+
+
+def _timed(step: Step, job: Job, run: Run, partition: int) -> tuple[int, float]:
+    started = time.perf_counter()
+    rows = step(job, run, partition)
+    return rows, time.perf_counter() - started
+
+
+def _note(job: Job, run: Run, step: str, partition: int, rows: int, seconds: float, clock: Clock) -> None:
+    clock.add(step, seconds)
+    job.destination.note(run, step, seconds, rows, partition)
+
+
+def _result(job: Job, passed: gate.Passed, position: Position, clock: Clock) -> Result:
+    run = passed.run if passed.run.state is RunState.COMMITTED else job.destination.find(passed.run.id)
+    receipts = tuple(receipt for _, receipt in sorted(run.receipts.items()))
+    rules: dict[str, int] = {}
+    for file in passed.quarantined:
+        for reason, rows in file.reasons.items():
+            rules[reason] = rules.get(reason, 0) + rows
+    quarantined = sum(file.rows for file in passed.quarantined)
+    loaded = sum(receipt.loaded for receipt in receipts)
+    suppressed = sum(receipt.suppressed for receipt in receipts)
+    return Result(
+        run=run.id,
+        stream=run.stream,
+        table=f"{job.tenant.tenant}.{job.stream.target}",
+        rows_read=loaded + suppressed + quarantined,
+        rows_loaded=loaded,
+        rows_quarantined=quarantined,
+        rows_suppressed=suppressed,
+        position=position,
+        receipts=receipts,
+        timings=clock.seconds,
+        lineage=tuple(job.policy.lineage(job.stream.schema)),
+        rules=rules,
+        quarantine=passed.quarantined,
+    )

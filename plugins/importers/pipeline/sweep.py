@@ -1,0 +1,105 @@
+"""sweep: end what failed, crashed or forgotten runs have left."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from importers.core.destination import Destination
+from importers.core.model import Reads, Run, RunState, Stream
+from importers.core.tenant import Pipeline, Tenant, period
+from importers.exceptions import RunAbortedError
+from importers.pipeline.installation import Installation
+from importers.staging.area import Staging
+from importers.staging.place import RunPlace
+from importers.staging.quarantine import Quarantine
+from importers.staging.sweeper import SweepReport, sweep_quarantine
+from importers.staging.sweeper import sweep as sweep_staging
+
+_DEFAULTS = Pipeline(importer="none")
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """What went from staging and from quarantine."""
+
+    staging: SweepReport
+    quarantine: SweepReport
+
+
+def sweep(installation: Installation, tenants: Mapping[str, Tenant], now: datetime | None = None) -> Swept:
+    """Destroy the keys and delete the files of runs that are over, or that nobody took up within their `staging_ttl`.
+
+    Quarantine goes when its retention is over. A pipeline that no file describes any more is swept by the defaults.
+    Raises StagingError, TransientSourceError.
+    """
+    now = now or datetime.now(UTC)
+    with ExitStack() as stack:
+        runs = _Runs(installation, stack)
+
+        def ttl(place: RunPlace) -> timedelta:
+            return period(_pipeline(tenants, place).staging_ttl)
+
+        def retention(place: RunPlace) -> timedelta:
+            return period(_pipeline(tenants, place).quarantine.retention)
+
+        def is_live(place: RunPlace) -> bool:
+            return runs.is_live(place, ttl(place), now)
+
+        return Swept(
+            sweep_staging(Staging(installation.staging), is_live, ttl, now),
+            sweep_quarantine(Quarantine(installation.quarantine), runs.registered, is_live, retention, now),
+        )
+
+
+def _pipeline(tenants: Mapping[str, Tenant], place: RunPlace) -> Pipeline:
+    tenant = tenants.get(place.tenant)
+    return tenant.pipelines.get(place.pipeline, _DEFAULTS) if tenant else _DEFAULTS
+
+
+class _Runs:
+    """What the warehouse knows of runs, asked once for each."""
+
+    def __init__(self, installation: Installation, stack: ExitStack) -> None:
+        self._installation, self._stack = installation, stack
+        self._keyring = installation.keyring()
+        self._destinations: dict[tuple[str, str], Destination] = {}
+        self._live: dict[RunPlace, bool] = {}
+
+    def is_live(self, place: RunPlace, ttl: timedelta, now: datetime) -> bool:
+        """Whether the run may still be loaded. One that nobody took up in time is aborted, so that it isn't."""
+        if place not in self._live:
+            self._live[place] = self._ask(place, ttl, now)
+        return self._live[place]
+
+    def _ask(self, place: RunPlace, ttl: timedelta, now: datetime) -> bool:
+        destination = self._destination(place)
+        try:
+            run = destination.find(place.run)
+        except RunAbortedError:  # nobody knows it
+            return False
+        late = now - datetime.now(UTC)
+        if run.state is RunState.OPEN and destination.idle(run) + late > ttl:
+            destination.abort(run, _stream_of(run))
+            return False
+        if run.state is not RunState.OPEN and run.sealed_key is not None:
+            destination.destroy_key(run)
+        return run.state is RunState.OPEN
+
+    def registered(self, place: RunPlace, uri: str) -> datetime | None:
+        files = self._destination(place).quarantine_of(place.run)
+        return next((file.since for file in files if file.uri == uri), None)
+
+    def _destination(self, place: RunPlace) -> Destination:
+        key = place.tenant, place.pipeline
+        if key not in self._destinations:
+            opened = self._installation.open_destination(place.pipeline, self._keyring.tenant(place.tenant))
+            self._destinations[key] = self._stack.enter_context(closing(opened))
+        return self._destinations[key]
+
+
+def _stream_of(run: Run) -> Stream:
+    """As much of the stream as abort needs."""
+    return Stream(run.stream.split(".")[-1], (), Reads.POSITION, load_mode=run.mode, table=run.table)

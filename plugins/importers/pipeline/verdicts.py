@@ -1,0 +1,104 @@
+"""What validation leaves beside a staged attempt, and in quarantine."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from contextlib import ExitStack
+from dataclasses import asdict
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from importers.core.model import OURS, QuarantineFile, Run, Staged
+from importers.exceptions import QualityError
+from importers.keys.keyring import RunKey
+from importers.pipeline.job import Job
+from importers.quality import Verdict
+from importers.staging.quarantine import QuarantineWriter
+
+VERDICT, QUARANTINED = "verdict", "quarantined"
+MAX_BAD = 2_000_000
+"""Rows of one partition that go to quarantine before the run is given up: by then it is the reading that is wrong."""
+
+
+class Validation:
+    """Judges one attempt at a partition, batch by batch; bad rows and rejects go to quarantine."""
+
+    def __init__(self, job: Job, run: Run, partition: int, attempt: str) -> None:
+        self._job, self._partition = job, partition
+        self._checker = job.rules.checker(job.keys.uniqueness())
+        self._reasons: Counter[str] = Counter()
+        self._rows = self._bad = 0
+        schema = pa.schema([(column.name, column.type) for column in job.stream.columns])
+        place = job.place(run).partition(partition)
+        self._writer = job.quarantine.writer(place, attempt, schema, job.keys.quarantine())
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        self._stack.enter_context(self._writer)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.__exit__(kind, error, trace)
+
+    def check(self, rows: pa.RecordBatch) -> None:
+        """Judge the next rows. Raises QualityError when nearly nothing is right."""
+        checked = self._checker.check(rows)
+        start, self._rows = self._rows, self._rows + rows.num_rows
+        places = np.flatnonzero(checked.bad)
+        if len(places):
+            self._bad += len(places)
+            self._refuse_a_flood()
+            self._reasons.update(checked.broken.flatten().to_pylist())
+            quarantine(self._job, self._writer, rows.take(pa.array(places)), checked.broken, places + start)
+
+    def finish(self, staged: Staged, key: RunKey) -> None:
+        """Write the verdict: from here on the attempt is validated."""
+        for rejects in self._job.staging.rejects(staged, key):
+            self._reasons.update(rejects.column("_reason").to_pylist())
+            self._writer.rejects(rejects)
+        file = self._writer.finish()
+        kept = QuarantineFile(self._partition, file.uri, file.rows, dict(self._reasons)) if file else None
+        self._job.staging.put(staged, QUARANTINED, _encode(kept), key)
+        self._job.staging.put(staged, VERDICT, self._checker.verdict(staged.rejected).to_bytes(), key)
+
+    def _refuse_a_flood(self) -> None:
+        if self._bad > MAX_BAD:
+            raise QualityError(
+                "a partition's rows are bad by the million: nothing was loaded",
+                got=f"{self._bad:,} of the first {self._rows:,}; mostly {self._reasons.most_common(1)[0][0]}",
+                do="see whether the rules, the delimiter or the source are wrong",
+                partition=self._partition,
+            )
+
+
+def quarantine(
+    job: Job, writer: QuarantineWriter, rows: pa.RecordBatch, broken: pa.ListArray, places: npt.NDArray[Any]
+) -> None:
+    """Put bad rows away, with the subject's token as the index by which an erasure finds them."""
+    tokens = job.policy.tokens(rows)
+    if isinstance(tokens, pa.ExtensionArray):
+        tokens = tokens.storage
+    own = rows.select([name for name in rows.schema.names if name not in OURS])
+    writer.rows(own, rules=broken, rows=pa.array(places, pa.int64()), subjects=tokens)
+
+
+def read_verdict(job: Job, staged: Staged, key: RunKey) -> Verdict:
+    """Raises StagingError if the attempt wasn't validated."""
+    return Verdict.from_bytes(job.staging.get(staged, VERDICT, key))
+
+
+def read_kept(job: Job, staged: Staged, key: RunKey) -> QuarantineFile | None:
+    """The attempt's quarantine file, if anything was bad."""
+    value = json.loads(job.staging.get(staged, QUARANTINED, key))
+    return QuarantineFile(**value) if value else None
+
+
+def _encode(kept: QuarantineFile | None) -> bytes:
+    return json.dumps(asdict(kept) if kept else None).encode()
