@@ -41,6 +41,7 @@ PLAYS = Stream(
     Reads.POSITION,
 )
 MERGED = replace(PLAYS, load_mode=LoadMode.MERGE, primary_key=("id",))
+ALWAYS = Window()
 REPLACED = replace(PLAYS, load_mode=LoadMode.REPLACE)
 
 
@@ -69,7 +70,7 @@ def open_run(
     partitions: Sequence[JSON] = (None,),
     position: Position | None = None,
     kind: RunKind = RunKind.INCREMENTAL,
-    window: Window = Window(),
+    window: Window = ALWAYS,
     lease: float | None = None,
     covers: tuple[int, int] | None = None,
 ) -> Run:
@@ -491,7 +492,7 @@ def test_columns_are_added_and_widened(acme: PostgresDestination, sql: psycopg.C
     import_all(acme, PLAYS, "r1", one(a=pa.array([1], pa.int16()), d=pa.array([1]), t=pa.array(["x"])))
     import_all(acme, PLAYS, "r2", one(a=pa.array([2**40]), d=pa.array([0.5]), t=pa.array(["y"]), n=pa.array([True])))
     assert table(sql, "select a, d, t, n from acme.plays order by a") == [(1, 1.0, "x", None), (2**40, 0.5, "y", True)]
-    with pytest.raises(ContractError, match="'a'.*bigint"):
+    with pytest.raises(ContractError, match=r"'a'.*bigint"):
         import_all(acme, PLAYS, "r3", one(a=pa.array(["text"])))
     import_all(acme, PLAYS, "r4", one(d=pa.array([3]), t=pa.array(["z"])))
     assert table(sql, "select a, d, t from acme.plays where t = 'z'") == [(None, 3.0, "z")]

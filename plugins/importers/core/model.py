@@ -122,8 +122,8 @@ class Plan:
 
     `partitions` are JSON that only their source understands, numbered by order. `position` is where the next
     incremental run starts once this one has committed. `covers` is the half-open range of `_version` that a run
-    re-reads whole: its commit replaces other runs' rows in there (APPEND with a cursor). `stream` is what the
-    pipeline has decided to read, so that every partition is read alike; sources leave it out.
+    re-reads whole: its commit replaces other runs' rows in there (APPEND with a cursor). `stream` is as the
+    pipeline saw it, so that every partition is read alike; sources leave it out.
     """
 
     partitions: Sequence[JSON]

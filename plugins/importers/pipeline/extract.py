@@ -68,7 +68,7 @@ def _extract(job: Job, run: Run, partition: int, lease: float | None, *, validat
             job.staging.writer(job.place(run).partition(partition), key) as writer,
             Validation(job, run, partition, writer.attempt) as validation,
         ):
-            writer.write(_stamped(job, run, pa.RecordBatch.from_pylist([], job.stream.schema)))  # says the schema
+            writer.write(_stamped(job, run, pa.RecordBatch.from_pylist([], job.asked.schema)))  # says the schema
             for batch in _batches(job, run, partition, lease):
                 rows = _stamped(job, run, batch.rows)
                 writer.write(rows)
@@ -85,7 +85,7 @@ def _extract(job: Job, run: Run, partition: int, lease: float | None, *, validat
 def _batches(job: Job, run: Run, partition: int, lease: float | None) -> Iterator[Batch]:
     """The source's batches, without the rows that the warehouse can't hold; says now and then that we are alive."""
     renewed = time.monotonic()
-    for batch in job.source.read(job.stream, run.plan.partitions[partition]):
+    for batch in job.source.read(job.asked, run.plan.partitions[partition]):
         rows, rejects = job.destination.sift(batch.rows)
         yield replace(batch, rows=rows, rejects=(*batch.rejects, *rejects))
         if time.monotonic() - renewed > RENEW_EVERY:

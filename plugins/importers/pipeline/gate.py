@@ -47,7 +47,7 @@ def gate(job: Job, run: Run) -> Passed:
         files = _quarantine(job, run, chosen, judgement, key)
         job.destination.quarantined(run, files)
         _check(job, judgement, files, sum(verdict.tally.rows for verdict in verdicts.values()))
-        schema = widest([job.stream.schema, *(_own(staged.schema) for staged in chosen.values())])
+        schema = widest([job.asked.schema, *(_own(staged.schema) for staged in chosen.values())])
         columns, lineage = job.policy.table(schema), job.policy.lineage(schema)
         pins: dict[str, JSON] = {
             str(number): {"attempt": staged.attempt, "digest": staged.digest} for number, staged in chosen.items()

@@ -37,7 +37,7 @@ class Job:
     tenant: Tenant
     pipeline: str
     stream: Stream
-    """As the tenant's file refines it. Its columns are all that the source offers, until a run has fixed them."""
+    """As the tenant's file refines it, with all columns that the source offers."""
     connection: Mapping[str, JSON] | None = None
 
     @property
@@ -99,6 +99,11 @@ class Job:
             embedded=self.installation.embedded,
             needed=self.rules.columns,
         )
+
+    @cached_property
+    def asked(self) -> Stream:
+        """What is asked of the source: no column that the policy drops, unless a rule, the subject or a key needs it."""
+        return self.policy.request(self.stream)
 
     @cached_property
     def staging(self) -> Staging:

@@ -27,11 +27,11 @@ def plan(
     window = window or Window()
     with job.at():
         _check(job, kind, full_refresh)
-        request = job.policy.request(job.stream)
+        asked = job.asked  # policy and rules
 
         def sealed(position: Position) -> Plan:
-            planned = job.source.plan(request, window, {} if full_refresh else position)
-            return replace(planned, stream=replace(job.stream, columns=request.columns))
+            planned = job.source.plan(asked, window, {} if full_refresh else position)
+            return replace(planned, stream=job.stream)
 
         _, sealed_key = job.keys.new_run_key()
         return job.destination.open(job.stream, key, kind, window, sealed, sealed_key, lease)

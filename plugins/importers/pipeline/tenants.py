@@ -78,7 +78,7 @@ def examine_file(file: Path) -> Reading:
     try:
         if file.stat().st_size > 4 * MAX_CHARS:  # as UTF-8 a character has up to four bytes
             return _unreadable(file, "the file is too big")
-        text = file.read_text(encoding="utf-8-sig")
+        text = file.read_text(encoding="utf-8")
     except UnicodeDecodeError:
         return _unreadable(file, "the file isn't UTF-8")
     except OSError as error:

@@ -33,9 +33,8 @@ class Validation:
         self._checker = job.rules.checker(job.keys.uniqueness())
         self._reasons: Counter[str] = Counter()
         self._rows = self._bad = 0
-        schema = pa.schema([(column.name, column.type) for column in job.stream.columns])
         place = job.place(run).partition(partition)
-        self._writer = job.quarantine.writer(place, attempt, schema, job.keys.quarantine())
+        self._writer = job.quarantine.writer(place, attempt, job.asked.schema, job.keys.quarantine())
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:

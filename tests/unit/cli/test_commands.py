@@ -1,0 +1,232 @@
+"""The command line, as a person meets it: what it prints, where, and its exit code."""
+
+from __future__ import annotations
+
+import base64
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from importlib.metadata import version
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import jsonschema
+import pytest
+from click.testing import CliRunner, Result
+
+from importers.cli.main import main
+from importers.core.registry import sources
+from importers.exceptions import QualityError
+
+FILE = """\
+tenant: acme
+pipelines:
+  plays:
+    importer: csv
+    config: {path: [plays.csv]}
+    load: {table: plays}
+"""
+
+
+@pytest.fixture
+def tenants(tmp_path: Path) -> Path:
+    (tmp_path / "acme.yaml").write_text(FILE, encoding="utf-8")
+    return tmp_path
+
+
+def call(*args: str | Path, env: Mapping[str, str] | None = None) -> Result:
+    return CliRunner().invoke(main, [str(arg) for arg in args], env=env)
+
+
+COMMANDS = ("run", "lint", "sources", "schema", "keygen")
+HEAVY = ("airflow", "polars", "pyarrow", "pydantic", "sqlalchemy", "numpy", "rich", "ruamel", "great_expectations")
+
+
+@pytest.mark.parametrize("args", [["--help"], ["--version"], *([command, "--help"] for command in COMMANDS)])
+def test_help_answers_without_loading_what_only_runs_need(args: list[str]) -> None:
+    code = (
+        "import sys, atexit\n"
+        f"atexit.register(lambda: print('LOADED', [name for name in {HEAVY!r} if name in sys.modules]))\n"
+        "from importers.cli.main import main\n"
+        f"main({args!r}, prog_name='importers')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "LOADED []"
+
+
+def test_help_names_every_command_and_the_exit_codes() -> None:
+    output = call("--help").output
+    assert all(f"\n  {command} " in output for command in COMMANDS)
+    assert "Exit codes: 0" in output
+
+
+def test_version() -> None:
+    assert version("airflow-provider-importers") in call("--version").output
+
+
+def test_unknown_commands_and_arguments_are_usage_errors() -> None:
+    assert call("lnt").exit_code == 2
+    assert call("run").exit_code == 2
+    assert call("run", "acme").exit_code == 2
+
+
+# --- lint
+
+
+def test_lint_is_silent_on_stdout_when_nothing_is_wrong(tenants: Path) -> None:
+    done = call("lint", tenants)
+    assert (done.exit_code, done.stdout, done.stderr) == (0, "", "1 file checked: nothing wrong\n")
+
+
+def test_lint_prints_a_line_a_finding(tenants: Path) -> None:
+    (tenants / "acme.yaml").write_text(FILE.replace("plays.csv]", "plays.csv], pth: x").replace("load", "laod"))
+    (tenants / "other.yaml").write_text("tenant: [")
+    done = call("lint", tenants)
+    assert done.exit_code == 1
+    first, second = done.stdout.splitlines()
+    assert first.startswith(f"{tenants}/acme.yaml:6: there is no setting `laod`")
+    assert "Did you mean 'load'?" in first
+    assert second.startswith(f"{tenants}/other.yaml:1: ")
+    assert done.stderr == "2 files checked: 2 findings\n"
+
+
+def test_lint_takes_the_directory_from_the_environment_or_the_convention(
+    tenants: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert call("lint", env={"IMPORTERS_TENANTS": str(tenants)}).stderr.startswith("1 file checked")
+    (tenants / "include").mkdir()
+    monkeypatch.chdir(tenants)
+    missing = call("lint")
+    assert (missing.exit_code, missing.stderr) == (1, "0 files checked: 1 finding\n")
+    assert "include/tenants" in missing.stdout
+    (tenants / "include/tenants").mkdir()
+    assert call("lint").stderr == "no tenant file in include/tenants\n"
+
+
+def test_lint_never_prints_a_secret(tenants: Path) -> None:
+    (tenants / "acme.yaml").write_text(FILE.replace("config: {", "config: {password: canary-4711, "))
+    done = call("lint", tenants)
+    assert done.exit_code == 1
+    assert "canary" not in done.output
+
+
+# --- sources, schema, keygen
+
+
+def test_sources_lists_every_source_with_its_settings() -> None:
+    entries = {entry["name"]: entry for entry in json.loads(call("sources", "--json").stdout)}
+    assert list(entries) == list(sources())
+    path = {setting["name"]: setting for setting in entries["csv"]["settings"]}["path"]
+    assert path["required"] is True
+    assert path["description"]
+    shown = call("sources", "csv").stdout
+    assert "csv (files)" in shown
+    assert all(setting["name"] in shown for setting in entries["csv"]["settings"])
+    assert "parquet" not in shown
+
+
+def test_a_source_that_is_not_there() -> None:
+    done = call("sources", "csw")
+    assert done.exit_code == 1
+    assert "Did you mean 'csv'?" in done.stderr
+    assert "Traceback" not in done.output
+
+
+def test_schema_prints_a_json_schema() -> None:
+    jsonschema.Draft202012Validator.check_schema(json.loads(call("schema").stdout))
+
+
+def test_keygen_prints_a_fresh_key_of_32_bytes() -> None:
+    keys = {call("keygen").stdout for _ in range(3)}
+    assert len(keys) == 3
+    assert all(len(base64.b64decode(key.strip(), validate=True)) == 32 for key in keys)
+
+
+# --- run
+
+OUTCOME = SimpleNamespace(
+    run=1,
+    stream="acme.plays.plays",
+    table="acme.plays",
+    rows_read=1210,
+    rows_loaded=1200,
+    rows_quarantined=8,
+    rows_suppressed=2,
+    position={"": "canary@example.org"},
+    receipts=(),
+    timings={"plan": 0.5, "load": 1.25},
+    lineage=(),
+    rules={"expect_column_values_to_not_be_null(id)": 5, "malformed": 3},
+)
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """What the command asked of the runner, which here does nothing."""
+    calls: list[dict[str, Any]] = []
+
+    def run_pipeline(tenant: Any, pipeline: str, progress: Callable[[Any], None], **rest: Any) -> list[Any]:
+        calls.append({"tenant": tenant.tenant, "pipeline": pipeline, **rest})
+        return [OUTCOME]
+
+    monkeypatch.setitem(sys.modules, "importers.api.runner", SimpleNamespace(run_pipeline=run_pipeline))
+    return calls
+
+
+def test_run_passes_on_what_was_said(tenants: Path, asked: list[dict[str, Any]]) -> None:
+    options = ("--stream", "a", "--stream", "b", "--key", "k", "--full-refresh")
+    assert call("run", "acme.plays", "--tenants", tenants, *options).exit_code == 0
+    assert call("run", "acme.plays", env={"IMPORTERS_TENANTS": str(tenants)}).exit_code == 0
+    common = {"tenant": "acme", "pipeline": "plays"}
+    assert asked == [
+        {**common, "streams": ("a", "b"), "key": "k", "full_refresh": True},
+        {**common, "streams": None, "key": None, "full_refresh": False},
+    ]
+
+
+def test_run_tells_rows_rules_and_seconds_and_no_position(tenants: Path, asked: list[dict[str, Any]]) -> None:
+    output = call("run", "acme.plays", "--tenants", tenants).stdout
+    for word in ("1,210", "1,200", "acme.plays", "5 quarantined by expect_column_values_to_not_be_null(id)", "1.75"):
+        assert word in output
+    as_json = call("run", "acme.plays", "--tenants", tenants, "--json").stdout
+    (row,) = json.loads(as_json)
+    assert (row["rows_read"], row["rows_loaded"], row["rows_quarantined"], row["rows_suppressed"]) == (1210, 1200, 8, 2)
+    assert row["quarantined_by_rule"]["malformed"] == 3
+    assert row["seconds"] == {"plan": 0.5, "load": 1.25}
+    assert "canary" not in output + as_json
+
+
+@pytest.mark.parametrize(
+    ("job", "words"),
+    [
+        ("acne.plays", ["no tenant 'acne'", "Did you mean 'acme'"]),
+        ("acme.play", ["no pipeline 'play'", "Did you mean 'plays'"]),
+    ],
+)
+def test_run_of_what_is_not_there(tenants: Path, asked: list[dict[str, Any]], job: str, words: list[str]) -> None:
+    done = call("run", job, "--tenants", tenants)
+    assert done.exit_code == 1
+    assert all(word in done.stderr for word in words)
+    assert asked == []
+
+
+def test_run_of_a_wrong_setting_names_its_line(tenants: Path, asked: list[dict[str, Any]]) -> None:
+    (tenants / "acme.yaml").write_text(FILE.replace("path:", "pth:"))
+    done = call("run", "acme.plays", "--tenants", tenants)
+    assert done.exit_code == 1
+    assert "acme.yaml:5: csv: there is no setting `pth`. Did you mean 'path'?" in done.stderr
+    assert asked == []
+
+
+def test_a_failed_run_is_one_message(tenants: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: Any, **__: Any) -> None:
+        raise QualityError("too many bad rows", got="12 of 100", do="look into quarantine", tenant="acme")
+
+    monkeypatch.setitem(sys.modules, "importers.api.runner", SimpleNamespace(run_pipeline=fails))
+    done = call("run", "acme.plays", "--tenants", tenants)
+    assert done.exit_code == 1
+    assert done.stderr == "Error: acme: too many bad rows; got 12 of 100. Look into quarantine\n"
+    assert done.stdout == ""

@@ -1,0 +1,223 @@
+"""What lint finds beyond the shape of a file. A source of our own stands in, so that no real one has to exist."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import pytest
+
+from importers.core.source import SourceConfig
+from importers.exceptions import ConfigError
+from importers.pipeline import lint as linting
+from importers.pipeline.lint import lint
+from importers.pipeline.tenants import find_tenant, read_tenant, read_tenants
+
+
+class Shelf(SourceConfig):
+    path: str
+    """Where the files are."""
+    delimiter: Literal[",", ";"] = ","
+    batch_size: int = 1000
+
+
+class ShelfSource:
+    config_model = Shelf
+
+
+@pytest.fixture(autouse=True)
+def shelf(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(linting, "sources", lambda: {"shelf": "files", "shop": "apis"})
+    monkeypatch.setattr(linting, "source_class", lambda _: ShelfSource)
+
+
+@pytest.fixture
+def tenants(tmp_path: Path) -> Path:
+    return tmp_path
+
+
+def found(directory: Path, text: str, name: str = "acme.yaml") -> list[str]:
+    (directory / name).write_text("tenant: acme\n" + text, encoding="utf-8")
+    return [str(error).removeprefix(f"{directory}/") for error in lint(directory)]
+
+
+FINE = """\
+importers:
+  old_shelf: {use: shelf, delimiter: ";"}
+pipelines:
+  plays:
+    importer: shelf
+    schedule: "*/5 6-18 * * mon-fri"
+    config: {path: a.csv}
+    expect:
+      - expect_column_values_to_be_between: {column: ms, min_value: 0, mostly: 0.9}
+    load: {table: plays}
+  older: {importer: old_shelf, schedule: "@daily", config: {path: b.csv}, load: {table: older}}
+"""
+
+
+def test_a_right_file_is_silent(tenants: Path) -> None:
+    assert found(tenants, FINE) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "words"),
+    [
+        ("pipelines:\n  a: {importer: shelve}\n", 3, ("no importer 'shelve'", "Did you mean 'shelf'")),
+        ("importers:\n  mine: {use: shlf}\npipelines: {}\n", 3, ("no importer 'shlf'", "'shelf'")),
+        ("importers:\n  shelv: {}\npipelines: {}\n", 3, ("no importer 'shelv'", "'shelf'")),
+        ("pipelines:\n  a:\n    importer: shelf\n", 4, ("shelf: `path` is missing",)),
+        (
+            "pipelines:\n  a:\n    importer: shelf\n    config:\n      path: x\n      delimeter: ','\n",
+            7,
+            ("`delimeter`", "Did you mean 'delimiter'", "batch_size"),
+        ),
+        (
+            "pipelines:\n  a:\n    importer: shelf\n    config:\n      path: x\n      delimiter: '|'\n",
+            7,
+            ("`delimiter`", "got '|'", "Allowed: ,, ;"),
+        ),
+        (
+            "importers:\n  shelf:\n    batch_size: lots\npipelines:\n  a: {importer: shelf, config: {path: x}}\n",
+            4,
+            ("shelf: `batch_size`", "'lots'", "whole number"),
+        ),
+        ("importers:\n  shelf:\n    batch_size: lots\npipelines: {}\n", 4, ("'lots'", "whole number")),
+        (
+            "pipelines:\n  a:\n    importer: shelf\n    schedule: 0 25 * * *\n    config: {path: x}\n",
+            5,
+            ("0 25 * * *",),
+        ),
+        (
+            "pipelines:\n  a:\n    importer: shelf\n    schedule: '* * * *'\n    config: {path: x}\n",
+            5,
+            ("Five fields",),
+        ),
+        (
+            "pipelines:\n  a:\n    importer: shelf\n    schedule: 0 0 * * * *\n    config: {path: x}\n",
+            5,
+            ("0 0 * * * *", "Five fields"),
+        ),
+        ("pipelines:\n  a:\n    importer: shelf\n    schedule: '@dayly'\n    config: {path: x}\n", 5, ("'@daily'",)),
+        (
+            "pipelines:\n  a:\n    importer: shelf\n    config: {path: x}\n    expect:\n"
+            "      - expect_column_to_exist: {column: a}\n      - expect_colum_to_exist: {column: a}\n",
+            8,
+            ("expect_colum_to_exist", "Did you mean 'expect_column_to_exist'"),
+        ),
+        (
+            "pipelines:\n  a:\n    importer: shelf\n    config: {path: x}\n    streams:\n      s:\n        expect:\n"
+            "          - expect_column_values_to_be_in_set: {column: a, values: [1]}\n",
+            9,
+            ("values", "value_set"),
+        ),
+        (
+            "pipelines:\n  a:\n    importer: shelf\n    config: {path: x}\n    expect:\n"
+            "      - expect_table_row_count_to_equal: {value: 3, mostly: 0.5}\n",
+            7,
+            ("mostly",),
+        ),
+    ],
+)
+def test_what_is_wrong_with_importers_rules_and_schedules(
+    tenants: Path, text: str, line: int, words: tuple[str, ...]
+) -> None:
+    (message,) = found(tenants, text)
+    assert message.startswith(f"acme.yaml:{line}: ")
+    assert all(word in message for word in words), message
+
+
+SHARING = """\
+pipelines:
+  a:
+    importer: shelf
+    config: {{path: a.csv}}
+    load: {{table: plays{first}}}
+  b:
+    importer: shelf
+    config: {{path: b.csv}}
+    streams:
+      plays: {{load: {{mode: {mode}{second}}}}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "mode", "lines"),
+    [
+        ("", "", "append", ["acme.yaml:6", "acme.yaml:11"]),
+        (", shared: true", "", "append", ["acme.yaml:11"]),
+        ("", ", shared: true", "merge", ["acme.yaml:6"]),
+        (", shared: true", ", shared: true", "append", []),
+        (", shared: true", ", shared: true", "merge", []),
+        (", shared: true", ", shared: true", "replace", ["acme.yaml:11"]),
+        (", shared: true", ", shared: true", "history", ["acme.yaml:11"]),
+    ],
+)
+def test_a_table_has_one_owner_unless_all_share_it(
+    tenants: Path, first: str, second: str, mode: str, lines: list[str]
+) -> None:
+    messages = found(tenants, SHARING.format(first=first, second=second, mode=mode))
+    assert [message.split(": ")[0] for message in messages] == lines
+    assert all("plays" in message for message in messages)
+
+
+def test_streams_of_one_pipeline_may_not_meet_in_a_table_either(tenants: Path) -> None:
+    text = "pipelines:\n  a:\n    importer: shelf\n    config: {path: x}\n    load: {table: t}\n"
+    assert found(tenants, text + "    streams: {x: {}}\n") == []
+    messages = found(tenants, text + "    streams:\n      x: {}\n      y: {}\n      z: {load: {table: u}}\n")
+    assert [message.split(": ")[0] for message in messages] == ["acme.yaml:8", "acme.yaml:9"]
+
+
+def test_two_tenants_may_have_the_same_table(tenants: Path) -> None:
+    (tenants / "other.yml").write_text("tenant: other\n" + FINE, encoding="utf-8")
+    assert found(tenants, FINE) == []
+
+
+def test_a_broken_file_hides_no_other_and_a_broken_pipeline_hides_no_other(tenants: Path) -> None:
+    (tenants / "bad.yaml").write_text("tenant: bad\npipelines: [\n", encoding="utf-8")
+    (tenants / "worse.yaml").write_bytes(b"tenant: \xff\n")
+    (tenants / "notes.txt").write_text("not a tenant", encoding="utf-8")
+    (tenants / "folder.yaml").mkdir()
+    text = "pipelines:\n  a: {importer: shelf, deadline: 3}\n  b: {importer: shelve}\n"
+    messages = found(tenants, text)
+    assert [message.split(": ")[0] for message in messages] == [
+        "acme.yaml:3",
+        "acme.yaml:4",
+        "bad.yaml:2",
+        "folder.yaml:1",
+        "worse.yaml:1",
+    ]
+    good, errors = read_tenants(tenants)
+    assert good == []
+    assert len(errors) == 4, "an importer that isn't there is lint's"
+
+
+def test_a_file_is_named_after_its_tenant(tenants: Path) -> None:
+    (message,) = found(tenants, FINE, "acmee.yaml")
+    assert message.startswith("acmee.yaml:1: ")
+    assert "write `tenant: acmee`".lower() in message.lower()
+
+
+def test_a_tenant_has_one_file(tenants: Path) -> None:
+    (tenants / "acme.yml").write_text("tenant: acme\n" + FINE, encoding="utf-8")
+    (message,) = found(tenants, FINE)
+    assert "acme.yaml and acme.yml" in message
+
+
+def test_one_file_can_be_linted(tenants: Path) -> None:
+    assert found(tenants, FINE) == []
+    (tenants / "acme.yaml").write_text("tenant: acme\n", encoding="utf-8")
+    assert len(lint(tenants / "acme.yaml")) == 1
+    assert "no directory" in str(lint(tenants / "nowhere")[0])
+
+
+def test_a_tenant_is_found_by_name(tenants: Path) -> None:
+    assert found(tenants, FINE) == []
+    assert read_tenant(find_tenant(tenants, "acme")).tenant.tenant == "acme"
+    with pytest.raises(ConfigError, match="Did you mean 'acme'"):
+        find_tenant(tenants, "acne")
+
+
+def test_a_byte_order_mark_is_no_mistake(tenants: Path) -> None:
+    (tenants / "acme.yaml").write_text("\ufefftenant: acme\n" + FINE, encoding="utf-8")
+    assert lint(tenants) == []
