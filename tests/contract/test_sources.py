@@ -272,5 +272,5 @@ def test_a_key_that_the_stream_lacks_is_a_config_error(name: str, world: World, 
     pipeline = whose.pipelines["listening"].model_dump(exclude_unset=True) | {
         "load": {"mode": LoadMode.MERGE, "primary_key": "idd"}
     }
-    with pytest.raises(ConfigError, match="acme.listening: .* Did you mean 'id'"):
+    with pytest.raises(ConfigError, match=r"acme\.listening: .* Did you mean 'id'"):
         import_once(installation, Tenant.model_validate({"tenant": "acme", "pipelines": {"listening": pipeline}}))

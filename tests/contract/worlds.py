@@ -13,6 +13,12 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import polars as pl
+import psycopg
+from psycopg.sql import SQL, Identifier
+
+from importers.core.destination import Destination
+from importers.destinations.postgresql import PostgresDestination
+from tests.support.runs import blind
 
 ROWS: list[dict[str, Any]] = [
     {"id": 1, "who": "ada@example.org", "what": 'a "quoted"\ntitle', "ms": 1000},
@@ -96,3 +102,31 @@ class Parquet(_Files):
 
 
 WORLDS: dict[str, type[World]] = {"csv": Csv, "jsonl": JsonLines, "parquet": Parquet}
+
+
+class Warehouse(ABC):
+    """A destination's server, with an analyst who looks at it by its own means."""
+
+    @abstractmethod
+    def open(self, tenant: str = "acme", key: str = "k1") -> Destination: ...
+
+    @abstractmethod
+    def rows(self, table: str, *columns: str, tenant: str = "acme") -> list[Any]:
+        """What the analyst sees, in the columns' order."""
+
+
+class PostgresWarehouse(Warehouse):
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    def open(self, tenant: str = "acme", key: str = "k1") -> Destination:
+        return PostgresDestination(self._url, tenant=tenant, pipeline="listening", blind=blind, key_fingerprint=key)
+
+    def rows(self, table: str, *columns: str, tenant: str = "acme") -> list[Any]:
+        names = SQL(", ").join(map(Identifier, columns))
+        query = SQL("select {0} from {1} order by {0}").format(names, Identifier(tenant, table))
+        with psycopg.connect(self._url) as connection:
+            return connection.execute(query).fetchall()
+
+
+WAREHOUSES: dict[str, type[PostgresWarehouse]] = {"postgresql": PostgresWarehouse}

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from importers.cli import keygen, lint, run, schema, sources
+from importers.cli import keygen, lint, run, schema, sources, sql, sweep
 from importers.exceptions import ImporterError
 
 
@@ -32,5 +32,5 @@ def main() -> None:
     """
 
 
-for module in (run, lint, sources, schema, keygen):
+for module in (run, lint, sources, schema, sql, sweep, keygen):
     main.add_command(module.command)

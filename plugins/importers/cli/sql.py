@@ -1,0 +1,66 @@
+"""`importers sql`: look at what was loaded, without a client of one's own."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+
+
+@click.command("sql")
+@click.argument("query")
+@click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="Most rows to print.")
+def command(query: str, limit: int) -> None:
+    """Print what one SELECT of the warehouse gives, in a read-only transaction.
+
+    The warehouse is POSTGRES_URL, else the embedded PostgreSQL. Tables stand in their tenant's schema:
+
+    importers sql "select count(*) from acme.plays"
+    """
+    from importers.pipeline.installation import Installation
+
+    columns, rows = _ask(Installation.from_environment().warehouse, query, limit)
+    _show(columns, rows[:limit])
+    if len(rows) > limit:
+        click.echo(f"only the first {limit} rows; --limit prints more", err=True)
+
+
+def _ask(url: str, query: str, limit: int) -> tuple[list[str], list[tuple[Any, ...]]]:
+    """Columns, and one row more than `limit` if there are more. Raises ConfigError for SQL that is wrong."""
+    from psycopg import ProgrammingError, sql
+    from psycopg.errors import ReadOnlySqlTransaction
+
+    from importers.exceptions import ConfigError
+    from importers.transport.postgres import connect, translated
+
+    with connect(url, "importers sql") as connection, translated("running your query"):
+        connection.read_only = True  # against slips: who wants to write has the URL
+        with connection.transaction(), connection.cursor() as cursor:
+            try:
+                # prepared, so that it is one statement: a second could end the transaction
+                cursor.execute(sql.SQL(query), prepare=True)
+            except ReadOnlySqlTransaction:
+                raise ConfigError("this command only reads", do="write one SELECT") from None
+            except ProgrammingError as error:
+                if not str(error.sqlstate).startswith("42"):
+                    raise
+                # syntax or access: the message names what was written, no row's value
+                raise ConfigError("PostgreSQL refuses the query", got=str(error.diag.message_primary)) from None
+            if cursor.description is None:
+                raise ConfigError("the query gives no rows", do="write one SELECT")
+            return [column.name for column in cursor.description], cursor.fetchmany(limit + 1)
+
+
+def _show(columns: list[str], rows: list[tuple[Any, ...]]) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for number, name in enumerate(columns):
+        numeric = bool(rows) and isinstance(rows[0][number], int | float)
+        table.add_column(escape(name), justify="right" if numeric else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*("" if value is None else escape(str(value)) for value in row))
+    Console(width=None if sys.stdout.isatty() else 160).print(table)

@@ -1,0 +1,128 @@
+"""What an attempt wrote. Sealed, and written last: an attempt without a manifest doesn't exist."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+
+from importers.core.model import Position, Staged
+from importers.exceptions import ContractError
+
+NAME = "manifest"
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One file of an attempt; `edges` as `encrypted.edges` has it."""
+
+    name: str
+    rows: int
+    bytes: int
+    edges: str
+    schema: pa.Schema
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "rows": self.rows,
+            "bytes": self.bytes,
+            "edges": self.edges,
+            "schema": _schema_to_text(self.schema),
+        }
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Part:
+        return cls(**value | {"schema": _schema_from_text(value["schema"])})
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """`parts` hold the rows in order; `rejects` what could not become a row; `schema` the widest of all parts."""
+
+    schema: pa.Schema
+    parts: tuple[Part, ...] = ()
+    rejects: Part | None = None
+    position: Position = field(default_factory=dict)
+
+    @property
+    def rows(self) -> int:
+        return sum(part.rows for part in self.parts)
+
+    @property
+    def files(self) -> tuple[Part, ...]:
+        return (*self.parts, self.rejects) if self.rejects else self.parts
+
+    def staged(self, partition: int, attempt: str, uri: str, sealed: bytes) -> Staged:
+        """The noun; `sealed` are the manifest's bytes as they lie in the store, whose SHA-256 pins the attempt."""
+        return Staged(
+            partition=partition,
+            attempt=attempt,
+            uri=uri,
+            digest=hashlib.sha256(sealed).hexdigest(),
+            rows=self.rows,
+            schema=self.schema,
+            rejected=self.rejects.rows if self.rejects else 0,
+            position=self.position,
+        )
+
+    def encode(self) -> bytes:
+        return json.dumps(
+            {
+                "schema": _schema_to_text(self.schema),
+                "parts": [part.to_json() for part in self.parts],
+                "rejects": self.rejects and self.rejects.to_json(),
+                "position": dict(self.position),
+            }
+        ).encode()
+
+    @classmethod
+    def decode(cls, data: bytes) -> Manifest:
+        value = json.loads(data)
+        return cls(
+            schema=_schema_from_text(value["schema"]),
+            parts=tuple(Part.from_json(part) for part in value["parts"]),
+            rejects=Part.from_json(value["rejects"]) if value["rejects"] else None,
+            position=value["position"],
+        )
+
+
+def widest(schemas: Iterable[pa.Schema]) -> pa.Schema:
+    """The schema that all of these can be cast to: Arrow's widening, and text where scalars have nothing in common.
+
+    Raises ContractError where nested data meets another shape.
+    """
+    result = pa.schema([])
+    for schema in schemas:
+        by_name = {name: result.field(name) for name in result.names}
+        for new in schema:
+            old = by_name.get(new.name)
+            by_name[new.name] = new if old is None else _wider(old, new)
+        result = pa.schema(list(by_name.values()))
+    return result
+
+
+def _wider(old: pa.Field, new: pa.Field) -> pa.Field:
+    try:
+        return pa.unify_schemas([pa.schema([old]), pa.schema([new])], promote_options="permissive").field(0)
+    except pa.ArrowTypeError:
+        if pa.types.is_nested(old.type) or pa.types.is_nested(new.type):
+            raise ContractError(
+                f"column '{old.name}' changes its shape within a partition",
+                got=f"{old.type}, then {new.type}",
+                do="read it as text, or drop the column",
+            ) from None
+        return pa.field(old.name, pa.string(), old.nullable or new.nullable)
+
+
+def _schema_to_text(schema: pa.Schema) -> str:
+    return base64.b64encode(schema.serialize().to_pybytes()).decode()
+
+
+def _schema_from_text(text: str) -> pa.Schema:
+    return pa.ipc.read_schema(pa.py_buffer(base64.b64decode(text)))

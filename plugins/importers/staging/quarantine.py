@@ -1,0 +1,236 @@
+"""Bad rows and what could not become one: encrypted under the tenant's quarantine key, which outlives the run."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from importers.core.model import SUBJECT
+from importers.exceptions import ContractError
+from importers.keys.keyring import RunKey
+from importers.staging import encrypted
+from importers.staging.manifest import widest
+from importers.staging.place import Place, split_quarantined
+from importers.staging.store import Store, open_store, temporary_beside
+
+RULES, LOCATION, REASON, RAW, ROW = "_rules", "_location", "_reason", "_raw", "_row"
+ABOUT = pa.schema(
+    [
+        (RULES, pa.list_(pa.string())),
+        (LOCATION, pa.string()),
+        (REASON, pa.string()),
+        (RAW, pa.binary()),
+        (ROW, pa.int64()),
+        (SUBJECT, pa.binary(16)),
+    ]
+)
+"""What we say of a row, before the stream's own columns.
+
+`_row` counts from 0 in the partition's staged rows; it and the stream's columns are null for a reject, `_raw` for a
+row. `_subject` is the data subject's token, null where it isn't known.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantined:
+    """A finished quarantine file."""
+
+    uri: str
+    rows: int
+
+
+class Quarantine:
+    """Everything below one root: `{tenant}/{pipeline}/{stream}/{run}/{partition}-{attempt}.parquet`."""
+
+    def __init__(self, root: str) -> None:
+        """`root` as `open_store` takes it. Raises ConfigError or StagingError."""
+        self.store = open_store(root)
+
+    def writer(self, place: Place, attempt: str, schema: pa.Schema, key: RunKey) -> QuarantineWriter:
+        """For what is bad in one staged attempt, `schema` being what its rows are expected to have."""
+        return QuarantineWriter(self.store, place, attempt, schema, key)
+
+    def batches(self, uri: str, key: RunKey) -> Iterator[pa.RecordBatch]:
+        """A file's rows. Raises StagingError, ContractError or PrivacyError as `Staging.read` does."""
+        path = self.store.path_of(uri)
+        place, _ = split_quarantined(path)
+        with self.store.reading(path, **place.where), self.store.open_input(path) as source:
+            yield from encrypted.read(source, None, key, path, prefetch=not self.store.local)
+
+    def read(self, uri: str, key: RunKey) -> pa.Table:
+        """All of a file; raises as `batches` does."""
+        path = self.store.path_of(uri)
+        place, _ = split_quarantined(path)
+        with self.store.reading(path, **place.where), self.store.open_input(path) as source:
+            return encrypted.read_table(source, key, path)
+
+    def erase_subjects(self, uri: str, tokens: Collection[bytes], key: RunKey) -> int:
+        """Rewrite a file without the subjects' rows; returns how many went.
+
+        The file is replaced atomically and stays, even empty. Two erasures of one file must not overlap: the caller
+        holds the tenant's erasure lock. A reject has no subject: only its retention ends it.
+        """
+        path = self.store.path_of(uri)
+        place, _ = split_quarantined(path)
+        whose = pa.array(list(tokens), pa.binary(16))
+        erased = 0
+        with self.store.reading(path, **place.where), _Replacement(self.store, path, key) as file:
+            for batch in self.batches(uri, key):
+                stays = pc.invert(pc.is_in(batch[SUBJECT], value_set=whose))
+                kept = batch.filter(stays)
+                erased += batch.num_rows - kept.num_rows
+                file.write(kept)
+            if erased:
+                file.publish()
+        return erased
+
+    def delete(self, uri: str) -> None:
+        """Delete a file; one that is gone already is fine."""
+        path = self.store.path_of(uri)
+        place, _ = split_quarantined(path)
+        with self.store.reaching(**place.where):
+            self.store.remove(path)
+            self.store.prune(place.run.path)
+
+
+class QuarantineWriter:
+    """Collects what is bad in one staged attempt. Makes no file when nothing is; left without `finish`, none either.
+
+    Rows of wider types than expected widen the whole file. Every method raises StagingError when the place is full or
+    out of reach, and ContractError for a stream's column that has a name of ours.
+    """
+
+    def __init__(self, store: Store, place: Place, attempt: str, schema: pa.Schema, key: RunKey) -> None:
+        self._store, self._place, self._key = store, place, key
+        self._path = place.quarantined(attempt)
+        self._schema = widest([ABOUT, self._own(schema)])
+        self._file = _Replacement(store, self._path, key)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.__exit__(kind, error, trace)
+
+    def rows(
+        self,
+        batch: pa.RecordBatch,
+        *,
+        rules: pa.ListArray,
+        rows: pa.Int64Array,
+        subjects: pa.FixedSizeBinaryArray | None = None,
+    ) -> None:
+        """Bad rows, each with the rules that it broke, its number in the partition and its subject's token."""
+        about = {RULES: rules, ROW: rows} | ({SUBJECT: subjects} if subjects is not None else {})
+        with self._store.reaching(**self._place.where):
+            self._widen(widest([self._schema, self._own(batch.schema)]))
+        self._write(batch.num_rows, about | dict(zip(batch.schema.names, batch.columns, strict=True)))
+
+    def rejects(self, batch: pa.RecordBatch) -> None:
+        """What could not become a row, as `Staging.rejects` gives it."""
+        self._write(batch.num_rows, {name: batch[name] for name in (LOCATION, REASON, RAW)})
+
+    def finish(self) -> Quarantined | None:
+        """Give the file its name, replacing what an earlier validation of the same attempt wrote."""
+        if not self._file.rows:
+            return None
+        with self._store.reaching(**self._place.where):
+            self._file.publish()
+        return Quarantined(self._store.uri_of(self._path), self._file.rows)
+
+    def _own(self, schema: pa.Schema) -> pa.Schema:
+        taken = sorted(set(schema.names) & set(ABOUT.names))
+        if taken:
+            raise ContractError(
+                "columns have names that quarantine needs",
+                got=", ".join(taken),
+                do="rename them in the source, or drop them",
+                **self._place.where,
+            )
+        return schema.remove_metadata()
+
+    def _widen(self, schema: pa.Schema) -> None:
+        """Start again with a wider schema, and the rows so far."""
+        if schema.equals(self._schema):
+            return
+        self._schema = schema
+        with self._file as narrow:
+            self._file = _Replacement(self._store, self._path, self._key)
+            for batch in narrow.batches():
+                self._write(batch.num_rows, dict(zip(batch.schema.names, batch.columns, strict=True)))
+
+    def _write(self, length: int, columns: dict[str, pa.Array]) -> None:
+        if not length:
+            return
+        with self._store.reaching(**self._place.where):
+            arrays = [_as(columns.get(field.name), field, length) for field in self._schema]
+            self._file.write(pa.record_batch(arrays, schema=self._schema))
+
+
+class _Replacement:
+    """A file written beside the one that it replaces; made at the first write, gone unless published."""
+
+    def __init__(self, store: Store, path: str, key: RunKey) -> None:
+        self.rows = 0
+        self._store, self._path, self._key = store, path, key
+        self._temporary = temporary_beside(path)
+        self._writer: encrypted.EncryptedWriter | None = None
+        self._made = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._writer is not None:
+            self._writer.abandon()
+        if self._made:
+            with suppress(OSError):
+                self._store.remove(self._temporary)
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        if self._writer is None:
+            sink = self._store.open_output(self._temporary)
+            self._made = True
+            compress = not self._store.local
+            self._writer = encrypted.EncryptedWriter(sink, batch.schema, self._key, self._path, compress=compress)
+        self._writer.write(batch)
+        self.rows += batch.num_rows
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """What was written; nothing can be written after."""
+        if self._close():
+            with self._store.open_input(self._temporary) as source:
+                yield from encrypted.read(source, None, self._key, self._path, prefetch=not self._store.local)
+
+    def publish(self) -> None:
+        if self._close():
+            self._store.publish(self._temporary, self._path)
+            self._made = False
+
+    def _close(self) -> bool:
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+        return self._made
+
+
+def _as(column: pa.Array | None, field: pa.Field, length: int) -> pa.Array:
+    """A column as the file has it. Its own error isn't kept: Arrow's says the value that doesn't fit."""
+    if column is None:
+        return pa.nulls(length, field.type)
+    try:
+        return column.cast(field.type)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        raise ContractError(
+            f"column '{field.name}' holds what its quarantine can't", got=f"{column.type}, not {field.type}"
+        ) from None
