@@ -230,7 +230,10 @@ def idle(connection: psycopg.Connection, run: int) -> timedelta:
 
 
 def close_run(connection: psycopg.Connection, run: int, state: RunState) -> None:
-    connection.execute("update _importers.run set state = %s, closed_at = now() where id = %s", (state, run))
+    """The key goes in the same transaction: from the end of a run on, nobody can read what it staged."""
+    connection.execute(
+        "update _importers.run set state = %s, closed_at = now(), sealed_key = null where id = %s", (state, run)
+    )
 
 
 def check_key(connection: psycopg.Connection, tenant: str, fingerprint: str) -> bool:

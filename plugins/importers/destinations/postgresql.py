@@ -306,7 +306,6 @@ class PostgresDestination(Destination):
 
     def _abort(self, connection: psycopg.Connection, run: Run, stream: Stream) -> None:
         control.close_run(connection, run.id, RunState.ABORTED)
-        connection.execute("update _importers.run set sealed_key = null where id = %s", (run.id,))
         loading.take_back(connection, self.tenant, _as_opened(stream, run), run)
 
     def erase(self, stream: Stream, domain: str, tokens: Sequence[bytes]) -> int:

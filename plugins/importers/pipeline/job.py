@@ -102,7 +102,7 @@ class Job:
 
     @cached_property
     def asked(self) -> Stream:
-        """What is asked of the source: no column that the policy drops, unless a rule, the subject or a key needs it."""
+        """What the source is asked for: nothing that the policy drops, unless a rule, the subject or a key needs it."""
         return self.policy.request(self.stream)
 
     @cached_property

@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import as_completed
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 from uuid import uuid4
@@ -15,7 +15,7 @@ from loky import ProcessPoolExecutor
 from loky.process_executor import TerminatedWorkerError
 
 from importers.core.model import Leaf, Position, QuarantineFile, Receipt, Run, RunKind, RunState, Window
-from importers.exceptions import TransientSourceError
+from importers.exceptions import ImporterError, TransientSourceError
 from importers.pipeline import extract, finish, gate, load, plan
 from importers.pipeline.job import Job
 
@@ -113,9 +113,12 @@ def run(
                 passed = _through_the_gate(fixed, opened, clock, processes or _processes())
                 with clock.step("commit"):
                     position = finish.commit(fixed, passed.run)
-            finally:
-                with clock.step("clean"):
+            except BaseException:
+                with suppress(ImporterError):  # what went wrong first is what the reader needs
                     finish.clean(job, opened)
+                raise
+            with clock.step("clean"):
+                finish.clean(job, opened)
             return _result(fixed, passed, position, clock)
 
 

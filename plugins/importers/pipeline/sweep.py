@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -19,6 +19,7 @@ from importers.staging.sweeper import SweepReport, sweep_quarantine
 from importers.staging.sweeper import sweep as sweep_staging
 
 _DEFAULTS = Pipeline(importer="none")
+_FOREVER = timedelta(days=36_500)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +30,17 @@ class Swept:
     quarantine: SweepReport
 
 
-def sweep(installation: Installation, tenants: Mapping[str, Tenant], now: datetime | None = None) -> Swept:
+def sweep(
+    installation: Installation,
+    tenants: Mapping[str, Tenant],
+    now: datetime | None = None,
+    *,
+    spare: Collection[str] = (),
+) -> Swept:
     """Destroy the keys and delete the files of runs that are over, or that nobody took up within their `staging_ttl`.
 
-    Quarantine goes when its retention is over. A pipeline that no file describes any more is swept by the defaults.
+    Quarantine goes when its retention is over. A pipeline that no file describes any more is swept by the
+    defaults. `spare` are tenants whose files can't be read now: what they keep, and how long, isn't known.
     Raises StagingError, TransientSourceError.
     """
     now = now or datetime.now(UTC)
@@ -40,10 +48,10 @@ def sweep(installation: Installation, tenants: Mapping[str, Tenant], now: dateti
         runs = _Runs(installation, stack)
 
         def ttl(place: RunPlace) -> timedelta:
-            return period(_pipeline(tenants, place).staging_ttl)
+            return _FOREVER if place.tenant in spare else period(_pipeline(tenants, place).staging_ttl)
 
         def retention(place: RunPlace) -> timedelta:
-            return period(_pipeline(tenants, place).quarantine.retention)
+            return _FOREVER if place.tenant in spare else period(_pipeline(tenants, place).quarantine.retention)
 
         def is_live(place: RunPlace) -> bool:
             return runs.is_live(place, ttl(place), now)
