@@ -1,0 +1,26 @@
+"""Quality: rules in Great Expectations' words, judged column-wise partition by partition, then for the run.
+
+`Rules.compile` → `rules.checker` → `check` each batch → `verdict` → `judge` all verdicts at the gate.
+
+What a rule means is what it means in Great Expectations 1.24 on pandas (a parity test holds both to the same rows),
+NaN being a missing value included. On purpose it differs here:
+
+- A row that violates a row-level rule is bad and is quarantined, whether or not the rule has `mostly`. All bad rows
+  count against `quarantine.max_fraction`; `mostly` is a second limit. A rule without it never fails a run by itself.
+- Rows that share a unique key are all bad. Rows that broke a row-level rule don't take part: they won't be loaded.
+- Deleted rows (`_deleted`) skip the rules.
+- A run without rows passes the rules on columns; only those on numbers of rows and of distinct values speak.
+- Integers stay integers where they have nulls, so that they compare exactly beyond 2⁵³.
+- Bounds may be text. Bounds on times are ISO 8601, in UTC where the bound of an instant names no zone. A bound or set
+  member of another type than the column's is a ConfigError, not a value that can't occur.
+- Regular expressions are Rust's (linear time; `$` is the very end); those it can't do run in Great Expectations.
+- Types have Arrow's or Python's names. `row_condition`, and rules that need all rows at once (median, quantiles, order,
+  outliers), aren't there.
+"""
+
+from importers.quality.checker import Checked, Checker
+from importers.quality.gate import Duplicates, Failure, Judgement, judge
+from importers.quality.rules import Rules
+from importers.quality.verdict import Tally, Verdict
+
+__all__ = ["Checked", "Checker", "Duplicates", "Failure", "Judgement", "Rules", "Tally", "Verdict", "judge"]

@@ -1,0 +1,114 @@
+"""What a policy must say before anything is read: names that exist, a purpose, a subject, keys that still join."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import pyarrow as pa
+
+from importers.core.model import OURS, PersonalData, Stream
+from importers.core.names import did_you_mean
+from importers.core.tenant import NoSubject, Privacy, Subject, Treat
+from importers.exceptions import ConfigError
+from importers.privacy.leaves import Part, leaves
+from importers.privacy.pseudonyms import has_pseudonyms
+from importers.privacy.rules import EVERYTHING, Rules
+from importers.privacy.transforms import Rule
+
+
+def check_names(spec: Privacy, stream: Stream, needed: Collection[str], elsewhere: Collection[str]) -> None:
+    """Raises ConfigError for a name that the stream lacks, and for a column that bears a name of ours."""
+    known = {path for leaf in leaves(stream.schema) for path in (leaf.path, *leaf.parents)}
+    subject = [spec.subject.column] if isinstance(spec.subject, Subject) else []
+    for said_by, names in (
+        ("privacy.columns names", set(spec.columns) - {EVERYTHING, *elsewhere}),
+        ("privacy.subject names", subject),
+        ("the source's subject is", [stream.subject] if stream.subject and not spec.subject else []),
+        ("a rule needs", set(needed) - OURS),
+    ):
+        for name in sorted(set(names) - known):
+            raise ConfigError(f"{said_by} '{name}', which the stream lacks", do=did_you_mean(name, known))
+    taken = sorted(OURS & {column.name for column in stream.columns})
+    if taken:
+        raise ConfigError("the stream has columns with names that importers adds", got=", ".join(taken), do="rename")
+
+
+def subject_of(rules: Rules) -> Part | None:
+    """The leaf that says whose row it is. Raises ConfigError for one that can't say so for each row."""
+    said = rules.spec.subject
+    path = said.column if isinstance(said, Subject) else rules.stream.subject
+    if path is None or isinstance(said, NoSubject):
+        return None
+    leaf = next((leaf for leaf in rules.leaves if leaf.path == path), None)
+    if leaf is None or leaf.many:
+        raise ConfigError(f"the subject '{path}' isn't one value a row", do="name a column, or a field of a struct")
+    if not has_pseudonyms(leaf.type):
+        raise ConfigError(
+            f"the subject '{path}' identifies nobody", got=str(leaf.type), do="name a text, an integer or a UUID"
+        )
+    return leaf
+
+
+def check_accountability(rules: Rules, subject: Part | None, *, embedded: bool) -> None:
+    """Purpose and basis (GDPR art. 5, 6), and a subject where there is personal data. Raises ConfigError."""
+    spec = rules.spec
+    missing = [name for name in ("purpose", "lawful_basis") if getattr(spec, name) is None]
+    if missing and not embedded:
+        raise ConfigError(
+            f"privacy lacks {' and '.join(missing)}", do="say why the data is processed, and on which legal basis"
+        )
+    personal = sorted(path for path, rule in rules.by_path.items() if _personal(rule))
+    if not personal or isinstance(spec.subject, NoSubject):
+        return
+    if subject is None:
+        raise ConfigError(
+            "privacy doesn't say whose rows these are",
+            got=f"personal data in {', '.join(personal)}",
+            do="add `subject: {column: …, domain: …}`, or `subject: {none: true, reason: …}`",
+        )
+    if spec.lawful_basis == "none":
+        raise ConfigError(
+            "personal data needs a legal basis",
+            got=f"lawful_basis: none, and personal data in {', '.join(personal)}",
+            do="name the basis (GDPR art. 6), or drop the columns",
+        )
+
+
+def _personal(rule: Rule) -> bool:
+    """Whether something of a person is loaded: its class says so, or the care that is taken of it."""
+    if rule.treat is Treat.DROP:
+        return False
+    return rule.treat is not Treat.KEEP or rule.personal not in (None, PersonalData.NONE)
+
+
+def check_keys(rules: Rules) -> None:
+    """Raises ConfigError for a primary key or cursor that its treatment makes unfit to be one."""
+    stream = rules.stream
+    cursor = [stream.cursor] if stream.cursor else []
+    columns = {column.name for column in stream.columns}
+    for role, names in (("the primary key", stream.primary_key), ("the cursor", cursor)):
+        for name in names:
+            if name not in columns:
+                raise ConfigError(f"{role} '{name}' isn't a column of the stream", do=did_you_mean(name, columns))
+            rule = rules.by_path.get(name)
+            if rule is None or not rule.joins:
+                raise ConfigError(
+                    f"{role} '{name}' can't be one any more when it is treated",
+                    got=str(rule) if rule else "a nested column",
+                    do="keep it, pseudonymise it, or encrypt it with `deterministic: true`",
+                )
+
+
+def check_purposeful(rules: Rules) -> None:
+    """Raises ConfigError if nothing would be loaded, or JSON that nobody can look into without a reason."""
+    if all(rule.treat is Treat.DROP for rule in rules.by_path.values()):
+        raise ConfigError("the policy drops every column", do="keep one, or take the stream out of the pipeline")
+    unseen = [
+        leaf.path
+        for leaf in rules.leaves
+        if leaf.type == pa.json_() and rules.by_path[leaf.path].treat is Treat.KEEP and not rules.spec.reason
+    ]
+    if unseen:
+        raise ConfigError(
+            "JSON is kept whole though nobody can say what is in it", got=", ".join(unseen), do="give a privacy.reason"
+        )

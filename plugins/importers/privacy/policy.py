@@ -1,0 +1,214 @@
+"""The policy of one stream: what is asked for, what the table gets, and what becomes of each batch.
+
+A column gets through by one way only: `_steps` has a rule for each leaf of the schema at hand, or raises
+PrivacyError.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from itertools import pairwise
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from importers.core.model import DELETED, OURS, RUN, SUBJECT, VERSION, Leaf, Stream, TableColumn
+from importers.core.tenant import Privacy, Treat
+from importers.exceptions import ImporterError, PrivacyError
+from importers.keys.keyring import TenantKeys
+from importers.privacy import checks
+from importers.privacy.leaves import Part, Treated, leaves, treat
+from importers.privacy.pseudonyms import TYPE as TOKEN
+from importers.privacy.pseudonyms import pseudonyms
+from importers.privacy.rules import Rules, domain_of
+from importers.privacy.transforms import KEY_VERSION, transform
+
+PASSED = {VERSION: pa.int64(), DELETED: pa.bool_(), RUN: pa.int64()}
+"""What rows may bring of our own columns, and the types that make them harmless."""
+
+
+class Policy:
+    """What happens to each leaf of a stream. Holds keys, so it is built anew in each process."""
+
+    def __init__(self, rules: Rules, subject: Part | None, keys: TenantKeys, needed: Collection[str] = ()) -> None:
+        """Use `build`, which checks what goes in here."""
+        self._rules, self._subject, self._keys, self._needed = rules, subject, keys, frozenset(needed)
+        self._last: tuple[pa.Schema, Mapping[str, Treated]] | None = None
+
+    @classmethod
+    def build(
+        cls,
+        spec: Privacy,
+        stream: Stream,
+        keys: TenantKeys,
+        *,
+        embedded: bool,
+        needed: Collection[str] = (),
+        elsewhere: Collection[str] = (),
+    ) -> Policy:
+        """`needed` are columns or leaves that rules read; `elsewhere`, what `spec` may name for other streams' sake.
+
+        Raises ConfigError, and PrivacyError for leaves that nobody classified.
+        """
+        with _located(keys, stream):
+            checks.check_names(spec, stream, needed, elsewhere)
+            rules = Rules.of(spec, stream)
+            subject = checks.subject_of(rules)
+            checks.check_keys(rules)
+            checks.check_purposeful(rules)
+            checks.check_accountability(rules, subject, embedded=embedded)
+            policy = cls(rules, subject, keys, needed)
+            policy._steps(stream.schema)  # a treatment that a type doesn't allow shows now
+        return policy
+
+    def __repr__(self) -> str:
+        return f"<Policy of {self._keys.tenant} for {self._rules.stream.name}>"
+
+    @property
+    def subject_domain(self) -> str | None:
+        """Where the subject's tokens are unique; None if the rows concern nobody."""
+        return domain_of(self._rules.spec, self._rules.stream) if self._subject else None
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes when the treatment of a leaf, the subject or a key does."""
+        effective = {
+            "leaves": {path: str(rule) for path, rule in self._rules.by_path.items()},
+            "subject": [self._subject.path if self._subject else None, self.subject_domain],
+            "keys": [self._keys.fingerprint, KEY_VERSION],
+        }
+        return hashlib.sha256(json.dumps(effective, sort_keys=True).encode()).hexdigest()
+
+    def request(self, stream: Stream) -> Stream:
+        """The stream with no more columns than are loaded or needed (data minimisation, GDPR art. 5(1)(c))."""
+        wanted = self._columns_to_read()
+        return replace(
+            stream,
+            columns=tuple(column for column in stream.columns if column.name in wanted),
+            subject=self._subject.path if self._subject else None,
+            subject_domain=self.subject_domain,
+        )
+
+    def table(self, schema: pa.Schema) -> list[TableColumn]:
+        """The table's columns for rows of this schema. Raises PrivacyError for leaves that no policy covers.
+
+        `_subject` is among them if no other column says whose row it is: an erasure finds rows by it.
+        """
+        columns = [TableColumn(name, treated.type) for name, treated in self._steps(schema).items()]
+        if self._subject and not self._subject_is_in_the_table():
+            columns.append(TableColumn(SUBJECT, TOKEN))
+        return columns
+
+    def apply(self, rows: pa.RecordBatch) -> pa.RecordBatch:
+        """The rows as they may be loaded: treated columns in `table`'s order, `_subject`, what rows bring of ours."""
+        arrays = {name: treated.apply(rows.column(name)) for name, treated in self._steps(rows.schema).items()}
+        tokens = self._tokens_among(arrays)
+        tokens = self.tokens(rows) if tokens is None else tokens
+        if tokens is not None:
+            arrays[SUBJECT] = pa.ExtensionArray.from_storage(TOKEN, tokens)
+        arrays |= {name: rows.column(name) for name in rows.schema.names if name in PASSED}
+        return pa.RecordBatch.from_arrays(list(arrays.values()), names=list(arrays))
+
+    def tokens(self, rows: pa.RecordBatch) -> pa.Array | None:
+        """16 bytes a (raw) row that say whose it is: its subject's pseudonym. None if the rows concern nobody."""
+        if self._subject is None or self.subject_domain is None:
+            return None
+        key = self._keys.pseudonym(self.subject_domain, KEY_VERSION)
+        with _located(self._keys, self._rules.stream):
+            return pseudonyms(_reach(rows, self._subject), key).storage
+
+    def lineage(self, schema: pa.Schema) -> list[Leaf]:
+        """What became of each leaf: of those in the rows, and of those that weren't even asked for."""
+        with _located(self._keys, self._rules.stream):
+            present = leaves(_theirs(schema))
+            rules = self._rules.covering(present)
+        dropped = {path: rule for path, rule in self._rules.by_path.items() if rule.treat is Treat.DROP}
+        column = {leaf.path: leaf.column for leaf in present}
+        return [
+            Leaf(
+                source=path,
+                personal=rule.personal,
+                treatment=str(rule),
+                column=None if rule.treat is Treat.DROP else column[path],
+                key_version=KEY_VERSION if rule.keyed else None,
+            )
+            for path, rule in (rules | dropped).items()
+        ]
+
+    def _columns_to_read(self) -> frozenset[str]:
+        stream, found = self._rules.stream, self._rules.leaves
+        loaded = {leaf.column for leaf in found if self._rules.by_path[leaf.path].treat is not Treat.DROP}
+        ruled = {leaf.column for leaf in found if self._needed & {leaf.path, *leaf.parents}}
+        keys = {*stream.primary_key, stream.cursor, self._subject.column if self._subject else None}
+        return frozenset(loaded | ruled | {key for key in keys if key is not None})
+
+    def _tokens_among(self, treated: Mapping[str, pa.Array]) -> pa.Array | None:
+        """The tokens, if a treated column is just that: nothing is hashed twice."""
+        if self._subject is None or not self._subject_is_in_the_table() or self._subject.path not in treated:
+            return None
+        return treated[self._subject.path].storage
+
+    def _subject_is_in_the_table(self) -> bool:
+        """Whether a column of the table is the subject's token."""
+        if self._subject is None or self._subject.parents:
+            return False
+        rule = self._rules.by_path[self._subject.path]
+        return rule.treat is Treat.PSEUDONYMISE and rule.domain == self.subject_domain
+
+    def _steps(self, schema: pa.Schema) -> Mapping[str, Treated]:
+        """Each column that is left of such rows, and how. Kept for the next batch, which is of the same schema."""
+        if self._last is not None and self._last[0].equals(schema):
+            return self._last[1]
+        with _located(self._keys, self._rules.stream):
+            self._last = (schema, self._planned(schema))
+        return self._last[1]
+
+    def _planned(self, schema: pa.Schema) -> Mapping[str, Treated]:
+        fields = _theirs(schema)
+        rules = self._rules.covering(leaves(fields))
+        results = {
+            field.name: treat(Part(field.name, field.type), lambda leaf: transform(leaf, rules[leaf.path], self._keys))
+            for field in fields
+        }
+        return {name: treated for name, treated in results.items() if treated is not None}
+
+
+@contextmanager
+def _located(keys: TenantKeys, stream: Stream) -> Iterator[None]:
+    """Errors from in here say whose data it is."""
+    try:
+        yield
+    except ImporterError as error:
+        error.at(tenant=keys.tenant, stream=stream.name)
+        raise
+
+
+def _theirs(schema: pa.Schema) -> list[pa.Field]:
+    """The source's columns. Raises PrivacyError for one that bears a name of ours over something else."""
+    for field in schema:
+        if field.name in PASSED and field.type != PASSED[field.name]:
+            raise PrivacyError(
+                f"'{field.name}' isn't the column that importers adds", got=str(field.type), do="rename the source's"
+            )
+    return [field for field in schema if field.name not in OURS]
+
+
+def _reach(rows: pa.RecordBatch, leaf: Part) -> pa.Array:
+    """The values of a leaf that is a column or in a struct; null where the struct is."""
+    chain = [*reversed(leaf.parents), leaf.path]
+    values = rows.column(_only(rows.schema, chain[0]))
+    for outer, inner in pairwise(chain):
+        kind = values.type
+        values = pc.struct_field(values, _only(kind, inner[len(outer) + 1 :]) if pa.types.is_struct(kind) else -1)
+    return values
+
+
+def _only(columns: pa.Schema | pa.StructType, name: str) -> int:
+    number: int = columns.get_field_index(name)
+    if number < 0:
+        raise PrivacyError(f"the rows don't hold the subject '{name}'", do="let the source deliver it")
+    return number

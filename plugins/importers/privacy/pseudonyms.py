@@ -1,0 +1,82 @@
+"""Pseudonyms: 16 bytes that stand for a value, equal wherever the value is equal inside a tenant's domain.
+
+HMAC-SHA-256 of the normalised value, its first 128 bits. The HMAC's key is the *hex text* of the tenant's key for the
+domain (that is what polars-hash takes), so SQL can reproduce it: `hmac(value, encode(key, 'hex'), 'sha256')`.
+
+Normalised: NFKC, white space around it cut off, lower case. 42 and ' 42 ' are one person, 'ＡＤＡ' and 'ada' too.
+An empty text is null: a pseudonym of "" would join everybody who has no identifier.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import polars as pl
+import polars_hash
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyarrow import types as t
+
+from importers.privacy.distinct import over_distinct
+
+TYPE = pa.uuid()
+STORAGE = pa.binary(16)
+_HEX_DIGITS = 64
+
+
+def has_pseudonyms(kind: pa.DataType) -> bool:
+    """Texts, integers and UUIDs. Not floats: 42.0 and 42 would be two persons."""
+    kind = kind.value_type if t.is_dictionary(kind) else kind
+    text = t.is_string(kind) or t.is_large_string(kind) or t.is_string_view(kind)
+    return bool(text or t.is_integer(kind) or t.is_null(kind) or kind == TYPE)
+
+
+def pseudonyms(values: pa.Array, key: bytes) -> pa.Array:
+    """A UUID for each value; null for nulls and empty texts."""
+    if isinstance(values, pa.ExtensionArray):
+        values = uuid_text(values)
+    tokens = over_distinct(values, lambda distinct: _tokens(normalised(distinct), key))
+    return pa.ExtensionArray.from_storage(TYPE, tokens)
+
+
+def normalised(values: pa.Array) -> pa.Array:
+    """Texts as they are hashed. What polars does to non-ASCII texts does to ASCII ones what Arrow does, but slower."""
+    text = values.cast(pa.large_string())
+    if pc.all(pc.string_is_ascii(text)).as_py() is not False:
+        text = pc.ascii_lower(pc.ascii_trim_whitespace(text))
+    else:
+        said = pl.col("said").str.normalize("NFKC").str.strip_chars().str.to_lowercase().str.normalize("NFKC")
+        text = pl.DataFrame({"said": pl.Series(values=text)}).select(said)["said"].to_arrow(compat_level=_OLDEST)
+    return pc.if_else(pc.equal(text, ""), pa.scalar(None, text.type), text)
+
+
+_OLDEST = pl.CompatLevel.oldest()
+
+
+def _tokens(texts: pa.Array, key: bytes) -> pa.Array:
+    said = pl.DataFrame({"said": pl.Series(values=texts.fill_null(""))})
+    digests = said.select(polars_hash.col("said").chash.hmac_sha256(key=key.hex()))["said"]
+    raw = _first_16_bytes(digests.to_arrow(compat_level=_OLDEST))
+    tokens = pa.FixedSizeBinaryArray.from_buffers(STORAGE, len(texts), [None, pa.py_buffer(raw)])
+    return pc.if_else(texts.is_valid(), tokens, pa.scalar(None, STORAGE)) if texts.null_count else tokens
+
+
+def _first_16_bytes(digests: pa.LargeStringArray) -> np.ndarray:
+    """The first half of each digest: 64 hex digits, one digest after the other in one buffer."""
+    if len(digests) == 0:
+        return np.empty((0, 16), np.uint8)
+    start = digests.offset * _HEX_DIGITS
+    digits = np.frombuffer(digests.buffers()[2], np.uint8)[start : start + len(digests) * _HEX_DIGITS]
+    half = digits.reshape(len(digests), _HEX_DIGITS)[:, :32]
+    nibbles = (half & 15) + 9 * (half >> 6)  # '0'..'9' are 0x30.., 'a'..'f' are 0x61..
+    return (nibbles[:, 0::2] << 4) | nibbles[:, 1::2]
+
+
+def uuid_text(values: pa.ExtensionArray) -> pa.Array:
+    """UUIDs as text, so that they join with a column that holds them as text."""
+    digits = pl.col("raw").bin.encode("hex")
+    cuts = (0, 8, 12, 16, 20, 32)
+    parts = [digits.str.slice(start, stop - start) for start, stop in pairwise(cuts)]
+    raw = pl.DataFrame({"raw": pl.Series(values=values.storage.cast(pa.large_binary()))})
+    return raw.select(pl.concat_str(parts, separator="-").alias("raw"))["raw"].to_arrow(compat_level=_OLDEST)

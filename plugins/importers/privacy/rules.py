@@ -1,0 +1,110 @@
+"""From what a tenant says, and what a source's author knew, to one rule for each leaf."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from pyarrow import types as t
+
+from importers.core.model import PersonalData, Stream
+from importers.core.tenant import Mask, Privacy, Subject, Treat, Treatment
+from importers.exceptions import PrivacyError
+from importers.privacy.detect import suggest, words
+from importers.privacy.leaves import Part, leaves
+from importers.privacy.transforms import Rule
+
+EVERYTHING = "*"
+DEFAULT_DOMAIN = "default"
+_DROP = Treatment(treat=Treat.DROP)
+_BY_CLASS = {
+    PersonalData.NONE: Treatment(treat=Treat.KEEP),
+    PersonalData.IDENTIFIER: Treatment(treat=Treat.PSEUDONYMISE),
+    PersonalData.ONLINE_ID: Treatment(treat=Treat.PSEUDONYMISE),
+    PersonalData.CONTACT: _DROP,
+    PersonalData.FREE_TEXT: _DROP,
+    PersonalData.SPECIAL: _DROP,
+    PersonalData.LOCATION: _DROP,  # but an IP address's network: see `class_default`
+}
+_IP = re.compile(r"(?:^|_)ip(?:v[46])?(?:_|$)|(?:^|_)remote_addr(?:$)")
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """A rule for each leaf that a stream was known to have when its policy was made."""
+
+    spec: Privacy
+    stream: Stream
+    leaves: Sequence[Part]
+    by_path: Mapping[str, Rule]
+
+    @classmethod
+    def of(cls, spec: Privacy, stream: Stream) -> Rules:
+        """What `columns` says of a leaf, of what it is in, of `*`; else its class's default.
+
+        Raises PrivacyError, with a line to paste for each, if that leaves leaves over that `unclassified` doesn't drop.
+        """
+        personal = {column.name: column.personal for column in stream.columns}
+        found = leaves(stream.schema)
+        rules: dict[str, Rule] = {}
+        left: list[Part] = []
+        for leaf in found:
+            known = personal[leaf.column]
+            treatment = said_of(leaf, spec) or class_default(leaf, known)
+            if treatment is None:
+                treatment = _DROP
+                left.append(leaf)
+            rules[leaf.path] = Rule(treatment, known, treatment.domain or domain_of(spec, stream))
+        if left and spec.unclassified == "stop":
+            raise unclassified(left, stream.name)
+        return cls(spec, stream, found, rules)
+
+    def covering(self, found: Sequence[Part]) -> dict[str, Rule]:
+        """The rule of each of these leaves. Raises PrivacyError that names all leaves without one.
+
+        A leaf not seen before may be dropped by what is said of its parent, of `*` or of the unclassified. Nothing
+        else that is said covers it: whoever said it didn't know the leaf.
+        """
+        rules = {leaf.path: self.by_path.get(leaf.path) or self._unseen(leaf) for leaf in found}
+        left = [leaf for leaf in found if rules[leaf.path] is None]
+        if left:
+            raise unclassified(left, self.stream.name)
+        return {path: rule for path, rule in rules.items() if rule is not None}
+
+    def _unseen(self, leaf: Part) -> Rule | None:
+        said = said_of(leaf, self.spec)
+        dropped = said.treat is Treat.DROP if said else self.spec.unclassified == "drop"
+        return Rule(_DROP, None, domain_of(self.spec, self.stream)) if dropped else None
+
+
+def domain_of(spec: Privacy, stream: Stream) -> str:
+    """The domain that pseudonyms join in where nothing else is said."""
+    if isinstance(spec.subject, Subject):
+        return spec.subject.domain
+    return stream.subject_domain or DEFAULT_DOMAIN
+
+
+def said_of(leaf: Part, spec: Privacy) -> Treatment | None:
+    """What the tenant says of a leaf: of itself, of the nearest thing that it is in, of everything."""
+    named = (spec.columns.get(path) for path in (leaf.path, *leaf.parents, EVERYTHING))
+    return next((treatment for treatment in named if treatment is not None), None)
+
+
+def class_default(leaf: Part, personal: PersonalData | None) -> Treatment | None:
+    """What happens to a class of personal data. A place is dropped: only of an IP address is a useful part harmless."""
+    if personal is PersonalData.LOCATION and _IP.search(words(leaf.path)) and t.is_string(leaf.type):
+        return Treatment(treat=Treat.MASK, mask=Mask.IP_PREFIX)
+    return None if personal is None else _BY_CLASS[personal]
+
+
+def unclassified(left: Sequence[Part], stream: str) -> PrivacyError:
+    """The refusal, with all leaves that nobody classified and a guess for each."""
+    lines = [f"    {suggest(leaf.path, leaf.type)}" for leaf in left]
+    many = f"{len(left)} columns" if len(left) > 1 else "a column"
+    return PrivacyError(
+        f"no policy covers {many}",
+        got=", ".join(leaf.path for leaf in left),
+        do="\n".join(["say what happens to each, for example:", "privacy:", "  columns:", *lines]),
+        stream=stream,
+    )

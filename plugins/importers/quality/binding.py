@@ -1,0 +1,80 @@
+"""Rules meet a schema: what to ask of a batch that has it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import polars as pl
+import pyarrow as pa
+
+from importers.exceptions import ConfigError
+from importers.quality.columns import Columns, Operand
+from importers.quality.gx import GxRule
+from importers.quality.rowwise import Judged, RowRule, Rule
+from importers.quality.runwide import KeyRule, RunRule
+from importers.quality.typewise import ShapeRule
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """A rule, how reports name it, the least fraction that must hold if it has one, and the columns it reads."""
+
+    label: str
+    rule: Rule
+    mostly: float | None
+    paths: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class Bound:
+    """By label: violations of rows, measures of the run, whether the shape fits, keys and the rows that have one."""
+
+    at: Columns
+    judged: dict[str, Judged] = field(default_factory=dict)
+    measures: dict[str, dict[str, pl.Expr]] = field(default_factory=dict)
+    fits: dict[str, bool] = field(default_factory=dict)
+    keys: dict[str, tuple[list[Operand], pl.Expr]] = field(default_factory=dict)
+
+    def frame(self, rows: pa.RecordBatch) -> pl.DataFrame:
+        """The columns that the rules read, as polars has them."""
+        frame = pl.from_arrow(rows.select(self.at.roots)) if self.at.roots else pl.DataFrame()
+        return frame if isinstance(frame, pl.DataFrame) else frame.to_frame()
+
+
+def bind(rules: Iterable[Labelled], schema: pa.Schema, declared: pa.Schema) -> Bound:
+    """Raises ConfigError, which begins with the rule's label, where a rule doesn't fit the schema."""
+    rules = tuple(rules)
+    for labelled in rules:
+        with naming(labelled.label):
+            Columns(schema, labelled.paths)
+    bound = Bound(Columns(schema, [path for labelled in rules for path in labelled.paths]))
+    for labelled in rules:
+        with naming(labelled.label):
+            _bind(bound, labelled, schema, declared)
+    return bound
+
+
+def _bind(bound: Bound, labelled: Labelled, schema: pa.Schema, declared: pa.Schema) -> None:
+    label, rule = labelled.label, labelled.rule
+    if isinstance(rule, RowRule):
+        bound.judged[label] = rule.judged(bound.at)
+    elif isinstance(rule, RunRule):
+        bound.measures[label] = rule.measures(bound.at)
+    elif isinstance(rule, ShapeRule):  # whether a column exists is a question to the stream, not to what was read of it
+        bound.fits[label] = rule.fits(schema if labelled.paths else declared)
+    elif isinstance(rule, KeyRule):
+        bound.keys[label] = rule.key(bound.at)
+    elif isinstance(rule, GxRule):
+        for path in labelled.paths:
+            bound.at(path)
+
+
+@contextmanager
+def naming(label: str) -> Iterator[None]:
+    """Put the rule before what is wrong with it."""
+    try:
+        yield
+    except ConfigError as error:
+        raise ConfigError(f"{label}: {error.what}", got=error.got, do=error.do) from None

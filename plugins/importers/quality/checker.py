@@ -1,0 +1,171 @@
+"""One partition, batch by batch, in its order: all compiled rules in one polars pass."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+import pyarrow as pa
+
+from importers.core.model import DELETED
+from importers.exceptions import ConfigError, ContractError
+from importers.quality.binding import Bound, bind
+from importers.quality.gx import Engine, GxRule
+from importers.quality.hashing import keyed, kind, seed
+from importers.quality.runwide import KeyRule, State, merged
+from importers.quality.verdict import Numbers, Tally, Verdict
+
+if TYPE_CHECKING:
+    from importers.quality.rules import Rules
+
+Mask = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """`bad` marks the batch's bad rows; `broken` is a list of rule labels (list<string>) for each of them, in order."""
+
+    bad: Mask
+    broken: pa.ListArray
+
+
+class Checker:
+    """Holds, of what it has seen, counts, states, row numbers and hashes of keys."""
+
+    def __init__(self, rules: Rules, key: bytes) -> None:
+        self._rules = rules
+        self._seeds = {r.label: seed(key, r.label) for r in rules.rules if isinstance(r.rule, KeyRule)}
+        self._good_only = {r.label: r.rule.good_rows_only for r in rules.rules if isinstance(r.rule, KeyRule)}
+        self._slow = {r.label: r.rule for r in rules.rules if isinstance(r.rule, GxRule)}
+        self._engine = Engine(list(self._slow.values())) if self._slow else None
+        self._schema: pa.Schema | None = None
+        self._bound: Bound | None = None
+        self._rows = 0
+        self._bad: list[Numbers] = []
+        self._evaluated: Counter[str] = Counter({r.label: 0 for r in rules.rules})
+        self._unexpected: Counter[str] = Counter()
+        self._states: dict[str, State] = {}
+        self._keys: dict[str, list[Numbers]] = defaultdict(list)
+
+    def check(self, rows: pa.RecordBatch) -> Checked:
+        """Judge the partition's next batch; tombstones skip the rules.
+
+        Raises ContractError where a rule can't judge the type that a column has in this batch.
+        """
+        start, self._rows = self._rows, self._rows + rows.num_rows
+        alive = living(rows)
+        violated = self._judge(rows if alive is None else rows.filter(pa.array(alive)))
+        if alive is not None:
+            violated = {label: _spread(mask, alive) for label, mask in violated.items()}
+        bad: Mask = np.zeros(rows.num_rows, dtype=np.bool_)
+        for mask in violated.values():
+            bad |= mask
+        places = np.flatnonzero(bad)
+        self._bad.append((places + start).astype(np.uint64))
+        return Checked(bad, labels_of(violated, places))
+
+    def verdict(self, rejects: int) -> Verdict:
+        """What the gate needs to know. `rejects`: how many of the partition's records couldn't become a row."""
+        bad = np.concatenate([np.empty(0, np.uint64), *self._bad])
+        tally = Tally(self._rows, rejects, len(bad), dict(self._evaluated), dict(self._unexpected), self._states)
+        keys = {label: np.sort(np.concatenate([np.empty(0, np.uint64), *self._keys[label]])) for label in self._seeds}
+        return Verdict(self._rules.fingerprint, bad, tally, keys)
+
+    def _judge(self, rows: pa.RecordBatch) -> dict[str, Mask]:
+        """The masks of the rules that something violates."""
+        bound = self._bind(rows.schema)
+        self._note_shape(bound, rows.num_rows)
+        if rows.num_rows == 0:
+            return {}
+        frame = bound.frame(rows)
+        seen = frame.select(self._questions(bound))
+        self._note_measures(bound, seen, rows.num_rows)
+        violated: dict[str, Mask] = {}
+        for label in bound.judged:
+            mask = seen[f"violated {label}"]
+            if self._count(label, seen[f"evaluated {label}"][0], int(mask.sum())):
+                violated[label] = mask.to_numpy()
+        if self._engine:
+            for label, (slow, evaluated) in zip(self._slow, self._engine.judge(frame, bound.at), strict=True):
+                if self._count(label, evaluated, int(slow.sum())):
+                    violated[label] = slow
+        self._note_keys(bound, seen, violated)
+        return violated
+
+    def _bind(self, schema: pa.Schema) -> Bound:
+        if self._bound is None or schema != self._schema:
+            try:
+                self._bound = bind(self._rules.rules, schema, self._rules.schema)
+            except ConfigError as error:
+                raise ContractError(error.what, got=error.got, do=error.do) from None
+            self._schema = schema
+        return self._bound
+
+    def _questions(self, bound: Bound) -> list[pl.Expr]:
+        asked = []
+        for label, judged in bound.judged.items():
+            asked += [judged.violated.alias(f"violated {label}"), judged.evaluated.alias(f"evaluated {label}")]
+        for label, measures in bound.measures.items():
+            asked += [expr.alias(f"{name} {label}") for name, expr in measures.items()]
+        for label, (operands, domain) in bound.keys.items():
+            asked.append(keyed(operands, domain, self._seeds[label]).alias(f"key {label}"))
+        return asked
+
+    def _count(self, label: str, evaluated: int, unexpected: int) -> int:
+        self._evaluated[label] += evaluated
+        self._unexpected[label] += unexpected
+        return unexpected
+
+    def _note_shape(self, bound: Bound, rows: int) -> None:
+        for label, fits in bound.fits.items():
+            self._count(label, rows, 0 if fits else rows)
+        for label in bound.measures:
+            self._merge(label, {"rows": rows})
+        for label, (operands, _) in bound.keys.items():
+            kinds = [f"{place}:{kind(operand)}" for place, operand in enumerate(operands) if rows and kind(operand)]
+            self._merge(label, {"kinds": kinds})
+
+    def _note_measures(self, bound: Bound, seen: pl.DataFrame, rows: int) -> None:
+        for label, measures in bound.measures.items():
+            measured = {name: seen[f"{name} {label}"][0] for name in measures}
+            self._count(label, measured.get("count", rows), 0)
+            self._merge(label, measured)
+
+    def _note_keys(self, bound: Bound, seen: pl.DataFrame, violated: dict[str, Mask]) -> None:
+        good = ~np.logical_or.reduce(list(violated.values())) if violated else None
+        for label in bound.keys:
+            hashes = seen[f"key {label}"]
+            if good is not None and self._good_only[label]:
+                hashes = hashes.filter(pl.Series(good))
+            found = hashes.drop_nulls().to_numpy()
+            self._count(label, len(found), 0)
+            self._keys[label].append(found)
+
+    def _merge(self, label: str, state: State) -> None:
+        self._states[label] = merged([self._states.get(label, {}), state])
+
+
+def living(rows: pa.RecordBatch) -> Mask | None:
+    """Which rows are no tombstones; None if all are alive."""
+    if DELETED not in rows.schema.names:
+        return None
+    deleted: Mask = rows.column(DELETED).fill_null(False).to_numpy(zero_copy_only=False)
+    return ~deleted if deleted.any() else None
+
+
+def _spread(mask: Mask, alive: Mask) -> Mask:
+    spread = np.zeros(len(alive), dtype=np.bool_)
+    spread[alive] = mask
+    return spread
+
+
+def labels_of(violated: dict[str, Mask], places: npt.NDArray[Any]) -> pa.ListArray:
+    """For each place the labels of the rules that it violates."""
+    matrix = np.array([mask[places] for mask in violated.values()]).reshape(len(violated), len(places)).T
+    offsets = np.concatenate([[0], matrix.sum(axis=1).cumsum()])
+    labels = pa.array(list(violated), pa.string()).take(pa.array(np.nonzero(matrix)[1]))
+    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), labels)

@@ -1,0 +1,234 @@
+"""How a rule addresses a column of one schema, and reads a bound in the column's own type."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time
+from decimal import Decimal
+from enum import StrEnum
+from fractions import Fraction
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+
+from importers.core.names import did_you_mean
+from importers.exceptions import ConfigError
+
+
+class Family(StrEnum):
+    """Types whose values can be compared with each other."""
+
+    NUMBER = "number"
+    TEXT = "text"
+    BOOLEAN = "boolean"
+    DATE = "date"
+    DATETIME = "date and time without a zone"
+    INSTANT = "date and time with a zone"
+    TIME = "time of day"
+    BINARY = "bytes"
+    NOTHING = "only nulls"
+    OTHER = "nested or unordered"
+
+
+ORDERED = frozenset({Family.NUMBER, Family.TEXT, Family.DATE, Family.DATETIME, Family.INSTANT, Family.TIME})
+PLAIN = ORDERED | {Family.BOOLEAN, Family.BINARY}
+
+
+@dataclass(frozen=True, slots=True)
+class Operand:
+    """A column or nested leaf. In `expr` missing values (null, NaN) are null, categories text, instants UTC."""
+
+    name: str
+    dtype: pl.DataType
+    family: Family
+    expr: pl.Expr
+
+    def within(self, families: Iterable[Family]) -> Operand:
+        """The operand, if a rule can use it; a column of nothing but nulls always can."""
+        allowed = set(families)
+        if self.family is not Family.NOTHING and self.family not in allowed:
+            raise ConfigError(
+                f"the rule can't judge column '{self.name}'",
+                got=f"{self.family} ({self.dtype})",
+                do=f"it needs one of: {', '.join(sorted(allowed))}",
+            )
+        return self
+
+    def text(self) -> pl.Expr:
+        """The column as text: text itself, and whole numbers, whose text is the same everywhere."""
+        if self.dtype.is_integer():
+            return self.expr.cast(pl.String)
+        return self.within([Family.TEXT]).expr.cast(pl.String)
+
+    def value(self, raw: Any) -> Any:
+        """A bound or set member from the tenant file, in the column's own terms. Raises ConfigError."""
+        if self.family is Family.NOTHING:
+            return raw
+        try:
+            found = _READ[self.family](raw) if self.family in _READ else None
+        except ValueError:
+            found = None
+        if found is None:
+            raise ConfigError(
+                f"column '{self.name}' can't be compared with this value",
+                got=f"a value of type {type(raw).__name__}, the column holds {self.family} ({self.dtype})",
+                do=f"write it as {_WRITTEN.get(self.family, 'a value of a plain column')}",
+            )
+        return found
+
+    def members(self, values: Iterable[Any]) -> pl.Series:
+        """The set as a series of the column's type; members that the type can't hold can't occur and are left out."""
+        read = [self.value(value) for value in values if value is not None]
+        if self.dtype.is_integer():
+            whole = [int(v) for v in read if math.isfinite(v) and v == int(v) and abs(v) < 2**127]
+            return pl.Series(whole, dtype=pl.Int128).cast(self.dtype, strict=False).drop_nulls()
+        if isinstance(self.dtype, pl.Decimal):
+            fits = Decimal(10) ** (self.dtype.precision - self.dtype.scale)
+            exact = [Decimal(str(v)) for v in read if abs(v) < fits]
+            read = [d for d in exact if (Fraction(d) * 10**self.dtype.scale).denominator == 1]
+        elif self.family is Family.NUMBER:
+            read = [float(v) for v in read]
+        return pl.Series(read, dtype=self.dtype, strict=False)
+
+
+def _number(raw: Any) -> int | float | Decimal | None:
+    if isinstance(raw, bool) or not isinstance(raw, int | float | Decimal) or math.isnan(raw):
+        return None
+    if isinstance(raw, float) and raw.is_integer() and abs(raw) < 2**63:
+        return int(raw)  # whole columns are compared as such, without a detour over floats
+    return raw if isinstance(raw, float | Decimal) or abs(raw) < 2**127 else float(raw)
+
+
+def _datetime(raw: Any) -> datetime | None:
+    if isinstance(raw, str):
+        raw = datetime.fromisoformat(raw)
+    if isinstance(raw, datetime):
+        return raw
+    return datetime.combine(raw, time()) if isinstance(raw, date) else None
+
+
+def _date(raw: Any) -> date | None:
+    read = _datetime(raw)
+    return read.date() if read and read.tzinfo is None and read.time() == time() else None
+
+
+def _naive(raw: Any) -> datetime | None:
+    read = _datetime(raw)
+    return read if read and read.tzinfo is None else None
+
+
+def _instant(raw: Any) -> datetime | None:
+    read = _datetime(raw)
+    if read is None:
+        return None
+    return read.replace(tzinfo=UTC) if read.tzinfo is None else read.astimezone(UTC)
+
+
+def _time(raw: Any) -> time | None:
+    read = time.fromisoformat(raw) if isinstance(raw, str) else raw
+    return read if isinstance(read, time) and read.tzinfo is None else None
+
+
+_READ = {
+    Family.NUMBER: _number,
+    Family.TEXT: lambda raw: str(raw) if isinstance(raw, str) else None,
+    Family.BOOLEAN: lambda raw: raw if isinstance(raw, bool) else None,
+    Family.DATE: _date,
+    Family.DATETIME: _naive,
+    Family.INSTANT: _instant,
+    Family.TIME: _time,
+}
+_WRITTEN = {
+    Family.NUMBER: "a number",
+    Family.TEXT: "text, in quotes",
+    Family.BOOLEAN: "true or false",
+    Family.DATE: "a date: 2026-01-31",
+    Family.DATETIME: "a date, or a date and time without a zone: 2026-01-31T12:00:00",
+    Family.INSTANT: "a date and time: 2026-01-31T12:00:00+01:00 (UTC if it has no zone)",
+    Family.TIME: 'a time of day, in quotes: "12:00:00"',
+}
+
+
+def root(schema: pa.Schema, path: str) -> str:
+    """The column to read for `path`: itself, or the struct that holds the leaf. Raises ConfigError."""
+    if path in schema.names:
+        return path
+    first = path.split(".")[0]
+    if first in schema.names and pa.types.is_struct(schema.field(first).type):
+        return first
+    raise ConfigError(f"there is no column '{path}'", do=did_you_mean(path, schema.names))
+
+
+def leaf_type(schema: pa.Schema, path: str) -> pa.DataType:
+    """The Arrow type of a column or of a leaf inside structs. Raises ConfigError, which names what there is."""
+    top = root(schema, path)
+    found = schema.field(top).type
+    for step in path.removeprefix(top).split(".")[1:]:
+        if not pa.types.is_struct(found):
+            raise ConfigError(
+                f"'{path}' is inside a {found}", do="rules reach fields of structs only, not lists or maps"
+            )
+        fields = [field.name for field in found.fields]
+        if step not in fields:
+            raise ConfigError(f"there is no '{step}' on the way to '{path}'", do=did_you_mean(step, fields))
+        found = found.field(step).type
+    return found
+
+
+def _refuse_unreadable(name: str, found: pa.DataType) -> None:
+    """Types on which polars doesn't raise but panics."""
+    tests = (pa.types.is_decimal256, pa.types.is_union, pa.types.is_interval, pa.types.is_run_end_encoded)
+    if any(test(found) for test in tests):
+        raise ConfigError(f"no rule can judge column '{name}'", got=str(found), do="leave it out of the rules")
+    for place in range(found.num_fields):
+        _refuse_unreadable(name, found.field(place).type)
+
+
+class Columns:
+    """The columns of one schema, as rules address them: by name, or by dotted path into structs."""
+
+    def __init__(self, schema: pa.Schema, paths: Iterable[str]) -> None:
+        self.schema = schema
+        self.roots = sorted({root(schema, path) for path in paths})
+        for name in self.roots:
+            _refuse_unreadable(name, schema.field(name).type)
+        empty = pl.from_arrow(schema.empty_table().select(self.roots)) if self.roots else pl.DataFrame()
+        self._empty = empty if isinstance(empty, pl.DataFrame) else empty.to_frame()
+
+    def __call__(self, path: str) -> Operand:
+        """Raises ConfigError for a path that isn't there."""
+        leaf_type(self.schema, path)
+        top = root(self.schema, path)
+        expr = pl.col(top)
+        for step in path.removeprefix(top).split(".")[1:]:
+            expr = expr.struct.field(step)
+        return _operand(path, expr, self._empty.select(expr.alias("leaf")).schema["leaf"])
+
+
+def _operand(name: str, expr: pl.Expr, dtype: pl.DataType) -> Operand:
+    if isinstance(dtype, pl.Categorical | pl.Enum):
+        expr, dtype = expr.cast(pl.String), pl.String()
+    elif dtype.is_float():
+        expr = expr.fill_nan(None)  # NaN is missing, as it is to pandas and so to Great Expectations
+    elif isinstance(dtype, pl.Datetime) and dtype.time_zone:
+        expr, dtype = expr.dt.convert_time_zone("UTC"), pl.Datetime(dtype.time_unit, "UTC")
+    return Operand(name, dtype, _family(dtype), expr)
+
+
+def _family(dtype: pl.DataType) -> Family:
+    if dtype.is_numeric():
+        return Family.NUMBER
+    if isinstance(dtype, pl.Datetime):
+        return Family.INSTANT if dtype.time_zone else Family.DATETIME
+    plain = {
+        pl.String: Family.TEXT,
+        pl.Boolean: Family.BOOLEAN,
+        pl.Date: Family.DATE,
+        pl.Time: Family.TIME,
+        pl.Binary: Family.BINARY,
+        pl.Null: Family.NOTHING,
+    }
+    return plain.get(type(dtype), Family.OTHER)

@@ -1,0 +1,154 @@
+"""The gate: what the partitions' verdicts say together. A run that fails here loads nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from importers.core.model import JSON
+from importers.core.tenant import Quarantine
+from importers.exceptions import ConfigError, ContractError
+from importers.quality.binding import Bound, Labelled, bind
+from importers.quality.checker import labels_of
+from importers.quality.duplicates import Read, confirm, survey
+from importers.quality.hashing import seed
+from importers.quality.rules import Rules
+from importers.quality.runwide import DistinctBetween, KeyRule, RunRule, UniqueRule
+from importers.quality.typewise import ShapeRule
+from importers.quality.verdict import Numbers, Tally, Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A rule that the run fails, in counts."""
+
+    label: str
+    what: str
+    got: str
+
+    def __str__(self) -> str:
+        return f"{self.label}: {self.what}; got {self.got}"
+
+
+@dataclass(frozen=True, slots=True)
+class Duplicates:
+    """A partition's rows that share a key with another row; `broken` are the rules' labels (list<string>) for each."""
+
+    rows: Numbers
+    broken: pa.ListArray
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """Why the run fails, if it does; which rows turned out bad beside those that the verdicts name; the counts."""
+
+    failures: tuple[Failure, ...]
+    extra_bad: Mapping[int, Duplicates]
+    tally: Tally
+
+    def counts(self) -> dict[str, JSON]:
+        """Over all partitions, duplicates included. Holds no values."""
+        return self.tally.counts()
+
+
+def judge(
+    rules: Rules, verdicts: Mapping[int, Verdict], quarantine: Quarantine, read_partition: Read, key: bytes
+) -> Judgement:
+    """Judge a run by the verdicts of all its partitions, those loaded by an earlier attempt included.
+
+    `read_partition` gives a partition's staged rows again, in the order in which they were checked: at least
+    `rules.columns` and, where there is one, `_deleted`. It is asked only where a key seems to occur twice. `key` is
+    the one that the checkers had. Raises ConfigError if a verdict was made under other rules, ContractError if
+    a key's type changed between partitions.
+    """
+    for partition, verdict in verdicts.items():
+        if verdict.rules != rules.fingerprint:
+            raise ConfigError(
+                "the rules changed since the partition was validated",
+                do="clear the run, so that it is validated again",
+                partition=partition,
+            )
+    none = Tally(evaluated={labelled.label: 0 for labelled in rules.rules})
+    tally = sum((verdict.tally for verdict in verdicts.values()), none)
+    unique, distinct = _survey(rules, verdicts, tally)
+    found = confirm(
+        [r for r in rules.rules if r.label in unique],
+        unique,
+        verdicts,
+        read_partition,
+        {label: seed(key, label) for label in unique},
+    )
+    extra = {partition: _duplicates(by_rule) for partition, by_rule in sorted(found.items())}
+    tally += _tally(found, extra)
+    bound = bind(rules.rules, rules.schema, rules.schema)
+    failures = [failure for labelled in rules.rules for failure in _failures(labelled, tally, distinct, bound)]
+    return Judgement((*failures, *_too_many(tally, quarantine)), extra, tally)
+
+
+def _survey(rules: Rules, verdicts: Mapping[int, Verdict], tally: Tally) -> tuple[dict[str, Numbers], dict[str, int]]:
+    """By label the repeated hashes of unique rules, and the numbers of distinct ones of the other rules on keys."""
+    unique, distinct = {}, {}
+    for labelled in rules.rules:
+        if isinstance(labelled.rule, KeyRule):
+            _same_kind(labelled, tally)
+            count, repeated = survey([verdict.keys[labelled.label] for verdict in verdicts.values()])
+            if isinstance(labelled.rule, UniqueRule):
+                unique[labelled.label] = repeated
+            else:
+                distinct[labelled.label] = count
+    return unique, distinct
+
+
+def _same_kind(labelled: Labelled, tally: Tally) -> None:
+    """Text `1` and number 1 hash differently, and may well become the same value in the table: that fails closed."""
+    kinds: dict[str, str] = {}
+    for place, kind in (k.split(":", 1) for k in tally.states.get(labelled.label, {}).get("kinds", [])):
+        if kinds.setdefault(place, kind) != kind:
+            raise ContractError(
+                f"{labelled.label}: '{labelled.paths[int(place)]}' changes its type within the run",
+                got=f"{kinds[place]} and {kind}",
+                do="give the column one type at the source",
+            )
+
+
+def _duplicates(by_rule: Mapping[str, Numbers]) -> Duplicates:
+    rows = np.unique(np.concatenate(list(by_rule.values())))
+    masks = {label: np.isin(rows, numbers) for label, numbers in by_rule.items()}
+    return Duplicates(rows, labels_of(masks, np.arange(len(rows))))
+
+
+def _tally(found: Mapping[int, Mapping[str, Numbers]], extra: Mapping[int, Duplicates]) -> Tally:
+    unexpected: dict[str, int] = {}
+    for by_rule in found.values():
+        for label, numbers in by_rule.items():
+            unexpected[label] = unexpected.get(label, 0) + len(numbers)
+    return Tally(bad=sum(len(duplicates.rows) for duplicates in extra.values()), unexpected=unexpected)
+
+
+def _failures(labelled: Labelled, tally: Tally, distinct: Mapping[str, int], bound: Bound) -> Iterator[Failure]:
+    label, rule = labelled.label, labelled.rule
+    evaluated, unexpected = tally.evaluated.get(label, 0), tally.unexpected.get(label, 0)
+    broken = f"{unexpected:,} of {evaluated:,} break it"
+    if isinstance(rule, ShapeRule):
+        if unexpected or (not evaluated and not bound.fits[label]):
+            yield Failure(label, rule.wrong, f"{unexpected:,} of {evaluated:,} rows")
+    elif isinstance(rule, RunRule):
+        state = {"rows": 0, "count": 0} | tally.states.get(label, {})
+        if not rule.holds(state, bound.at):
+            values = f"{state['count']:,} values in " if labelled.paths else ""
+            yield Failure(label, rule.wrong, f"{values}{state['rows']:,} rows")
+    elif isinstance(rule, DistinctBetween):
+        if not rule.holds(distinct[label], evaluated):
+            yield Failure(label, rule.wrong, f"{distinct[label]:,} distinct ones of {evaluated:,}")
+    elif labelled.mostly is not None and evaluated and (evaluated - unexpected) / evaluated < labelled.mostly:
+        yield Failure(label, f"fewer than mostly: {labelled.mostly} of the values hold", broken)
+
+
+def _too_many(tally: Tally, quarantine: Quarantine) -> Iterator[Failure]:
+    delivered, refused = tally.rows + tally.rejects, tally.bad + tally.rejects
+    if delivered and refused / delivered > quarantine.max_fraction:
+        got = f"{tally.bad:,} bad and {tally.rejects:,} unreadable of {delivered:,}"
+        yield Failure("quarantine.max_fraction", f"more than {quarantine.max_fraction} of the rows are bad", got)

@@ -1,0 +1,288 @@
+"""Rules that judge each row by itself: Great Expectations' words, as polars expressions.
+
+Each class is one expectation type; its fields are the type's kwargs, its `judged` the rule.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from itertools import combinations
+from operator import and_, or_
+from typing import Annotated, Any, Literal
+
+import polars as pl
+from pydantic import BaseModel, ConfigDict, Field
+
+from importers.exceptions import ConfigError
+from importers.quality.columns import ORDERED, PLAIN, Columns, Family, Operand
+
+
+class Rule(BaseModel, ABC):
+    """The kwargs of one expectation type. Unknown ones are errors: a typo must not become a default."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, hide_input_in_errors=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What a rule says of a batch: which rows violate it (no nulls), and how many rows it had a say in."""
+
+    violated: pl.Expr
+    evaluated: pl.Expr
+
+
+class RowRule(Rule):
+    """A rule whose violation makes a row bad."""
+
+    @abstractmethod
+    def judged(self, at: Columns) -> Judged:
+        """Raises ConfigError if the rule doesn't fit the columns."""
+
+
+def known(operand: Operand, holds: pl.Expr) -> Judged:
+    """As Great Expectations has it: a rule on one column's values says nothing of missing ones."""
+    return Judged((~holds).fill_null(value=False), pl.len() - operand.expr.null_count())
+
+
+def inside(domain: pl.Expr, holds: pl.Expr) -> Judged:
+    """A rule on several columns: in its domain, a comparison with a missing value doesn't hold."""
+    return Judged(domain & ~holds.fill_null(value=False), domain.sum())
+
+
+class NotBeNull(RowRule):
+    """Missing values are bad: null, and NaN."""
+
+    column: str
+
+    def judged(self, at: Columns) -> Judged:
+        return Judged(at(self.column).expr.is_null(), pl.len())
+
+
+class BeNull(RowRule):
+    """Any value is bad."""
+
+    column: str
+
+    def judged(self, at: Columns) -> Judged:
+        return Judged(at(self.column).expr.is_not_null(), pl.len())
+
+
+class Bounds(Rule):
+    """`min_value` and `max_value`, either of which may be absent but not both."""
+
+    min_value: Any = None
+    max_value: Any = None
+    strict_min: bool = False
+    strict_max: bool = False
+
+    def inside(self, x: Any, read: Callable[[Any], Any]) -> Any:
+        """Whether `x` (an expression or a number) is inside; `read` turns a bound into what compares with it."""
+        low, high = (None if bound is None else read(bound) for bound in (self.min_value, self.max_value))
+        if low is None and high is None:
+            raise ConfigError("a range needs an end", got="neither min_value nor max_value", do="give one of them")
+        if low is not None and high is not None and low > high:
+            raise ConfigError("min_value is greater than max_value", do="swap them")
+        holds = []
+        if low is not None:
+            holds.append(x > low if self.strict_min else x >= low)
+        if high is not None:
+            holds.append(x < high if self.strict_max else x <= high)
+        return reduce(and_, holds)
+
+
+def number(raw: Any) -> int | float:
+    """A bound on counts, lengths and sums."""
+    if isinstance(raw, bool) or not isinstance(raw, int | float):
+        raise ConfigError("the bound must be a number", got=f"a value of type {type(raw).__name__}")
+    return raw
+
+
+class Between(Bounds, RowRule):
+    """Values in a range: numbers, text by code point, dates and times."""
+
+    column: str
+
+    def judged(self, at: Columns) -> Judged:
+        x = at(self.column).within(ORDERED)
+        return known(x, self.inside(x.expr, x.value))
+
+
+class BeInSet(RowRule):
+    """Values that the set has."""
+
+    column: str
+    value_set: list[Any]
+
+    def judged(self, at: Columns) -> Judged:
+        x = at(self.column).within(PLAIN - {Family.BINARY})
+        return known(x, x.expr.is_in(x.members(self.value_set).implode()))
+
+
+class NotBeInSet(BeInSet):
+    """Values that the set hasn't."""
+
+    def judged(self, at: Columns) -> Judged:
+        x = at(self.column).within(PLAIN - {Family.BINARY})
+        return known(x, ~x.expr.is_in(x.members(self.value_set).implode()))
+
+
+class PatternRule(RowRule):
+    """Searches text for regular expressions, with Rust's linear-time engine."""
+
+    column: str
+
+    @property
+    @abstractmethod
+    def patterns(self) -> Sequence[str]: ...
+
+    @property
+    def compiles(self) -> bool:
+        """Whether the engine can do every pattern; it refuses look-around and back-references."""
+        try:
+            for pattern in self.patterns:
+                pl.Series([""]).str.contains(pattern)
+        except pl.exceptions.ComputeError:
+            return False
+        return True
+
+    def found(self, x: Operand) -> list[pl.Expr]:
+        text = x.text()
+        return [text.str.contains(pattern) for pattern in self.patterns]
+
+
+class MatchRegex(PatternRule):
+    """The pattern occurs somewhere in the text."""
+
+    regex: str
+
+    @property
+    def patterns(self) -> Sequence[str]:
+        return [self.regex]
+
+    def judged(self, at: Columns) -> Judged:
+        x = at(self.column)
+        return known(x, self.found(x)[0])
+
+
+class NotMatchRegex(MatchRegex):
+    """The pattern occurs nowhere in the text."""
+
+    def judged(self, at: Columns) -> Judged:
+        x = at(self.column)
+        return known(x, ~self.found(x)[0])
+
+
+class _PatternList(PatternRule):
+    regex_list: Annotated[list[str], Field(min_length=1)]
+
+    @property
+    def patterns(self) -> Sequence[str]:
+        return self.regex_list
+
+
+class MatchRegexList(_PatternList):
+    """Any of the patterns, or all, occur."""
+
+    match_on: Literal["any", "all"] = "any"
+
+    def judged(self, at: Columns) -> Judged:
+        x = at(self.column)
+        return known(x, reduce(or_ if self.match_on == "any" else and_, self.found(x)))
+
+
+class NotMatchRegexList(_PatternList):
+    """None of the patterns occurs."""
+
+    def judged(self, at: Columns) -> Judged:
+        x = at(self.column)
+        return known(x, ~reduce(or_, self.found(x)))
+
+
+class LengthsBetween(Bounds, RowRule):
+    """Lengths in characters (code points), as Python counts them."""
+
+    column: str
+
+    def judged(self, at: Columns) -> Judged:
+        x = at(self.column)
+        return known(x, self.inside(x.text().str.len_chars(), number))
+
+
+class LengthsEqual(RowRule):
+    """One length in characters (code points)."""
+
+    column: str
+    value: int
+
+    def judged(self, at: Columns) -> Judged:
+        x = at(self.column)
+        return known(x, x.text().str.len_chars() == self.value)
+
+
+class PairRule(RowRule):
+    """Two columns of comparable types."""
+
+    a: Annotated[str, Field(alias="column_A")]
+    b: Annotated[str, Field(alias="column_B")]
+    ignore_row_if: Literal["both_values_are_missing", "either_value_is_missing", "neither"] = "both_values_are_missing"
+
+    def pair(self, at: Columns, families: frozenset[Family]) -> tuple[pl.Expr, pl.Expr, pl.Expr]:
+        """A, B and the domain. Raises ConfigError for types that don't compare."""
+        a, b = at(self.a).within(families), at(self.b).within(families)
+        if a.family is not Family.NOTHING:
+            b.within([a.family])
+        missing = {
+            "both_values_are_missing": a.expr.is_null() & b.expr.is_null(),
+            "either_value_is_missing": a.expr.is_null() | b.expr.is_null(),
+            "neither": a.expr.is_null() & False,
+        }
+        return a.expr, b.expr, ~missing[self.ignore_row_if]
+
+
+class GreaterPair(PairRule):
+    """A > B, or A ≥ B with `or_equal`."""
+
+    or_equal: bool | None = None
+
+    def judged(self, at: Columns) -> Judged:
+        a, b, domain = self.pair(at, ORDERED)
+        return inside(domain, a >= b if self.or_equal else a > b)
+
+
+class EqualPair(PairRule):
+    """A = B."""
+
+    def judged(self, at: Columns) -> Judged:
+        a, b, domain = self.pair(at, PLAIN)
+        return inside(domain, a == b)
+
+
+class ManyColumns(Rule):
+    """Several columns, and which rows the rule leaves out."""
+
+    column_list: Annotated[list[str], Field(min_length=2)]
+    ignore_row_if: Literal["all_values_are_missing", "any_value_is_missing", "never"] = "all_values_are_missing"
+
+    def domain(self, operands: list[Operand]) -> pl.Expr:
+        missing = [operand.expr.is_null() for operand in operands]
+        if self.ignore_row_if == "all_values_are_missing":
+            return ~reduce(and_, missing)
+        return ~reduce(or_, missing) if self.ignore_row_if == "any_value_is_missing" else ~(missing[0] & False)
+
+
+class UniqueWithinRecord(ManyColumns, RowRule):
+    """No two of the columns are equal; two missing values are."""
+
+    def judged(self, at: Columns) -> Judged:
+        operands = [at(path).within(PLAIN) for path in self.column_list]
+        equal = [_same(a, b) for a, b in combinations(operands, 2)]
+        return inside(self.domain(operands), ~reduce(or_, equal))
+
+
+def _same(a: Operand, b: Operand) -> pl.Expr:
+    if a.family is b.family or Family.NOTHING in (a.family, b.family):
+        return a.expr.eq_missing(b.expr)
+    return a.expr.is_null() & b.expr.is_null()

@@ -1,0 +1,59 @@
+"""A pipeline's expectations, compiled against a stream's schema."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import pyarrow as pa
+
+from importers.core.tenant import Expectation
+from importers.quality.binding import Labelled, bind, naming
+from importers.quality.checker import Checker
+from importers.quality.columns import root
+from importers.quality.typewise import ShapeRule
+from importers.quality.vocabulary import rule_of
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What the rows of a stream must be like. `columns` is what has to be read to judge them."""
+
+    schema: pa.Schema
+    rules: tuple[Labelled, ...]
+    fingerprint: str
+
+    @classmethod
+    def compile(cls, expectations: Sequence[Expectation], schema: pa.Schema) -> Self:
+        """Raises ConfigError for a type, setting, value or column that doesn't work; its message begins with the rule.
+
+        MissingExtraError if a rule needs Great Expectations itself and it isn't installed.
+        """
+        seen: Counter[str] = Counter()
+        rules = []
+        for expectation in expectations:
+            seen[expectation.label] += 1
+            again = f" #{seen[expectation.label]}" if seen[expectation.label] > 1 else ""
+            rules.append(_labelled(expectation, expectation.label + again))
+        bind(rules, schema, schema)
+        said = json.dumps([e.model_dump() for e in expectations], sort_keys=True, default=str)
+        return cls(schema, tuple(rules), hashlib.sha256(said.encode()).hexdigest()[:16])
+
+    @property
+    def columns(self) -> frozenset[str]:
+        return frozenset(root(self.schema, path) for labelled in self.rules for path in labelled.paths)
+
+    def checker(self, key: bytes) -> Checker:
+        """A checker for one partition. `key`: the tenant's 32 bytes for the hashes of keys."""
+        return Checker(self, key)
+
+
+def _labelled(expectation: Expectation, label: str) -> Labelled:
+    with naming(label):
+        rule = rule_of(expectation)
+    paths = () if isinstance(rule, ShapeRule) and not rule.named else expectation.columns
+    return Labelled(label, rule, expectation.mostly, paths)

@@ -1,0 +1,241 @@
+"""Rules on the run as a whole. Each partition gives a state; states merge; the gate judges the merged one.
+
+Every row that was read counts, as in Great Expectations. But of a run that brought no rows only the rules on numbers of
+rows and of distinct values speak: an incremental run that found nothing new isn't a failure.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterable
+from datetime import UTC, date, datetime, time, timedelta
+from operator import add
+from typing import Any, ClassVar
+
+import polars as pl
+
+from importers.quality.columns import PLAIN, Columns, Family, Operand
+from importers.quality.rowwise import Bounds, ManyColumns, Rule, number
+
+State = dict[str, Any]
+"""`rows`, `count` (of values that aren't missing), `sum`, `min`, `max` (times as µs since 1970), `kinds`."""
+
+_MERGE: dict[str, Callable[[Any, Any], Any]] = {
+    **dict.fromkeys(("rows", "count", "sum"), add),
+    "min": min,
+    "max": max,
+    "kinds": lambda a, b: sorted({*a, *b}),
+}
+_MOMENTS = frozenset({Family.DATE, Family.DATETIME, Family.INSTANT})
+
+
+def merged(states: Iterable[State]) -> State:
+    """One state of several. A minimum of nothing (None) gives way."""
+    total: State = {}
+    for state in states:
+        for name, value in state.items():
+            old = total.get(name)
+            total[name] = old if value is None else value if old is None else _MERGE[name](old, value)
+    return total
+
+
+class RunRule(Rule):
+    """A rule that fails a run by itself."""
+
+    wrong: ClassVar[str]
+    """What a failure means, without values."""
+
+    @abstractmethod
+    def measures(self, at: Columns) -> dict[str, pl.Expr]:
+        """Scalars of a batch, named as in `State`. Raises ConfigError if the rule doesn't fit the columns."""
+
+    @abstractmethod
+    def holds(self, state: State, at: Columns) -> bool:
+        """Whether the merged state is as expected."""
+
+
+class RowCountBetween(Bounds, RunRule):
+    """How many rows the run brought."""
+
+    wrong = "the number of rows is outside the range"
+
+    def measures(self, _at: Columns) -> dict[str, pl.Expr]:
+        self.inside(0, number)
+        return {}
+
+    def holds(self, state: State, _at: Columns) -> bool:
+        return bool(self.inside(state["rows"], number))
+
+
+class RowCountEqual(RunRule):
+    """Exactly how many rows the run brought."""
+
+    value: int
+    wrong = "the number of rows is another one"
+
+    def measures(self, _at: Columns) -> dict[str, pl.Expr]:
+        return {}
+
+    def holds(self, state: State, _at: Columns) -> bool:
+        return bool(state["rows"] == self.value)
+
+
+class _Aggregate(Bounds, RunRule):
+    """A number (or the least or greatest value) of one column, within bounds."""
+
+    column: str
+
+    @abstractmethod
+    def measure(self, x: Operand) -> dict[str, pl.Expr]: ...
+
+    @abstractmethod
+    def observed(self, state: State) -> Any:
+        """What is held against the bounds; None if there is nothing."""
+
+    def bound(self, _x: Operand, raw: Any) -> Any:
+        """A bound in the state's terms."""
+        return number(raw)
+
+    def measures(self, at: Columns) -> dict[str, pl.Expr]:
+        x = at(self.column)
+        measured = self.measure(x)
+        self.inside(pl.lit(0), lambda raw: self.bound(x, raw))  # a wrong bound is told before anything is read
+        return {"count": pl.len() - x.expr.null_count(), **measured}
+
+    def holds(self, state: State, at: Columns) -> bool:
+        if not state["rows"]:
+            return True
+        seen = self.observed(state)
+        return seen is not None and bool(self.inside(seen, lambda raw: self.bound(at(self.column), raw)))
+
+
+class _Extreme(_Aggregate):
+    which: ClassVar[str]
+
+    def measure(self, x: Operand) -> dict[str, pl.Expr]:
+        expr = x.within(_MOMENTS | {Family.NUMBER, Family.TEXT}).expr
+        if x.family in _MOMENTS:
+            expr = expr.cast(pl.Datetime("us", "UTC" if x.family is Family.INSTANT else None)).to_physical()
+        elif x.dtype.is_decimal():
+            expr = expr.cast(pl.Float64)
+        return {self.which: expr.min() if self.which == "min" else expr.max()}
+
+    def observed(self, state: State) -> Any:
+        return state.get(self.which)
+
+    def bound(self, x: Operand, raw: Any) -> Any:
+        read = x.value(raw)
+        return _microseconds(read) if isinstance(read, date) else read
+
+
+class MinBetween(_Extreme):
+    """The least value."""
+
+    which = "min"
+    wrong = "the least value is outside the range"
+
+
+class MaxBetween(_Extreme):
+    """The greatest value."""
+
+    which = "max"
+    wrong = "the greatest value is outside the range"
+
+
+class SumBetween(_Aggregate):
+    """The sum; of nothing it is 0."""
+
+    wrong = "the sum is outside the range"
+
+    def measure(self, x: Operand) -> dict[str, pl.Expr]:
+        expr = x.within([Family.NUMBER]).expr
+        return {"sum": expr.cast(pl.Int128 if x.dtype.is_integer() else pl.Float64).sum()}
+
+    def observed(self, state: State) -> Any:
+        return state.get("sum", 0)
+
+
+class MeanBetween(SumBetween):
+    """The mean of the values that aren't missing."""
+
+    wrong = "the mean is outside the range"
+
+    def observed(self, state: State) -> Any:
+        return state["sum"] / state["count"] if state["count"] else None
+
+
+class NonNullProportionBetween(_Aggregate):
+    """The share of rows in which the value isn't missing."""
+
+    wrong = "the share of values that aren't missing is outside the range"
+
+    def measure(self, _x: Operand) -> dict[str, pl.Expr]:
+        return {}
+
+    def observed(self, state: State) -> Any:
+        return state["count"] / state["rows"]
+
+
+def _microseconds(moment: date) -> int:
+    if not isinstance(moment, datetime):
+        moment = datetime.combine(moment, time(), UTC)
+    return (moment.replace(tzinfo=UTC) - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+
+
+class KeyRule(Rule):
+    """A rule that needs to know which values are equal, over all partitions: it works on keyed hashes."""
+
+    good_rows_only: ClassVar[bool]
+
+    @abstractmethod
+    def key(self, at: Columns) -> tuple[list[Operand], pl.Expr]:
+        """The columns whose values together are the key, and which rows take part."""
+
+
+class DistinctBetween(Bounds, KeyRule):
+    """How many values are distinct. Counted by 64-bit hashes: of 10⁹ keys, one too few in three runs of a hundred."""
+
+    column: str
+    wrong: ClassVar[str] = "the number of distinct values is outside the range"
+    good_rows_only = False
+
+    def key(self, at: Columns) -> tuple[list[Operand], pl.Expr]:
+        self.inside(0, number)
+        x = at(self.column).within(PLAIN)
+        return [x], x.expr.is_not_null()
+
+    def holds(self, distinct: int, _count: int) -> bool:
+        return bool(self.inside(distinct, number))
+
+
+class DistinctProportionBetween(DistinctBetween):
+    """Distinct values over values."""
+
+    wrong = "the share of distinct values is outside the range"
+
+    def holds(self, distinct: int, count: int) -> bool:
+        return bool(self.inside(distinct / count if count else 0, number))
+
+
+class UniqueRule(KeyRule):
+    """All rows that share a key are bad, the first one too. Rows that broke a row-level rule don't take part."""
+
+    good_rows_only = True
+
+
+class Unique(UniqueRule):
+    """One column is the key; rows without a value don't take part."""
+
+    column: str
+
+    def key(self, at: Columns) -> tuple[list[Operand], pl.Expr]:
+        x = at(self.column).within(PLAIN)
+        return [x], x.expr.is_not_null()
+
+
+class CompoundUnique(ManyColumns, UniqueRule):
+    """Inside a compound key two missing values are equal."""
+
+    def key(self, at: Columns) -> tuple[list[Operand], pl.Expr]:
+        operands = [at(path).within(PLAIN) for path in self.column_list]
+        return operands, self.domain(operands)

@@ -1,0 +1,97 @@
+"""Rules on a stream's shape. They break no row: a batch fits or it doesn't, and one that doesn't fails the run."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable
+from typing import Annotated, ClassVar
+
+import pyarrow as pa
+from pydantic import Field
+
+from importers.core.names import did_you_mean
+from importers.exceptions import ConfigError
+from importers.quality.columns import leaf_type
+from importers.quality.rowwise import Rule
+
+_NAMES: list[tuple[Callable[[pa.DataType], bool], tuple[str, ...]]] = [
+    (pa.types.is_integer, ("int", "integer")),
+    (pa.types.is_floating, ("float",)),
+    (pa.types.is_float64, ("float64",)),
+    (pa.types.is_decimal, ("decimal",)),
+    (pa.types.is_boolean, ("bool", "boolean")),
+    (lambda t: pa.types.is_string(t) or pa.types.is_large_string(t) or pa.types.is_string_view(t), ("str", "string")),
+    (lambda t: pa.types.is_binary(t) or pa.types.is_large_binary(t), ("bytes", "binary")),
+    (pa.types.is_date, ("date",)),
+    (pa.types.is_timestamp, ("datetime", "timestamp")),
+    (pa.types.is_time, ("time",)),
+    (pa.types.is_nested, ("nested",)),
+    (lambda t: pa.types.is_list(t) or pa.types.is_large_list(t), ("list",)),
+    (pa.types.is_struct, ("dict", "struct")),
+]
+"""Python's and Arrow's names of types. Great Expectations' own names depend on the engine that it runs on."""
+
+_ARROW = frozenset(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)) | {
+    *("double", "large_string", "large_binary", "date32[day]", "date64[ms]")
+}
+_PARAMETERISED = ("timestamp[", "time32[", "time64[", "decimal128(", "decimal256(", "list<", "struct<", "duration[")
+
+
+class ShapeRule(Rule):
+    """A rule on a schema."""
+
+    wrong: ClassVar[str]
+    named: ClassVar[bool] = True
+    """Whether the column must be there for the rule to make sense."""
+
+    @abstractmethod
+    def fits(self, schema: pa.Schema) -> bool:
+        """Raises ConfigError for type names that don't exist."""
+
+
+class Exists(ShapeRule):
+    """The stream has the column, at `column_index` if that is given."""
+
+    column: str
+    column_index: int | None = None
+    wrong = "the column isn't there"
+    named = False
+
+    def fits(self, schema: pa.Schema) -> bool:
+        if self.column not in schema.names:
+            return False
+        return self.column_index is None or schema.names[self.column_index : self.column_index + 1] == [self.column]
+
+
+class OfType(ShapeRule):
+    """The column has the type."""
+
+    column: str
+    type_: str
+    wrong = "the column has another type"
+
+    def fits(self, schema: pa.Schema) -> bool:
+        return _is_one_of([self.type_], leaf_type(schema, self.column))
+
+
+class OfTypes(ShapeRule):
+    """The column has one of the types."""
+
+    column: str
+    type_list: Annotated[list[str], Field(min_length=1)]
+    wrong = "the column has another type"
+
+    def fits(self, schema: pa.Schema) -> bool:
+        return _is_one_of(self.type_list, leaf_type(schema, self.column))
+
+
+def _is_one_of(names: list[str], found: pa.DataType) -> bool:
+    allowed = {name for _, aliases in _NAMES for name in aliases} | _ARROW
+    for name in names:
+        if name not in allowed and not name.startswith(_PARAMETERISED):
+            raise ConfigError(f"there is no type '{name}'", do=did_you_mean(name, allowed))
+    if pa.types.is_null(found):
+        return True  # nothing but nulls: it says nothing of the type
+    if pa.types.is_dictionary(found):
+        found = found.value_type
+    return bool({str(found)}.union(*(aliases for test, aliases in _NAMES if test(found))) & set(names))

@@ -1,0 +1,71 @@
+"""Great Expectations' words: which rule stands behind an expectation type."""
+
+from __future__ import annotations
+
+from pydantic import ValidationError
+
+from importers.core.names import did_you_mean
+from importers.core.tenant import Expectation
+from importers.exceptions import ConfigError
+from importers.quality import gx, rowwise, runwide, typewise
+
+COMPILED: dict[str, type[rowwise.Rule]] = {
+    "expect_column_values_to_not_be_null": rowwise.NotBeNull,
+    "expect_column_values_to_be_null": rowwise.BeNull,
+    "expect_column_values_to_be_between": rowwise.Between,
+    "expect_column_values_to_be_in_set": rowwise.BeInSet,
+    "expect_column_values_to_not_be_in_set": rowwise.NotBeInSet,
+    "expect_column_values_to_match_regex": rowwise.MatchRegex,
+    "expect_column_values_to_not_match_regex": rowwise.NotMatchRegex,
+    "expect_column_values_to_match_regex_list": rowwise.MatchRegexList,
+    "expect_column_values_to_not_match_regex_list": rowwise.NotMatchRegexList,
+    "expect_column_value_lengths_to_be_between": rowwise.LengthsBetween,
+    "expect_column_value_lengths_to_equal": rowwise.LengthsEqual,
+    "expect_column_pair_values_a_to_be_greater_than_b": rowwise.GreaterPair,
+    "expect_column_pair_values_to_be_equal": rowwise.EqualPair,
+    "expect_select_column_values_to_be_unique_within_record": rowwise.UniqueWithinRecord,
+    "expect_column_values_to_be_unique": runwide.Unique,
+    "expect_compound_columns_to_be_unique": runwide.CompoundUnique,
+    "expect_column_unique_value_count_to_be_between": runwide.DistinctBetween,
+    "expect_column_proportion_of_unique_values_to_be_between": runwide.DistinctProportionBetween,
+    "expect_column_min_to_be_between": runwide.MinBetween,
+    "expect_column_max_to_be_between": runwide.MaxBetween,
+    "expect_column_mean_to_be_between": runwide.MeanBetween,
+    "expect_column_sum_to_be_between": runwide.SumBetween,
+    "expect_column_proportion_of_non_null_values_to_be_between": runwide.NonNullProportionBetween,
+    "expect_table_row_count_to_be_between": runwide.RowCountBetween,
+    "expect_table_row_count_to_equal": runwide.RowCountEqual,
+    "expect_column_to_exist": typewise.Exists,
+    "expect_column_type_to_be": typewise.OfType,
+    "expect_column_values_to_be_of_type": typewise.OfType,
+    "expect_column_values_to_be_in_type_list": typewise.OfTypes,
+}
+
+
+def rule_of(expectation: Expectation) -> rowwise.Rule:
+    """The rule behind an expectation. Raises ConfigError for an unknown type, kwarg or value."""
+    kind = COMPILED.get(expectation.type)
+    if kind is None and expectation.type not in gx.ROW_LEVEL:
+        raise ConfigError(
+            f"there is no rule '{expectation.type}' that can be judged partition by partition",
+            do=did_you_mean(expectation.type, [*COMPILED, *gx.ROW_LEVEL]),
+        )
+    rule = gx.GxRule.of(expectation) if kind is None else _validated(kind, expectation)
+    if isinstance(rule, rowwise.PatternRule) and not rule.compiles:
+        rule = gx.GxRule.of(expectation)
+    if expectation.mostly is not None and not isinstance(rule, rowwise.RowRule | runwide.UniqueRule | gx.GxRule):
+        raise ConfigError("`mostly` is for rules that judge rows", got=expectation.type, do="leave it out")
+    return rule
+
+
+def _validated(kind: type[rowwise.Rule], expectation: Expectation) -> rowwise.Rule:
+    settings = [field.alias or name for name, field in kind.model_fields.items()]
+    unknown = sorted(set(expectation.kwargs) - set(settings))
+    if unknown:
+        raise ConfigError(f"there is no setting '{unknown[0]}'", do=did_you_mean(unknown[0], settings))
+    try:
+        return kind.model_validate(expectation.kwargs)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        place = ".".join(str(step) for step in first["loc"])
+        raise ConfigError(f"'{place}' is wrong: {first['msg']}", do=f"settings: {', '.join(settings)}") from None

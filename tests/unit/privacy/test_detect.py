@@ -1,0 +1,105 @@
+import json
+
+import pyarrow as pa
+import pytest
+from ruamel.yaml import YAML
+
+from importers.core.model import PersonalData as P
+from importers.core.tenant import Privacy, Treat
+from importers.privacy.detect import suggest, words
+
+S, N, F, D = pa.string(), pa.int64(), pa.float64(), pa.date32()
+
+
+@pytest.mark.parametrize(
+    ("path", "kind", "personal", "treatment"),
+    [
+        ("user_id", S, P.IDENTIFIER, "pseudonymise"),
+        ("userId", N, P.IDENTIFIER, "pseudonymise"),
+        ("user_id", F, P.IDENTIFIER, "drop"),
+        ("payload.user.id", S, P.IDENTIFIER, "pseudonymise"),
+        ("orders[].customer.id", S, P.IDENTIFIER, "pseudonymise"),
+        ("email_address", S, P.CONTACT, "drop"),
+        ("EMail", S, P.CONTACT, "drop"),
+        ("birth_date", D, P.IDENTIFIER, "{mask: date, unit: year}"),
+        ("birth_date", S, P.IDENTIFIER, "drop"),
+        ("ip", S, P.ONLINE_ID, "{mask: ip_prefix}"),
+        ("client_ip", S, P.ONLINE_ID, "{mask: ip_prefix}"),
+        ("lat", F, P.LOCATION, "drop"),
+        ("first_name", S, P.CONTACT, "drop"),
+        ("lastName", S, P.CONTACT, "drop"),
+        ("username", S, P.CONTACT, "drop"),
+        ("phone_number", S, P.CONTACT, "drop"),
+        ("comment", S, P.FREE_TEXT, "drop"),
+        ("age", N, P.IDENTIFIER, "{mask: band, width: 10}"),
+        ("device_id", S, P.ONLINE_ID, "pseudonymise"),
+        ("religion", S, P.SPECIAL, "drop"),
+        ("api_token", S, P.SPECIAL, "drop"),
+        ("track_id", S, P.NONE, "keep"),
+        ("played_at", S, P.NONE, "keep"),
+        ("ship_date", D, P.NONE, "keep"),
+        ("page", N, P.NONE, "keep"),
+        ("plate", S, P.NONE, "keep"),
+        ("description_length", N, P.FREE_TEXT, "drop"),
+        ("has_email", pa.bool_(), P.NONE, "keep"),
+    ],
+)
+def test_names(path: str, kind: pa.DataType, personal: P, treatment: str) -> None:
+    got = suggest(path, kind)
+    assert (got.personal, got.treatment) == (personal, treatment)
+
+
+@pytest.mark.parametrize(
+    ("values", "personal", "what"),
+    [
+        (["ada@example.org", "bob@example.net", None], P.CONTACT, "e-mail"),
+        (["203.0.113.9", "2001:db8::1"], P.ONLINE_ID, "IP"),
+        (["+49 30 901820", "+44 20 7946 0018"], P.CONTACT, "telephone"),
+        (["DE89370400440532013000", "GB82 WEST 1234 5698 7654 32"], P.IDENTIFIER, "IBAN"),
+        (["4111 1111 1111 1111", "5500000000000004"], P.IDENTIFIER, "cards"),
+        (["536-90-4399"], P.IDENTIFIER, "official"),
+        (["ada@example.org", "x", "y", "z"], P.NONE, "no person"),
+        (["4930901820", "4420794600"], P.NONE, "no person"),
+        (["19.99", "5.00"], P.NONE, "no person"),
+        ([None], P.NONE, "no person"),
+    ],
+)
+def test_values_tell_where_the_name_does_not(values: list[str | None], personal: P, what: str) -> None:
+    got = suggest("field7", S, pa.array(values, S))
+    assert got.personal is personal
+    assert what in got.why
+    assert not any(value and value in str(got) for value in values)
+
+
+def test_words() -> None:
+    assert words("payload.billingUser[].id") == "billing_user_id"
+    assert words("HTTPReferer") == "http_referer"
+    assert words("attrs{key}") == "attrs"
+
+
+NASTY = [
+    "plain",
+    "items[].id",
+    "attrs{key}",
+    "a: b",
+    "true",
+    "Null",
+    "#x",
+    "é ü",
+    'say "hi"',
+    "*",
+    "- a",
+    "",
+    "7",
+    "a\nb",
+    "{x}",
+]
+
+
+def test_a_suggestion_can_be_pasted() -> None:
+    lines = [str(suggest(path, S)) for path in [*NASTY, "email", "ip"]] + [str(suggest("dob", D))]
+    read = YAML(typ="safe").load("\n".join(lines))
+    assert list(read) == [*NASTY, "email", "ip", "dob"]
+    spec = Privacy.model_validate({"columns": read, "reason": "a star is kept"})
+    assert spec.columns["ip"].treat is Treat.MASK
+    assert json.loads(json.dumps(read["dob"])) == {"mask": "date", "unit": "year"}

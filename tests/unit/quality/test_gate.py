@@ -1,0 +1,245 @@
+import datetime as dt
+import math
+from collections import Counter
+from itertools import pairwise
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from importers.core.tenant import Expectation, Quarantine
+from importers.exceptions import ConfigError, ContractError, StagingError
+from importers.quality import Rules, Verdict, checker, duplicates, judge
+from importers.quality.hashing import keyed
+
+KEY = b"\x01" * 32
+NEW_YEAR = dt.datetime.fromisoformat("2024-01-01T00:00")
+LAX = Quarantine(max_fraction=1.0)
+SCHEMA = pa.schema([("id", pa.int64()), ("x", pa.float64()), ("who", pa.string()), ("at", pa.timestamp("us"))])
+
+
+def expect(type_: str, /, mostly: float | None = None, **kwargs) -> Expectation:
+    return Expectation(type=f"expect_{type_}", kwargs=kwargs, mostly=mostly)
+
+
+UNIQUE = expect("column_values_to_be_unique", column="id")
+PAIR = expect("compound_columns_to_be_unique", column_list=["id", "who"])
+EVERYTHING = [
+    UNIQUE,
+    PAIR,
+    expect("column_values_to_not_be_null", column="who"),
+    expect("column_values_to_be_between", mostly=0.7, column="x", min_value=0),
+    expect("column_sum_to_be_between", column="id", min_value=0),
+    expect("column_mean_to_be_between", column="id", max_value=3),
+    expect("column_min_to_be_between", column="at", min_value="2024-01-02"),
+    expect("column_max_to_be_between", column="who", max_value="c"),
+    expect("column_unique_value_count_to_be_between", column="id", min_value=4),
+    expect("column_proportion_of_non_null_values_to_be_between", column="x", min_value=0.5),
+    expect("table_row_count_to_be_between", min_value=5),
+]
+
+
+def run(expectations, parts, quarantine=LAX, rejects=0, schema=SCHEMA):
+    """Check each part (a list of batches), send the verdicts through bytes, judge."""
+    rules = Rules.compile(expectations, schema)
+    verdicts = {}
+    for number, batches in parts.items():
+        check = rules.checker(KEY)
+        for batch in batches:
+            check.check(batch)
+        verdicts[number] = Verdict.from_bytes(check.verdict(rejects).to_bytes())
+    return verdicts, judge(rules, verdicts, quarantine, lambda number: iter(parts[number]), KEY)
+
+
+def table(rows):
+    return pa.Table.from_pylist([dict(zip(SCHEMA.names, row, strict=True)) for row in rows], SCHEMA)
+
+
+def whole(verdicts, judgement, starts):
+    """The bad rows by number in the whole, with the rules that the second look found."""
+    bad = {int(row) + starts[n] for n, verdict in verdicts.items() for row in verdict.bad_rows}
+    extra = {
+        int(row) + starts[n]: set(labels)
+        for n, found in judgement.extra_bad.items()
+        for row, labels in zip(found.rows, found.broken.to_pylist(), strict=True)
+    }
+    return bad, extra
+
+
+ROWS = st.lists(
+    st.tuples(
+        st.none() | st.integers(-2, 4) | st.sampled_from([2**53, 2**53 + 1, -(2**63)]),
+        st.none() | st.sampled_from([0.0, -0.0, -1.5, 2.0, math.nan]),
+        st.none() | st.sampled_from(["a", "b", "ä", ""]),
+        st.none() | st.datetimes(NEW_YEAR - dt.timedelta(days=2), NEW_YEAR + dt.timedelta(days=4)),
+    ),
+    max_size=25,
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(rows=ROWS, cuts=st.lists(st.integers(0, 25), max_size=4), size=st.integers(1, 7))
+def test_however_it_is_cut_the_run_is_judged_alike(rows, cuts, size):
+    everything = table(rows)
+    edges = sorted({0, len(rows), *(min(cut, len(rows)) for cut in cuts)})
+    one = run(EVERYTHING, {0: everything.to_batches()})
+    slices = {n: everything.slice(a, b - a) for n, (a, b) in enumerate(pairwise(edges))}
+    many = run(EVERYTHING, {n: part.to_batches(max_chunksize=size) for n, part in slices.items()})
+    assert whole(*one, {0: 0}) == whole(*many, dict(enumerate(edges)))
+    assert one[1].failures == many[1].failures
+    assert one[1].counts() == many[1].counts()
+
+
+@settings(max_examples=60, deadline=None)
+@given(rows=ROWS, cut=st.integers(0, 25))
+def test_duplicates_are_those_that_counting_finds(rows, cut):
+    parts = {3: table(rows[:cut]).to_batches(), 1: table(rows[cut:]).to_batches()}
+    _, extra = whole(*run([UNIQUE, PAIR], parts), {3: 0, 1: cut})
+    ids = Counter(row[0] for row in rows if row[0] is not None)
+    pairs = Counter((row[0], row[2]) for row in rows if (row[0], row[2]) != (None, None))
+    for number, row in enumerate(rows):
+        assert (UNIQUE.label in extra.get(number, ())) == (ids[row[0]] > 1)
+        assert (PAIR.label in extra.get(number, ())) == (pairs[row[0], row[2]] > 1)
+
+
+def test_colliding_hashes_are_told_apart_by_the_values(monkeypatch):
+    def few(operands, domain, seed):
+        return keyed(operands, domain, seed) % 3 + pl.lit(2**64 - 3, dtype=pl.UInt64)
+
+    monkeypatch.setattr(checker, "keyed", few)
+    monkeypatch.setattr(duplicates, "keyed", few)
+    parts = {0: table([(n, None, "a", None) for n in range(40)]).to_batches(max_chunksize=7)}
+    parts[1] = table([(n + 38, None, "a", None) for n in range(40)]).to_batches(max_chunksize=9)
+    verdicts, judgement = run([UNIQUE, PAIR], parts)
+    assert len(np.unique(np.concatenate([v.keys[UNIQUE.label] for v in verdicts.values()]))) == 3
+    assert {n: d.rows.tolist() for n, d in judgement.extra_bad.items()} == {0: [38, 39], 1: [0, 1]}
+    assert judgement.extra_bad[0].broken.to_pylist() == [[UNIQUE.label, PAIR.label]] * 2
+
+
+def test_only_partitions_with_a_repeated_hash_are_read_again():
+    parts = {n: table([(n, None, "a", None), (n + 10, None, "b", None)]).to_batches() for n in range(4)}
+    parts[7] = table([(12, None, "c", None)]).to_batches()
+    rules = Rules.compile([UNIQUE], SCHEMA)
+    verdicts, read = {}, []
+    for number, batches in parts.items():
+        check = rules.checker(KEY)
+        check.check(batches[0])
+        verdicts[number] = check.verdict(0)
+
+    def again(number):
+        read.append(number)
+        return iter(parts[number])
+
+    judgement = judge(rules, verdicts, LAX, again, KEY)
+    assert sorted(read) == [2, 7]
+    assert sorted(judgement.extra_bad) == [2, 7]
+
+
+def test_rows_that_are_bad_anyway_are_no_ones_duplicate():
+    parts = {0: table([(1, None, None, None), (1, None, "a", None), (2, None, None, None)]).to_batches()}
+    verdicts, judgement = run([UNIQUE, expect("column_values_to_not_be_null", column="who")], parts)
+    assert verdicts[0].bad_rows.tolist() == [0, 2]
+    assert judgement.extra_bad == {}
+    parts[1] = table([(1, None, None, None), (1, None, "a", None), (2, None, None, None)]).to_batches(max_chunksize=1)
+    _, judgement = run([UNIQUE, expect("column_values_to_not_be_null", column="who")], parts)
+    assert {n: d.rows.tolist() for n, d in judgement.extra_bad.items()} == {0: [1], 1: [1]}
+
+
+def test_keys_that_widened_to_floats_still_meet():
+    parts = {
+        0: [pa.record_batch({"id": pa.array([1, 2, 2**60], pa.int64())})],
+        1: [pa.record_batch({"id": pa.array([2.0, 0.5, None])})],
+        2: [pa.record_batch({"id": pa.nulls(2)})],
+    }
+    _, judgement = run([UNIQUE], parts)
+    assert {n: d.rows.tolist() for n, d in judgement.extra_bad.items()} == {0: [1], 1: [0]}
+
+
+def test_a_key_that_turns_into_text_fails_closed():
+    parts = {0: [pa.record_batch({"id": [1]})], 1: [pa.record_batch({"id": ["1"]})]}
+    with pytest.raises(ContractError, match=r"unique\(id\): 'id' changes its type within the run; got number and text"):
+        run([UNIQUE], parts)
+
+
+@pytest.mark.parametrize(
+    ("duplicates", "limit", "fails"), [(0, 0.0, False), (2, 0.2, False), (2, 0.19, True), (4, 0.3, True)]
+)
+def test_duplicates_count_for_the_quarantine(duplicates, limit, fails):
+    ids = [0] * duplicates + list(range(1, 11 - duplicates))
+    _, judgement = run(
+        [UNIQUE], {0: table([(n, None, "a", None) for n in ids]).to_batches()}, Quarantine(max_fraction=limit)
+    )
+    assert judgement.tally.bad == duplicates
+    assert [f.label for f in judgement.failures] == ["quarantine.max_fraction"] * fails
+
+
+def test_what_could_not_be_read_counts_for_the_quarantine():
+    parts = {0: table([(1, None, None, None)] + [(2, None, "a", None)] * 7).to_batches()}
+    rule = [expect("column_values_to_not_be_null", column="who")]
+    assert run(rule, parts, Quarantine(max_fraction=0.3), rejects=2)[1].failures == ()  # (1 + 2) of (8 + 2)
+    (failure,) = run(rule, parts, Quarantine(max_fraction=0.29), rejects=2)[1].failures
+    assert str(failure) == (
+        "quarantine.max_fraction: more than 0.29 of the rows are bad; got 1 bad and 2 unreadable of 10"
+    )
+
+
+def test_a_run_without_rows_fails_by_rules_on_numbers_of_rows_alone():
+    for parts in ({}, {0: []}, {0: table([]).to_batches()}):
+        _, judgement = run(EVERYTHING, parts, Quarantine(max_fraction=0))
+        assert {f.label for f in judgement.failures} == {
+            "expect_table_row_count_to_be_between()",
+            "expect_column_unique_value_count_to_be_between(id)",
+        }
+
+
+def test_types_are_judged_by_what_arrived():
+    rule = expect("column_values_to_be_of_type", column="id", type_="int64")
+    parts = {0: [pa.record_batch({"id": [1, 2]})], 1: [pa.record_batch({"id": pa.nulls(1)})]}
+    assert run([rule], parts)[1].failures == ()
+    parts[2] = [pa.record_batch({"id": [0.5]})]
+    (failure,) = run([rule], parts)[1].failures
+    assert str(failure) == f"{rule.label}: the column has another type; got 1 of 4 rows"
+
+
+def test_failures_tell_counts_and_no_values():
+    parts = {0: table([(1, 1.0, "canary", None)] * 3).to_batches()}
+    _, judgement = run(
+        [expect("column_max_to_be_between", column="who", max_value="b"),
+         expect("column_sum_to_be_between", column="x", max_value=1, strict_max=True)], parts)  # fmt: skip
+    assert [str(f) for f in judgement.failures] == [
+        "expect_column_max_to_be_between(who): the greatest value is outside the range; got 3 values in 3 rows",
+        "expect_column_sum_to_be_between(x): the sum is outside the range; got 3 values in 3 rows",
+    ]
+    assert "canary" not in repr(judgement) + str(judgement.counts())
+
+
+def test_sums_of_large_integers_do_not_wrap():
+    parts = {n: table([(2**62, None, None, None)] * 4).to_batches() for n in range(2)}
+    verdicts, judgement = run([expect("column_sum_to_be_between", column="id", min_value=2**65)], parts)
+    assert judgement.failures == ()
+    assert verdicts[0].tally.states["expect_column_sum_to_be_between(id)"]["sum"] == 2**64
+
+
+def test_verdicts_of_other_rules_are_refused():
+    rules, others = Rules.compile([UNIQUE], SCHEMA), Rules.compile([UNIQUE, PAIR], SCHEMA)
+    verdict = rules.checker(KEY).verdict(0)
+    with pytest.raises(ConfigError, match=r"\[5\]: the rules changed"):
+        judge(others, {5: verdict}, LAX, lambda _: iter(()), KEY)
+
+
+def test_a_verdict_survives_bytes():
+    verdicts, _ = run(EVERYTHING, {0: table([(1, -1.0, None, NEW_YEAR), (1, math.inf, "ä", None)]).to_batches()})
+    verdict = verdicts[0]
+    again = Verdict.from_bytes(verdict.to_bytes())
+    assert again.tally == verdict.tally
+    assert again.bad_rows.tolist() == verdict.bad_rows.tolist() == [0]
+    assert {k: v.tolist() for k, v in again.keys.items()} == {k: v.tolist() for k, v in verdict.keys.items()}
+
+
+@pytest.mark.parametrize("data", [b"", b"nonsense", b"\xff\xff\xff\xff\x00\x00\x00\x00"])
+def test_bytes_that_are_no_verdict_are_refused(data):
+    with pytest.raises(StagingError, match="can't be read"):
+        Verdict.from_bytes(data)
