@@ -17,6 +17,7 @@ from importers.core.model import DELETED, RUN
 from importers.destinations._types import JSONB, UUID, from_sql
 from importers.exceptions import ContractError
 from importers.privacy.leaves import Part, Treated, keep, treat
+from importers.privacy.pseudonyms import uuid_text
 
 
 def binary_copy(batches: Iterable[pa.RecordBatch], table: Mapping[str, str], run: int) -> Iterator[bytes]:
@@ -100,17 +101,14 @@ def _without_bytes(leaf: Part) -> Treated:
     """JSON has no bytes: a pseudonym is written as a UUID, other bytes in hexadecimal."""
     kind = leaf.type
     if kind == UUID:
-        groups = ((0, 8), (8, 4), (12, 4), (16, 4), (20, 12))
-        canonical = pl.concat_str([pl.col("x").str.slice(*group) for group in groups], separator="-")
-        return Treated(pa.string(), lambda values: _hexadecimal(values.storage, canonical))
+        return Treated(pa.string(), lambda values: uuid_text(values).cast(pa.string()))
     if pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind):
-        return Treated(pa.string(), lambda values: _hexadecimal(values, pl.col("x")))
+        return Treated(pa.string(), _hexadecimal)
     return keep(kind)
 
 
-def _hexadecimal(values: pa.Array, form: pl.Expr) -> pa.Array:
-    frame = pl.DataFrame({"x": pl.Series(values.cast(pa.binary())).bin.encode("hex")})
-    return frame.select(form).to_series().to_arrow().cast(pa.string())
+def _hexadecimal(values: pa.Array) -> pa.Array:
+    return pl.Series(values.cast(pa.binary())).bin.encode("hex").to_arrow().cast(pa.string())
 
 
 def _encoder(schema: pa.Schema, table: Mapping[str, str]) -> ArrowToPostgresBinaryEncoder:

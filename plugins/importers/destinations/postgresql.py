@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 import psycopg
 import pyarrow as pa
+from psycopg.errors import LockNotAvailable
 from psycopg.types.json import Jsonb
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
@@ -50,7 +51,8 @@ from importers.ledger import lineage as ledger_lineage
 from importers.ledger.schema import migrate
 from importers.transport.postgres import connect, safe_url, translated
 
-LOCK_TIMEOUT = "5s"  # how long a swap waits for readers before it lets them through and tries again
+LOCK_TIMEOUT = "5s"
+"""How long a swap waits for readers before it lets them through and tries again, and a new run for an abandoned one."""
 
 
 class PostgresDestination(Destination):
@@ -147,7 +149,16 @@ class PostgresDestination(Destination):
         return run.state is RunState.COMMITTED and run.kind is not RunKind.WINDOW
 
     def _end_open_run(self, connection: psycopg.Connection, stream: Stream, name: str) -> None:
-        found = control.open_incremental(connection, name)
+        connection.execute(f"set local lock_timeout = '{LOCK_TIMEOUT}'")
+        try:
+            found = control.open_incremental(connection, name)
+        except LockNotAvailable:  # a process that sleeps or was orphaned holds it; it may never wake
+            raise RunBusyError(
+                "a transaction of another run of this stream is still under way",
+                do="wait for it to end; if it never does, end the session that holds it",
+                retry_after=5.0,
+                **self._where(stream),
+            ) from None
         if found is None:
             return
         run, seconds_left = found
@@ -347,8 +358,9 @@ class PostgresDestination(Destination):
 
 
 def _version(window: Window) -> int:
-    """Microseconds since 1970 of the window's end, or of now."""
-    moment = datetime.fromisoformat(window.end).timestamp() if window.end else time.time()
+    """Microseconds since 1970 of the window's end, or of now: what is read today isn't tomorrow's."""
+    now = time.time()
+    moment = min(datetime.fromisoformat(window.end).timestamp(), now) if window.end else now
     return int(moment * 1_000_000)
 
 

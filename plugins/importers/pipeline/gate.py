@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
@@ -121,17 +122,23 @@ def _put_away(job: Job, run: Run, staged: Staged, extra: Duplicates, key: RunKey
 
 def _check(job: Job, judgement: Judgement, files: tuple[QuarantineFile, ...], rows: int) -> None:
     if judgement.failures:
-        first, *more = judgement.failures
         kept = sum(file.rows for file in files)
+        where = f"{kept:,} rows are in quarantine: {files[0].uri}" if files else "no row is in quarantine"
         raise QualityError(
             "the data breaks the rules: nothing was loaded",
-            got="; ".join(str(failure) for failure in (first, *more)),
-            do=f"mend the source or the rules; {kept:,} rows are in quarantine: {files[0].uri if files else 'none'}",
+            got="; ".join([*map(str, judgement.failures), *_worst(files)]),
+            do=f"mend the source or the rules; {where}",
         )
     if not rows and job.stream.load_mode is LoadMode.REPLACE and not job.settings.load.allow_empty:
         raise QualityError(
             "the source is empty, and replacing would empty the table", do="set load.allow_empty if that is right"
         )
+
+
+def _worst(files: tuple[QuarantineFile, ...]) -> list[str]:
+    """The rules and reasons that put the most rows into quarantine."""
+    counts = sum((Counter(file.reasons) for file in files), Counter[str]())
+    return [f"{rows:,} × {reason}" for reason, rows in counts.most_common(5)]
 
 
 def excluded(job: Job, staged: Staged, key: RunKey) -> npt.NDArray[np.uint64]:

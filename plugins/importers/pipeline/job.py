@@ -98,7 +98,14 @@ class Job:
             self.keys,
             embedded=self.installation.embedded,
             needed=self.rules.columns,
+            elsewhere=self._said_for_other_streams,
         )
+
+    @property
+    def _said_for_other_streams(self) -> frozenset[str]:
+        """Columns that the tenant's or the pipeline's policy may name although this stream lacks them."""
+        several = len(self.spec.streams) > 1
+        return frozenset(self.tenant.privacy.columns) | frozenset(self.spec.privacy.columns if several else ())
 
     @cached_property
     def asked(self) -> Stream:

@@ -1,0 +1,238 @@
+"""Files through the whole chain into PostgreSQL: what stands in the table, in quarantine, and nowhere."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from contextlib import closing
+from dataclasses import replace
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import psycopg
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from importers.core.tenant import Tenant
+from importers.exceptions import ConfigError, PrivacyError, QualityError
+from importers.pipeline import extract, gate, load, plan
+from importers.pipeline.installation import Installation
+from importers.pipeline.job import Job, jobs
+from importers.pipeline.run import Result, run
+from importers.pipeline.sweep import sweep
+
+
+@pytest.fixture
+def installation(database: str, tmp_path: Path) -> Installation:
+    return Installation(tmp_path / "home", database, True, str(tmp_path / "staging"), str(tmp_path / "quarantine"))
+
+
+def tenant(importer: str, path: Path, columns: dict[str, Any], **pipeline: Any) -> Tenant:
+    privacy = {"subject": {"none": True, "reason": "nobody in it exists"}, "columns": columns, "reason": "a test"}
+    body = {"importer": importer, "config": {"path": str(path), "stream": "plays"}, "privacy": privacy} | pipeline
+    return Tenant.model_validate({"tenant": "acme", "pipelines": {"listening": body}})
+
+
+def job_of(installation: Installation, whose: Tenant) -> Job:
+    (job,) = jobs(installation, whose, "listening")
+    return job
+
+
+def import_once(installation: Installation, whose: Tenant, key: str | None = None) -> Result:
+    with closing(job_of(installation, whose)) as job:
+        return run(job, key, processes=1)
+
+
+def one(sql: psycopg.Connection, query: str) -> Any:
+    row = sql.execute(query).fetchone()  # type: ignore[arg-type]
+    return row[0] if row else None
+
+
+def test_a_nested_leaf_is_treated_and_joins_with_a_column(
+    installation: Installation, sql: psycopg.Connection, tmp_path: Path
+) -> None:
+    file = tmp_path / "plays.jsonl"
+    rows = [
+        {"id": 1, "who": "Ada", "payload": {"user": {"id": "ada", "email": "ada@example.org"}, "tags": ["x", "y"]}},
+        {"id": 2, "who": "Bob", "payload": {"user": {"id": "eve", "email": "eve@example.org"}, "tags": []}},
+        {"id": 3, "who": "Bob", "payload": None},
+    ]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    columns = {
+        "id": "keep",
+        "who": "pseudonymise",
+        "payload.user.id": "pseudonymise",
+        "payload.user.email": "drop",
+        "payload.tags[]": "keep",
+    }
+    import_once(installation, tenant("jsonl", file, columns))
+    found = sql.execute("select id, who, payload from acme.plays order by id").fetchall()
+    assert found[0][2]["tags"] == ["x", "y"]
+    assert set(found[0][2]["user"]) == {"id"}
+    assert UUID(found[0][2]["user"]["id"]) == found[0][1]  # Ada is ada
+    assert UUID(found[1][2]["user"]["id"]) != found[1][1]
+    assert found[2][2] is None
+    assert "example.org" not in str(found)
+
+
+KINDS: dict[str, tuple[pa.DataType, Any, Any]] = {
+    "flag": (pa.bool_(), True, True),
+    "tiny": (pa.int8(), -128, -128),
+    "unsigned": (pa.uint64(), 2**64 - 1, Decimal(2**64 - 1)),
+    "big": (pa.int64(), -(2**63), -(2**63)),
+    "single": (pa.float32(), 1.5, 1.5),
+    "double": (pa.float64(), 1e-300, 1e-300),
+    "text": (pa.string(), "käse \u2028 😀", "käse \u2028 😀"),
+    "large": (pa.large_string(), "x" * 70_000, "x" * 70_000),
+    "bytes": (pa.binary(), b"\x00\xff", b"\x00\xff"),
+    "day": (pa.date32(), dt.date(1582, 10, 4), dt.date(1582, 10, 4)),
+    "clock": (pa.time64("us"), dt.time(23, 59, 59, 999_999), dt.time(23, 59, 59, 999_999)),
+    "local": (pa.timestamp("ms"), dt.datetime.fromisoformat("1850-01-01"), dt.datetime.fromisoformat("1850-01-01")),
+    "instant": (
+        pa.timestamp("us", "UTC"),
+        dt.datetime(2026, 3, 29, 1, tzinfo=dt.UTC),
+        dt.datetime(2026, 3, 29, 1, tzinfo=dt.UTC),
+    ),
+    "money": (
+        pa.decimal128(38, 10),
+        Decimal("-1234567890123456789012345678.0123456789"),
+        Decimal("-1234567890123456789012345678.0123456789"),
+    ),
+    "items": (pa.list_(pa.struct([("n", pa.int32())])), [{"n": 1}, {"n": None}], [{"n": 1}, {"n": None}]),
+    "word": (pa.dictionary(pa.int32(), pa.string()), "again", "again"),
+}
+
+
+def test_every_type_arrives_as_it_was(installation: Installation, sql: psycopg.Connection, tmp_path: Path) -> None:
+    names = list(KINDS)
+    arrays = [
+        pa.array([given, None], pa.string() if name == "word" else kind) for name, (kind, given, _) in KINDS.items()
+    ]
+    arrays[names.index("word")] = arrays[names.index("word")].dictionary_encode()
+    file = tmp_path / "plays.parquet"
+    pq.write_table(pa.table(arrays, names), file)
+    import_once(installation, tenant("parquet", file, {"*": "keep"}))
+    columns = ", ".join(names)
+    found = sql.execute(f"select {columns} from acme.plays order by flag nulls last").fetchall()  # type: ignore[arg-type]
+    assert dict(zip(names, found[0], strict=True)) == {name: expected for name, (_, _, expected) in KINDS.items()}
+    assert set(found[1]) == {None}
+
+
+def csv(tmp_path: Path, *lines: str) -> Path:
+    file = tmp_path / "plays.csv"
+    file.write_text("id,what\n" + "".join(f"{line}\n" for line in lines))
+    return file
+
+
+KEEP = {"id": "keep", "what": "keep"}
+UNIQUE = [{"expect_column_values_to_be_unique": {"column": "id"}}]
+
+
+def test_duplicates_in_other_partitions_are_found(
+    installation: Installation, sql: psycopg.Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importers.sources.files._files.FileSource.whole_below", 40)
+    lines = [f"{n},{'x' * 20}" for n in range(30)]
+    whose = tenant("csv", csv(tmp_path, *lines, "7,again"), KEEP, expect=UNIQUE, quarantine={"max_fraction": 0.1})
+    result = import_once(installation, whose)
+    assert len(result.receipts) > 1
+    assert (result.rows_read, result.rows_loaded, result.rows_quarantined) == (31, 29, 2)
+    assert result.rules == {"expect_column_values_to_be_unique(id)": 2}
+    assert one(sql, "select count(*) from acme.plays where id = 7") == 0
+
+
+def test_text_that_the_warehouse_can_t_hold_is_quarantined(
+    installation: Installation, sql: psycopg.Connection, tmp_path: Path
+) -> None:
+    file = tmp_path / "plays.jsonl"
+    file.write_text('{"id": 1, "what": "fine"}\n{"id": 2, "what": "a\\u0000b"}\n')
+    result = import_once(installation, tenant("jsonl", file, KEEP, quarantine={"max_fraction": 0.5}))
+    assert (result.rows_loaded, result.rows_quarantined) == (1, 1)
+    with closing(job_of(installation, tenant("jsonl", file, KEEP))) as job:
+        kept = job.quarantine.read(result.quarantine[0].uri, job.keys.quarantine())
+    assert json.loads(kept["_raw"][0].as_py()) == {"id": 2, "what": "a\0b"}
+
+
+def test_a_run_that_fails_its_rules_loads_nothing_and_is_mended_by_the_next(
+    installation: Installation, sql: psycopg.Connection, tmp_path: Path
+) -> None:
+    strict = [{"expect_column_values_to_match_regex": {"column": "what", "regex": "^[a-z]$"}}]
+    whose = tenant("csv", csv(tmp_path, "1,a", "2,B", "3,c"), KEEP, expect=strict)
+    with pytest.raises(
+        QualityError, match=r"1 bad .* of 3; 1 × expect_column_values_to_match_regex\(what\).*quarantine: file://"
+    ) as failed:
+        import_once(installation, whose)
+    assert "acme.listening/plays" in str(failed.value)
+    assert one(sql, "select to_regclass('acme.plays')") is None
+    assert one(sql, "select rows from _importers.quarantine") == 1
+    whose = tenant("csv", csv(tmp_path, "1,a", "2,b", "3,c"), KEEP, expect=strict)
+    assert import_once(installation, whose).rows_loaded == 3
+    sweep(installation, {"acme": whose})
+    assert not list(Path(installation.staging).rglob("*.*"))
+
+
+def test_a_tenant_file_that_changes_after_the_gate_is_noticed(installation: Installation, tmp_path: Path) -> None:
+    file = csv(tmp_path, "1,a")
+    with closing(job_of(installation, tenant("csv", file, KEEP))) as job:
+        opened = plan.plan(job, "r1")
+        job = job.fixed(opened)
+        extract.stage(job, opened, 0)
+        passed = gate.gate(job, opened)
+        laxer = tenant("csv", file, {"id": "keep", "what": "pseudonymise"})
+        changed = Job(installation, laxer, "listening", job.stream)
+        with closing(changed), pytest.raises(ConfigError, match="changed since the gate"):
+            load.load(changed, passed.run, 0)
+        job.close()
+
+
+def test_the_two_ways_of_running_the_steps_load_the_same(
+    installation: Installation, sql: psycopg.Connection, tmp_path: Path
+) -> None:
+    """Extract and validate apart, anonymise staged before load: as a scheduler runs them."""
+    rules = [{"expect_column_values_to_be_in_set": {"column": "what", "value_set": ["a", "b"]}}]
+    columns = {"id": "keep", "what": "pseudonymise"}
+    whose = tenant("csv", csv(tmp_path, "1,a", "2,zz", "3,b"), columns, expect=rules, quarantine={"max_fraction": 0.5})
+    with closing(job_of(installation, whose)) as job:
+        opened = plan.plan(job, "r1")
+        fixed = job.fixed(opened)
+        with closing(fixed):
+            extract.extract(fixed, opened, 0)
+            extract.validate(fixed, opened, 0)
+            passed = gate.gate(fixed, opened)
+            staged = load.anonymise(fixed, passed.run, 0)
+            assert staged.rows == 2
+            assert load.load(fixed, passed.run, 0).loaded == 2
+    assert one(sql, "select array_agg(id order by id) from acme.plays") == [1, 3]
+
+
+def test_a_dropped_column_isn_t_staged(installation: Installation, tmp_path: Path) -> None:
+    whose = tenant("csv", csv(tmp_path, "1,a"), {"id": "keep", "what": "drop"})
+    with closing(job_of(installation, whose)) as job:
+        opened = plan.plan(job, "r1")
+        fixed = job.fixed(opened)
+        with closing(fixed):
+            assert extract.stage(fixed, opened, 0).schema.names == ["id"]
+
+
+def test_a_leaf_that_appears_later_stops_the_run(
+    installation: Installation, sql: psycopg.Connection, tmp_path: Path
+) -> None:
+    file = csv(tmp_path, "1,a")
+    import_once(installation, tenant("csv", file, KEEP))
+    later = tmp_path / "plays-2.csv"
+    later.write_text("id,what,email\n2,b,ada@example.org\n")
+    with pytest.raises(PrivacyError, match="email: "):
+        import_once(installation, tenant("csv", later, KEEP))
+    assert one(sql, "select count(*) from acme.plays") == 1
+
+
+def test_a_small_run_takes_no_processes(
+    installation: Installation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importers.pipeline.run.ProcessPoolExecutor", None)
+    with closing(job_of(installation, tenant("csv", csv(tmp_path, "1,a"), KEEP))) as job:
+        assert run(job, processes=8).rows_loaded == 1
+    assert replace(installation, embedded=False).embedded is False
