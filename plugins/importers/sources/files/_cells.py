@@ -1,0 +1,126 @@
+"""From the text of a cell to a typed value: which type a column has, and which cells don't have it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import StrEnum
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyarrow import csv
+
+
+class TypeName(StrEnum):
+    """What a tenant may call a column's type."""
+
+    STRING = "string"
+    INTEGER = "integer"
+    NUMBER = "number"
+    DECIMAL = "decimal"
+    BOOLEAN = "boolean"
+    DATE = "date"
+    TIMESTAMP = "timestamp"
+    TIMESTAMP_TZ = "timestamp_tz"
+
+
+ARROW: dict[TypeName, pa.DataType] = {
+    TypeName.STRING: pa.string(),
+    TypeName.INTEGER: pa.int64(),
+    TypeName.NUMBER: pa.float64(),
+    TypeName.DECIMAL: pa.decimal128(38, 9),
+    TypeName.BOOLEAN: pa.bool_(),
+    TypeName.DATE: pa.date32(),
+    TypeName.TIMESTAMP: pa.timestamp("us"),
+    TypeName.TIMESTAMP_TZ: pa.timestamp("us", "UTC"),
+}
+
+NOT_AN_INTEGER = r"^\s*[+-]?0[0-9xX]|^\s*\+"
+"""Codes whose zeros, plus or hexadecimal digits a number would lose: 007, +49, 0x1F."""
+NOT_A_FLOAT = r"^\s*[+-]?0[0-9xX]|^\s*\+|^\s*-?\d{16,}\s*$|^\s*\d+[eE]\d+\s*$"
+"""Those, integers that a double can't hold, and codes such as 1E5."""
+NANOSECONDS = r"\.\d{7,}"
+
+
+def convert_options(types: pa.Schema, nulls: Sequence[str]) -> csv.ConvertOptions:
+    """Exactly these columns and types. A quoted null marker is text: "" is the empty string, nothing is null."""
+    return csv.ConvertOptions(
+        column_types=types,
+        include_columns=types.names,
+        null_values=list(nulls),
+        strings_can_be_null=True,
+        quoted_strings_can_be_null=False,
+    )
+
+
+def infer(text: pa.Table, nulls: Sequence[str]) -> pa.Schema:
+    """The narrowest type of each column that gives every one of its texts back. Only nulls: string."""
+    if not text.num_rows:
+        return text.schema
+    empty = pa.array(["", *nulls])
+    said = pa.table({name: pc.if_else(pc.is_in(text[name], empty), None, text[name]) for name in text.column_names})
+    sink = pa.BufferOutputStream()
+    csv.write_csv(said, sink, csv.WriteOptions(include_header=False))
+    written = sink.getvalue()
+    # by Arrow's own converter, so that a sample means what the blocks will mean
+    guess = csv.read_csv(
+        pa.BufferReader(written),
+        csv.ReadOptions(use_threads=False, column_names=text.column_names, block_size=written.size + 1),
+        csv.ParseOptions(newlines_in_values=True),
+        csv.ConvertOptions(null_values=[""]),
+    ).schema
+    return pa.schema([(name, _kept(guess.field(name).type, said[name])) for name in text.column_names])
+
+
+def _kept(guess: pa.DataType, text: pa.ChunkedArray) -> pa.DataType:
+    if pa.types.is_timestamp(guess):
+        return pa.timestamp("ns" if _any(text, NANOSECONDS) else "us", guess.tz)
+    if pa.types.is_integer(guess):
+        return pa.string() if _any(text, NOT_AN_INTEGER) else guess
+    if pa.types.is_floating(guess):
+        return pa.string() if _any(text, NOT_A_FLOAT) else guess
+    return guess if pa.types.is_boolean(guess) or pa.types.is_date(guess) else pa.string()
+
+
+def _any(text: pa.ChunkedArray, pattern: str) -> bool:
+    return bool(pc.any(pc.match_substring_regex(text, pattern)).as_py())
+
+
+def convert(text: pa.Array, kind: pa.DataType, nulls: Sequence[str]) -> tuple[pa.Array, pa.Array | None]:
+    """The texts as values, as Arrow's CSV converter has them, and which of them aren't one (those are null).
+
+    None in place of the second: all are. Quoted null markers are null where they can't be text.
+    """
+    if kind == pa.string():
+        return text, None
+    trimmed = pc.utf8_trim(text, characters=" \t")
+    trimmed = pc.if_else(pc.is_in(text, pa.array(nulls, pa.string())), pa.scalar(None, pa.string()), trimmed)
+    try:
+        return trimmed.cast(kind), None
+    except pa.ArrowInvalid:
+        distinct = trimmed.dictionary_encode()
+    texts = distinct.dictionary
+    likely = pc.if_else(pc.match_substring_regex(texts, _shape(kind)), texts, pa.scalar(None, pa.string()))
+    values = _cast(likely, kind).take(distinct.indices)
+    return values, pc.and_(pc.is_valid(trimmed), pc.is_null(values))
+
+
+def _shape(kind: pa.DataType) -> str:
+    """What a text must look like to be worth a cast: it sorts out in one pass what clearly isn't one."""
+    if pa.types.is_integer(kind):
+        return r"^[-+]?[0-9][0-9a-fA-FxX]*$"
+    if pa.types.is_boolean(kind):
+        return r"^(?i:true|false|[01])$"
+    if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+        return r"^[-+]?(?:[0-9.][-+0-9.eE]*|(?i:inf|nan).*)$"
+    return r"^[0-9]{4}-[0-9]{2}-[0-9]{2}"
+
+
+def _cast(texts: pa.Array, kind: pa.DataType) -> pa.Array:
+    """Null where the cast fails. Halving until the culprits stand alone costs nothing where there are few."""
+    try:
+        return texts.cast(kind)
+    except pa.ArrowInvalid:
+        if len(texts) == 1:
+            return pa.nulls(1, kind)
+    half = len(texts) // 2
+    return pa.concat_arrays([_cast(texts[:half], kind), _cast(texts[half:], kind)])

@@ -1,0 +1,239 @@
+"""What every format has in common: which files are new, who reads what, and that nothing changed meanwhile."""
+
+from __future__ import annotations
+
+import base64
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from math import ceil
+from pathlib import Path
+from time import perf_counter
+from typing import Annotated, Any, ClassVar, TypeAlias, TypeVar, cast
+
+import pyarrow as pa
+from pydantic import BeforeValidator, Field
+
+from importers.core.model import JSON, Batch, Column, Health, LoadMode, Plan, Position, Reads, Stream, Window
+from importers.core.names import Name, as_name, did_you_mean
+from importers.core.source import Source, SourceConfig
+from importers.exceptions import ConfigError, ContractError, ImporterError
+from importers.sources.files._cells import ARROW, TypeName
+from importers.transport.files import File, find, local, nearby, unchanged
+
+Slice: TypeAlias = dict[str, Any]
+"""`start` and `end` of what is read of a file (bytes, or row groups), its `weight` in bytes, and what a format adds."""
+
+
+class OnChange(StrEnum):
+    ERROR = "error"
+    RELOAD = "reload"
+
+
+class FileConfig(SourceConfig):
+    path: Annotated[
+        list[Annotated[str, Field(min_length=1)]],
+        BeforeValidator(lambda value: [value] if isinstance(value, str) else value),
+        Field(min_length=1, description="A path, a glob (`data/**/*.csv`) or `file:///path`, or a list of them."),
+    ]
+    stream: Name | None = Field(
+        None, description="What to call the stream. By default the file's name up to the first wildcard, else `rows`."
+    )
+    types: dict[str, TypeName] = Field({}, description="Types of columns, where the sample would mislead.")
+    sample_rows: int = Field(
+        10_000, ge=1, le=1_000_000, description="How many rows of the first and of the last file the types come from."
+    )
+    on_change: OnChange = Field(
+        OnChange.ERROR,
+        description="What to do with a loaded file that has changed since, when its rows are appended: stop with an "
+        "`error`, or `reload` it, which doubles the rows that it still has.",
+    )
+    max_partitions: int = Field(8, ge=1, le=1024, description="How many parts the files are read in at most.")
+
+
+FilesT = TypeVar("FilesT", bound=FileConfig)
+
+
+class FileSource(Source[FilesT]):
+    """Files of one format. A format says what its columns are, where it can be cut, and how a slice is read.
+
+    Incremental by file: a lane is a path, its value size and time of change. A window reads again every file that
+    changed inside it, loaded or not, and moves nothing.
+    """
+
+    whole_below: ClassVar[int] = 16 << 20
+    """Bytes under which a second partition costs more than it saves."""
+
+    @abstractmethod
+    def schema(self, files: Sequence[File]) -> pa.Schema:
+        """The columns that the files have. Raises ContractError if they don't agree."""
+
+    @abstractmethod
+    def fits(self, file: File, schema: pa.Schema) -> None:
+        """Raises ContractError if the file's columns, as far as it declares them, aren't the schema's."""
+
+    @abstractmethod
+    def cut(self, file: File, pieces: int) -> list[Slice]:
+        """The file as about that many slices of equal weight, which together hold each record once."""
+
+    @abstractmethod
+    def read_slice(self, stream: Stream, file: File, part: Slice, schema: pa.Schema) -> Iterator[Batch]:
+        """The slice's records; `schema` is what the plan took the files to hold."""
+
+    def check(self) -> Health:
+        begun = perf_counter()
+        try:
+            files = self._listed()
+            for file in files[:1]:
+                self.schema([file])
+            ok, said = True, f"{len(files)} files, {sum(file.size for file in files):,} bytes"
+        except ImporterError as error:
+            ok, said = False, str(error)
+        return Health(ok, said, perf_counter() - begun)
+
+    def streams(self) -> Sequence[Stream]:
+        schema = self._typed(self._listed())
+        columns = tuple(Column(field.name, loadable(field.type), None) for field in schema if not is_bare(field.type))
+        return [Stream(self._name(), columns, Reads.POSITION)]
+
+    def plan(self, stream: Stream, window: Window, position: Position) -> Plan:
+        if position and not find(self.config.path):
+            return Plan(partitions=[])
+        listed = self._listed()
+        wanted = [file for file in listed if self._wanted(file, stream, window, position)]
+        if not wanted:
+            return Plan(partitions=[])
+        schema = self._typed(listed)
+        for file in wanted:
+            self.fits(file, schema)
+        sealed = base64.b64encode(schema.serialize()).decode()
+        partitions: list[JSON] = [{"slices": part, "schema": sealed} for part in self._packed(wanted)]
+        return Plan(partitions, {} if window.bounded else {file.path: file.identity for file in wanted})
+
+    def read(self, stream: Stream, partition: JSON) -> Iterator[Batch]:
+        if not stream.columns:
+            raise ConfigError("none of the file's columns is wanted", stream=stream.name, do="classify at least one")
+        planned = cast(Mapping[str, Any], partition)
+        schema = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(planned["schema"])))
+        for part in planned["slices"]:
+            file = File(part["path"], part["size"], part["mtime_ns"])
+            unchanged(file)
+            yield from self.read_slice(stream, file, part, schema)
+            unchanged(file)
+
+    def _listed(self) -> list[File]:
+        files = find(self.config.path)
+        if not files:
+            close = [name for pattern in self.config.path for name in nearby(pattern)]
+            raise ConfigError(
+                f"no file matches {' or '.join(repr(local(pattern)) for pattern in self.config.path)}",
+                do=f"correct `path`{'; nearby: ' + ', '.join(close) if close else ''}",
+            )
+        return files
+
+    def _name(self) -> str:
+        if self.config.stream:
+            return self.config.stream
+        stem = Path(self.config.path[0]).name.partition(".")[0]
+        for char in "*?[":
+            stem = stem.partition(char)[0]
+        return as_name(stem) if stem.strip("_- ") else "rows"
+
+    def _typed(self, files: Sequence[File]) -> pa.Schema:
+        schema = self.schema(files)
+        for name, kind in self.config.types.items():
+            if name not in schema.names:
+                raise ConfigError(
+                    f"`types` names a column '{name}' that the files lack", do=did_you_mean(name, schema.names)
+                )
+            index = schema.get_field_index(name)
+            schema = schema.set(index, pa.field(name, ARROW[kind]))
+        return schema
+
+    def _wanted(self, file: File, stream: Stream, window: Window, position: Position) -> bool:
+        known = file.path in position
+        if window.bounded:
+            if not _within(file, window):
+                return False
+        elif position.get(file.path) == file.identity:
+            return False
+        if known and stream.load_mode is LoadMode.APPEND and self.config.on_change is OnChange.ERROR:
+            raise ContractError(
+                f"the file '{file.path}' was loaded before, and appending it again would double its rows",
+                got=f"{file.size:,} bytes changed at {file.mtime_ns} ns",
+                do="load it with mode merge and a primary key, or replace; or set `on_change: reload` if it holds only "
+                "new rows",
+                stream=stream.name,
+            )
+        return True
+
+    def _packed(self, files: Sequence[File]) -> list[list[Slice]]:
+        total = sum(file.size for file in files)
+        count = min(self.config.max_partitions, ceil(total / self.whole_below) or 1)
+        share = total / count or 1
+        slices = [
+            {"path": file.path, **file.identity, **part}
+            for file in files
+            for part in self.cut(file, max(1, round(file.size / share)))
+        ]
+        bins: list[list[Slice]] = [[] for _ in range(count)]
+        loads = [0] * count
+        for part in sorted(slices, key=lambda part: -part["weight"]):
+            lightest = loads.index(min(loads))
+            bins[lightest].append(part)
+            loads[lightest] += part["weight"]
+        return [sorted(part, key=lambda part: (part["path"], part["start"])) for part in bins if part]
+
+
+def _within(file: File, window: Window) -> bool:
+    changed = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=file.mtime_ns // 1000)
+    start = datetime.fromisoformat(window.start) if window.start else changed
+    return start <= changed and (window.end is None or changed < datetime.fromisoformat(window.end))
+
+
+def is_bare(kind: pa.DataType) -> bool:
+    """Whether it is an object without leaves: there is nothing in it to load."""
+    return bool(pa.types.is_struct(kind)) and all(is_bare(field.type) for field in kind)
+
+
+def loadable(kind: pa.DataType) -> pa.DataType:
+    """The type without objects that have no leaves, and without dictionaries."""
+    if pa.types.is_struct(kind):
+        return pa.struct([field.with_type(loadable(field.type)) for field in kind if not is_bare(field.type)])
+    if pa.types.is_list(kind):
+        return pa.list_(kind.value_field.with_type(loadable(kind.value_type)))
+    if pa.types.is_dictionary(kind):
+        return kind.value_type
+    return pa.string() if pa.types.is_null(kind) else kind
+
+
+def wanted(stream: Stream, schema: pa.Schema) -> pa.Schema:
+    """The stream's columns as the plan took them to be. Raises ContractError for one that the files lack."""
+    lacking = [column.name for column in stream.columns if column.name not in schema.names]
+    if lacking:
+        raise ContractError(
+            f"the files have no column {', '.join(map(repr, lacking))}",
+            got=f"the columns {', '.join(schema.names)}",
+            stream=stream.name,
+        )
+    return pa.schema([(column.name, loadable(schema.field(column.name).type)) for column in stream.columns])
+
+
+def same_columns(path: str, got: Sequence[str], expected: Sequence[str]) -> None:
+    """Raises ContractError unless both name the same columns, in whatever order."""
+    if set(got) == set(expected):
+        return
+    extra, lacking = [n for n in got if n not in expected], [n for n in expected if n not in got]
+    raise ContractError(
+        f"the file '{path}' has other columns than the files before it: "
+        + "; ".join(f"{what} {', '.join(names)}" for what, names in (("more:", extra), ("fewer:", lacking)) if names),
+        got=f"{', '.join(got)}, expected {', '.join(expected)}",
+        do="correct the file, or give files of another shape a pipeline of their own",
+    )
+
+
+def one_batch(table: pa.Table) -> pa.RecordBatch:
+    """A table of one block's rows, without a copy."""
+    batches = table.combine_chunks().to_batches()
+    return batches[0] if batches else pa.RecordBatch.from_pylist([], schema=table.schema)

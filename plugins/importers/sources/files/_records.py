@@ -1,0 +1,154 @@
+"""Where a CSV record ends, and which of its newlines don't end it.
+
+Inside quotes a newline is data. A parser walks every byte to know; here the parity of the quotes before a newline
+tells, as long as they are *tidy*: none opens in the middle of a field. Where one does (`5" pipe`), a regular
+expression walks as the parser does, slower.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from importers.transport.files import Fill
+
+Bytes = npt.NDArray[np.uint8]
+Positions = npt.NDArray[np.int64]
+NEWLINE = ord("\n")
+LINE = re.compile(rb"[^\r\n]++")
+SCAN = 1 << 20
+"""Bytes looked at together while planning: what fits the processor's cache."""
+
+
+def count(block: Bytes, byte: int) -> int:
+    """How often the byte is there. In pieces whose comparison stays in the cache: 3 times as fast as at once."""
+    return sum(int(np.count_nonzero(block[at : at + 65536] == byte)) for at in range(0, block.size, 65536))
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """The three characters that give a CSV file its shape, each one byte; `quote` and `escape` may be absent."""
+
+    delimiter: bytes = b","
+    quote: bytes = b'"'
+    escape: bytes = b""
+
+    @cached_property
+    def record(self) -> re.Pattern[bytes]:
+        """A record and its end, as group 1; or, as group 2, what has a quote that is never closed.
+
+        Possessive throughout: a quote once opened isn't reconsidered, and no input takes more than one walk.
+        """
+        delimiter, quote, escape = (re.escape(char) for char in (self.delimiter, self.quote, self.escape))
+        escaped = escape + b"." if escape else b""
+        plain = b"[^" + delimiter + escape + rb"\r\n]*+"
+        field = plain + (b"(?:" + escaped + plain + b")*+" if escape else b"")
+        if quote:
+            inner = b"[^" + quote + escape + b"]*+"
+            pair = b"(?:" + quote + quote + (b"|" + escaped if escape else b"") + b")"
+            quoted = quote + inner + b"(?:" + pair + inner + b")*+" + quote
+            field = b"(?:" + quoted + b"|(?!" + quote + b"))" + field
+        ending = rb"(\r\n|\n|\r|\Z)"
+        return re.compile(field + b"(?:" + delimiter + field + b")*+" + ending + b"|(.+)", re.DOTALL)
+
+    @cached_property
+    def _beside(self) -> npt.NDArray[np.bool_]:
+        allowed = np.zeros(256, np.bool_)
+        allowed[list(self.delimiter + self.quote + b"\r\n")] = True
+        return allowed
+
+    def records(self, data: bytes | bytearray, length: int) -> tuple[list[tuple[int, int]], int]:
+        """[start, end) of every record that isn't an empty line, without its newline; and where a torn one starts."""
+        if not self.escape and (not self.quote or data.find(self.quote, 0, length) < 0):
+            return [match.span() for match in LINE.finditer(data, 0, length)], length
+        found: list[tuple[int, int]] = []
+        for match in self.record.finditer(data, 0, length):
+            if match.group(2) is not None:
+                return found, match.start()
+            if match.start(1) > match.start():
+                found.append((match.start(), match.start(1)))
+        return found, length
+
+    def cut(self, data: bytearray, length: int, *, final: bool, tidy: bool = False) -> int:
+        """How many bytes are whole records (see `_blocks.Cut`); `tidy` if the plan found the whole file so."""
+        if not self.escape:
+            block = np.frombuffer(data, np.uint8, length)
+            quotes = count(block, self.quote[0]) if self.quote and data.find(self.quote, 0, length) >= 0 else 0
+            if not quotes or tidy or self.tidy(block, np.flatnonzero(block == self.quote[0])):
+                if not final:
+                    return self._last_end(data, length, bool(quotes & 1))
+                if not quotes & 1:
+                    return length
+        return self._walked(data, length, final)
+
+    def _last_end(self, data: bytearray, length: int, inside: bool) -> int:
+        end = length
+        while at := data.rfind(b"\n", 0, end) + 1 or data.rfind(b"\r", 0, max(end - 1, 0)) + 1:
+            inside ^= bool(self.quote and data.count(self.quote, at, end) & 1)
+            if not inside:
+                return at
+            end = at - 1
+        return 0
+
+    def _walked(self, data: bytearray, length: int, final: bool) -> int:
+        whole = 0
+        for match in self.record.finditer(data, 0, length):
+            if match.group(2) is not None:
+                break
+            if match.group(1) or final:
+                whole = match.end()
+        return whole
+
+    def tidy(self, block: Bytes, quotes: Positions, *, inside: bool = False, before: int = NEWLINE) -> bool:
+        """Whether each quote that parity takes for an opening one follows a delimiter, a newline or a quote.
+
+        Then a parser takes it for one too. What follows a closing quote needs no look: text up to the next delimiter
+        changes nothing, and a quote in it would be an opening one behind text.
+        """
+        opening = quotes[int(inside) :: 2]
+        if opening.size and opening[0] == 0:
+            if not self._beside[before]:
+                return False
+            opening = opening[1:]
+        return bool(self._beside[block[opening - 1]].all())
+
+    def splits(self, fill: Fill, start: int, end: int, pieces: int) -> tuple[list[int], bool]:
+        """Record boundaries nearest after equal cuts of [start, end), and whether the file's quotes are tidy.
+
+        If they aren't, or an escape makes them mean something else, there are no boundaries.
+        """
+        targets = [start + (end - start) * piece // pieces for piece in range(1, pieces)]
+        cuts: list[int] = []
+        data, at, inside, before = bytearray(SCAN), start, False, NEWLINE
+        while at < end:
+            got = fill(memoryview(data)[: min(SCAN, end - at)], at)
+            if not got or self.escape:
+                return [], False
+            block = np.frombuffer(data, np.uint8, got)
+            quotes = self._quotes(data, got, block)
+            if not self.tidy(block, quotes, inside=inside, before=before):
+                return [], False
+            while targets and targets[0] < at + got:
+                cut = self._first_end(data, got, max(targets[0] - at, 0), quotes, inside)
+                if not cut:
+                    break
+                cuts.append(at + cut)
+                targets = [target for target in targets if target >= at + cut]
+            at, inside, before = at + got, inside ^ bool(quotes.size & 1), data[got - 1]
+        return [cut for cut in cuts if cut < end], True
+
+    def _quotes(self, data: bytearray, length: int, block: Bytes) -> Positions:
+        if not self.quote or data.find(self.quote, 0, length) < 0:
+            return np.empty(0, np.int64)
+        return np.flatnonzero(block == self.quote[0])
+
+    @staticmethod
+    def _first_end(data: bytearray, length: int, at: int, quotes: Positions, inside: bool) -> int:
+        while at := data.find(b"\n", at, length) + 1:
+            if not inside ^ bool(np.searchsorted(quotes, at) & 1):
+                return at
+        return 0

@@ -1,0 +1,150 @@
+"""Blocks of CSV records as Arrow rows: fast where all is well, and otherwise record by record what isn't."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyarrow import csv
+
+from importers.core.model import Batch, Reject
+from importers.exceptions import ContractError
+from importers.sources.files._blocks import Block, Places
+from importers.sources.files._cells import convert, convert_options
+from importers.sources.files._files import one_batch
+from importers.sources.files._records import Dialect
+
+
+class Rows:
+    """Reads blocks of one file, whose columns are `names`, as batches of `schema`."""
+
+    def __init__(self, dialect: Dialect, names: Sequence[str], schema: pa.Schema, nulls: Sequence[str]) -> None:
+        self.schema = schema
+        self._dialect, self._names, self._nulls = dialect, list(names), list(nulls)
+        self._typed = convert_options(schema, nulls)
+        self._text = convert_options(pa.schema([(name, pa.string()) for name in schema.names]), nulls)
+        self._text_and_others = _text_and_others(schema, nulls)
+
+    def batch(self, block: Block, places: Places) -> Batch:
+        if block.torn:
+            torn = Reject(bytes(block.view), places(block.offset), "a quote is never closed")
+            return Batch(self._empty(), (torn,))
+        try:
+            # without a last newline Arrow takes a last empty cell for quoted if the one before it is
+            whole = block.view if block.view[-1] in b"\r\n" else bytes(block.view) + b"\n"
+            return Batch(self._parse(whole, self._typed, None))
+        except pa.ArrowInvalid:
+            return self._with_quoted_nulls(block, places)
+
+    def _empty(self) -> pa.RecordBatch:
+        return pa.RecordBatch.from_pylist([], schema=self.schema)
+
+    def _parse(
+        self, data: memoryview | bytes, options: csv.ConvertOptions, refused: dict[int, int] | None
+    ) -> pa.RecordBatch:
+        """With `refused`, records of another length are left out, and their number and length put there."""
+
+        def refuse(row: csv.InvalidRow) -> str:
+            if refused is None:
+                return "error"
+            refused[row.number - 1] = row.actual_columns
+            return "skip"
+
+        setting = self._dialect
+        table = csv.read_csv(
+            pa.BufferReader(pa.py_buffer(data)),
+            csv.ReadOptions(use_threads=False, column_names=self._names, block_size=len(data) + 1),
+            csv.ParseOptions(
+                delimiter=setting.delimiter.decode(),
+                quote_char=setting.quote.decode() or False,
+                escape_char=setting.escape.decode() or False,
+                # one block: nothing is cut in there, so that the parser needs no second look for newlines in quotes
+                newlines_in_values=False,
+                invalid_row_handler=refuse if refused is not None else None,
+            ),
+            options,
+        )
+        return one_batch(table)
+
+    def _with_quoted_nulls(self, block: Block, places: Places) -> Batch:
+        """Where all cells are quoted, "" is the empty string in a column of text and null in all others."""
+        if not self._dialect.quote or block.data.find(self._dialect.quote * 2, 0, block.length) < 0:
+            return self._one_by_one(block, places)
+        kept = bytes(block.view) + b"\n"
+        try:
+            parts = [self._parse(kept, options, None) for options in self._text_and_others]
+        except pa.ArrowInvalid:
+            return self._one_by_one(block, places)
+        found = {name: part.column(name) for part in parts for name in part.schema.names}
+        return Batch(pa.RecordBatch.from_arrays([found[name] for name in self.schema.names], schema=self.schema))
+
+    def _one_by_one(self, block: Block, places: Places) -> Batch:
+        data = bytes(block.view)
+        spans, _ = self._dialect.records(data, len(data))
+        spans, rejects = _decodable(data, spans)
+        refused: dict[int, int] = {}
+        kept = b"\n".join(data[start:end] for start, end in spans) + b"\n"
+        text = self._parse(kept, self._text, refused)
+        rejects += [(spans[n], f"expected {len(self._names)} columns, got {got}") for n, got in refused.items()]
+        spans = [span for number, span in enumerate(spans) if number not in refused]
+        if len(spans) != text.num_rows:
+            raise ContractError(
+                f"the records of '{places.path}' after byte {block.offset} can't be told apart",
+                got=f"{len(spans)} by their quotes and newlines, {text.num_rows} by the parser",
+                do="check `delimiter`, `quote` and `escape`",
+            )
+        rows, bad = self._converted(text)
+        rejects += [(spans[number], reason) for number, reason in bad.items()]
+        rejects.sort()
+        return Batch(
+            rows,
+            tuple(Reject(data[start:end], places(block.offset + start), why) for (start, end), why in rejects),
+        )
+
+    def _converted(self, text: pa.RecordBatch) -> tuple[pa.RecordBatch, dict[int, str]]:
+        columns: list[pa.Array] = []
+        bad: dict[int, str] = {}
+        for field in self.schema:
+            values, wrong = convert(text.column(field.name), field.type, self._nulls)
+            columns.append(values)
+            for number in pc.indices_nonzero(wrong).to_pylist() if wrong is not None else ():
+                bad.setdefault(number, f"column '{field.name}': not {_article(field.type)}")
+        rows = pa.RecordBatch.from_arrays(columns, schema=self.schema)
+        if bad:
+            good = np.ones(text.num_rows, np.bool_)
+            good[list(bad)] = False
+            rows = rows.filter(pa.array(good))
+        return rows, bad
+
+
+def _text_and_others(schema: pa.Schema, nulls: Sequence[str]) -> list[csv.ConvertOptions]:
+    text = [field for field in schema if field.type == pa.string()]
+    others = [field for field in schema if field.type != pa.string()]
+    strict, lenient = (convert_options(pa.schema(fields), nulls) for fields in (text, others))
+    lenient.quoted_strings_can_be_null = True
+    return [options for options in (strict, lenient) if options.include_columns]
+
+
+def _article(kind: pa.DataType) -> str:
+    return f"{'an' if str(kind)[0] in 'aeiou' else 'a'} {kind}"
+
+
+def _decodable(
+    data: bytes, spans: list[tuple[int, int]]
+) -> tuple[list[tuple[int, int]], list[tuple[tuple[int, int], str]]]:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        good, bad = [], []
+    else:
+        return spans, []
+    for start, end in spans:
+        try:
+            data[start:end].decode()
+        except UnicodeDecodeError:
+            bad.append(((start, end), "not in the file's encoding"))
+        else:
+            good.append((start, end))
+    return good, bad

@@ -1,0 +1,224 @@
+"""JSON Lines: one object a line. Nested objects stay nested."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from typing import Any, ClassVar
+
+import numpy as np
+import pyarrow as pa
+from pyarrow import json as arrow_json
+from pydantic import field_validator
+
+from importers.core.model import Batch, Reject, Stream
+from importers.exceptions import ContractError
+from importers.sources.files._blocks import BLOCK, Block, Places, blocks
+from importers.sources.files._cells import TypeName
+from importers.sources.files._files import FileConfig, FileSource, Slice, one_batch, wanted
+from importers.transport.files import BOM, File, Fill, as_utf8
+
+SAMPLE = 1 << 20
+NULL_FIRST = re.compile(rb"(?:\xef\xbb\xbf)?\s*+null")
+NULL_NEXT = re.compile(rb"\}\s*+null")
+"""A line that is only `null` makes Arrow 26's parser read through a null pointer: such a block is read by line."""
+MIXED = re.compile(r"Column\(/?([^)]*)\) changed from (\w+) to (\w+)")
+ZONED = re.compile(r"\d(?:Z|[+-]\d\d:?\d\d)$")
+
+
+class JsonlConfig(FileConfig):
+    """`types` reaches the keys of the line itself, not those inside of objects."""
+
+    @field_validator("types")
+    @classmethod
+    def _parsable(cls, types: dict[str, TypeName]) -> dict[str, TypeName]:
+        if TypeName.DATE in types.values():
+            raise ValueError("JSON has no dates; write timestamp, or leave it a string")
+        return types
+
+
+class Jsonl(FileSource[JsonlConfig]):
+    """The sample's keys are the columns: a line with another key is refused, since nobody classified it."""
+
+    title: ClassVar[str] = "JSON Lines files"
+    config_model = JsonlConfig
+    block: ClassVar[int] = BLOCK
+
+    def schema(self, files: Sequence[File]) -> pa.Schema:
+        lines = [line for file in dict.fromkeys((files[0], files[-1])) for line in self._sample(file)]
+        lines = [line for line in lines if _object(line) is not None]
+        if not lines:
+            raise ContractError(f"the file '{files[0].path}' starts without a JSON object", do="check its format")
+        return infer(lines)
+
+    def fits(self, file: File, schema: pa.Schema) -> None:
+        """A file of lines declares nothing: a key that the sample lacked is refused line by line."""
+
+    def cut(self, file: File, pieces: int) -> list[Slice]:
+        bounds = [0]
+        with as_utf8(file.path, "utf-8") as fill:
+            for piece in range(1, pieces):
+                bounds.append(_next_line(fill, max(bounds[-1], file.size * piece // pieces), file.size))
+        bounds.append(file.size)
+        return [{"start": start, "end": end, "weight": end - start} for start, end in pairwise(bounds) if start < end]
+
+    def read_slice(self, stream: Stream, file: File, part: Slice, schema: pa.Schema) -> Iterator[Batch]:
+        lines, target = Lines(schema), wanted(stream, schema)
+        with as_utf8(file.path, "utf-8") as fill, as_utf8(file.path, "utf-8") as again:
+            places = Places(file.path, again, by_line=part["start"] == 0)
+            for block in blocks(fill, part["start"], part["end"], cut_lines, size=self.block, path=file.path):
+                table, rejects = lines.read(block, places)
+                yield Batch(one_batch(table.select(target.names).cast(target)), tuple(rejects))
+
+    def _sample(self, file: File) -> list[bytes]:
+        with as_utf8(file.path, "utf-8") as fill:
+            for block in blocks(fill, 0, None, cut_lines, size=SAMPLE, path=file.path):
+                return bytes(block.view).removeprefix(BOM).splitlines()[: self.config.sample_rows]
+        return []
+
+
+def cut_lines(data: bytearray, length: int, *, final: bool) -> int:
+    """A newline inside a JSON string is always escaped: every one in the file ends a line."""
+    return length if final else data.rfind(b"\n", 0, length) + 1
+
+
+def _next_line(fill: Fill, at: int, size: int) -> int:
+    data = bytearray(1 << 16)
+    while at < size:
+        got = fill(memoryview(data), at)
+        if found := data.find(b"\n", 0, got) + 1:
+            return at + found
+        at += got
+    return size
+
+
+def infer(lines: Sequence[bytes]) -> pa.Schema:
+    """What the lines hold. Text stays text, but for columns that are all times, with a zone or all without."""
+    try:
+        schema = _read(b"\n".join(lines)).schema
+    except pa.ArrowInvalid:
+        lines = [line for line in lines if _readable(line)]
+        try:
+            schema = _read(b"\n".join(lines)).schema
+        except pa.ArrowInvalid as error:
+            mixed = MIXED.search(str(error))
+            raise ContractError(
+                f"'{mixed[1]}' is a {mixed[2]} in some lines and a {mixed[3]} in others" if mixed else "lines differ",
+                do="let the writer settle on one",
+            ) from None
+    rows = [row for line in lines if (row := _object(line)) is not None]
+    return pa.schema([(field.name, _settled(field, rows)) for field in schema])
+
+
+def _settled(field: pa.Field, rows: Sequence[dict[str, Any]]) -> pa.DataType:
+    if not pa.types.is_timestamp(field.type):
+        return _textual(field.type)
+    zoned = {bool(ZONED.search(row[field.name])) for row in rows if row.get(field.name)}
+    return pa.timestamp("us", "UTC" if zoned == {True} else None) if len(zoned) == 1 else pa.string()
+
+
+def _textual(kind: pa.DataType) -> pa.DataType:
+    """The type with text where there were only nulls, or times inside of objects."""
+    if pa.types.is_struct(kind):
+        return pa.struct([field.with_type(_textual(field.type)) for field in kind])
+    if pa.types.is_list(kind):
+        return pa.list_(kind.value_field.with_type(_textual(kind.value_type)))
+    return pa.string() if pa.types.is_null(kind) or pa.types.is_timestamp(kind) else kind
+
+
+def _read(data: memoryview | bytes, options: arrow_json.ParseOptions | None = None) -> pa.Table:
+    whole = arrow_json.ReadOptions(use_threads=False, block_size=len(data) + 1)
+    return arrow_json.read_json(pa.BufferReader(pa.py_buffer(data)), whole, options)
+
+
+def _readable(line: bytes) -> bool:
+    try:
+        _read(line)
+    except pa.ArrowInvalid:
+        return False
+    return True
+
+
+class Lines:
+    """Reads blocks of lines as tables of `schema`: at once if all fit, else without those that don't."""
+
+    def __init__(self, schema: pa.Schema) -> None:
+        self._schema = schema
+        self._options = arrow_json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="error")
+
+    def read(self, block: Block, places: Places) -> tuple[pa.Table, list[Reject]]:
+        view = block.view
+        try:
+            str(view, "utf-8")  # Arrow doesn't look
+            if not NULL_FIRST.match(view) and not NULL_NEXT.search(view):
+                table = _read(view, self._options)
+                ends = np.count_nonzero(np.frombuffer(view, np.uint8) == ord("\n"))
+                if table.num_rows == ends + (view[-1] != ord("\n")):
+                    return table, []
+        except (pa.ArrowInvalid, UnicodeDecodeError):
+            pass
+        return self._one_by_one(block, places)
+
+    def _one_by_one(self, block: Block, places: Places) -> tuple[pa.Table, list[Reject]]:
+        lines, rejects, at = [], [], block.offset
+        for line in bytes(block.view).split(b"\n"):
+            start, at = at, at + len(line) + 1
+            text = line.strip(b" \t\r\n")
+            text = text.removeprefix(BOM) if start == 0 else text
+            if not text:
+                continue
+            if reason := self._wrong(text):
+                rejects.append((start, text, reason))
+            else:
+                lines.append((start, text))
+        tables, unfit = self._halved(lines)
+        rejects += [(start, text, "a value's type isn't that of its column") for start, text in unfit]
+        table = pa.concat_tables(tables) if tables else self._schema.empty_table()
+        return table, [Reject(text, places(start), reason) for start, text, reason in sorted(rejects)]
+
+    def _halved(self, lines: list[tuple[int, bytes]]) -> tuple[list[pa.Table], list[tuple[int, bytes]]]:
+        """Tables of what fits, by Arrow's own parser, and the lines that it refuses when they stand alone."""
+        if not lines:
+            return [], []
+        try:
+            table = _read(b"\n".join(text for _, text in lines), self._options)
+        except pa.ArrowInvalid:
+            if len(lines) == 1:
+                return [], lines
+        else:
+            return [table], []
+        half = len(lines) // 2
+        first, second = self._halved(lines[:half]), self._halved(lines[half:])
+        return first[0] + second[0], first[1] + second[1]
+
+    def _wrong(self, text: bytes) -> str | None:
+        value = _object(text)
+        if value is None:
+            return "not a JSON object"
+        unknown = next(_unknown(value, pa.struct(list(self._schema)), ""), None)
+        return f"unexpected key {unknown}" if unknown else None
+
+
+def _object(text: bytes) -> dict[str, Any] | None:
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _unknown(value: Any, kind: pa.DataType, path: str) -> Iterator[str]:
+    """Paths of the keys that the type doesn't have: `payload.user.email`, `items[].id`."""
+    if isinstance(value, dict) and pa.types.is_struct(kind):
+        fields = {field.name: field.type for field in kind}
+        for key, inner in value.items():
+            here = f"{path}.{key}" if path else key
+            if key in fields:
+                yield from _unknown(inner, fields[key], here)
+            else:
+                yield here
+    elif isinstance(value, list) and pa.types.is_list(kind):
+        for inner in value:
+            yield from _unknown(inner, kind.value_type, f"{path}[]")

@@ -1,0 +1,506 @@
+import csv
+import io
+import os
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from importers.core.model import Column, LoadMode, Stream, Window
+from importers.exceptions import ConfigError, ContractError, FatalSourceError
+from importers.sources.files import _blocks, _records
+from importers.sources.files.csv import Csv, CsvConfig
+
+SONGS = Path(__file__).parents[4] / "include/samples/classic-rock/classic-rock-song-list.csv"
+
+
+class Small(Csv):
+    """As if a few bytes were many: every seam of the reader shows on small input."""
+
+    whole_below = 1
+    block = 24
+
+
+def source(path, kind=Csv, **config):
+    return kind(CsvConfig(path=str(path), **config), tenant="acme")
+
+
+def everything(of, *, only=None, mode=LoadMode.APPEND):
+    """(rows, rejects, plan) of a first incremental run."""
+    stream = of.streams()[0]
+    columns = tuple(c for c in stream.columns if only is None or c.name in only)
+    stream = Stream(stream.name, columns, stream.reads, load_mode=mode)
+    plan = of.plan(stream, Window(), {})
+    batches = [batch for part in plan.partitions for batch in of.read(stream, part)]
+    rows = [tuple(row.values()) for batch in batches for row in batch.rows.to_pylist()]
+    return rows, [reject for batch in batches for reject in batch.rejects], plan
+
+
+def by_python(data, **options):
+    return [row for row in csv.reader(io.StringIO(data.decode(), newline=""), **options) if row]
+
+
+def text_types(names):
+    return dict.fromkeys(names, "string")
+
+
+# what a real file gives
+
+
+def test_the_real_songs_are_those_that_python_reads():
+    rows, rejects, plan = everything(source(SONGS, types=text_types(by_python(SONGS.read_bytes())[0])))
+    assert [tuple(cell or "" for cell in row) for row in rows] == [tuple(r) for r in by_python(SONGS.read_bytes())[1:]]
+    assert len(rows) == 2229
+    assert not rejects
+    assert len(plan.partitions) == 1
+
+
+def test_a_real_year_that_is_no_number_is_refused_and_named_without_its_value():
+    rows, rejects, _ = everything(source(SONGS, types={"Release Year": "integer"}))
+    (reject,) = rejects
+    assert len(rows) == 2228
+    lines = SONGS.read_bytes().splitlines()
+    number = next(i for i, line in enumerate(lines, 1) if b"SONGFACTS" in line)
+    assert reject.raw == lines[number - 1]
+    assert reject.location == f"{SONGS}:line {number}"
+    assert reject.reason == "column 'Release Year': not an int64"
+
+
+def test_the_stream_is_named_after_the_file(tmp_path):
+    assert source(SONGS).streams()[0].name == "classic_rock_song_list"
+    (tmp_path / "plays-2024.csv").write_bytes(b"a\n1\n")
+    assert source(tmp_path / "plays-*.csv").streams()[0].name == "plays"
+    assert source(tmp_path / "*.csv").streams()[0].name == "rows"
+
+
+# cutting
+
+
+CELLS = st.text(alphabet='ab5é,"\n\r \t\x00\U0001f3b5', max_size=6)
+
+
+def written(cell, always):
+    """RFC 4180; Python's own writer leaves a lone carriage return bare."""
+    return '"' + cell.replace('"', '""') + '"' if always or set(cell) & set(',"\r\n') else cell
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    rows=st.lists(st.lists(CELLS, min_size=3, max_size=3), min_size=1, max_size=30),
+    newline=st.sampled_from(["\n", "\r\n", "\r"]),
+    always=st.booleans(),
+    partitions=st.integers(1, 9),
+    block=st.integers(1, 60),
+    scan=st.integers(1, 60),
+    ended=st.booleans(),
+    data=st.data(),
+)
+def test_slices_hold_each_row_once_whatever_is_cut_where(
+    tmp_path_factory, rows, newline, always, partitions, block, scan, ended, data
+):
+    sink = io.StringIO()
+    for row in [["x", "y", "z"], *rows]:
+        sink.write(",".join(written(cell, always) for cell in row) + newline)
+        sink.write(newline * data.draw(st.integers(0, 2)))
+    text = sink.getvalue().encode()
+    text = text if ended else text.removesuffix(newline.encode())
+    path = tmp_path_factory.mktemp("cut") / "rows.csv"
+    path.write_bytes(text)
+    small = type("Smaller", (Small,), {"block": block})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_records, "SCAN", scan)
+        got, rejects, plan = everything(
+            source(path, small, max_partitions=partitions, types=text_types("xyz")), only="xyz"
+        )
+    assert not rejects
+    assert len(plan.partitions) <= partitions
+    assert all(part["tidy"] for partition in plan.partitions for part in partition["slices"])
+    assert sorted(tuple(cell or "" for cell in row) for row in got) == sorted(map(tuple, by_python(text)[1:]))
+
+
+@settings(max_examples=500, deadline=None)
+@given(soup=st.text(alphabet='ab,,"\n\n\r \x00é', max_size=80), partitions=st.integers(1, 5), block=st.integers(1, 40))
+def test_every_record_of_a_broken_file_becomes_a_row_or_a_reject(tmp_path_factory, soup, partitions, block):
+    text = b"x,y\n" + soup.encode()
+    path = tmp_path_factory.mktemp("soup") / "rows.csv"
+    path.write_bytes(text)
+    small = type("Smaller", (Small,), {"block": block})
+    got, rejects, _ = everything(source(path, small, max_partitions=partitions, types=text_types("xy")))
+    expected = by_python(text)[1:]
+    assert len(got) + len(rejects) == len(expected)
+    torn = [reject for reject in rejects if "never closed" in reject.reason]
+    fit = [tuple(row) for row in (expected[:-1] if torn else expected) if len(row) == 2]
+    assert sorted(tuple(cell or "" for cell in row) for row in got) == sorted(fit)
+    assert all(reject.raw in text and reject.raw for reject in rejects)
+    whole = everything(source(path, types=text_types("xy")))
+    assert sorted(got, key=repr) == sorted(whole[0], key=repr)  # and nulls are nulls wherever a block ends
+
+
+@settings(max_examples=200, deadline=None)
+@given(soup=st.text(alphabet='ab,"\\\n', max_size=60), block=st.integers(1, 40))
+def test_with_an_escape_character_too(tmp_path_factory, soup, block):
+    text = b"x,y\n" + soup.encode()
+    path = tmp_path_factory.mktemp("escaped") / "rows.csv"
+    path.write_bytes(text)
+    small = type("Smaller", (Small,), {"block": block})
+    one = source(path, small, types=text_types("xy"), escape="\\")
+    whole = source(path, Csv, types=text_types("xy"), escape="\\")
+    rows, rejects, _ = everything(one)
+    assert (sorted(rows, key=repr), rejects) == (sorted(everything(whole)[0], key=repr), everything(whole)[1])
+    assert all(reject.raw in text for reject in rejects)
+
+
+def test_the_pitfall_of_the_naive_cut(tmp_path):
+    """Forty rows with newlines in quotes: cut at the next newline, most of them broke."""
+    path = tmp_path / "rows.csv"
+    path.write_bytes(b"id,text\n" + b"".join(b'%d,"line one\nline, two\n\nof ""%d"""\n' % (i, i) for i in range(40)))
+    for partitions in range(1, 20):
+        rows, rejects, plan = everything(source(path, Small, max_partitions=partitions))
+        assert len(plan.partitions) == partitions
+        assert not rejects
+        assert sorted(rows) == [(i, f'line one\nline, two\n\nof "{i}"') for i in range(40)]
+
+
+def test_partitions_weigh_alike_and_small_input_is_one(tmp_path):
+    for name in "ab":
+        (tmp_path / f"{name}.csv").write_bytes(b"n,m\n" + b"1234,5678\n" * 400)
+    plan = everything(source(tmp_path / "*.csv", Small, max_partitions=4))[2]
+    weights = [sum(part["weight"] for part in partition["slices"]) for partition in plan.partitions]
+    assert len(weights) == 4
+    assert max(weights) - min(weights) <= 2 * len(b"1234,5678\n")
+    assert len(everything(source(tmp_path / "*.csv"))[2].partitions) == 1
+
+
+def test_a_stray_quote_keeps_the_file_whole_and_its_neighbours_apart(tmp_path):
+    path = tmp_path / "rows.csv"
+    path.write_bytes(b"id,what\n" + b'1,5" pipe\n2,"a\nb"\n' * 50)
+    rows, rejects, plan = everything(source(path, Small))
+    assert len(plan.partitions) == 1
+    assert rows == [(1, '5" pipe'), (2, "a\nb")] * 50
+    assert not rejects
+
+
+# what can't become a row
+
+
+def test_rejects_say_where_and_why_but_never_what(tmp_path):
+    path = tmp_path / "rows.csv"
+    path.write_bytes(
+        b"id,name,at\n"
+        b"1,ann,2024-01-01\n"
+        b'2,"two\nlines",2024-01-02\n'
+        b"3,short\n"
+        b"secret,bob,2024-01-03\n"
+        b"99999999999999999999,eve,2024-01-04\n"
+        b"\n"
+        b"5,caf\xe9,2024-01-05\n"
+        b"6,zoe,2024-13-45\n"
+        b",nobody,\n"
+        b'8,"torn,2024-01-01\n9,x,2024-01-01\n'
+    )
+    types = {"id": "integer", "name": "string", "at": "date"}
+    rows, rejects, _ = everything(source(path, types=types))
+    assert [row[:2] for row in rows] == [(1, "ann"), (2, "two\nlines"), (None, "nobody")]
+    assert [(r.location.rpartition(":")[2], r.reason, r.raw[:9]) for r in rejects] == [
+        ("line 5", "expected 3 columns, got 2", b"3,short"),
+        ("line 6", "column 'id': not an int64", b"secret,bo"),
+        ("line 7", "column 'id': not an int64", b"999999999"),
+        ("line 9", "not in the file's encoding", b"5,caf\xe9,20"),
+        ("line 10", "column 'at': not a date32[day]", b"6,zoe,202"),
+        ("line 12", "a quote is never closed", b'8,"torn,2'),
+    ]
+
+
+def test_a_place_is_a_byte_where_lines_were_not_counted(tmp_path):
+    path = tmp_path / "rows.csv"
+    lines = [b"a,b\n", *[b"%d,x\n" % i for i in range(10, 60)], b"bad,x\n", *[b"%d,x\n" % i for i in range(10, 60)]]
+    path.write_bytes(b"".join(lines))
+    _, (reject,), _ = everything(source(path, Small, types={"a": "integer"}, max_partitions=4))
+    assert reject.location == f"{path}@byte {sum(map(len, lines[:51]))}"
+
+
+def test_a_block_with_one_bad_cell_means_the_same_as_one_without(tmp_path):
+    """The slow way converts as the fast way does: spaces, signs, times, quoted nothing."""
+    cells = b' 1,2.5 ,true,2024-01-01 10:00:00.5,"",\n-7,NaN,0,2024-02-29T23:59:59,,"x"\n,1e3,False,2024-01-01,a,b\n'
+    types = {"i": "integer", "f": "number", "b": "boolean", "t": "timestamp", "s": "string", "u": "string"}
+    (tmp_path / "good.csv").write_bytes(b"i,f,b,t,s,u\n" + cells)
+    (tmp_path / "bad.csv").write_bytes(b"i,f,b,t,s,u\n" + cells + b"x,,,,,\n")
+    good, none, _ = everything(source(tmp_path / "good.csv", types=types))
+    bad, one, _ = everything(source(tmp_path / "bad.csv", types=types))
+    assert repr(good) == repr(bad)
+    assert (len(none), len(one)) == (0, 1)
+    assert good[0][4:] == ("", None)  # a quoted nothing is text, an unquoted one is null
+
+
+@pytest.mark.parametrize("end", [b"", b"\n"])
+def test_nothing_after_a_quote_is_null_at_the_end_of_the_file_too(tmp_path, end):
+    path = tmp_path / "rows.csv"
+    path.write_bytes(b'x,y\n"",' + end)
+    assert everything(source(path))[0] == [("", None)]
+
+
+def test_quoted_nothing_is_null_where_text_is_impossible(tmp_path):
+    path = tmp_path / "rows.csv"
+    path.write_bytes(b'"n","s"\n"1","a"\n"",""\n')
+    assert everything(source(path))[0] == [(1, "a"), (None, "")]
+
+
+def test_a_record_longer_than_a_block_and_one_longer_than_all(tmp_path, monkeypatch):
+    path = tmp_path / "rows.csv"
+    path.write_bytes(b"a,b\n1," + b"x" * 5000 + b"\n2,y\n")
+    assert [len(row[1]) for row in everything(source(path, Small))[0]] == [5000, 1]
+    monkeypatch.setattr(_blocks, "LONGEST", 1024)
+    with pytest.raises(ContractError, match="at byte 4"):
+        everything(source(path, Small))
+
+
+# types
+
+
+@pytest.mark.parametrize(
+    ("cells", "kind"),
+    [
+        (["1", "-2", ""], pa.int64()),
+        (["1", "2.5"], pa.float64()),
+        (["NaN", "1.5"], pa.float64()),
+        (["007", "1"], pa.string()),
+        (["+49301234", "1"], pa.string()),
+        (["0x1F", "2"], pa.string()),
+        (["1E5", "22"], pa.string()),
+        (["99999999999999999999", "1"], pa.string()),
+        (["true", "False"], pa.bool_()),
+        (["2024-01-01", "2024-02-01"], pa.date32()),
+        (["2024-01-01 10:00:00", "2024-02-01T10:00:00"], pa.timestamp("us")),
+        (["2024-01-01 10:00:00.123456789"], pa.timestamp("ns")),
+        (["2024-01-01T10:00:00Z"], pa.timestamp("us", "UTC")),
+        (["03:45", "04:10"], pa.string()),
+        (["", ""], pa.string()),
+        (["NA", "1"], pa.string()),
+    ],
+)
+def test_types_give_every_text_of_the_sample_back(tmp_path, cells, kind):
+    path = tmp_path / "rows.csv"
+    path.write_text("k,v\n" + "".join(f"k,{cell}\n" for cell in cells))
+    stream = source(path).streams()[0]
+    assert stream.columns == (Column("k", pa.string(), None), Column("v", kind, None))
+
+
+def test_types_come_from_the_first_and_the_last_file_and_from_the_tenant(tmp_path):
+    (tmp_path / "1.csv").write_bytes(b"a,b,c\n1,1,\n")
+    (tmp_path / "2.csv").write_bytes(b"c,b,a\nx,1,2.5\n")
+    stream = source(tmp_path / "*.csv", types={"b": "decimal"}).streams()[0]
+    assert stream.schema == pa.schema([("a", pa.float64()), ("b", pa.decimal128(38, 9)), ("c", pa.string())])
+    with pytest.raises(ConfigError, match="Did you mean 'a'"):
+        source(tmp_path / "*.csv", types={"aa": "decimal"}).streams()
+
+
+def test_null_values_and_other_dialects(tmp_path):
+    path = tmp_path / "rows.tsv"
+    path.write_bytes(b"n\ts\n1\t'a\tb'\nNA\tNA\n")
+    assert everything(source(path, delimiter="\t", quote="'", null_values=["NA"]))[0] == [(1, "a\tb"), (None, None)]
+    path.write_bytes(b'1;"a\n2;b"\n')
+    assert everything(source(path, delimiter=";", quote="", header=False))[0] == [(1, '"a'), (2, 'b"')]
+    assert source(path, delimiter=";", quote="", header=False).streams()[0].schema.names == ["column_1", "column_2"]
+    assert everything(source(path, delimiter=";", quote="", header=False, column_names=["x", "y"]), only="y")[0] == [
+        ('"a',),
+        ('b"',),
+    ]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "latin-1", "cp1252", "utf-16", "utf-16-le"])
+def test_encodings(tmp_path, encoding):
+    path = tmp_path / "rows.csv"
+    path.write_bytes('"näme",n\nBjörk,1\n"é\nü",2\n'.encode(encoding))
+    of = source(path, Small, encoding="utf-8" if encoding == "utf-8-sig" else encoding)
+    assert of.streams()[0].schema.names == ["näme", "n"]
+    assert sorted(everything(of)[0]) == [("Björk", 1), ("é\nü", 2)]
+
+
+def test_a_byte_that_the_encoding_lacks_refuses_its_record_alone(tmp_path):
+    path = tmp_path / "rows.csv"
+    path.write_bytes(b"a,b\n1,x\n2,\x81\n3,y\n")
+    rows, (reject,), _ = everything(source(path, encoding="cp1252"))
+    assert (len(rows), reject.raw, reject.location) == (2, b"2,\x81", f"{path}:line 3")
+    path.write_bytes("a,b\n1,x\n".encode("utf-16")[:-1])
+    with pytest.raises(ContractError, match="isn't utf-16"):
+        everything(source(path, encoding="utf-16"))
+
+
+# columns
+
+
+def test_only_what_is_wanted_is_converted(tmp_path):
+    path = tmp_path / "rows.csv"
+    path.write_bytes(b"a,b,c\n" + b"1,x,2\n" * 3)
+    of = source(path, types={"b": "integer"})
+    rows, rejects, _ = everything(of, only="ca")
+    assert rows == [(1, 2)] * 3  # b doesn't convert, and nobody asked
+    assert not rejects
+
+
+def test_columns_go_by_name_in_every_file(tmp_path):
+    (tmp_path / "1.csv").write_bytes(b"a,b\n1,2\n")
+    (tmp_path / "2.csv").write_bytes(b"b,a\n4,3\n")
+    assert sorted(everything(source(tmp_path / "*.csv"))[0]) == [(1, 2), (3, 4)]
+
+
+@pytest.mark.parametrize("header", ["a,b,email", "a"])
+@pytest.mark.parametrize("name", ["2.csv", "9.csv"])
+def test_a_file_with_other_columns_stops_the_run(tmp_path, header, name):
+    for good in ("1.csv", "3.csv"):
+        (tmp_path / good).write_bytes(b"a,b\n1,2\n")
+    (tmp_path / name).write_text(header + "\n")
+    with pytest.raises(ContractError, match=f"{name}.*other columns") as caught:
+        everything(source(tmp_path / "*.csv"))
+    assert header.replace(",", ", ") in str(caught.value)
+    assert "a, b" in str(caught.value)
+
+
+def test_a_name_twice_or_none(tmp_path):
+    path = tmp_path / "rows.csv"
+    path.write_bytes(b",a\n1,2\n")
+    assert source(path).streams()[0].schema.names == ["column_1", "a"]
+    path.write_bytes(b"a,a\n1,2\n")
+    with pytest.raises(ContractError, match="several columns called a"):
+        source(path).streams()
+
+
+def test_nothing_but_a_header_and_nothing_at_all(tmp_path):
+    path = tmp_path / "rows.csv"
+    path.write_bytes(b"\xef\xbb\xbfa,b")
+    rows, rejects, plan = everything(source(path))
+    assert (rows, rejects, list(plan.position)) == ([], [], [str(path)])
+    path.write_bytes(b"")
+    with pytest.raises(ContractError, match="is empty"):
+        source(path).streams()
+    (tmp_path / "zeros.csv").write_bytes(b"a,b\n1,2\n")
+    rows, _, plan = everything(source(tmp_path / "*.csv"))
+    assert rows == [(1, 2)]
+    assert len(plan.position) == 2
+
+
+# which files
+
+
+@pytest.fixture
+def two(tmp_path):
+    for name, number in (("a", 1), ("b", 2)):
+        (tmp_path / f"{name}.csv").write_bytes(b"n,m\n%d,0\n" % number)
+    return tmp_path
+
+
+def test_a_loaded_file_is_not_read_again_and_a_new_one_is(two):
+    of = source(two / "*.csv")
+    stream = of.streams()[0]
+    first = of.plan(stream, Window(), {})
+    assert set(first.position) == {str(two / "a.csv"), str(two / "b.csv")}
+    again = of.plan(stream, Window(), first.position)
+    assert (list(again.partitions), again.position) == ([], {})
+    (two / "c.csv").write_bytes(b"n,m\n3,0\n")
+    third = of.plan(stream, Window(), first.position)
+    assert list(third.position) == [str(two / "c.csv")]
+    assert [b.rows.to_pylist() for b in of.read(stream, third.partitions[0])] == [[{"n": 3, "m": 0}]]
+
+
+def test_a_loaded_file_that_changed(two):
+    of = source(two / "*.csv")
+    stream = of.streams()[0]
+    position = of.plan(stream, Window(), {}).position
+    (two / "a.csv").write_bytes(b"n,m\n1,0\n9,0\n")
+    with pytest.raises(ContractError, match=r"a\.csv.*double its rows"):
+        of.plan(stream, Window(), position)
+    merging = Stream(stream.name, stream.columns, stream.reads, primary_key=("n",), load_mode=LoadMode.MERGE)
+    assert list(of.plan(merging, Window(), position).position) == [str(two / "a.csv")]
+    reloading = source(two / "*.csv", on_change="reload")
+    assert list(reloading.plan(stream, Window(), position).position) == [str(two / "a.csv")]
+
+
+def test_the_same_size_at_another_time_is_a_change(two):
+    of = source(two / "*.csv", on_change="reload")
+    stream = of.streams()[0]
+    position = of.plan(stream, Window(), {}).position
+    os.utime(two / "b.csv", ns=(0, 1))
+    assert list(of.plan(stream, Window(), position).position) == [str(two / "b.csv")]
+
+
+def test_a_window_reads_what_changed_in_it_and_moves_nothing(two):
+    day = 86_400 * 10**9
+    os.utime(two / "a.csv", ns=(0, 10 * day))
+    os.utime(two / "b.csv", ns=(0, 11 * day))
+    of = source(two / "*.csv")
+    stream = of.streams()[0]
+    plan = of.plan(stream, Window("1970-01-11T00:00:00+00:00", "1970-01-12T00:00:00+00:00"), {})
+    assert [part["path"] for p in plan.partitions for part in p["slices"]] == [str(two / "a.csv")]
+    assert plan.position == {}
+    position = of.plan(stream, Window(), {}).position
+    with pytest.raises(ContractError, match="double"):
+        of.plan(stream, Window("1970-01-11T00:00:00+00:00"), position)
+
+
+def test_a_file_that_changes_while_it_is_read(two):
+    of = source(two / "a.csv")
+    stream = of.streams()[0]
+    (partition,) = of.plan(stream, Window(), {}).partitions
+    reading = of.read(stream, partition)
+    next(reading)
+    with (two / "a.csv").open("ab") as file:
+        file.write(b"7,7\n")
+    with pytest.raises(ContractError, match=r"a\.csv' changed while it was read"):
+        list(reading)
+    with pytest.raises(ContractError, match="changed"):
+        next(of.read(stream, partition))
+    (two / "a.csv").unlink()
+    with pytest.raises(FatalSourceError, match="is gone"):
+        next(of.read(stream, partition))
+
+
+def test_no_file_at_all_names_what_lies_nearby(two):
+    (two / "songs.csv").write_bytes(b"a\n1\n")
+    with pytest.raises(ConfigError, match=r"no file matches.*song\.csv.*songs\.csv"):
+        source(two / "song.csv").streams()
+    with pytest.raises(ConfigError, match="is a directory"):
+        source(two).streams()
+    stream = Stream("rows", (), source(SONGS).streams()[0].reads)
+    assert list(source(two / "x*.csv").plan(stream, Window(), {"gone.csv": {}}).partitions) == []
+    with pytest.raises(ConfigError, match="no file matches"):
+        source(two / "x*.csv").plan(stream, Window(), {})
+
+
+def test_globs_lists_urls_and_odd_names(two):
+    (two / "deep" / "er").mkdir(parents=True)
+    (two / "deep" / "er" / "c [1] ü.csv").write_bytes(b"n,m\n3,0\n")
+    deep = two / "deep" / "er" / "c [1] ü.csv"
+    assert len(everything(source(two / "**" / "*.csv"))[0]) == 3
+    assert everything(source(deep))[0] == [(3, 0)]
+    assert everything(source(deep.as_uri()))[0] == [(3, 0)]
+    both = Csv(CsvConfig(path=[str(two / "a.csv"), str(two / "?.csv")]), tenant="acme")
+    assert sorted(everything(both)[0]) == [(1, 0), (2, 0)]
+    with pytest.raises(ConfigError, match="s3://"):
+        source("s3://bucket/x.csv").streams()
+
+
+def test_check_never_raises(two):
+    assert source(two / "*.csv").check().ok
+    assert "2 files, 16 bytes" in source(two / "*.csv").check().detail
+    assert not source(two / "nothing.csv").check().ok
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"delimiter": ";;"},
+        {"delimiter": '"'},
+        {"encoding": "klingon"},
+        {"encoding": "base64"},
+        {"column_names": ["a", "a"]},
+    ],
+)
+def test_settings_that_make_no_sense(wrong):
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        CsvConfig(path="x.csv", **wrong)
+
+
+def test_every_setting_says_what_it_is_for():
+    assert all(field.description for field in CsvConfig.model_fields.values())

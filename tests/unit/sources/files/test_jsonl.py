@@ -1,0 +1,191 @@
+import json
+
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from importers.core.model import Stream, Window
+from importers.exceptions import ContractError
+from importers.sources.files.jsonl import Jsonl, JsonlConfig
+
+
+class Small(Jsonl):
+    whole_below = 1
+    block = 24
+
+
+def source(path, kind=Jsonl, **config):
+    return kind(JsonlConfig(path=str(path), **config), tenant="acme")
+
+
+def everything(of, only=None):
+    stream = of.streams()[0]
+    columns = tuple(c for c in stream.columns if only is None or c.name in only)
+    stream = Stream(stream.name, columns, stream.reads)
+    plan = of.plan(stream, Window(), {})
+    batches = [batch for part in plan.partitions for batch in of.read(stream, part)]
+    assert all(batch.rows.schema.names == [column.name for column in columns] for batch in batches)
+    return [r for b in batches for r in b.rows.to_pylist()], [r for b in batches for r in b.rejects], plan
+
+
+def lines(path, *rows):
+    path.write_bytes(b"".join((row if isinstance(row, bytes) else json.dumps(row).encode()) + b"\n" for row in rows))
+    return path
+
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    rows=st.lists(
+        st.fixed_dictionaries(
+            {},
+            optional={
+                "i": st.none() | st.integers(-(2**63), 2**63 - 1),
+                "s": st.none() | TEXT,
+                "l": st.none() | st.lists(st.fixed_dictionaries({"x": st.none() | TEXT}), max_size=2),
+                "o": st.none() | st.fixed_dictionaries({"f": st.floats(allow_nan=False, allow_infinity=False)}),
+            },
+        ),
+        max_size=20,
+    ),
+    partitions=st.integers(1, 6),
+    block=st.integers(1, 60),
+    ended=st.booleans(),
+)
+def test_slices_hold_each_line_once(tmp_path_factory, rows, partitions, block, ended):
+    first = {"i": 1, "s": "a", "l": [{"x": "y"}], "o": {"f": 0.5}}
+    path = lines(tmp_path_factory.mktemp("cut") / "rows.jsonl", first, *rows)
+    if not ended:
+        path.write_bytes(path.read_bytes()[:-1])
+    got, rejects, plan = everything(
+        source(path, type("Smaller", (Small,), {"block": block}), max_partitions=partitions)
+    )
+    assert not rejects
+    assert len(plan.partitions) <= partitions
+    whole = [{**dict.fromkeys(first), **row} for row in [first, *rows]]
+    assert sorted(map(repr, got)) == sorted(map(repr, whole))
+
+
+def test_a_line_that_is_no_row_is_refused_and_its_neighbours_are_not(tmp_path):
+    path = lines(
+        tmp_path / "rows.jsonl",
+        {"id": 1, "user": {"name": "ann"}, "tags": [{"id": 1}]},
+        b'{"id": 2, "user": {"na',
+        b"",
+        {"id": "three"},
+        {"id": 4, "user": {"name": "bob", "email": "bob@example.org"}},
+        {"id": 5, "tags": [{"id": 1}, {"id": 2, "secret": 3}]},
+        b"null",
+        b"[1]",
+        b'{"id": 6} {"id": 7}',
+        b'{"id": 8, "user": {"name": "\xff"}}',
+        b'{"id": 9, "id": 9}',
+        b'{"id": 99999999999999999999}',
+        {"id": 10},
+    )
+    rows, rejects, _ = everything(source(path, sample_rows=1))
+    assert [row["id"] for row in rows] == [1, 10]
+    unfit = "a value's type isn't that of its column"
+    assert [(r.location.rpartition(":line ")[2], r.reason) for r in rejects] == [
+        ("2", "not a JSON object"),
+        ("4", unfit),
+        ("5", "unexpected key user.email"),
+        ("6", "unexpected key tags[].secret"),
+        ("7", "not a JSON object"),
+        ("8", "not a JSON object"),
+        ("9", "not a JSON object"),
+        ("10", "not a JSON object"),
+        ("11", unfit),
+        ("12", unfit),
+    ]
+    assert rejects[0].raw == b'{"id": 2, "user": {"na'
+
+
+@pytest.mark.parametrize("first", [b"null", b"\xef\xbb\xbfnull", b" \n null"])
+def test_a_bare_null_does_not_reach_the_parser_that_dies_of_it(tmp_path, first):
+    path = lines(tmp_path / "rows.jsonl", first, {"id": 1}, b"null", b'{"id": 2} null')
+    rows, rejects, _ = everything(source(path))
+    assert [row["id"] for row in rows] == [1]
+    assert len(rejects) == 3
+
+
+def test_types(tmp_path):
+    path = lines(
+        tmp_path / "rows.jsonl",
+        {
+            "at": "2024-01-01T10:00:00Z",
+            "on": "2024-01-01 10:00:00",
+            "mix": "2024-01-01T10:00:00Z",
+            "n": 1,
+            "none": None,
+        },
+        {"at": "2024-01-01T12:00:00+02:00", "on": None, "mix": "2024-01-01T10:00:00", "n": 1.5, "bare": {}},
+        {"deep": {"at": "2024-01-01T10:00:00Z", "empty": {}, "x": None}, "empty": {}},
+    )
+    of = source(path)
+    stream = of.streams()[0]
+    assert stream.schema == pa.schema(
+        [
+            ("at", pa.timestamp("us", "UTC")),
+            ("on", pa.timestamp("us")),
+            ("mix", pa.string()),
+            ("n", pa.float64()),
+            ("none", pa.string()),
+            ("deep", pa.struct([("at", pa.string()), ("x", pa.string())])),
+        ]
+    )
+    assert all(column.personal is None for column in stream.columns)
+    rows, rejects, _ = everything(of)
+    assert not rejects
+    assert rows[0]["at"] == rows[1]["at"]
+    assert rows[2]["deep"] == {"at": "2024-01-01T10:00:00Z", "x": None}
+
+
+def test_an_object_that_was_empty_in_the_sample_may_not_fill_up_unseen(tmp_path):
+    path = lines(tmp_path / "rows.jsonl", {"a": 1, "o": {}}, {"a": 2, "o": {"email": "x"}})
+    rows, (reject,), _ = everything(source(path, sample_rows=1))
+    assert rows == [{"a": 1}]
+    assert reject.reason == "unexpected key o.email"
+
+
+def test_a_column_that_is_dropped_is_still_known(tmp_path):
+    path = lines(tmp_path / "rows.jsonl", {"a": 1, "b": "x"}, {"a": 2, "b": "y"})
+    rows, rejects, _ = everything(source(path), only="a")
+    assert rows == [{"a": 1}, {"a": 2}]
+    assert not rejects
+
+
+def test_the_tenant_may_say_a_type_but_json_has_no_dates(tmp_path):
+    path = lines(tmp_path / "rows.jsonl", {"n": 1}, {"n": 2.5})
+    assert source(path, sample_rows=1, types={"n": "number"}).streams()[0].schema == pa.schema([("n", pa.float64())])
+    assert len(everything(source(path, sample_rows=1, types={"n": "number"}))[0]) == 2
+    with pytest.raises(ValueError, match="no dates"):
+        source(path, types={"n": "date"})
+
+
+def test_a_key_that_is_sometimes_text_and_a_file_without_objects(tmp_path):
+    with pytest.raises(ContractError, match="'a/b' is a number in some lines and a string in others"):
+        source(lines(tmp_path / "rows.jsonl", {"a": {"b": 1}}, {"a": {"b": "x"}})).streams()
+    with pytest.raises(ContractError, match="without a JSON object"):
+        source(lines(tmp_path / "rows.jsonl", b"[]")).streams()
+    with pytest.raises(ContractError, match="without a JSON object"):
+        source(lines(tmp_path / "rows.jsonl", b"[" * 100_000)).streams()
+
+
+def test_files_of_one_glob_make_one_schema(tmp_path):
+    lines(tmp_path / "1.jsonl", {"a": 1})
+    lines(tmp_path / "2.jsonl", {"a": 2.5, "b": "x"})
+    rows, rejects, _ = everything(source(tmp_path / "*.jsonl"))
+    assert sorted(rows, key=repr) == [{"a": 1.0, "b": None}, {"a": 2.5, "b": "x"}]
+    assert not rejects
+
+
+@pytest.mark.parametrize("bad", [b'{"id": 1, "s": "\xff"}', b'{"id": 1} {"id": 2}'])
+def test_what_arrow_would_let_pass_is_refused_though_all_else_is_well(tmp_path, bad):
+    path = lines(tmp_path / "rows.jsonl", {"id": 0, "s": "x"}, bad, {"id": 3, "s": "y"})
+    rows, (reject,), _ = everything(source(path, sample_rows=1))
+    assert [row["id"] for row in rows] == [0, 3]
+    assert (reject.raw, reject.location) == (bad, f"{path}:line 2")

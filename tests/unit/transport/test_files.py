@@ -1,0 +1,47 @@
+import os
+
+import pytest
+
+from importers.exceptions import FatalSourceError, TransientSourceError
+from importers.transport import files
+
+
+def test_what_an_os_error_means_for_its_reader(tmp_path):
+    with pytest.raises(FatalSourceError, match="is gone"):
+        files.look(str(tmp_path / "nothing"))
+    with pytest.raises(FatalSourceError, match="may not be read"), files.reaching("x"):
+        raise PermissionError
+    with pytest.raises(TransientSourceError, match="can't be read now") as caught, files.reaching("x"):
+        raise OSError(5, "row 17: secret")
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_file_that_may_not_be_read(tmp_path):
+    path = tmp_path / "x"
+    path.touch(0o000)
+    with pytest.raises(FatalSourceError, match="may not be read"), files.opened(str(path)):
+        pass
+
+
+@pytest.mark.parametrize("chunk", [1, 3, 1000])
+def test_other_encodings_arrive_as_utf8_at_the_offset_asked_for(tmp_path, monkeypatch, chunk):
+    monkeypatch.setattr(files._Transcoded, "chunk", chunk)
+    text = "Björk – \U0001f3b5 über alles\n" * 3
+    (tmp_path / "x").write_bytes(text.encode("utf-16"))
+    got, view = b"", bytearray(7)
+    with files.as_utf8(str(tmp_path / "x"), "utf-16") as fill:
+        while count := fill(memoryview(view), len(got)):
+            got += view[:count]
+    assert got.decode() == text
+    with files.as_utf8(str(tmp_path / "x"), "utf-16") as fill:
+        assert fill(memoryview(view), 10) == 7
+        assert view == text.encode()[10:17]
+
+
+def test_a_file_is_itself_until_it_changes(tmp_path):
+    path = tmp_path / "x"
+    path.write_bytes(b"1")
+    (file,) = files.find([str(path), str(tmp_path / "*")])
+    files.unchanged(file)
+    assert file.identity == {"size": 1, "mtime_ns": path.stat().st_mtime_ns}
