@@ -73,9 +73,13 @@ class Treatment(_Strict):
     """`keep`, `drop`, `pseudonymise`, `encrypt`, or a mapping that says more: `{mask: date, unit: month}`."""
 
     treat: Treat
+    """What happens to the value."""
     mask: Mask | None = None
+    """Which part of the value stays: needed with `treat: mask`, and only there."""
     unit: Literal["year", "month", "week", "day", "hour"] = "month"
+    """What `mask: date` cuts to."""
     width: Annotated[float, Field(gt=0)] = 10
+    """How wide the bands of `mask: band` are."""
     domain: Name | None = None
     """Pseudonyms join inside a domain; the subject's domain, or `default`, if not given."""
     deterministic: bool = False
@@ -110,7 +114,9 @@ class Subject(_Strict):
     """The column that says whose row it is, and in which domain that identifier is unique."""
 
     column: str
+    """The column, or leaf (`payload.user.id`), that identifies the person."""
     domain: Name
+    """What kind of person, such as `listener`: pseudonyms of one domain join."""
 
 
 class NoSubject(_Strict):
@@ -118,6 +124,7 @@ class NoSubject(_Strict):
 
     none: Literal[True] = True
     reason: Annotated[str, Field(min_length=3)]
+    """Why no row concerns a person."""
 
 
 def _subject(value: Any) -> Any:
@@ -130,17 +137,24 @@ class Privacy(_Strict):
     """Purpose, legal basis and what happens to each leaf (`account_id`, `payload.user.email`, `items[].id`, `"*"`)."""
 
     purpose: str | None = None
+    """What the data is processed for (GDPR art. 5(1)(b)). Needed, except with the embedded database."""
     lawful_basis: (
         Literal[
             "consent", "contract", "legal_obligation", "vital_interests", "public_task", "legitimate_interests", "none"
         ]
         | None
     ) = None
+    """On what ground (GDPR art. 6). Needed, except with the embedded database."""
     retention: Period | None = None
+    """Reserved: how long rows may be kept."""
     subject: Annotated[Subject | NoSubject | None, BeforeValidator(_subject)] = None
+    """Whose rows these are: a column and its domain, or `none` and the reason."""
     columns: dict[str, Treatment] = {}
+    """Leaf → treatment. `"*"` stands for every leaf that is not named."""
     unclassified: Literal["stop", "drop"] = "stop"
+    """What a column does that nobody classified: stop the run, or be dropped."""
     reason: str | None = None
+    """Why `"*": keep` is right."""
 
     @model_validator(mode="after")
     def _star_needs_a_reason(self) -> Self:
@@ -165,7 +179,9 @@ class Expectation(_Strict):
     """One rule in Great Expectations' words: `expect_column_values_to_not_be_null: {column: track_id}`."""
 
     type: Annotated[str, Field(pattern=r"^expect_[a-z_]+$")]
+    """The rule."""
     kwargs: dict[str, Any] = {}
+    """Its settings, as Great Expectations calls them."""
     mostly: Annotated[float, Field(ge=0, le=1)] | None = None
     """The least fraction of (non-null) values that must hold; None: bad rows only count for the quarantine's limit."""
 
@@ -201,7 +217,9 @@ class Quarantine(_Strict):
     """How many bad rows are still a success, and how long they are kept."""
 
     max_fraction: Annotated[float, Field(ge=0, le=1)] = 0.01
+    """The largest share of bad rows with which a run still loads the others."""
     retention: Period = "P30D"
+    """How long bad rows are kept."""
 
 
 def _several(value: Any) -> Any:
@@ -212,13 +230,19 @@ class Load(_Strict):
     """How rows meet the table. `primary_key` and `cursor` refine what the source says."""
 
     mode: LoadMode | None = None
+    """How rows meet those that are there; by default what the source is for (files: append)."""
     table: Annotated[str, Field(min_length=1, max_length=63)] | None = None
+    """The table, in the schema of the tenant's name; by default the stream's name."""
     primary_key: (
         Annotated[tuple[str, ...], BeforeValidator(_several, json_schema_input_type=str | list[str])] | None
     ) = None
+    """What tells rows apart. Needed by merge."""
     cursor: str | None = None
+    """The column that says which of two rows with one key is newer: a moment or a growing number."""
     lookback: Annotated[int, Field(ge=0)] | None = None
+    """How far before its position a run reads again, in the cursor's unit, for rows that come late."""
     shared: bool = False
+    """Whether other pipelines of the tenant may write the table too; each has to say so."""
     allow_empty: bool = True
     """Whether a REPLACE from an empty source may empty the table."""
 
@@ -235,18 +259,25 @@ class Pipeline(_Strict):
     """One DAG: an importer, when it runs, and the rules for what it brings."""
 
     importer: str
+    """Where the rows come from: a name of `importers sources`, or one of the tenant's `importers`."""
     config: dict[str, Any] = {}
     """Settings of this pipeline's importer, over the tenant's."""
     schedule: str | None = None
+    """Cron in UTC, or a preset such as `@daily`; none: only when triggered."""
     quarantine: Quarantine = Quarantine()
     privacy: Privacy = Privacy()
     expect: list[Expectation] = []
     load: Load = Load()
     streams: dict[Name, StreamSpec | None] = {}
+    """The streams to import, each with what it refines; none named: all that the source has."""
     max_parallel: Annotated[int, Field(ge=1, le=1024)] = 8
+    """How many partitions are worked on at once."""
     staging_ttl: Period = "PT24H"
+    """How long what a failed run staged waits, encrypted, for a repair."""
     deadline: Period | None = None
+    """Reserved: how long a run may take."""
     alerts: list[str] = []
+    """Reserved: whom to tell."""
 
 
 class Controller(_Strict):

@@ -184,7 +184,10 @@ def _in(pool: Any) -> Each:
                 rows, seconds = future.result()
             except TerminatedWorkerError:
                 raise TransientSourceError(
-                    "a worker process was killed", do="run again; if it happens again, see whether memory runs out"
+                    "a worker process was killed",
+                    do="run again; if it happens again, see whether memory runs out",
+                    run=run.id,
+                    **job.where,
                 ) from None
             _note(job, run, name, futures[future], rows, seconds, clock)
             clock.tell(name, done + 1, len(partitions), rows)

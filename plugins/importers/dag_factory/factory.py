@@ -1,0 +1,115 @@
+"""A DAG for each pipeline of each tenant file.
+
+One import error makes all the DAGs of a file stale, and the scheduler skips them. So nothing here raises over a
+tenant's mistake: what is broken is left out, and `check_tenants` reports it elsewhere.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from airflow.sdk import DAG, CronDataIntervalTimetable, Param, get_parsing_context
+from airflow.sdk.exceptions import AirflowException
+
+from importers.core.names import did_you_mean
+from importers.core.registry import sources
+from importers.core.settings import importer_settings
+from importers.core.tenant_file import TenantFile
+from importers.dag_factory.document import document
+from importers.dag_factory.group import add_streams
+from importers.exceptions import ConfigError
+from importers.hooks.deployment import tenants_directory
+from importers.pipeline.tenants import find_tenant, read_tenant, read_tenants
+
+SINCE = datetime(2000, 1, 1, tzinfo=UTC)  # nothing before it can be backfilled
+RETRIES = {"retries": 5, "retry_delay": timedelta(seconds=30)}
+NOT_CRON = frozenset({"@once", "@continuous"})
+
+log = logging.getLogger(__name__)
+
+
+def tenant_dags() -> dict[str, DAG]:
+    """DAGs by `tenant.pipeline`. While a task is started, only the one that it belongs to."""
+    wanted = get_parsing_context().dag_id
+    dags = {}
+    for file in _files(wanted):
+        for pipeline in file.tenant.pipelines:
+            dag_id = f"{file.tenant.tenant}.{pipeline}"
+            if wanted not in (None, dag_id):
+                continue
+            try:
+                dags[dag_id] = pipeline_dag(file, pipeline)
+            except (ConfigError, AirflowException) as error:
+                log.warning("left out: %s", error)
+    return dags
+
+
+def _files(wanted: str | None) -> Iterator[TenantFile]:
+    try:
+        if wanted is None:
+            yield from read_tenants(tenants_directory())[0]
+        else:
+            yield read_tenant(find_tenant(tenants_directory(), wanted.partition(".")[0]))
+    except ConfigError as error:
+        log.warning("left out: %s", error)
+
+
+def pipeline_dag(file: TenantFile, pipeline: str) -> DAG:
+    """Raises ConfigError for an importer that there isn't, AirflowException for what Airflow refuses."""
+    tenant = file.tenant
+    spec = tenant.pipelines[pipeline]
+    importer, _ = importer_settings(tenant, pipeline)
+    if importer not in sources():
+        raise file.error(
+            ("pipelines", pipeline, "importer"),
+            f"there is no importer '{importer}'",
+            do=did_you_mean(importer, sources()),
+        )
+    dag = DAG(
+        dag_id=f"{tenant.tenant}.{pipeline}",
+        description=f"{importer} → {tenant.tenant}",
+        schedule=_schedule(spec.schedule),
+        start_date=SINCE,
+        catchup=False,
+        max_active_runs=1,  # only one incremental run of a stream may be open
+        default_args={"owner": tenant.tenant, **RETRIES},
+        tags=[tenant.tenant, importer, sources()[importer]],
+        params=_params(),
+        doc_md=document(tenant, pipeline, _text(file, pipeline)),
+        auto_register=False,  # what fails to build must not be found half-built
+    )
+    with dag:
+        add_streams(tenant.tenant, pipeline, spec)
+    dag.validate()  # type: ignore[no-untyped-call]
+    return dag
+
+
+def _schedule(text: str | None) -> CronDataIntervalTimetable | str | None:
+    """A cron string as Airflow takes it has intervals without width: nothing for a window to read."""
+    if text is None or text in NOT_CRON:
+        return text
+    return CronDataIntervalTimetable(text, timezone="UTC")
+
+
+def _params() -> dict[str, Param]:
+    """What a person may say in the trigger form."""
+    moment: dict[str, Any] = {"type": ["null", "string"], "format": "date-time"}
+    return {
+        "full_refresh": Param(
+            False, type="boolean", title="Full refresh", description="Read everything again, not only what is new."
+        ),
+        "start": Param(None, title="Window: from", description="Import again what is of this time or later.", **moment),
+        "end": Param(None, title="Window: to", description="Up to this time, itself not included.", **moment),
+    }
+
+
+def _text(file: TenantFile, pipeline: str) -> str:
+    """The pipeline's lines of the file, comments and all."""
+    lines = Path(file.file).read_text(encoding="utf-8-sig").splitlines()
+    first = file.line(("pipelines", pipeline))
+    later = (line for path, line in file.lines.items() if len(path) <= 2 and line > first)
+    return "\n".join(lines[first - 1 : min(later, default=len(lines) + 1) - 1])

@@ -1,0 +1,1 @@
+"""Where this deployment of Airflow keeps what importers need."""

@@ -1,0 +1,139 @@
+"""What the steps have in common: which pipeline, which run, which partition.
+
+Arguments and XCom carry a run's number, a partition's number and counts: never data, bounds or secrets.
+"""
+
+from __future__ import annotations
+
+import time
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from airflow.sdk import BaseOperator
+
+from importers.exceptions import ConfigError
+from importers.hooks.deployment import find_installation, tenants_directory
+from importers.operators.retry import RetryByRemedy
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context, RetryPolicy
+
+    from importers.core.model import JSON, Run
+    from importers.core.tenant import Tenant
+    from importers.pipeline.job import Job
+
+LEASE = 600.0
+"""Seconds for which a run counts as alive after each sign of life; a step gives one when it starts."""
+
+
+class ImportOperator(BaseOperator):
+    """A step of `tenant.pipeline`, as the tenant's file has it.
+
+    With `importer`, and `config` as `get_importer` takes it, the pipeline need not be in a file; it is called like the
+    importer unless it is named.
+    """
+
+    template_fields: Sequence[str] = ("tenant", "pipeline", "importer", "config")
+    ui_color = "#eef4f1"
+
+    def __init__(
+        self,
+        *,
+        tenant: str,
+        pipeline: str | None = None,
+        importer: str | None = None,
+        config: Mapping[str, Any] | None = None,
+        retry_policy: RetryPolicy | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(retry_policy=retry_policy or RetryByRemedy(), **kwargs)
+        self.tenant = tenant
+        self.pipeline = pipeline
+        self.importer = importer
+        self.config = config
+
+    def described(self) -> tuple[Tenant, str]:
+        """The tenant as it is described now, and the pipeline's name. Raises ConfigError."""
+        if self.importer is not None:
+            from importers.api.settings import tenant_of
+
+            name = self.pipeline or self.importer
+            return tenant_of(self.importer, self.tenant, name, self.config), name
+        if self.pipeline is None:
+            raise ConfigError("which pipeline?", do="give the operator `pipeline`, or `importer`", tenant=self.tenant)
+        from importers.pipeline.tenants import find_tenant, read_tenant
+
+        return read_tenant(find_tenant(tenants_directory(), self.tenant)).tenant, self.pipeline
+
+
+class RunOperator(ImportOperator):
+    """A step of a run that was planned; `run` is what PlanOperator pushed under that name."""
+
+    template_fields: Sequence[str] = (*ImportOperator.template_fields, "run")
+
+    def __init__(self, *, run: Any, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.run = run
+
+    def resumed(self) -> tuple[Job, Run]:
+        """The job and the run as they are stored now. Raises RunAbortedError for a run that isn't the pipeline's."""
+        from importers.pipeline.job import resume
+
+        return resume(find_installation(), *self.described(), int(self.run))
+
+
+class StepOperator(RunOperator):
+    """A step that works on the run: shows that it is alive, and says in the ledger how long it took."""
+
+    step: ClassVar[str]
+
+    def execute(self, context: Context) -> Mapping[str, JSON]:
+        """Counts, for XCom."""
+        job, run = self.resumed()
+        with closing(job):
+            job.destination.renew(run, LEASE)
+            started = time.perf_counter()
+            counts = self.work(job, run)
+            rows = counts.get("rows")
+            seconds = time.perf_counter() - started
+            job.destination.note(run, self.step, seconds, rows if isinstance(rows, int) else None, self.number)
+        return counts
+
+    @property
+    def number(self) -> int | None:
+        """The partition that the step is about, if it is about one."""
+        return None
+
+    @abstractmethod
+    def work(self, job: Job, run: Run) -> Mapping[str, JSON]:
+        """Do the step; returns counts."""
+
+
+class PartitionOperator(StepOperator):
+    """A step of one partition. One that is loaded already is left alone: its counts are the receipt's."""
+
+    template_fields: Sequence[str] = (*StepOperator.template_fields, "partition")
+
+    def __init__(self, *, partition: Any, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.partition = partition
+
+    @property
+    def number(self) -> int:
+        return int(self.partition)
+
+    def work(self, job: Job, run: Run) -> Mapping[str, JSON]:
+        number = self.number
+        if not 0 <= number < len(run.plan.partitions):
+            have = f"{len(run.plan.partitions)} partitions, numbered from 0"
+            raise ConfigError(f"the run has no partition {number}", got=have, do="map over what plan returned")
+        receipt = run.receipts.get(number)
+        if receipt is not None:
+            return {"rows": receipt.rows, "loaded": receipt.loaded, "suppressed": receipt.suppressed}
+        return self.work_on(job, run, number)
+
+    @abstractmethod
+    def work_on(self, job: Job, run: Run, partition: int) -> Mapping[str, JSON]:
+        """Do the step for a partition that isn't loaded; returns counts."""

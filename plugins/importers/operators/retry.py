@@ -1,0 +1,39 @@
+"""Whether to try again: the class of an error says so."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from random import SystemRandom
+from typing import TYPE_CHECKING
+
+from airflow.sdk import RetryDecision, RetryPolicy
+
+from importers.exceptions import ImporterError, TransientSourceError
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+FIRST, LONGEST = 15.0, 900.0  # seconds
+
+
+class RetryByRemedy(RetryPolicy):
+    """What a person has to mend fails at once; what passes is tried again, when the other side said or ever later."""
+
+    def evaluate(
+        self, exception: BaseException, try_number: int, max_tries: int, context: Context | None = None
+    ) -> RetryDecision:
+        name = type(exception).__name__
+        match exception:
+            case TransientSourceError(retry_after=float() | int() as seconds):
+                return RetryDecision.retry(timedelta(seconds=seconds + _jitter(1.0)), f"{name}: as it was told")
+            case TransientSourceError():
+                delay = min(FIRST * 2.0 ** min(try_number - 1, 10), LONGEST)
+                return RetryDecision.retry(timedelta(seconds=delay + _jitter(delay)), f"{name}: it may pass")
+            case ImporterError():
+                return RetryDecision.fail(f"{name}: trying again won't help")
+        return RetryDecision.default()
+
+
+def _jitter(most: float) -> float:
+    """So that what failed together doesn't come back together."""
+    return SystemRandom().uniform(0, most)

@@ -1,0 +1,151 @@
+"""The steps in their order: plan → [extract → validate][*] → gate → [anonymise → load][*] → commit → clean.
+
+What each one does is in `importers.pipeline`, which is imported when a task runs, not when its DAG is read.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+from importers.exceptions import ConfigError, FatalSourceError
+from importers.hooks.deployment import check_reach, find_installation
+from importers.operators.base import LEASE, ImportOperator, PartitionOperator, RunOperator, StepOperator
+from importers.operators.interval import request_of
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from importers.core.model import JSON, Run
+    from importers.pipeline.job import Job
+
+
+class PlanOperator(ImportOperator):
+    """Fixes what the run reads. Returns the numbers of its partitions, to map over; pushes `run`.
+
+    Without `stream` the source must have just one.
+    """
+
+    template_fields: Sequence[str] = (*ImportOperator.template_fields, "stream")
+
+    def __init__(self, *, stream: str | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.stream = stream
+
+    def execute(self, context: Context) -> list[int]:
+        from importers.core.model import RunState
+        from importers.pipeline.plan import plan
+
+        installation = find_installation()
+        check_reach(installation.staging)
+        with closing(self._job(installation)) as job:
+            request = request_of(context, job.stream.reads)
+            started = time.perf_counter()
+            run = plan(job, request.key, request.kind, request.window, lease=LEASE, full_refresh=request.full_refresh)
+            job.destination.note(run, "plan", time.perf_counter() - started)
+        context["ti"].xcom_push("run", run.id)
+        return [] if run.state is RunState.COMMITTED else list(range(len(run.plan.partitions)))
+
+    def _job(self, installation: Any) -> Job:
+        from importers.pipeline.job import jobs
+
+        tenant, pipeline = self.described()
+        found = jobs(installation, tenant, pipeline, [self.stream] if self.stream else [])
+        if len(found) > 1:
+            names = ", ".join(job.stream.name for job in found)
+            what = "the source has several streams, and each needs tasks of its own"
+            raise ConfigError(what, got=names, do="name them under `streams:`", tenant=self.tenant, pipeline=pipeline)
+        return found[0]
+
+
+class ExtractOperator(PartitionOperator):
+    """Reads a partition into encrypted files."""
+
+    step = "extract"
+
+    def work_on(self, job: Job, run: Run, partition: int) -> Mapping[str, JSON]:
+        from importers.pipeline.extract import extract
+
+        staged = extract(job, run, partition, LEASE)
+        return {"rows": staged.rows, "rejected": staged.rejected}
+
+
+class ValidateOperator(PartitionOperator):
+    """Judges a partition's rows by the rules; bad ones go to quarantine."""
+
+    step = "validate"
+
+    def work_on(self, job: Job, run: Run, partition: int) -> Mapping[str, JSON]:
+        from importers.pipeline.extract import validate
+
+        staged = validate(job, run, partition)
+        return {"rows": staged.rows, "rejected": staged.rejected}
+
+
+class GateOperator(StepOperator):
+    """Judges the run as a whole and makes the table fit. Nothing is loaded from a run that fails here."""
+
+    step = "gate"
+
+    def work(self, job: Job, run: Run) -> Mapping[str, JSON]:
+        from importers.pipeline.gate import gate
+
+        return gate(job, run).counts
+
+
+class AnonymiseOperator(PartitionOperator):
+    """Stages a partition as it will stand in the table."""
+
+    step = "anonymise"
+
+    def work_on(self, job: Job, run: Run, partition: int) -> Mapping[str, JSON]:
+        from importers.pipeline.load import anonymise
+
+        return {"rows": anonymise(job, run, partition).rows}
+
+
+class LoadOperator(PartitionOperator):
+    """Loads a partition, once, in one transaction."""
+
+    step = "load"
+
+    def work_on(self, job: Job, run: Run, partition: int) -> Mapping[str, JSON]:
+        from importers.pipeline.load import load
+
+        receipt = load(job, run, partition)
+        return {"rows": receipt.rows, "loaded": receipt.loaded, "suppressed": receipt.suppressed}
+
+
+class CommitOperator(StepOperator):
+    """Makes the run count and moves the position."""
+
+    step = "commit"
+
+    def work(self, job: Job, run: Run) -> Mapping[str, JSON]:
+        from importers.pipeline.finish import commit
+
+        commit(job, run)
+        return {"partitions": len(run.plan.partitions)}
+
+
+class CleanOperator(RunOperator):
+    """Destroys what a committed run has staged, and fails if the run isn't committed.
+
+    As the DAG's only leaf it decides the run's state. So a run that a person marks as failed ends as failed, which a
+    teardown that succeeds would turn into a success.
+    """
+
+    def execute(self, context: Context) -> None:
+        from importers.pipeline.finish import clean
+
+        if self.run in (None, "", "None"):
+            raise FatalSourceError("nothing was planned, so nothing was loaded", do="see why plan failed")
+        job, run = self.resumed()
+        with closing(job):
+            if not clean(job, run):
+                what = "the run isn't committed; what it staged is kept, encrypted, for `staging_ttl`"
+                raise FatalSourceError(what, do="see which task failed first; clear it to go on from there").at(
+                    **job.where, run=run.id
+                )

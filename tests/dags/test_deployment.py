@@ -1,0 +1,111 @@
+"""What the deployment says, and what Airflow learns of the package."""
+
+from __future__ import annotations
+
+import configparser
+import json
+import os
+import tomllib
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import airflow
+import pytest
+from airflow.configuration import conf
+from airflow.sdk import Connection
+from jsonschema import validate
+from psycopg.conninfo import conninfo_to_dict
+
+from importers.exceptions import ConfigError
+from importers.get_provider_info import get_provider_info
+from importers.hooks import deployment
+
+PROJECT = Path(__file__).parents[2]
+
+
+def connection(**said: Any) -> Connection:
+    return Connection(conn_id="importers_warehouse", **{"conn_type": "postgres", **said})
+
+
+def test_a_connection_reaches_libpq_as_it_was_entered() -> None:
+    extra = json.dumps({"sslmode": "verify-full", "connect_timeout": 7, "cursor": "dictcursor"})
+    said = connection(
+        host="db.example", port=6543, login="im@porter", password="p/?&#: ö", schema="ware house", extra=extra
+    )
+    assert conninfo_to_dict(deployment.warehouse_url(said)) == {
+        "host": "db.example",
+        "port": "6543",
+        "user": "im@porter",
+        "password": "p/?&#: ö",
+        "dbname": "ware house",
+        "sslmode": "verify-full",
+        "connect_timeout": "7",
+    }
+
+
+def test_a_socket_is_a_host_too() -> None:
+    url = deployment.warehouse_url(connection(host="/run/postgres ql", login="me", schema="warehouse"))
+    assert conninfo_to_dict(url) == {"host": "/run/postgres ql", "user": "me", "dbname": "warehouse"}
+    assert url.startswith("postgresql://")
+
+
+@pytest.mark.parametrize("said", [{"conn_type": "mysql"}, {"extra": '{"iam": true}'}])
+def test_what_is_no_warehouse_is_refused_without_its_password(said: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        deployment.warehouse_url(connection(password="geheim", **said))
+    assert "importers_warehouse" in str(caught.value)
+    assert "geheim" not in str(caught.value)
+
+
+def test_the_connection_goes_before_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("IMPORTERS_HOME", str(tmp_path))
+    monkeypatch.setenv("POSTGRES_URL", "postgresql://env/warehouse")
+    assert deployment.find_installation().warehouse == "postgresql://env/warehouse"
+    monkeypatch.setenv("AIRFLOW_CONN_IMPORTERS_WAREHOUSE", "postgres://me:geheim@conn/warehouse")
+    found = deployment.find_installation()
+    assert conninfo_to_dict(found.warehouse) == conninfo_to_dict("postgresql://me:geheim@conn/warehouse")
+    assert not found.embedded
+    assert "geheim" not in repr(found)
+
+
+def test_tenants_are_found_by_variable_then_setting_then_beside_the_dags(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("IMPORTERS_TENANTS", raising=False)
+    assert deployment.tenants_directory() == Path(os.environ["AIRFLOW_HOME"], "include", "tenants")
+    monkeypatch.setenv("AIRFLOW__IMPORTERS__TENANTS", "/by/setting")
+    assert deployment.tenants_directory() == Path("/by/setting")
+    monkeypatch.setenv("IMPORTERS_TENANTS", "/by/variable")
+    assert deployment.tenants_directory() == Path("/by/variable")
+
+
+def test_the_provider_is_what_airflow_expects() -> None:
+    info = get_provider_info()
+    schema = json.loads((Path(airflow.__path__[0]) / "provider_info.schema.json").read_text())
+    validate(info, schema)
+    project = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
+    assert info["package-name"] == project["name"]
+    module, _, function = project["entry-points"]["apache_airflow_provider"]["provider_info"].partition(":")
+    assert getattr(import_module(module), function) is get_provider_info
+    for each in info["operators"]:
+        for name in each["python-modules"]:
+            import_module(name)
+
+
+def test_settings_of_the_code_are_the_providers() -> None:
+    assert set(get_provider_info()["config"][deployment.SECTION]["options"]) == {"tenants", "shared_disk"}
+
+
+def test_airflow_does_not_run_the_packages_files() -> None:
+    assert (PROJECT / "plugins" / ".airflowignore").read_text() == "*\n"
+
+
+def test_the_template_has_settings_that_exist_each_with_a_reason() -> None:
+    path = PROJECT / "airflow.cfg.template"
+    template = configparser.ConfigParser(interpolation=None)
+    template.read_string(path.read_text())
+    lines = path.read_text().splitlines()
+    for section in template.sections():
+        known = get_provider_info()["config"] if section == deployment.SECTION else conf.configuration_description
+        for option, value in template.items(section):
+            assert option in known[section]["options"], (section, option)
+            assert lines[lines.index(f"{option} = {value}") - 1].startswith("# "), option

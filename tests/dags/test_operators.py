@@ -1,0 +1,136 @@
+"""Operators alone: what they ask for, and when they are tried again."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from airflow.sdk import RetryAction
+from hypothesis import given
+from hypothesis import strategies as st
+
+from importers.core.model import Reads, RunKind, Window
+from importers.exceptions import (
+    ConfigError,
+    ContractError,
+    FatalSourceError,
+    MissingExtraError,
+    PrivacyError,
+    QualityError,
+    RunAbortedError,
+    RunBusyError,
+    StagingError,
+    TransientSourceError,
+)
+from importers.operators import ExtractOperator, PlanOperator, RetryByRemedy
+from importers.operators.interval import request_of
+
+START, END = datetime(2026, 3, 1, tzinfo=UTC), datetime(2026, 3, 2, tzinfo=UTC)
+INTERVAL = {"data_interval_start": START, "data_interval_end": END}
+DAY = Window("2026-03-01T00:00:00+00:00", "2026-03-02T00:00:00+00:00")
+
+
+def context(run_type: str = "manual", params: dict[str, Any] | None = None, **more: Any) -> Any:
+    run = SimpleNamespace(dag_id="acme.songs", run_id=f"{run_type}__1", run_type=run_type)
+    return {"dag_run": run, "params": params or {}, **more}
+
+
+@pytest.mark.parametrize(
+    ("run_type", "reads", "dates", "kind", "window"),
+    [
+        ("scheduled", Reads.POSITION, INTERVAL, RunKind.INCREMENTAL, Window()),
+        ("scheduled", Reads.SNAPSHOT, INTERVAL, RunKind.INCREMENTAL, Window()),
+        ("scheduled", Reads.WINDOW, INTERVAL, RunKind.WINDOW, DAY),
+        ("backfill", Reads.POSITION, INTERVAL, RunKind.WINDOW, DAY),
+        ("backfill", Reads.WINDOW, INTERVAL, RunKind.WINDOW, DAY),
+        ("manual", Reads.POSITION, INTERVAL, RunKind.INCREMENTAL, Window()),
+        ("manual", Reads.WINDOW, {}, RunKind.INCREMENTAL, Window()),  # the interval's keys are absent
+    ],
+)
+def test_what_a_run_asks_for(run_type: str, reads: Reads, dates: Any, kind: RunKind, window: Window) -> None:
+    request = request_of(context(run_type, **dates), reads)
+    assert (request.kind, request.window) == (kind, window)
+    assert request.key == f"acme.songs/{run_type}__1"
+    assert not request.full_refresh
+
+
+def test_what_a_person_enters_goes_first() -> None:
+    entered = {"start": "2026-01-01T00:00:00+01:00", "end": None, "full_refresh": True}
+    request = request_of(context("scheduled", entered, **INTERVAL), Reads.WINDOW)
+    assert request.window == Window("2026-01-01T00:00:00+01:00", None)
+    assert request.kind is RunKind.WINDOW
+    assert request.full_refresh
+
+
+@pytest.mark.parametrize(
+    "entered",
+    [
+        {"start": "yesterday"},
+        {"start": "2026-01-01T00:00:00"},
+        {"end": 5},
+        {"start": "2026-01-02T00:00:00Z", "end": "2026-01-01T00:00:00Z"},
+        {"start": "2026-01-01T01:00:00+01:00", "end": "2026-01-01T00:00:00Z"},
+    ],
+)
+def test_a_window_that_is_none_is_refused(entered: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError):
+        request_of(context(params=entered), Reads.POSITION)
+
+
+def decide(error: BaseException, number: int = 1) -> Any:
+    return RetryByRemedy().evaluate(error, try_number=number, max_tries=5)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        ConfigError,
+        MissingExtraError,
+        FatalSourceError,
+        RunAbortedError,
+        ContractError,
+        QualityError,
+        PrivacyError,
+    ],
+)
+def test_what_a_person_has_to_mend_is_not_tried_again(kind: type[Exception]) -> None:
+    assert decide(kind("no")).action is RetryAction.FAIL
+
+
+@pytest.mark.parametrize("kind", [TransientSourceError, RunBusyError, StagingError])
+def test_what_passes_is_tried_again_when_it_was_told(kind: type[TransientSourceError]) -> None:
+    decision = decide(kind("later", retry_after=90), number=4)
+    assert decision.action is RetryAction.RETRY
+    assert timedelta(seconds=90) <= decision.retry_delay <= timedelta(seconds=91)
+
+
+@given(st.integers(min_value=1, max_value=2000))
+def test_without_a_word_it_is_tried_ever_later_up_to_a_limit(number: int) -> None:
+    seconds = decide(TransientSourceError("later"), number).retry_delay.total_seconds()
+    expected = {1: 15, 2: 30, 3: 60, 4: 120, 5: 240, 6: 480}.get(number, 900)
+    assert expected <= seconds <= 2 * expected
+
+
+def test_other_errors_are_left_to_airflow() -> None:
+    assert decide(MemoryError()).action is RetryAction.DEFAULT
+
+
+def test_the_reason_that_is_kept_holds_no_message() -> None:
+    assert "secret" not in str(decide(QualityError("secret")).reason)
+
+
+def test_an_importer_needs_no_tenant_file(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("IMPORTERS_TENANTS", str(tmp_path))
+    operator = ExtractOperator(
+        task_id="extract", tenant="acme", importer="csv", config={"path": "a.csv"}, run=1, partition=0
+    )
+    tenant, pipeline = operator.described()
+    assert (tenant.tenant, pipeline) == ("acme", "csv")
+    assert tenant.importers == {"csv": {"path": "a.csv"}}
+
+
+def test_an_operator_needs_a_pipeline_or_an_importer() -> None:
+    with pytest.raises(ConfigError, match="which pipeline"):
+        PlanOperator(task_id="plan", tenant="acme").described()
