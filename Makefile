@@ -1,0 +1,57 @@
+# `make demo` and `make test` need git, make and Python 3.11 or newer; the rest is installed into .tools and .venv.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+UV := .tools/bin/uv
+BIN := .venv/bin
+
+.PHONY: env demo test check bench soak docs lock clean help
+
+env: .venv/.ready  ## install the locked packages into .venv, unless they are there
+
+.tools/.ready: scripts/uv.txt
+	$(PYTHON) -m venv .tools
+	.tools/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r scripts/uv.txt
+	touch $@
+
+# One environment for all targets, so that a demo after the tests installs nothing. Without bytecode Airflow takes a
+# minute longer to start.
+.venv/.ready: .tools/.ready requirements-dev.txt pyproject.toml
+	test -x $(BIN)/python || $(UV) venv --quiet --no-python-downloads --python $(PYTHON) .venv
+	@echo 'Installing what requirements-dev.txt locks into .venv (1.3 GB on disk).'
+	$(UV) pip sync --quiet --python .venv --require-hashes --compile-bytecode requirements-dev.txt
+	$(UV) pip install --quiet --python .venv --no-build-isolation --no-deps -e .
+	touch $@
+
+demo: env  ## two tenants' DAGs on real and on synthetic data, and what to look at afterwards
+	$(BIN)/python scripts/demo.py
+
+test: env  ## every test but the soak; fails if none ran
+	$(BIN)/pytest -n 2 --dist loadfile
+
+check: env  ## lint, format, strict types, layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: env  ## the whole chain against the server's own COPY of the same file
+	$(BIN)/python -m bench
+
+soak: env  ## random kills, for a long time
+	$(BIN)/pytest tests/soak -m soak --timeout 0
+
+docs: env  ## write docs/reference from the models
+	$(BIN)/python scripts/reference.py
+
+lock: .tools/.ready  ## resolve the dependencies anew
+	bash scripts/lock.sh
+
+clean:  ## remove what is installed and cached; .importers, which holds your data and key, stays
+	rm -rf .venv .tools .mypy_cache .ruff_cache .import_linter_cache .hypothesis dist
+
+help:
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
