@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, ClassVar
@@ -80,7 +80,12 @@ class PostgresDestination(Destination):
     @contextmanager
     def _transaction(self, doing: str) -> Iterator[psycopg.Connection]:
         connection = self.connection
-        with translated(doing), connection.transaction():
+        with translated(doing), ExitStack() as stack:
+            try:
+                stack.enter_context(connection.transaction())
+            except psycopg.OperationalError:  # lost while it was idle: nothing has begun, nothing is done twice
+                connection = self.connection
+                stack.enter_context(connection.transaction())
             yield connection
 
     def close(self) -> None:

@@ -1,0 +1,105 @@
+"""SIGKILL at every step of an import, in every load mode: what runs again ends as if nothing had happened."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable
+
+import psycopg
+import pytest
+from crash_points import POINTS
+from import_site import Site, finished
+from victims import Victims
+
+from importers.core.model import LoadMode
+from importers.exceptions import RunBusyError
+from importers.pipeline.run import Result
+
+MakeSite = Callable[[LoadMode], tuple[Site, psycopg.Connection]]
+MODES = (LoadMode.APPEND, LoadMode.MERGE, LoadMode.REPLACE)
+
+
+def kill(victims: Victims, site: Site, point: str, key: str = "second") -> None:
+    death = victims.run(site, key, at=point)
+    assert death.signal == signal.SIGKILL, f"{point}: {death}"
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("point", POINTS)
+def test_killed_and_run_again(victims: Victims, a_site: MakeSite, point: str, mode: LoadMode) -> None:
+    site, sql = a_site(mode)
+    kill(victims, site, point)
+    again(site)
+    finished(site, sql)
+
+
+@pytest.mark.parametrize(
+    ("point", "query"),
+    [
+        ("plan: COMMIT sent", "select from _importers.run where key = 'second' and state = 'open' and pins = '{}'"),
+        ("gate: COMMIT sent", "select from _importers.run where key = 'second' and pins <> '{}'"),
+        ("load: COMMIT sent", "select from _importers.receipt r join _importers.run on id = run and key = 'second'"),
+        ("commit: COMMIT sent", "select from _importers.run where key = 'second' and state = 'committed'"),
+    ],
+)
+def test_what_was_sent_before_death_was_done(victims: Victims, a_site: MakeSite, point: str, query: str) -> None:
+    """Otherwise those points would be no others than the points before them."""
+    site, sql = a_site(LoadMode.APPEND)
+    kill(victims, site, point)
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline and not sql.execute(query).fetchone():  # type: ignore[arg-type]
+        time.sleep(0.01)
+    assert sql.execute(query).fetchone() is not None  # type: ignore[arg-type]
+    if point != "commit: COMMIT sent":
+        assert Inspector(site, sql).readable() or point == "plan: COMMIT sent"
+
+
+NAMES = list(POINTS)
+REGISTERED, COMMITTED = NAMES.index("gate: quarantine registered"), NAMES.index("commit: COMMIT sent")
+ANEW = (
+    "plan: COMMIT sent",
+    "stage: quarantined, no verdict",
+    "gate: duplicates quarantined, not registered",
+    "gate: COMMIT sent",
+    "load: within COPY",
+    "load: COMMIT sent",
+    "load: two partitions of three",
+    "commit: all written, not committed",
+    "commit: COMMIT sent",
+    "commit: done",
+    "clean: half deleted",
+)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("point", ANEW)
+def test_killed_and_a_new_run_comes(victims: Victims, a_site: MakeSite, point: str, mode: LoadMode) -> None:
+    site, sql = a_site(mode)
+    kill(victims, site, point)
+    again(site, "third")
+    # Quarantine tells of every run that came to its registration: the killed one, and the one that read anew.
+    number = NAMES.index(point)
+    told = (number >= REGISTERED) + (number < COMMITTED or mode is LoadMode.REPLACE)
+    finished(site, sql, quarantines=told)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "mode"),
+    [
+        ("stage: a manifest, no verdict", "stage: one partition of three", LoadMode.APPEND),
+        ("gate: COMMIT sent", "load: COMMIT sent", LoadMode.REPLACE),
+        ("load: one partition of three", "gate: quarantine registered", LoadMode.MERGE),
+        ("load: COMMIT sent", "load: within COPY", LoadMode.APPEND),
+        ("load: two partitions of three", "commit: COMMIT sent", LoadMode.REPLACE),
+        ("commit: COMMIT sent", "clean: half deleted", LoadMode.APPEND),
+    ],
+)
+def test_the_run_that_repairs_is_killed_too(
+    victims: Victims, a_site: MakeSite, first: str, second: str, mode: LoadMode
+) -> None:
+    site, sql = a_site(mode)
+    kill(victims, site, first)
+    kill(victims, site, second)
+    again(site)
+    finished(site, sql)

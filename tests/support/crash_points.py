@@ -1,0 +1,172 @@
+"""Where an import can be killed: functions of the chain, patched from outside to die before, within or after."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+from unittest.mock import patch
+
+import psycopg
+
+from importers.destinations import _control as control
+from importers.destinations import _loading as loading
+from importers.destinations import _tables as tables
+from importers.destinations.postgresql import PostgresDestination
+from importers.ledger import lineage
+from importers.pipeline import extract, finish, gate, load, plan
+from importers.staging.area import Staging
+from importers.staging.encrypted import EncryptedWriter
+from importers.staging.manifest import Manifest
+from importers.staging.quarantine import QuarantineWriter
+from importers.staging.store import LocalStore
+from importers.staging.writer import StagedWriter
+
+Do = Callable[[], None]
+
+
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def stop() -> None:
+    """Sleep until somebody wakes us: a process whose machine was suspended."""
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+
+@dataclass(frozen=True)
+class Call:
+    """The `nth` call of a function whose arguments `which` picks."""
+
+    owner: Any
+    name: str
+    nth: int = 1
+    which: Callable[..., bool] = lambda *_: True
+
+    @contextmanager
+    def patched(self, before: Do | None, after: Do | None) -> Iterator[None]:
+        original = getattr(self.owner, self.name)
+        calls = 0
+
+        def replacement(*args: Any, **kwargs: Any) -> Any:
+            nonlocal calls
+            calls += self.which(*args)
+            hit = calls == self.nth and self.which(*args)
+            if hit and before:
+                before()
+            result = original(*args, **kwargs)
+            if hit and after:
+                after()
+            return result
+
+        with patch.object(self.owner, self.name, replacement):
+            yield
+
+
+@dataclass(frozen=True)
+class Before(Call):
+    @contextmanager
+    def armed(self, do: Do) -> Iterator[None]:
+        with self.patched(do, None):
+            yield
+
+
+@dataclass(frozen=True)
+class After(Call):
+    @contextmanager
+    def armed(self, do: Do) -> Iterator[None]:
+        with self.patched(None, do):
+            yield
+
+
+@dataclass(frozen=True)
+class WithinIterator(Call):
+    """Once the `nth` item of what the function's first call yields was used."""
+
+    @contextmanager
+    def armed(self, do: Do) -> Iterator[None]:
+        original = getattr(self.owner, self.name)
+        calls = 0
+
+        def replacement(*args: Any, **kwargs: Any) -> Iterator[Any]:
+            nonlocal calls
+            calls += 1
+            first = calls == 1
+            for number, item in enumerate(original(*args, **kwargs)):
+                if first and number == self.nth:
+                    do()
+                yield item
+
+        with patch.object(self.owner, self.name, replacement):
+            yield
+
+
+@dataclass(frozen=True)
+class CommitSent(Call):
+    """The transaction in which the function was called has sent its COMMIT, and nobody hears the answer."""
+
+    @contextmanager
+    def armed(self, do: Do) -> Iterator[None]:
+        with ExitStack() as stack:
+
+            def send(transaction: psycopg.Transaction) -> Iterator[None]:
+                transaction.connection.pgconn.send_query(b"COMMIT")
+                do()
+                stack.close()  # once: who survives that has lost this connection, and works on with another
+                transaction.connection.close()
+                raise psycopg.OperationalError("server closed the connection unexpectedly")
+                yield
+
+            def arm() -> None:
+                stack.enter_context(patch.object(psycopg.Transaction, "_commit_gen", send))
+
+            stack.enter_context(self.patched(None, arm))
+            yield
+
+
+Point = Before | After | WithinIterator | CommitSent
+
+
+def _manifest(_: object, __: str, path: str = "") -> bool:
+    return path.endswith("/manifest")
+
+
+POINTS: dict[str, Point] = {
+    "plan: nothing is stored": Before(control, "insert_run"),
+    "plan: stored, not committed": After(control, "insert_run"),
+    "plan: COMMIT sent": CommitSent(PostgresDestination, "_keep_alive"),
+    "plan: done": After(plan, "plan"),
+    "stage: the first batch read": After(EncryptedWriter, "write"),
+    "stage: within the second partition": Before(EncryptedWriter, "write", 5),
+    "stage: files written, no manifest": Before(Manifest, "encode"),
+    "stage: the manifest has no name yet": Before(LocalStore, "publish", which=_manifest),
+    "stage: a manifest, no verdict": After(StagedWriter, "finish"),
+    "stage: quarantined, no verdict": After(QuarantineWriter, "finish"),
+    "stage: one partition of three": After(extract, "stage"),
+    "gate: before": Before(gate, "gate"),
+    "gate: duplicates quarantined, not registered": Before(PostgresDestination, "quarantined"),
+    "gate: quarantine registered": After(PostgresDestination, "quarantined"),
+    "gate: the table made, not committed": After(tables, "ensure"),
+    "gate: COMMIT sent": CommitSent(lineage, "record"),
+    "gate: done": After(gate, "gate"),
+    "load: a receipt, no row": After(control, "insert_receipt"),
+    "load: within COPY": WithinIterator(loading, "binary_copy", 1),
+    "load: rows, not committed": After(loading, "copy"),
+    "load: a receipt with counts, not committed": After(control, "complete_receipt", 2),
+    "load: COMMIT sent": CommitSent(control, "complete_receipt"),
+    "load: one partition of three": After(load, "load"),
+    "load: two partitions of three": After(load, "load", 2),
+    "commit: before": Before(finish, "commit"),
+    "commit: the table changed, the run open": After(loading, "make_it_count"),
+    "commit: the position moved, not committed": After(control, "store_position"),
+    "commit: all written, not committed": After(control, "close_run"),
+    "commit: COMMIT sent": CommitSent(control, "close_run"),
+    "commit: done": After(PostgresDestination, "commit"),
+    "clean: before": Before(finish, "clean"),
+    "clean: the key destroyed, the files there": Before(Staging, "delete_run"),
+    "clean: half deleted": After(LocalStore, "remove", 3, which=lambda *_: True),
+    "clean: all deleted": After(Staging, "delete_run"),
+}

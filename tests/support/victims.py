@@ -1,0 +1,186 @@
+"""Processes to be killed. Python's imports cost seconds, so each is the fork of one that has made them already.
+
+As a script this is that process. It reads requests, one JSON object a line, and answers each: `start` forks a child
+that imports a `Site`, and `wait` says how it ended. It never starts a thread, so that a fork of it is safe.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+HUNG = 60.0  # seconds
+
+
+@dataclass(frozen=True)
+class Death:
+    """How a victim ended: by a signal, by an error, or well."""
+
+    signal: int = 0
+    error: str = ""
+    message: str = ""
+    rows_loaded: int = -1
+
+
+class Victims:
+    """A helper process and the children that it forks."""
+
+    def __init__(self, environment: dict[str, str] | None = None) -> None:
+        self._asked = 0
+        self._process = subprocess.Popen(
+            [sys.executable, __file__],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={**os.environ, "OPENBLAS_NUM_THREADS": "1", **(environment or {})},
+            text=True,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._process.communicate()  # at the end of its input it ends, and its children with it
+
+    def start(self, site: Any, key: str, **request: Any) -> int:
+        """The child's process (and group) id. `at` names a point, `do` what to do there: die, or stop."""
+        return int(self._ask(do="start", site=_encoded(site), key=key, request=request)["pid"])
+
+    def wait(self, pid: int, seconds: float = HUNG) -> Death:
+        return Death(**self._ask(do="wait", pid=pid, seconds=seconds))
+
+    def run(self, site: Any, key: str, **request: Any) -> Death:
+        return self.wait(self.start(site, key, **request))
+
+    def _ask(self, **request: Any) -> dict[str, Any]:
+        assert self._process.stdin and self._process.stdout
+        self._asked += 1
+        self._process.stdin.write(json.dumps({"number": self._asked, **request}) + "\n")
+        self._process.stdin.flush()
+        while True:
+            number, answer = json.loads(self._process.stdout.readline())
+            if number == self._asked:  # a test that timed out has left its answer
+                return dict(answer)
+
+
+def stopped(pid: int, seconds: float = 20.0) -> None:
+    """Wait until the process has stopped itself."""
+    deadline = time.monotonic() + seconds
+    while _state(pid) != "T":
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"process {pid} is {_state(pid)}, not stopped")
+        time.sleep(0.01)
+
+
+def _state(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return "gone"
+
+
+def _encoded(site: Any) -> dict[str, Any]:
+    return {name: str(value) if isinstance(value, Path) else value for name, value in asdict(site).items()}
+
+
+# -- the helper process
+
+
+def _serve() -> None:
+    import import_site  # what the children need, imported once
+    from importers.destinations import postgresql  # noqa: F401
+
+    children: set[int] = set()
+    for line in sys.stdin:
+        request = json.loads(line)
+        if request["do"] == "start":
+            pid = os.fork()
+            if not pid:
+                _live(request)
+            children.add(pid)
+            answer: dict[str, Any] = {"pid": pid}
+        else:
+            answer = _wait(request["pid"], request["seconds"])
+            children.discard(request["pid"])
+        print(json.dumps([request["number"], answer]), flush=True)
+    for pid in children:
+        os.kill(pid, signal.SIGKILL)
+    del import_site
+
+
+def _live(request: dict[str, Any]) -> None:
+    """The child's whole life."""
+    import crash_points
+    import import_site
+    from importers.core.model import LoadMode, Window
+    from importers.exceptions import ImporterError
+
+    os.setsid()
+    sys.stdin.close()
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    values, asked = request["site"], request["request"]
+    for name in ("root", "data"):
+        values[name] = Path(values[name])
+    site = import_site.Site(**values | {"mode": LoadMode(values["mode"])})
+    limit = asked.get("file_size")
+    if limit:
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+    do = getattr(crash_points, asked.get("do", "die"))
+    armed = crash_points.POINTS[asked["at"]].armed(do) if "at" in asked else nullcontext()
+    progress = open(asked["progress"], "a", buffering=1) if "progress" in asked else None  # noqa: SIM115, PTH123
+    window = Window(*asked["window"]) if "window" in asked else None
+
+    def watch(told: import_site.Progress) -> None:
+        if progress:
+            progress.write(f"{told.step} {told.done}\n")
+
+    outcome: dict[str, Any] = {}
+    with import_site.cut_small(), armed:
+        try:
+            result = site.run(request["key"], processes=asked.get("processes", 1), window=window, watch=watch)
+            outcome = {"rows_loaded": result.rows_loaded}
+        except ImporterError as error:
+            outcome = {"error": type(error).__name__, "message": str(error)}
+        except BaseException as error:  # noqa: BLE001 - the test shall see it
+            outcome = {"error": type(error).__name__, "message": f"not one of ours: {error}"}
+    _outcome(os.getpid()).write_text(json.dumps(outcome))
+    os._exit(0)
+
+
+def _outcome(pid: int) -> Path:
+    return Path(os.environ["VICTIMS"]) / str(pid)
+
+
+def _wait(pid: int, seconds: float) -> dict[str, Any]:
+    deadline = time.monotonic() + seconds
+    while True:
+        done, status = os.waitpid(pid, os.WNOHANG)
+        if done:
+            break
+        if time.monotonic() > deadline:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            return {"error": "TimeoutError", "message": "the victim hung"}
+        time.sleep(0.005)
+    if os.WIFSIGNALED(status):
+        return {"signal": os.WTERMSIG(status)}
+    path = _outcome(pid)
+    outcome: dict[str, Any] = json.loads(path.read_text())
+    path.unlink()
+    return outcome
+
+
+if __name__ == "__main__":
+    _serve()
