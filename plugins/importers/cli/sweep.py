@@ -17,7 +17,7 @@ import click
 def command(tenants: Path | None) -> None:
     """Delete what runs left that nobody took up in time, and quarantine past its retention.
 
-    What no file describes, or a broken one, is kept as long as the defaults say.
+    What no file describes any more is kept as long as the defaults say; what a broken file describes, for now.
     """
     from importers.pipeline.installation import Installation
     from importers.pipeline.sweep import sweep
@@ -26,7 +26,9 @@ def command(tenants: Path | None) -> None:
     files, broken = read_tenants(tenants or DIRECTORY)
     for error in broken:
         click.echo(str(error), err=True)
-    swept = sweep(Installation.from_environment(), {file.tenant.tenant: file.tenant for file in files})
+    spare = [Path(error.where["file"]).stem for error in broken if "file" in error.where]
+    known = {file.tenant.tenant: file.tenant for file in files}
+    swept = sweep(Installation.from_environment(), known, spare=spare)
     for name, report in (("staging", swept.staging), ("quarantine", swept.quarantine)):
         click.echo(f"{name}: {report.deleted:,} files deleted ({report.bytes:,} bytes), {report.kept:,} kept")
     failed = [*swept.staging.failed, *swept.quarantine.failed]

@@ -11,7 +11,7 @@ band       37                   30                    the lower bound of its ban
 from __future__ import annotations
 
 from collections.abc import Mapping
-from ipaddress import AddressValueError, IPv4Address, IPv6Address, ip_network
+from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 
 import polars as pl
 import pyarrow as pa
@@ -98,12 +98,20 @@ def _ipv6_prefixes(texts: pl.Series) -> pl.Series:
 
 
 def _ipv6_prefix(text: str) -> str | None:
-    try:
-        address = IPv6Address(text)
-    except AddressValueError:
+    """By the system's parser: `ipaddress` takes ten times as long, which shows where a tenth of the rows are IPv6."""
+    address, mark, zone = text.partition("%")
+    if mark and not zone:
         return None
-    inner: IPv4Address | None = address.ipv4_mapped
-    return str(ip_network((inner, 24) if inner else (address, 48), strict=False))
+    try:
+        packed = inet_pton(AF_INET6, address)
+    except (OSError, ValueError):  # ValueError: characters that no address has
+        return None
+    if packed.startswith(_IPV4_MAPPED):
+        return f"{inet_ntop(AF_INET, packed[12:15] + bytes(1))}/24"
+    return f"{inet_ntop(AF_INET6, packed[:6] + bytes(10))}/48"
+
+
+_IPV4_MAPPED = bytes(10) + b"\xff\xff"
 
 
 def _date(unit: str) -> pl.Expr:
