@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -53,7 +54,11 @@ class Victims:
         self._process.communicate()  # at the end of its input it ends, and its children with it
 
     def start(self, site: Any, key: str, **request: Any) -> int:
-        """The child's process (and group) id. `at` names a point, `do` what to do there: die, or stop."""
+        """The child's process (and group) id.
+
+        `at` names a point, `do` what to do there: die, or stop. `processes` share its partitions, no file that it
+        writes grows beyond `file_size` bytes, and the file `progress` gets a line for each sign of progress.
+        """
         return int(self._ask(do="start", site=_encoded(site), key=key, request=request)["pid"])
 
     def wait(self, pid: int, seconds: float = HUNG) -> Death:
@@ -97,8 +102,8 @@ def _encoded(site: Any) -> dict[str, Any]:
 
 
 def _serve() -> None:
-    import import_site  # what the children need, imported once
-    from importers.destinations import postgresql  # noqa: F401
+    import crash_points  # noqa: F401 - what the children need, imported once
+    import import_site  # noqa: F401
 
     children: set[int] = set()
     for line in sys.stdin:
@@ -115,48 +120,42 @@ def _serve() -> None:
         print(json.dumps([request["number"], answer]), flush=True)
     for pid in children:
         os.kill(pid, signal.SIGKILL)
-    del import_site
 
 
 def _live(request: dict[str, Any]) -> None:
-    """The child's whole life."""
-    import crash_points
-    import import_site
-    from importers.core.model import LoadMode, Window
-    from importers.exceptions import ImporterError
-
+    """The child's whole life. It leads a group of its own, so that it can be killed with its workers."""
     os.setsid()
     sys.stdin.close()
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    values, asked = request["site"], request["request"]
-    for name in ("root", "data"):
-        values[name] = Path(values[name])
-    site = import_site.Site(**values | {"mode": LoadMode(values["mode"])})
-    limit = asked.get("file_size")
-    if limit:
-        import resource
-
-        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-    do = getattr(crash_points, asked.get("do", "die"))
-    armed = crash_points.POINTS[asked["at"]].armed(do) if "at" in asked else nullcontext()
-    progress = open(asked["progress"], "a", buffering=1) if "progress" in asked else None  # noqa: SIM115, PTH123
-    window = Window(*asked["window"]) if "window" in asked else None
-
-    def watch(told: import_site.Progress) -> None:
-        if progress:
-            progress.write(f"{told.step} {told.done}\n")
-
-    outcome: dict[str, Any] = {}
-    with import_site.cut_small(), armed:
-        try:
-            result = site.run(request["key"], processes=asked.get("processes", 1), window=window, watch=watch)
-            outcome = {"rows_loaded": result.rows_loaded}
-        except ImporterError as error:
-            outcome = {"error": type(error).__name__, "message": str(error)}
-        except BaseException as error:  # noqa: BLE001 - the test shall see it
-            outcome = {"error": type(error).__name__, "message": f"not one of ours: {error}"}
+    asked = request["request"]
+    if "file_size" in asked:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (asked["file_size"], asked["file_size"]))
+    outcome = _import(request["site"], request["key"], asked)
     _outcome(os.getpid()).write_text(json.dumps(outcome))
     os._exit(0)
+
+
+def _import(values: dict[str, Any], key: str, asked: dict[str, Any]) -> dict[str, Any]:
+    import crash_points
+    import import_site
+    from importers.core.model import LoadMode
+    from importers.exceptions import ImporterError
+
+    paths = {name: Path(values[name]) for name in ("root", "data")}
+    site = import_site.Site(**values | paths | {"mode": LoadMode(values["mode"])})
+    do = getattr(crash_points, asked.get("do", "die"))
+    armed = crash_points.POINTS[asked["at"]].armed(do) if "at" in asked else nullcontext()
+    told = Path(asked.get("progress", os.devnull))
+    with import_site.cut_small(), armed, told.open("a", buffering=1) as progress:
+        try:
+            result = site.run(
+                key, processes=asked.get("processes", 1), watch=lambda p: print(p.step, p.done, file=progress)
+            )
+        except ImporterError as error:
+            return {"error": type(error).__name__, "message": str(error)}
+        except BaseException as error:
+            return {"error": type(error).__name__, "message": f"not one of ours: {error}"}
+    return {"rows_loaded": result.rows_loaded}
 
 
 def _outcome(pid: int) -> Path:

@@ -108,3 +108,23 @@ def test_no_rows(tmp_path):
     got, plan = everything(source(tmp_path / "rows.parquet"))
     assert got.num_rows == 0
     assert len(plan.position) == 1
+
+
+def test_one_partition_opens_a_file_once(tmp_path):
+    pq.write_table(TABLE, tmp_path / "rows.parquet", row_group_size=100)
+    _, plan = everything(source(tmp_path / "rows.parquet"))
+    assert [(s["start"], s["end"]) for s in plan.partitions[0]["slices"]] == [(0, 10)]
+
+
+def test_what_nobody_wants_is_not_even_read(tmp_path):
+    path = tmp_path / "rows.parquet"
+    pq.write_table(TABLE, path, compression="zstd", use_dictionary=False)
+    chunk = pq.read_metadata(path).row_group(0).column(1)
+    raw = bytearray(path.read_bytes())
+    raw[chunk.data_page_offset : chunk.data_page_offset + chunk.total_compressed_size] = (
+        b"\xff" * chunk.total_compressed_size
+    )
+    path.write_bytes(raw)
+    with pytest.raises(ContractError):
+        everything(source(path))
+    assert everything(source(path), only=["id"])[0].num_rows == 1000
