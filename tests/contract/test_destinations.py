@@ -12,7 +12,7 @@ import pytest
 
 from importers.core import registry
 from importers.core.destination import Destination
-from importers.core.model import LoadMode, Receipt, RunKind, RunState, Stream, Window
+from importers.core.model import LoadMode, Plan, Receipt, RunKind, RunState, Stream, TableColumn, Window
 from importers.exceptions import ConfigError, ContractError, RunAbortedError, RunBusyError
 from tests.support.runs import (
     CURSOR,
@@ -312,3 +312,96 @@ def test_another_encryption_key_is_refused(warehouse: Warehouse, acme: Destinati
     import_all(acme, PLAYS, "r1", A)
     with closing(warehouse.open(key="k2")) as other, pytest.raises(ConfigError, match="ENCRYPTION_KEY"):
         open_run(other, PLAYS, "r2")
+
+
+def test_of_equal_versions_the_last_that_was_read_wins(acme: Destination, warehouse: Warehouse) -> None:
+    batch = merged(*((n % 50, f"read {n:04}", 1, False) for n in range(2000)))
+    import_all(acme, MERGED, "r1", batch)
+    assert warehouse.rows("plays", "id", "what") == [(n, f"read {1950 + n:04}") for n in range(50)]
+
+
+def test_a_later_run_is_newer_whatever_its_clock_says(warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    versions = []
+    for number in range(3):
+        monkeypatch.setattr("time.time", lambda number=number: 2_000_000_000.0 - 1000 * number)
+        with closing(warehouse.open()) as at:
+            versions.append(import_all(at, MERGED, f"r{number}", merged((1, "a", number, False))).version)
+    assert versions == sorted(set(versions))
+
+
+def test_a_backfill_s_receipts_don_t_move_the_position_either(acme: Destination) -> None:
+    import_all(acme, PLAYS, "r1", A, position={"f": 7})
+    run = prepare(acme, open_run(acme, PLAYS, "b1", kind=RunKind.WINDOW), PLAYS, [B])
+    acme.load(run, PLAYS, replace(staged(run, 0, B), position={"f": 3}), [B])
+    acme.commit(run, PLAYS)
+    assert acme.position(PLAYS) == {"f": 7}
+
+
+def test_receipts_move_the_position_of_an_incremental_run(acme: Destination) -> None:
+    run = prepare(acme, open_run(acme, PLAYS, "r1"), PLAYS, [B])
+    acme.load(run, PLAYS, replace(staged(run, 0, B), position={"page": "next"}), [B])
+    assert acme.commit(run, PLAYS) == {"page": "next"}
+
+
+def test_a_lane_that_comes_twice_is_an_error(acme: Destination) -> None:
+    run = prepare(acme, open_run(acme, PLAYS, "r1", position={"f": 1}), PLAYS, [B])
+    acme.load(run, PLAYS, replace(staged(run, 0, B), position={"f": 2}), [B])
+    with pytest.raises(ContractError, match="one lane"):
+        acme.commit(run, PLAYS)
+
+
+def test_windows_that_overlap_aren_t_appended_twice(acme: Destination, warehouse: Warehouse) -> None:
+    def window(first: int, last: int) -> Window:
+        return Window(f"2026-01-{first:02}T00:00:00+00:00", f"2026-01-{last:02}T00:00:00+00:00")
+
+    import_all(acme, PLAYS, "b1", A, kind=RunKind.WINDOW, window=window(1, 3))
+    with pytest.raises(ContractError, match="overlaps"):
+        open_run(acme, PLAYS, "b2", kind=RunKind.WINDOW, window=window(2, 4))
+    import_all(acme, PLAYS, "b3", B, kind=RunKind.WINDOW, window=window(3, 5))
+    assert warehouse.rows("plays", "id", "what") == [(1, "a"), (2, "b"), (3, "c")]
+
+
+def test_another_cursor_can_t_tell_what_is_newer(acme: Destination) -> None:
+    def run_with(key: str, stream: Stream) -> None:
+        plan = Plan([None], {}, None, stream)
+        run = acme.open(stream, key, RunKind.INCREMENTAL, Window(), lambda _: plan, b"sealed")
+        try:
+            load(acme, prepare(acme, run, stream, [merged((1, "a", 1, False))]), stream, 0, merged((1, "a", 1, False)))
+            acme.commit(run, stream)
+        finally:
+            acme.release(run)
+
+    run_with("r1", MERGED)
+    with pytest.raises(ContractError, match="another cursor"):
+        run_with("r2", replace(MERGED, cursor="id"))
+
+
+def test_replacing_runs_of_one_table_wait_for_each_other(warehouse: Warehouse, acme: Destination) -> None:
+    """Also those of another stream's name: a renamed pipeline finds what its former self left open."""
+    renamed = replace(REPLACED, name="songs", table="plays")
+    run = prepare(acme, open_run(acme, REPLACED, "r1"), REPLACED, [A])
+    load(acme, run, REPLACED, 0, A)
+    with closing(warehouse.open()) as second:
+        with pytest.raises(RunBusyError, match="its table"):
+            open_run(second, renamed, "r2")
+        acme.close()
+        import_all(second, renamed, "r3", B)
+    assert warehouse.rows("plays", "id", "what") == [(3, "c")]
+
+
+def test_an_erasure_finds_rows_from_before_the_subject_s_treatment_changed(
+    acme: Destination, warehouse: Warehouse
+) -> None:
+    batch = of_subjects((1, 7), (2, 8))
+    run = subject_run(acme, SUBJECTS, "r1", batch)
+    load(acme, run, SUBJECTS, 0, batch)
+    acme.commit(run, SUBJECTS)
+    acme.release(run)
+    run = open_run(acme, SUBJECTS, "r2")
+    columns = [TableColumn("id", pa.int64()), TableColumn("_subject", pa.uuid())]
+    run = acme.prepare(run, SUBJECTS, columns, [], {"0": {"digest": "digest-0"}})
+    later = of_subjects((3, 7), (4, 8)).drop_columns(["who"])
+    load(acme, run, SUBJECTS, 0, later)
+    acme.commit(run, SUBJECTS)
+    assert acme.erase(SUBJECTS, "listener", [token(7).bytes]) == 2
+    assert warehouse.rows("plays", "id") == [(2,), (4,)]

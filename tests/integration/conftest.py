@@ -57,9 +57,7 @@ def loaded_once(
 
 
 @pytest.fixture
-def a_site(
-    postgres: str, loaded_once: Callable[[LoadMode], Site], tmp_path: Path
-) -> Iterator[MakeSite]:
+def a_site(postgres: str, loaded_once: Callable[[LoadMode], Site], tmp_path: Path) -> Iterator[MakeSite]:
     """Makes a site whose first file is in, and an analyst's connection to its warehouse."""
     opened: list[psycopg.Connection[Any]] = []
     names: list[str] = []

@@ -188,6 +188,70 @@ def test_a_tenant_file_that_changes_after_the_gate_is_noticed(installation: Inst
         job.close()
 
 
+def test_what_was_anonymised_under_another_policy_isn_t_loaded(
+    installation: Installation, sql: psycopg.Connection, tmp_path: Path
+) -> None:
+    file = csv(tmp_path, "1,ada@example.org")
+    with closing(job_of(installation, tenant("csv", file, KEEP))) as job:
+        opened = plan.plan(job, "r1")
+        with closing(job.fixed(opened)) as fixed:
+            extract.stage(fixed, opened, 0)
+            load.anonymise(fixed, gate.gate(fixed, opened).run, 0)
+            stricter = tenant("csv", file, {"id": "keep", "what": {"mask": "email"}})
+            with closing(Job(installation, stricter, "listening", fixed.stream)) as changed:
+                load.load(changed, gate.gate(changed, opened).run, 0)
+    assert one(sql, "select what from acme.plays") == "a***@example.org"
+
+
+def test_a_run_isn_t_loaded_under_two_policies(
+    installation: Installation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importers.sources.files._files.FileSource.whole_below", 20)
+    file = csv(tmp_path, *(f"{n},ada@example.org" for n in range(5)))
+    with closing(job_of(installation, tenant("csv", file, KEEP))) as job:
+        opened = plan.plan(job, "r1")
+        with closing(job.fixed(opened)) as fixed:
+            for partition in range(len(opened.plan.partitions)):
+                extract.stage(fixed, opened, partition)
+            load.load(fixed, gate.gate(fixed, opened).run, 0)
+            stricter = tenant("csv", file, {"id": "keep", "what": "drop"})
+            changed = Job(installation, stricter, "listening", fixed.stream)
+            with closing(changed), pytest.raises(ConfigError, match="loaded under what it said before"):
+                gate.gate(changed, opened)
+
+
+@pytest.mark.parametrize("allow_empty", [False, True])
+def test_a_snapshot_without_a_good_row_empties_no_table_unless_told(
+    installation: Installation, sql: psycopg.Connection, tmp_path: Path, *, allow_empty: bool
+) -> None:
+    positive = [{"expect_column_values_to_be_between": {"column": "id", "min_value": 1}}]
+    more: dict[str, Any] = {"expect": positive, "quarantine": {"max_fraction": 1}}
+    more["load"] = {"mode": "replace", "allow_empty": allow_empty}
+    import_once(installation, tenant("csv", csv(tmp_path, "1,a"), KEEP, **more))
+    whose = tenant("csv", csv(tmp_path, "-1,a"), KEEP, **more)
+    if allow_empty:
+        import_once(installation, whose)
+    else:
+        with pytest.raises(QualityError, match="no good row"):
+            import_once(installation, whose)
+    assert one(sql, "select count(*) from acme.plays") == (0 if allow_empty else 1)
+
+
+def test_a_row_without_a_cursor_is_older_than_any(
+    installation: Installation, sql: psycopg.Connection, tmp_path: Path
+) -> None:
+    file = tmp_path / "plays.csv"
+    settings = {"load": {"mode": "merge", "primary_key": "id", "cursor": "seq"}}
+    columns = {"id": "keep", "seq": "keep", "what": "keep"}
+    for lines in ("1,,old", "1,6,new"):
+        file.write_text(f"id,seq,what\n{lines}\n")
+        types = tenant("csv", file, columns, **settings)
+        pipeline = types.pipelines["listening"].model_dump(exclude_unset=True)
+        pipeline["config"]["types"] = {"seq": "integer"}
+        import_once(installation, Tenant.model_validate({"tenant": "acme", "pipelines": {"listening": pipeline}}))
+    assert one(sql, "select what from acme.plays") == "new"
+
+
 def test_the_two_ways_of_running_the_steps_load_the_same(
     installation: Installation, sql: psycopg.Connection, tmp_path: Path
 ) -> None:

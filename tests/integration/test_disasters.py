@@ -133,7 +133,9 @@ def _restart(home: Path) -> None:
 def test_a_file_may_not_grow(victims: Victims, a_site: MakeSite) -> None:
     site, sql = a_site(LoadMode.APPEND)
     death = victims.run(site, "second", file_size=2000)
-    clear(death, StagingError, "listening/plays[0]", "the place is full", "EFBIG", "free space or set IMPORTERS_STAGING")
+    clear(
+        death, StagingError, "listening/plays[0]", "the place is full", "EFBIG", "free space or set IMPORTERS_STAGING"
+    )
     look = Inspector(site, sql)
     look.table_is(site.before)
     assert not look.staged_files()  # what can't be finished takes no room
@@ -187,9 +189,7 @@ def test_a_second_process_meets_a_run_in_work(victims: Victims, a_site: MakeSite
 
 @pytest.mark.parametrize("keys", [("second", "second"), ("second", "third")], ids=["same key", "two keys"])
 @pytest.mark.parametrize("mode", MODES)
-def test_two_processes_start_at_once(
-    victims: Victims, a_site: MakeSite, keys: tuple[str, str], mode: LoadMode
-) -> None:
+def test_two_processes_start_at_once(victims: Victims, a_site: MakeSite, keys: tuple[str, str], mode: LoadMode) -> None:
     site, sql = a_site(mode)
     deaths = [victims.wait(pid) for pid in [victims.start(site, key) for key in keys]]
     done = [death for death in deaths if not death.error]
@@ -211,6 +211,18 @@ def test_a_zombie_wakes_after_another_run_took_over(victims: Victims, a_site: Ma
     os.kill(pid, signal.SIGCONT)
     clear(victims.wait(pid), RunAbortedError, "aborted", "a newer one took over", "start a new run")
     finished(site, sql, quarantines=2)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_zombie_wakes_after_its_own_run_was_finished(victims: Victims, a_site: MakeSite, mode: LoadMode) -> None:
+    site, sql = a_site(mode)
+    pid = victims.start(site, "second", at="load: one partition of three", do="stop")
+    stopped(pid)
+    cut_off(sql, HOLDING)
+    loaded = site.run("second").rows_loaded
+    os.kill(pid, signal.SIGCONT)
+    assert victims.wait(pid).rows_loaded == loaded
+    finished(site, sql)
 
 
 @pytest.mark.parametrize("point", ["load: within COPY", "commit: the position moved, not committed"])

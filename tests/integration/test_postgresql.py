@@ -15,7 +15,7 @@ from tests.support.runs import MERGED, PLAYS, REPLACED, A, B, blind, import_all,
 
 from importers.core.model import Column, TableColumn
 from importers.destinations.postgresql import PostgresDestination
-from importers.exceptions import ContractError, ImporterError
+from importers.exceptions import ConfigError, ContractError, ImporterError
 
 
 def destination(url: str, tenant: str = "acme", key: str = "k1") -> PostgresDestination:
@@ -83,13 +83,15 @@ def test_replace_an_abandoned_shadow_is_dropped(
     with closing(destination(database)) as second:
         import_all(second, REPLACED, "r2", B)
     assert table(sql) == [(3, "c")]
-    assert sql.execute("select count(*) from pg_class where relname like 'plays\\_\\_r%'").fetchone() == (1,)
+    assert sql.execute("select count(*) from pg_class where relname like '\\_r%'").fetchone() == (1,)
 
 
 def test_replace_never_older_over_newer(acme: PostgresDestination, sql: psycopg.Connection) -> None:
     import_all(acme, REPLACED, "r1", B)
-    sql.execute("update _importers.run set version = version + 1000000000")
-    import_all(acme, REPLACED, "r2", A)
+    run = open_run(acme, REPLACED, "r2")
+    sql.execute("update _importers.run set version = 1 where key = 'r2'")
+    load(acme, prepare(acme, run, REPLACED, [A]), REPLACED, 0, A)
+    acme.commit(run, REPLACED)
     assert table(sql) == [(3, "c")]
 
 
@@ -194,3 +196,48 @@ def test_the_list_of_the_erased_can_t_be_joined_with_the_table(
     sql.execute("alter table acme.plays add column _subject uuid")
     acme.erase(PLAYS, "listener", [bytes(15) + b"7"])
     assert sql.execute("select token from _importers.suppression").fetchall() == [(blind([bytes(15) + b"7"])[0],)]
+
+
+def test_a_long_name_in_another_script_is_replaced_like_any(acme: PostgresDestination, sql: psycopg.Connection) -> None:
+    stream = replace(REPLACED, table="表" * 20)
+    for key, batch in (("r1", A), ("r2", B), ("r3", A)):
+        import_all(acme, stream, key, batch)
+    assert table(sql, f'select id, what from acme."{"表" * 20}" order by 1') == [(1, "a"), (2, "b")]
+
+
+@pytest.mark.parametrize("name", ["plays__rows", "_r12"])
+def test_a_table_can_t_have_the_name_of_one_behind_a_table(acme: PostgresDestination, name: str) -> None:
+    with pytest.raises(ConfigError, match="can't be called"):
+        import_all(acme, replace(PLAYS, table=name), "r1", A)
+
+
+def test_pseudonyms_don_t_go_into_a_column_of_clear_text(acme: PostgresDestination) -> None:
+    import_all(acme, PLAYS, "r1", A)
+    treated = pa.RecordBatch.from_arrays([pa.array([1]), pa.array([bytes(16)], pa.uuid().storage_type)], ["id", "what"])
+    columns = [TableColumn("id", pa.int64()), TableColumn("what", pa.uuid())]
+    run = open_run(acme, PLAYS, "r2")
+    with pytest.raises(ContractError, match="can't hold uuid"):
+        acme.prepare(run, PLAYS, columns, [], {"0": {"digest": "digest-0"}})
+    assert treated.num_rows == 1
+
+
+def test_two_pipelines_of_a_new_tenant_start_at_once(database: str, sql: psycopg.Connection) -> None:
+    with closing(destination(database)) as first, closing(destination(database)) as second:
+        runs = [
+            (at, open_run(at, stream, "r1"), stream)
+            for at, stream in ((first, PLAYS), (second, replace(PLAYS, name="more")))
+        ]
+        failures: list[ImporterError] = []
+
+        def one(at: PostgresDestination, run: Any, stream: Any) -> None:
+            try:
+                prepare(at, run, stream, [A])
+            except ImporterError as error:
+                failures.append(error)
+
+        threads = [threading.Thread(target=one, args=work) for work in runs]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert failures == []

@@ -195,7 +195,8 @@ class Inspector:
 
     def table_is(self, expected: Sequence[Row]) -> None:
         found = self.rows()
-        must([r[:2] + r[3:] for r in found] == [r[:2] + r[3:] for r in expected], "wrong rows", found)
+        are, should = Counter(r[:2] + r[3:] for r in found), Counter(r[:2] + r[3:] for r in expected)
+        must(are == should, "wrong rows", {"more": list(are - should)[:9], "fewer": list(should - are)[:9]})
         pairs = {(row[2], token[2]) for row, token in zip(expected, found, strict=True)}
         must(len(pairs) == len({p[0] for p in pairs}) == len({p[1] for p in pairs}), "listeners don't match tokens")
         must(not any("listener" in token for _, token in pairs), "a listener isn't pseudonymised")
@@ -241,7 +242,7 @@ class Inspector:
         return found
 
     def staged_files(self) -> list[Path]:
-        return [path for path in (self.site.root / "staging" / self.site.tenant).rglob("*") if path.is_file()]
+        return [path for path in (self.site.root / "staging").glob(f"*/{self.site.tenant}/**/*") if path.is_file()]
 
     def shadows(self) -> list[str]:
         """Tables beside the table that it doesn't show."""
@@ -258,15 +259,15 @@ class Inspector:
         swept = sweep(self.site.installation, {self.site.tenant: self.site.definition})
         must(not swept.staging.failed and not swept.quarantine.failed, "a sweep failed")
 
-    def quarantine_is(self, runs: int = 1) -> None:
-        """Registry and disk name the same files; each of `runs` runs of the second file has its bad rows once."""
+    def quarantined(self) -> dict[int, Counter[int | None]]:
+        """The plays that each run's quarantine holds, None for what was no row. Registry and disk must agree."""
         registered = self.ask(
             "select run, uri, rows from _importers.quarantine q join _importers.run r on r.id = q.run"
             " where r.stream = %s",
             self.stream,
         )
-        folder = self.site.root / "quarantine" / self.site.tenant
-        on_disk = {path.as_uri() for path in folder.resolve().rglob("*") if path.is_file()}
+        folder = self.site.root / "quarantine"
+        on_disk = {path.as_uri() for path in folder.resolve().glob(f"*/{self.site.tenant}/**/*") if path.is_file()}
         must({uri for _, uri, _ in registered} == on_disk, "registry and quarantine differ", on_disk)
         plays: dict[int, Counter[int | None]] = {}
         with closing(self.site.job) as job:
@@ -274,8 +275,21 @@ class Inspector:
                 table = job.quarantine.read(uri, job.keys.quarantine())
                 must(table.num_rows == count, "a quarantine file has other rows than registered", uri)
                 plays.setdefault(id_, Counter()).update(table["play"].to_pylist())
+        return plays
+
+    def quarantine_is(self, runs: int) -> None:
+        """Each of `runs` runs of the second file has its bad rows once."""
+        plays = self.quarantined()
         must(len(plays) == runs, "runs with quarantined rows", plays)
         must(all(p == Counter({None: 1, 15: 1, 10: 2}) for p in plays.values()), "wrong quarantine", plays)
+
+    def quarantine_tells(self, files: Sequence[Sequence[Row]]) -> None:
+        """Each run's quarantine has, of each file that it read, what is bad of it, once."""
+        bad_of = [Counter(row[0] for row in file) - Counter(row[0] for row in good(file)) for file in files]
+        for id_, plays in self.quarantined().items():
+            malformed = plays.pop(None)
+            read = [bad for bad in bad_of if any(play in plays for play in bad)]
+            must(len(read) == malformed and sum(read, Counter()) == plays, "wrong quarantine", (id_, plays))
 
 
 def finished(site: Site, sql: psycopg.Connection, *files: str, quarantines: int = 1) -> None:

@@ -68,7 +68,8 @@ class Victims:
         return self.wait(self.start(site, key, **request))
 
     def _ask(self, **request: Any) -> dict[str, Any]:
-        assert self._process.stdin and self._process.stdout
+        assert self._process.stdin
+        assert self._process.stdout
         self._asked += 1
         self._process.stdin.write(json.dumps({"number": self._asked, **request}) + "\n")
         self._process.stdin.flush()
@@ -138,6 +139,7 @@ def _live(request: dict[str, Any]) -> None:
 def _import(values: dict[str, Any], key: str, asked: dict[str, Any]) -> dict[str, Any]:
     import crash_points
     import import_site
+
     from importers.core.model import LoadMode
     from importers.exceptions import ImporterError
 

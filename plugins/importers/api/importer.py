@@ -92,8 +92,13 @@ class Importer:
         return ImportResult(tuple(await asyncio.to_thread(work)))
 
     async def check_health(self) -> Health:
-        """Whether the source and the warehouse answer."""
-        return await asyncio.to_thread(self._check)
+        """Whether the source and the warehouse answer. Never raises: who can't even be asked is unhealthy."""
+        try:
+            return await asyncio.to_thread(self._check)
+        except ImporterError as error:
+            return Health(False, str(error), 0.0)
+        except Exception as error:  # noqa: BLE001 - its text may hold a secret, its class doesn't
+            return Health(False, type(error).__name__, 0.0)
 
     def _check(self) -> Health:
         source = open_source(self._tenant, self.pipeline).check()
@@ -126,7 +131,7 @@ class Outcome:
 
     importer: Importer
     result: ImportResult | None = None
-    error: ImporterError | None = None
+    error: Exception | None = None
 
     @property
     def ok(self) -> bool:
@@ -146,7 +151,7 @@ async def orchestrate_import_pipeline(
         async with places:
             try:
                 return Outcome(importer, result=await importer.import_data())
-            except ImporterError as error:
+            except Exception as error:  # noqa: BLE001 - whatever it is, the others go on
                 return Outcome(importer, error=error)
 
     return list(await asyncio.gather(*(one(importer) for importer in importers)))
@@ -157,13 +162,6 @@ class ImporterHealthCheck:
 
     async def check_all_importers_health(self, importers: Sequence[Importer]) -> dict[str, Health]:
         """By `tenant.pipeline`; an importer that can't even be asked is unhealthy."""
-
-        async def one(importer: Importer) -> Health:
-            try:
-                return await importer.check_health()
-            except ImporterError as error:
-                return Health(False, str(error), 0.0)
-
-        healths = await asyncio.gather(*(one(importer) for importer in importers))
+        healths = await asyncio.gather(*(importer.check_health() for importer in importers))
         names = [f"{importer.tenant_id}.{importer.pipeline}" for importer in importers]
         return dict(zip(names, healths, strict=True))

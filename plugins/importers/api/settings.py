@@ -1,4 +1,4 @@
-"""Where an importer's settings come from when Python asks for it: `config=`, else the tenant's file, else the environment."""
+"""Where an importer's settings come from: `config=`, else the tenant's file, else the environment."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ import click
 @click.command("sweep")
 @click.option(
     "--tenants",
-    type=click.Path(path_type=Path),
+    type=click.Path(path_type=Path, file_okay=False),
     envvar="IMPORTERS_TENANTS",
     help="Directory of tenant files.  [default: include/tenants]",
 )
@@ -26,7 +26,9 @@ def command(tenants: Path | None) -> None:
     files, broken = read_tenants(tenants or DIRECTORY)
     for error in broken:
         click.echo(str(error), err=True)
-    spare = [Path(error.where["file"]).stem for error in broken if "file" in error.where]
+    if not all("file" in error.where for error in broken):
+        raise click.ClickException("nothing is swept: without the tenants' files nobody knows how long to keep what")
+    spare = [Path(error.where["file"]).stem for error in broken]
     known = {file.tenant.tenant: file.tenant for file in files}
     swept = sweep(Installation.from_environment(), known, spare=spare)
     for name, report in (("staging", swept.staging), ("quarantine", swept.quarantine)):

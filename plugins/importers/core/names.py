@@ -7,10 +7,20 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import Annotated
 
-from pydantic import StringConstraints
+from pydantic import AfterValidator, StringConstraints
 
 NAME = r"^[a-z][a-z0-9_]{0,47}$"
 Name = Annotated[str, StringConstraints(pattern=NAME)]
+
+
+def not_reserved(tenant: str) -> str:
+    """A tenant's name is also a schema's: PostgreSQL's own and ours are refused. Raises ValueError."""
+    if tenant in ("public", "information_schema", "_importers") or tenant.startswith("pg_"):
+        raise ValueError("a tenant can't have the name of a schema that PostgreSQL or importers keeps for itself")
+    return tenant
+
+
+TenantName = Annotated[Name, AfterValidator(not_reserved)]
 
 
 def as_name(text: str) -> str:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
 from importers.core.model import LoadMode
-from importers.core.names import Name
+from importers.core.names import Name, TenantName
 
 
 class _Strict(BaseModel):
@@ -243,7 +243,7 @@ class Load(_Strict):
     """How far before its position a run reads again, in the cursor's unit, for rows that come late."""
     shared: bool = False
     """Whether other pipelines of the tenant may write the table too; each has to say so."""
-    allow_empty: bool = True
+    allow_empty: bool = False
     """Whether a REPLACE from an empty source may empty the table."""
 
 
@@ -290,7 +290,7 @@ class Controller(_Strict):
 class Tenant(_Strict):
     """A tenant file."""
 
-    tenant: Name
+    tenant: TenantName
     controller: Controller | None = None
     importers: dict[str, dict[str, Any]] = {}
     """Settings by importer; with `use: NAME`, a second set of settings for an importer under a name of its own."""

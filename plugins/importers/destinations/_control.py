@@ -25,18 +25,27 @@ from importers.core.model import (
     RunKind,
     RunState,
     Stream,
+    Window,
 )
+from importers.exceptions import ContractError
 
 # The first half of our advisory locks' keys; the second is a hash of what is locked.
 OPEN, ERASE, DDL, ALIVE = 0x1A10, 0x1A11, 0x1A12, 0x1A13
 
-_RUN = "id, stream, key, generation, kind, mode, table_name, version, state, plan, pins, sealed_key"
+RUN_COLUMNS = "id, stream, key, generation, kind, mode, table_name, version, state, plan, pins, sealed_key"
 
 
 def lock(connection: psycopg.Connection, what: int, name: str, *, shared: bool = False) -> None:
     """Take a lock that ends with the transaction. Two names may hash alike: then they merely wait for each other."""
     function = "pg_advisory_xact_lock_shared" if shared else "pg_advisory_xact_lock"
     connection.execute(f"select {function}(%s, hashtext(%s))", (what, name))
+
+
+def warehouse_id(connection: psycopg.Connection) -> str:
+    row = connection.execute("select id::text from _importers.warehouse").fetchone()
+    if row is None:
+        raise ContractError("the warehouse has lost its id", do="restore the row of _importers.warehouse")
+    return str(row[0])
 
 
 def run_from(row: Sequence[Any], receipts: Mapping[int, Receipt]) -> Run:
@@ -82,7 +91,7 @@ def _stream(stored: Mapping[str, Any] | None) -> Stream | None:
 def select_run(connection: psycopg.Connection, run: int, lock_clause: str = "") -> Run | None:
     """The run as it is now; `lock_clause` is `for share` (a fence) or `for update`."""
     row = connection.execute(
-        f"select {_RUN} from _importers.run where id = %s {lock_clause}",
+        f"select {RUN_COLUMNS} from _importers.run where id = %s {lock_clause}",
         (run,),
     ).fetchone()
     return run_from(row, receipts(connection, run)) if row else None
@@ -91,20 +100,10 @@ def select_run(connection: psycopg.Connection, run: int, lock_clause: str = "") 
 def latest(connection: psycopg.Connection, stream: str, key: str) -> Run | None:
     """The newest generation of the run that a key names."""
     row = connection.execute(
-        f"select {_RUN} from _importers.run where stream = %s and key = %s order by generation desc limit 1",
+        f"select {RUN_COLUMNS} from _importers.run where stream = %s and key = %s order by generation desc limit 1",
         (stream, key),
     ).fetchone()
     return run_from(row, receipts(connection, row[0])) if row else None
-
-
-def open_incremental(connection: psycopg.Connection, stream: str) -> tuple[Run, float] | None:
-    """The open incremental run of a stream, and how many seconds its lease still has (negative: none)."""
-    row = connection.execute(
-        f"""select {_RUN}, extract(epoch from lease - now())::float from _importers.run
-            where stream = %s and state = 'open' and kind = 'incremental' for update""",
-        (stream,),
-    ).fetchone()
-    return (run_from(row[:-1], receipts(connection, row[0])), row[-1]) if row else None
 
 
 def receipts(connection: psycopg.Connection, run: int) -> dict[int, Receipt]:
@@ -125,6 +124,7 @@ def insert_run(
     name: str,
     key: str,
     kind: RunKind,
+    window: Window,
     version: int,
     plan: Plan,
     sealed_key: bytes,
@@ -140,11 +140,12 @@ def insert_run(
     row = connection.execute(
         """
         insert into _importers.run
-          (tenant, stream, key, generation, kind, mode, table_name, version, plan, covers, sealed_key, lease)
+          (tenant, stream, key, generation, kind, mode, table_name, version, plan, covers, span, sealed_key, lease)
         values (%(tenant)s, %(stream)s, %(key)s,
           (select coalesce(max(generation), 0) + 1 from _importers.run where stream = %(stream)s and key = %(key)s),
           %(kind)s, %(mode)s, %(table)s, %(version)s, %(plan)s,
-          case when %(lo)s::bigint is not null then int8range(%(lo)s, %(hi)s) end, %(sealed)s,
+          case when %(lo)s::bigint is not null then int8range(%(lo)s, %(hi)s) end,
+          case when %(bounded)s then tstzrange(%(start)s, %(end)s) end, %(sealed)s,
           now() + make_interval(secs => %(lease)s))
         returning id
         """,
@@ -159,11 +160,16 @@ def insert_run(
             "plan": Jsonb(stored),
             "lo": plan.covers[0] if plan.covers else None,
             "hi": plan.covers[1] if plan.covers else None,
+            "bounded": window.bounded,
+            "start": window.start,
+            "end": window.end,
             "sealed": sealed_key,
             "lease": lease,
         },
     ).fetchone()
-    return int(row[0]) if row else 0
+    if row is None:
+        raise ContractError("the run that was opened has no number", do="report this")
+    return int(row[0])
 
 
 def insert_receipt(connection: psycopg.Connection, receipt: Receipt) -> bool:
@@ -184,12 +190,12 @@ def complete_receipt(connection: psycopg.Connection, receipt: Receipt) -> None:
 
 
 def merged_position(run: Run) -> dict[str, Any]:
-    """The plan's lanes and the receipts', which are disjoint. Raises ValueError for a lane that two of them give."""
+    """The plan's lanes and the receipts', which are disjoint. Raises ContractError for a lane that two of them give."""
     merged: dict[str, Any] = dict(run.plan.position)
     for receipt in run.receipts.values():
         twice = merged.keys() & receipt.position.keys()
         if twice:
-            raise ValueError(f"lane {sorted(twice)[0]!r} was given twice")
+            raise ContractError("two partitions gave one lane of the position", do="report this: the source is wrong")
         merged |= receipt.position
     return merged
 

@@ -65,7 +65,7 @@ def places(connection: psycopg.Connection, schema: str, stream: Stream) -> list[
         "select id from _importers.run where tenant = %s and table_name = %s and mode = 'replace' and state = 'open'",
         (schema, stream.target),
     )
-    return [tables.rows_table(stream), *(tables.shadow_table(stream, run) for (run,) in shadows.fetchall())]
+    return [tables.rows_table(stream), *(tables.shadow_table(run) for (run,) in shadows.fetchall())]
 
 
 def delete_rows(
@@ -75,8 +75,10 @@ def delete_rows(
     columns = tables.existing(connection, schema, table)
     if not columns:
         return 0
-    column = SUBJECT if SUBJECT in columns else stream.subject
-    if column is None or columns.get(column) != "uuid":
+    # Both, where there are both: the subject's treatment may have changed, and older rows keep what they had.
+    whose = [name for name in (SUBJECT, stream.subject) if name is not None and columns.get(name) == "uuid"]
+    if not whose:
         raise ContractError(f"the table {table} doesn't say whose its rows are", do="name the subject and load anew")
-    statement = SQL("delete from {} where {} = any(%s)").format(Identifier(schema, table), Identifier(column))
-    return connection.execute(statement, ([UUID(bytes=token) for token in tokens],)).rowcount
+    found = SQL(" or ").join(SQL("{} = any(%(tokens)s)").format(Identifier(name)) for name in whose)
+    statement = SQL("delete from {} where {}").format(Identifier(schema, table), found)
+    return connection.execute(statement, {"tokens": [UUID(bytes=token) for token in tokens]}).rowcount

@@ -23,11 +23,14 @@ def copy(
     types = tables.existing(connection, schema, into)
     target = Identifier(schema, into)
     if run.mode is LoadMode.REPLACE:
-        target = Identifier(schema, tables.shadow_table(stream, run.id))
+        target = Identifier(schema, tables.shadow_table(run.id))
     elif run.mode is LoadMode.MERGE:
         target = _INCOMING
         connection.execute(
-            SQL("create temp table importers_incoming (like {}) on commit drop").format(Identifier(schema, into))
+            SQL(
+                "create temp table importers_incoming (like {}, importers_ordinal bigint generated always as identity)"
+                " on commit drop"
+            ).format(Identifier(schema, into))
         )
     statement = SQL("copy {} ({}) from stdin (format binary)").format(target, _names(list(types)))
     data = binary_copy(batches, types, run.id)
@@ -44,13 +47,16 @@ def copy(
 
 
 def _merge(table: Identifier, stream: Stream, columns: Sequence[str]) -> Composed:
-    """One statement, sorted by key: several, or an unsorted one, deadlock with a neighbour's (and are slower)."""
+    """One statement, sorted by key: several, or an unsorted one, deadlock with a neighbour's (and are slower).
+
+    Of rows with one key and one version the last that was read wins.
+    """
     new = SQL(", ").join(
         SQL("{0} = excluded.{0}").format(Identifier(c)) for c in columns if c not in stream.primary_key
     )
     return SQL(
         "insert into {table} as t ({every}) select distinct on ({key}) {every} from {incoming}"
-        " order by {key}, {version} desc"
+        " order by {key}, {version} desc, importers_ordinal desc"
         " on conflict ({key}) do update set {new}"
         " where (excluded.{version}, excluded.{run}) >= (t.{version}, t.{run})"
     ).format(
@@ -70,7 +76,7 @@ def make_it_count(connection: psycopg.Connection, schema: str, stream: Stream, r
         if _is_newest(connection, run):
             tables.swap(connection, schema, stream, run.id)
         else:
-            tables.drop_shadow(connection, schema, stream, run.id)
+            tables.drop_shadow(connection, schema, run.id)
     elif run.mode is LoadMode.APPEND:
         _delete_what_is_replaced(connection, schema, stream, run)
 
@@ -102,7 +108,7 @@ def take_back(connection: psycopg.Connection, schema: str, stream: Stream, run: 
         table = Identifier(schema, tables.rows_table(stream))
         connection.execute(SQL("delete from {} where {} = {}").format(table, Identifier(RUN), run.id))
     elif run.mode is LoadMode.REPLACE:
-        tables.drop_shadow(connection, schema, stream, run.id)
+        tables.drop_shadow(connection, schema, run.id)
 
 
 def _is_newest(connection: psycopg.Connection, run: Run) -> bool:

@@ -7,6 +7,7 @@ merge    `t` is a view that hides tombstones; the rows are in `t__rows`, with th
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 import psycopg
@@ -19,6 +20,7 @@ from importers.exceptions import ConfigError, ContractError
 
 MAX_NAME = 63  # bytes; PostgreSQL cuts longer names without a word
 MAX_COLUMNS = 1600
+_DERIVED = re.compile(r"__rows$|^_r[0-9]+$")
 _SYSTEM = frozenset({"tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"})
 
 
@@ -27,10 +29,9 @@ def rows_table(stream: Stream) -> str:
     return f"{stream.target}__rows" if stream.load_mode is LoadMode.MERGE else stream.target
 
 
-def shadow_table(stream: Stream, run: int) -> str:
+def shadow_table(run: int) -> str:
     """Where a REPLACE run loads, beside the table."""
-    suffix = f"__r{run}"
-    return stream.target[: MAX_NAME - len(suffix)] + suffix
+    return f"_r{run}"
 
 
 def our_columns(stream: Stream) -> dict[str, str]:
@@ -48,6 +49,11 @@ def check_names(schema: str, stream: Stream, columns: Sequence[TableColumn]) -> 
     for name in (schema, rows_table(stream)):
         if len(name.encode()) > MAX_NAME:
             raise ConfigError(f"the table name '{name}' is longer than {MAX_NAME} bytes", do="set load.table")
+    if _DERIVED.search(stream.target):
+        raise ConfigError(
+            f"a table can't be called '{stream.target}': such names are made for tables behind a table",
+            do="set load.table to a name that neither ends in __rows nor is _r and a number",
+        )
     if len(columns) + len(our_columns(stream)) > MAX_COLUMNS:
         raise ContractError(
             f"PostgreSQL's tables have at most {MAX_COLUMNS} columns", got=str(len(columns)), do="`drop` some of them"
@@ -210,7 +216,7 @@ def _names(names: Sequence[str]) -> sql.Composed:
 
 def create_shadow(connection: psycopg.Connection, schema: str, stream: Stream, run: int) -> None:
     """The table beside the table, that REPLACE fills; its CHECK lets attach skip the scan."""
-    shadow, parent = Identifier(schema, shadow_table(stream, run)), Identifier(schema, stream.target)
+    shadow, parent = Identifier(schema, shadow_table(run)), Identifier(schema, stream.target)
     connection.execute(
         SQL("create table if not exists {} (like {} including defaults including indexes, check ({} = {}))").format(
             shadow, parent, Identifier(RUN), run
@@ -218,8 +224,8 @@ def create_shadow(connection: psycopg.Connection, schema: str, stream: Stream, r
     )
 
 
-def drop_shadow(connection: psycopg.Connection, schema: str, stream: Stream, run: int) -> None:
-    connection.execute(SQL("drop table if exists {}").format(Identifier(schema, shadow_table(stream, run))))
+def drop_shadow(connection: psycopg.Connection, schema: str, run: int) -> None:
+    connection.execute(SQL("drop table if exists {}").format(Identifier(schema, shadow_table(run))))
 
 
 def attached(connection: psycopg.Connection, schema: str, stream: Stream) -> list[str]:
@@ -237,7 +243,7 @@ def attached(connection: psycopg.Connection, schema: str, stream: Stream) -> lis
 
 def swap(connection: psycopg.Connection, schema: str, stream: Stream, run: int) -> None:
     """Show the shadow in place of what is shown; views and grants on the table stay."""
-    parent, shadow = Identifier(schema, stream.target), Identifier(schema, shadow_table(stream, run))
+    parent, shadow = Identifier(schema, stream.target), Identifier(schema, shadow_table(run))
     for old in attached(connection, schema, stream):
         connection.execute(SQL("alter table {} detach partition {}").format(parent, Identifier(schema, old)))
         connection.execute(SQL("drop table {}").format(Identifier(schema, old)))

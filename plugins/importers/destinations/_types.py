@@ -123,7 +123,7 @@ def _decimal(digits: int, scale: int) -> pa.DataType:
 
 def wider(have: str, come: str) -> str | None:
     """The type that holds both, `have` if nothing need change, None if no type does."""
-    if have == come or have in ("text", "jsonb"):
+    if have == come or (have == "text" and come not in ("uuid", "bytea", JSONB)):
         return have
     base_have, base_come = have.split("(")[0], come.split("(")[0]
     if base_have == base_come == "numeric":

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any, ClassVar
 
 import psycopg
@@ -37,6 +37,7 @@ from importers.core.model import (
 from importers.destinations import _control as control
 from importers.destinations import _erasure as erasure
 from importers.destinations import _loading as loading
+from importers.destinations import _opening as opening
 from importers.destinations import _tables as tables
 from importers.destinations._sift import sift
 from importers.exceptions import (
@@ -103,6 +104,10 @@ class PostgresDestination(Destination):
         except ImporterError as error:
             return Health(False, f"{safe_url(self._url)}: {error}", _since(started))
 
+    def warehouse_id(self) -> str:
+        with self._transaction("asking which warehouse this is") as connection:
+            return control.warehouse_id(connection)
+
     # -- a run's life
 
     def _name(self, stream: Stream) -> str:
@@ -127,15 +132,17 @@ class PostgresDestination(Destination):
                 if run.state is RunState.OPEN:
                     self._keep_alive(run, lease)
                 return run
-            if kind is RunKind.INCREMENTAL:
-                self._end_open_run(connection, stream, name)
-            full = stream.load_mode is LoadMode.REPLACE
-            sealed = plan({} if full or kind is not RunKind.INCREMENTAL else control.position(connection, name))
-            if full or kind is not RunKind.INCREMENTAL:
-                sealed = replace(sealed, position={})  # only an incremental run that had a position moves it
-            version = _version(window)
-            self._check_covers(connection, name, sealed)
-            id_ = control.insert_run(connection, stream, name, key, kind, version, sealed, sealed_key, lease or 0)
+            self._clear_the_way(connection, stream, name, kind)
+            opening.check_what_is_newer(connection, self.tenant, stream)
+            moves = kind is RunKind.INCREMENTAL and stream.load_mode is not LoadMode.REPLACE
+            sealed = plan(control.position(connection, name) if moves else {})
+            if not moves:
+                sealed = replace(sealed, position={})
+            opening.check_overlap(connection, name, key, kind, stream, window, sealed)
+            version = opening.next_version(connection, self.tenant, stream, window)
+            id_ = control.insert_run(
+                connection, stream, name, key, kind, window, version, sealed, sealed_key, lease or 0
+            )
             opened = self._fence(connection, id_, "for update")
             self._keep_alive(opened, lease)  # before anybody else can see the run
         return opened
@@ -153,10 +160,13 @@ class PostgresDestination(Destination):
         """A window run may be run again: it replaces what it loaded. An incremental one is history."""
         return run.state is RunState.COMMITTED and run.kind is not RunKind.WINDOW
 
-    def _end_open_run(self, connection: psycopg.Connection, stream: Stream, name: str) -> None:
+    def _clear_the_way(self, connection: psycopg.Connection, stream: Stream, name: str, kind: RunKind) -> None:
+        """Abort what is in the way and was left by its owner. Raises RunBusyError for a run that is alive."""
+        if kind is not RunKind.INCREMENTAL and stream.load_mode is not LoadMode.REPLACE:
+            return
         connection.execute(f"set local lock_timeout = '{LOCK_TIMEOUT}'")
         try:
-            found = control.open_incremental(connection, name)
+            found = opening.in_the_way(connection, self.tenant, name, stream)
         except LockNotAvailable:  # a process that sleeps or was orphaned holds it; it may never wake
             raise RunBusyError(
                 "a transaction of another run of this stream is still under way",
@@ -164,35 +174,21 @@ class PostgresDestination(Destination):
                 retry_after=5.0,
                 **self._where(stream),
             ) from None
-        if found is None:
-            return
-        run, seconds_left = found
-        if seconds_left > 0 or not self._owner_is_gone(connection, run):
-            raise RunBusyError(
-                "another run of this stream is open",
-                got=f"run {run.id}, key {run.key}",
-                do="wait for it to end",
-                retry_after=max(seconds_left, 5.0),
-                **self._where(stream),
-            )
-        self._abort(connection, run, stream)
+        for run, seconds_left in found:
+            if seconds_left > 0 or not self._owner_is_gone(connection, run):
+                raise RunBusyError(
+                    "another run of this stream, or of its table, is open",
+                    got=f"run {run.id} of {run.stream}, key {run.key}",
+                    do="wait for it to end",
+                    retry_after=max(seconds_left, 5.0),
+                    **self._where(stream),
+                )
+            self._abort(connection, run, stream)
 
     @staticmethod
     def _owner_is_gone(connection: psycopg.Connection, run: Run) -> bool:
         row = connection.execute("select pg_try_advisory_xact_lock(%s, %s)", (control.ALIVE, run.id)).fetchone()
         return row == (True,)
-
-    @staticmethod
-    def _check_covers(connection: psycopg.Connection, name: str, plan: Plan) -> None:
-        if plan.covers is None:
-            return
-        row = connection.execute(
-            "select id from _importers.run"
-            " where stream = %s and state = 'open' and covers && int8range(%s, %s) limit 1",
-            (name, *plan.covers),
-        ).fetchone()
-        if row:
-            raise RunBusyError("an open run re-reads a part of the same range", got=f"run {row[0]}", do="wait for it")
 
     def _keep_alive(self, run: Run, lease: float | None) -> None:
         if lease is not None:
@@ -249,7 +245,7 @@ class PostgresDestination(Destination):
             if now.state is RunState.COMMITTED:
                 return now
             _check_pins(now, pins)
-            control.lock(connection, control.DDL, f"{self.tenant}.{stream.target}")
+            control.lock(connection, control.DDL, self.tenant)  # its schema may be made now, for two pipelines at once
             tables.ensure(connection, self.tenant, stream, columns)
             if run.mode is LoadMode.REPLACE:
                 tables.create_shadow(connection, self.tenant, stream, run.id)
@@ -308,7 +304,8 @@ class PostgresDestination(Destination):
                     )
                 connection.execute(f"set local lock_timeout = '{LOCK_TIMEOUT}'")
                 loading.make_it_count(connection, self.tenant, stream, now)
-                control.store_position(connection, now, control.merged_position(now))
+                if now.kind is RunKind.INCREMENTAL and now.mode is not LoadMode.REPLACE:
+                    control.store_position(connection, now, control.merged_position(now))
                 control.close_run(connection, run.id, RunState.COMMITTED)
             return control.position(connection, run.stream)
 
@@ -360,13 +357,6 @@ class PostgresDestination(Destination):
 
     def _where(self, stream: Stream) -> dict[str, Any]:
         return {"tenant": self.tenant, "pipeline": self.pipeline, "stream": stream.name}
-
-
-def _version(window: Window) -> int:
-    """Microseconds since 1970 of the window's end, or of now: what is read today isn't tomorrow's."""
-    now = time.time()
-    moment = min(datetime.fromisoformat(window.end).timestamp(), now) if window.end else now
-    return int(moment * 1_000_000)
 
 
 def _check_pins(run: Run, pins: Mapping[str, JSON]) -> None:

@@ -5,15 +5,17 @@ Arguments and XCom carry a run's number, a partition's number and counts: never 
 
 from __future__ import annotations
 
+import copy
 import time
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
-from contextlib import closing
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
+from threading import Event, Thread
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk import BaseOperator
 
-from importers.exceptions import ConfigError
+from importers.exceptions import ConfigError, RunAbortedError, TransientSourceError
 from importers.hooks.deployment import find_installation, tenants_directory
 from importers.operators.retry import RetryByRemedy
 
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from importers.pipeline.job import Job
 
 LEASE = 600.0
-"""Seconds for which a run counts as alive after each sign of life; a step gives one when it starts."""
+"""Seconds for which a run counts as alive after each sign of life; a step gives one when it starts, and then four."""
 
 
 class ImportOperator(BaseOperator):
@@ -92,8 +94,7 @@ class StepOperator(RunOperator):
     def execute(self, context: Context) -> Mapping[str, JSON]:
         """Counts, for XCom."""
         job, run = self.resumed()
-        with closing(job):
-            job.destination.renew(run, LEASE)
+        with closing(job), kept_alive(job, run, LEASE):
             started = time.perf_counter()
             counts = self.work(job, run)
             rows = counts.get("rows")
@@ -109,6 +110,30 @@ class StepOperator(RunOperator):
     @abstractmethod
     def work(self, job: Job, run: Run) -> Mapping[str, JSON]:
         """Do the step; returns counts."""
+
+
+@contextmanager
+def kept_alive(job: Job, run: Run, lease: float) -> Iterator[None]:
+    """Renew the run's lease however long the work takes, and be it one call that gives no sign of life.
+
+    From a thread with a connection of its own: the step's is within a transaction. Raises RunAbortedError.
+    """
+    job.destination.renew(run, lease)
+    done = Event()
+    thread = Thread(target=_renew_until, args=(done, copy.copy(job), run, lease), name="lease", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join(timeout=lease / 4)  # a server that doesn't answer must not keep the step from its end
+
+
+def _renew_until(done: Event, job: Job, run: Run, lease: float) -> None:
+    with closing(job), suppress(RunAbortedError):  # the step itself finds out, by its fence
+        while not done.wait(lease / 4):
+            with suppress(TransientSourceError):  # there are three more before the lease ends
+                job.destination.renew(run, lease)
 
 
 class PartitionOperator(StepOperator):

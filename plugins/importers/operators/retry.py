@@ -29,7 +29,7 @@ class RetryByRemedy(RetryPolicy):
             case TransientSourceError():
                 delay = min(FIRST * 2.0 ** min(try_number - 1, 10), LONGEST)
                 return RetryDecision.retry(timedelta(seconds=delay + _jitter(delay)), f"{name}: it may pass")
-            case ImporterError():
+            case ImporterError() if type(exception) is not ImporterError:  # the base itself: nobody foresaw it
                 return RetryDecision.fail(f"{name}: trying again won't help")
         return RetryDecision.default()
 

@@ -13,11 +13,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from importers.core.model import VERSION, Batch, LoadMode, Position, Run, Staged
-from importers.exceptions import ConfigError, ContractError
+from importers.core.model import VERSION, Batch, LoadMode, Position, Run, RunState, Staged
+from importers.exceptions import ConfigError, ContractError, RunAbortedError
 from importers.pipeline.job import Job
 from importers.pipeline.verdicts import Validation
 
+_OLDEST = -(2**63)
 RENEW_EVERY = 30.0  # seconds between two signs of life
 
 
@@ -52,7 +53,9 @@ def newest(job: Job, run: Run, partition: int) -> Staged:
 
 
 def run_key(run: Run) -> bytes:
-    """The run's sealed key. Raises ContractError if it was destroyed."""
+    """The run's sealed key. Raises RunAbortedError if another run took over, ContractError if it was destroyed."""
+    if run.state is RunState.ABORTED:
+        raise RunAbortedError("this run was aborted: a newer one took over", do="start a new run", run=run.id)
     if run.sealed_key is None:
         raise ContractError(
             "what this run staged was destroyed", got=f"a run that is {run.state}", do="start a new run"
@@ -68,9 +71,11 @@ def _extract(job: Job, run: Run, partition: int, lease: float | None, *, validat
             job.staging.writer(job.place(run).partition(partition), key) as writer,
             Validation(job, run, partition, writer.attempt) as validation,
         ):
-            writer.write(_stamped(job, run, pa.RecordBatch.from_pylist([], job.asked.schema)))  # says the schema
+            writer.write(
+                _stamped(job, run, partition, pa.RecordBatch.from_pylist([], job.asked.schema))
+            )  # says the schema
             for batch in _batches(job, run, partition, lease):
-                rows = _stamped(job, run, batch.rows)
+                rows = _stamped(job, run, partition, batch.rows)
                 writer.write(rows)
                 writer.reject(batch.rejects)
                 if validate:
@@ -93,21 +98,21 @@ def _batches(job: Job, run: Run, partition: int, lease: float | None) -> Iterato
             renewed = time.monotonic()
 
 
-def _stamped(job: Job, run: Run, rows: pa.RecordBatch) -> pa.RecordBatch:
+def _stamped(job: Job, run: Run, partition: int, rows: pa.RecordBatch) -> pa.RecordBatch:
     """The rows with `_version`, where the mode needs one and the source doesn't give it: the cursor, else the run's."""
     mode, cursor = job.stream.load_mode, job.stream.cursor
     needed = mode is LoadMode.MERGE or (mode is LoadMode.APPEND and cursor)
     if not needed or VERSION in rows.schema.names:
         return rows
     if cursor is None:
-        version = pa.array(np.full(rows.num_rows, run.version, dtype=np.int64))
+        version = pa.array(np.full(rows.num_rows, run.version + partition, dtype=np.int64))
     else:
-        version = _as_version(rows.column(cursor), run.version, cursor)
+        version = _as_version(rows.column(cursor), cursor)
     return rows.append_column(VERSION, version)
 
 
-def _as_version(cursor: pa.Array, missing: int, name: str) -> pa.Array:
-    """Integers as they are, moments as microseconds since 1970; a row without a cursor is as old as the run."""
+def _as_version(cursor: pa.Array, name: str) -> pa.Array:
+    """Integers as they are, moments as microseconds since 1970; a row without a cursor is older than any other."""
     kind = cursor.type
     if pa.types.is_timestamp(kind):
         cursor = pc.cast(cursor, pa.timestamp("us", kind.tz), safe=False)
@@ -117,4 +122,4 @@ def _as_version(cursor: pa.Array, missing: int, name: str) -> pa.Array:
         raise ConfigError(
             f"the cursor '{name}' must be a number or a moment", got=str(kind), do="choose another column"
         )
-    return pc.fill_null(pc.cast(cursor, pa.int64()), missing)
+    return pc.fill_null(pc.cast(cursor, pa.int64()), _OLDEST)

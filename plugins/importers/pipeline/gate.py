@@ -20,7 +20,7 @@ from importers.pipeline.verdicts import VERDICT, quarantine, read_kept, read_ver
 from importers.quality import Duplicates, Judgement, Verdict, judge
 from importers.staging.manifest import widest
 
-EXCLUDED = "excluded"
+EXCLUDED, JUDGED_BY = "excluded", "judged_by"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +47,14 @@ def gate(job: Job, run: Run) -> Passed:
         judgement = _judge(job, chosen, verdicts, key)
         files = _quarantine(job, run, chosen, judgement, key)
         job.destination.quarantined(run, files)
-        _check(job, judgement, files, sum(verdict.tally.rows for verdict in verdicts.values()))
+        _check(job, judgement, files)
+        _check_same_policy(job, run)
         schema = widest([job.asked.schema, *(_own(staged.schema) for staged in chosen.values())])
         columns, lineage = job.policy.table(schema), job.policy.lineage(schema)
         pins: dict[str, JSON] = {
             str(number): {"attempt": staged.attempt, "digest": staged.digest} for number, staged in chosen.items()
         }
-        pins["judged_by"] = job.fingerprint
+        pins[JUDGED_BY] = job.fingerprint
         pinned = job.destination.prepare(run, job.stream, columns, lineage, pins)
         return Passed(pinned, judgement.counts(), files)
 
@@ -120,7 +121,7 @@ def _put_away(job: Job, run: Run, staged: Staged, extra: Duplicates, key: RunKey
     return QuarantineFile(staged.partition, file.uri if file else "", len(extra.rows), counted)
 
 
-def _check(job: Job, judgement: Judgement, files: tuple[QuarantineFile, ...], rows: int) -> None:
+def _check(job: Job, judgement: Judgement, files: tuple[QuarantineFile, ...]) -> None:
     if judgement.failures:
         kept = sum(file.rows for file in files)
         where = f"{kept:,} rows are in quarantine: {files[0].uri}" if files else "no row is in quarantine"
@@ -129,9 +130,22 @@ def _check(job: Job, judgement: Judgement, files: tuple[QuarantineFile, ...], ro
             got="; ".join([*map(str, judgement.failures), *_worst(files)]),
             do=f"mend the source or the rules; {where}",
         )
-    if not rows and job.stream.load_mode is LoadMode.REPLACE and not job.settings.load.allow_empty:
+    good = judgement.tally.rows - judgement.tally.bad
+    if not good and job.stream.load_mode is LoadMode.REPLACE and not job.settings.load.allow_empty:
         raise QualityError(
-            "the source is empty, and replacing would empty the table", do="set load.allow_empty if that is right"
+            "the source has no good row, and replacing would empty the table",
+            do="set load.allow_empty: true if that is right",
+        )
+
+
+def _check_same_policy(job: Job, run: Run) -> None:
+    """What is loaded already was treated as the file said then; the rest must be treated alike."""
+    if run.receipts and run.pins.get(JUDGED_BY) != job.fingerprint:
+        raise ConfigError(
+            "the tenant's file has changed, and a part of this run is loaded under what it said before",
+            got=f"{len(run.receipts)} of {len(run.plan.partitions)} partitions",
+            do="start a new run, or take the change back to finish this one",
+            run=run.id,
         )
 
 
@@ -152,7 +166,7 @@ def pinned(job: Job, run: Run, partition: int) -> Staged:
     pin = run.pins.get(str(partition))
     if not isinstance(pin, Mapping):
         raise ContractError("the gate hasn't let this partition through", do="run the gate first", run=run.id)
-    if run.pins.get("judged_by") != job.fingerprint:
+    if run.pins.get(JUDGED_BY) != job.fingerprint:
         raise ConfigError("the tenant's file has changed since the gate", do="run the gate again", run=run.id)
     key = job.keys.open_run_key(run_key(run))
     staged = job.staging.attempt(job.place(run).partition(partition), str(pin["attempt"]), key)

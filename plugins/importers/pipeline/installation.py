@@ -12,7 +12,6 @@ from typing import Self
 
 from importers.core.destination import Destination
 from importers.core.model import Health
-from importers.core.names import did_you_mean
 from importers.core.registry import SCHEMES, destination_class
 from importers.exceptions import ConfigError
 from importers.keys.keyring import Keyring, TenantKeys
@@ -61,13 +60,20 @@ class Installation:
 
     def open_destination(self, pipeline: str, keys: TenantKeys) -> Destination:
         """The warehouse, for one tenant's pipeline. Raises ConfigError if nothing serves its URL."""
-        scheme = self.warehouse.split("://")[0]
-        if scheme not in SCHEMES:
-            raise ConfigError(f"no destination serves '{scheme}://'", do=did_you_mean(scheme, SCHEMES))
-        cls = destination_class(SCHEMES[scheme])
+        cls = destination_class(SCHEMES[self._scheme()])
         return cls(
             self.warehouse, tenant=keys.tenant, pipeline=pipeline, blind=keys.blind, key_fingerprint=keys.fingerprint
         )
+
+    def _scheme(self) -> str:
+        """Of the URL; `host=… dbname=…`, as libpq has it, has none. The error doesn't quote: what isn't a URL may be a password."""
+        scheme, separator, _ = self.warehouse.partition("://")
+        if not separator and "=" in self.warehouse:
+            return "postgresql"
+        if not separator or scheme not in SCHEMES:
+            begins = " or ".join(f"{name}://" for name in SCHEMES)
+            raise ConfigError("no destination serves what POSTGRES_URL says", do=f"begin it with {begins}")
+        return scheme
 
     def health(self, tenant: str, pipeline: str) -> Health:
         """Whether the warehouse answers."""

@@ -7,15 +7,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
+from traceback import extract_tb
 from typing import Any
 
+import polars as pl
 from pydantic import ValidationError
 
 from importers.core.destination import Destination
 from importers.core.model import JSON, LoadMode, Run, Stream
 from importers.core.model_faults import faults
 from importers.core.names import did_you_mean
-from importers.core.registry import source_class
+from importers.core.registry import PACKAGE, source_class
 from importers.core.settings import StreamSettings, effective, importer_settings, pipeline_of
 from importers.core.source import Source
 from importers.core.tenant import Expectation, Pipeline, Subject, Tenant
@@ -46,12 +49,14 @@ class Job:
 
     @contextmanager
     def at(self, partition: int | None = None) -> Iterator[None]:
-        """Say in an error which job it comes from."""
+        """Say in an error which job it comes from. Of what nobody foresaw only class and place: it may hold values."""
         try:
             yield
         except ImporterError as error:
             error.at(**self.where, partition=partition)
             raise
+        except (Exception, pl.exceptions.PanicException) as error:  # noqa: BLE001
+            raise _unforeseen(error).at(**self.where, partition=partition) from None
 
     def fixed(self, run: Run) -> Job:
         """The job with the stream that the run's plan fixed: every partition is read with the same types."""
@@ -113,12 +118,16 @@ class Job:
         return self.policy.request(self.stream)
 
     @cached_property
+    def warehouse(self) -> str:
+        return self.destination.warehouse_id()
+
+    @cached_property
     def staging(self) -> Staging:
-        return Staging(self.installation.staging)
+        return Staging(self.installation.staging, self.warehouse)
 
     @cached_property
     def quarantine(self) -> Quarantine:
-        return Quarantine(self.installation.quarantine)
+        return Quarantine(self.installation.quarantine, self.warehouse)
 
     def place(self, run: Run) -> RunPlace:
         return RunPlace(self.tenant.tenant, self.pipeline, self.stream.name, run.id)
@@ -155,6 +164,12 @@ def resume(
     if run.plan.stream is None:
         raise ContractError("the run's plan doesn't say what it reads", do="start a new run", run=run_id)
     return Job(installation, tenant, pipeline, run.plan.stream, connection), run
+
+
+def _unforeseen(error: BaseException) -> ImporterError:
+    ours = [frame for frame in extract_tb(error.__traceback__) if Path(frame.filename).is_relative_to(PACKAGE)]
+    where = f" in {Path(ours[-1].filename).relative_to(PACKAGE)}:{ours[-1].lineno}" if len(ours) > 1 else ""
+    return ImporterError("a step failed for a reason that nobody foresaw", got=type(error).__name__ + where)
 
 
 def open_source(tenant: Tenant, pipeline: str, connection: Mapping[str, JSON] | None = None) -> Source[Any]:

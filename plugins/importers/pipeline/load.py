@@ -6,6 +6,7 @@ anonymise made is staged behind the raw partitions: partition n of N at N + n.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 
 import numpy as np
@@ -13,6 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from importers.core.model import Receipt, Run, RunState, Staged
+from importers.keys.keyring import RunKey
 from importers.pipeline.extract import run_key
 from importers.pipeline.gate import excluded, pinned
 from importers.pipeline.job import Job
@@ -29,7 +31,7 @@ def anonymise(job: Job, run: Run, partition: int) -> Staged:
         with job.staging.writer(_treated_place(job, run, partition), key) as writer:
             for batch in _treated(job, run, raw):
                 writer.write(batch)
-            return writer.finish({_OF: raw.digest})
+            return writer.finish({_OF: _origin(job, raw, key)})
 
 
 def load(job: Job, run: Run, partition: int) -> Receipt:
@@ -42,15 +44,23 @@ def load(job: Job, run: Run, partition: int) -> Receipt:
         return job.destination.load(run, job.stream, raw, _anonymised(job, run, raw) or _treated(job, run, raw))
 
 
+def _origin(job: Job, raw: Staged, key: RunKey) -> str:
+    """Names all that a treated partition depends on: raw rows, which of them are left out, policy and rules."""
+    said = f"{raw.digest} {job.fingerprint} ".encode()
+    return hashlib.sha256(said + excluded(job, raw, key).tobytes()).hexdigest()
+
+
 def _treated_place(job: Job, run: Run, partition: int) -> Place:
     return job.place(run).partition(len(run.plan.partitions) + partition)
 
 
 def _anonymised(job: Job, run: Run, raw: Staged) -> Iterator[pa.RecordBatch] | None:
-    """What an anonymise step made of just this attempt."""
+    """What an anonymise step made of just this attempt, under what holds now."""
     key = job.keys.open_run_key(run_key(run))
-    for staged in reversed(job.staging.attempts(_treated_place(job, run, raw.partition), key)):
-        if staged.position.get(_OF) == raw.digest:
+    attempts = job.staging.attempts(_treated_place(job, run, raw.partition), key)
+    origin = _origin(job, raw, key) if attempts else ""
+    for staged in reversed(attempts):
+        if staged.position.get(_OF) == origin:
             return job.staging.read(staged, key)
     return None
 

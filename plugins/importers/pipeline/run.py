@@ -15,7 +15,7 @@ from loky import ProcessPoolExecutor
 from loky.process_executor import TerminatedWorkerError
 
 from importers.core.model import Leaf, Position, QuarantineFile, Receipt, Run, RunKind, RunState, Window
-from importers.exceptions import ImporterError, TransientSourceError
+from importers.exceptions import ConfigError, ImporterError, TransientSourceError
 from importers.pipeline import extract, finish, gate, load, plan
 from importers.pipeline.job import Job
 
@@ -136,7 +136,12 @@ def _through_the_gate(job: Job, opened: Run, clock: Clock, processes: int) -> ga
 
 
 def _processes() -> int:
-    return int(os.environ.get("IMPORTERS_PROCESSES") or min(os.cpu_count() or 1, MAX_PROCESSES))
+    said = os.environ.get("IMPORTERS_PROCESSES")
+    if not said:
+        return min(os.cpu_count() or 1, MAX_PROCESSES)
+    if not said.isdecimal() or int(said) < 1:
+        raise ConfigError("IMPORTERS_PROCESSES isn't a number of processes", got=repr(said), do="write 1 or more")
+    return int(said)
 
 
 def _stage(job: Job, run: Run, partition: int) -> int:

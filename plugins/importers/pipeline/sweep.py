@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 
 from importers.core.destination import Destination
 from importers.core.model import Reads, Run, RunState, Stream
@@ -19,6 +20,7 @@ from importers.staging.sweeper import SweepReport, sweep_quarantine
 from importers.staging.sweeper import sweep as sweep_staging
 
 _DEFAULTS = Pipeline(importer="none")
+_NOBODY = RunPlace("sweep", "sweep", "sweep", 0)  # asks what doesn't depend on a tenant
 _FOREVER = timedelta(days=36_500)
 
 
@@ -39,8 +41,8 @@ def sweep(
 ) -> Swept:
     """Destroy the keys and delete the files of runs that are over, or that nobody took up within their `staging_ttl`.
 
-    Quarantine goes when its retention is over. A pipeline that no file describes any more is swept by the
-    defaults. `spare` are tenants whose files can't be read now: what they keep, and how long, isn't known.
+    Another warehouse's are left alone: its runs have the same numbers. Quarantine goes when its retention is over. A
+    pipeline that no file describes any more is swept by the defaults. `spare` are tenants whose files can't be read now: what they keep, and how long, isn't known.
     Raises StagingError, TransientSourceError.
     """
     now = now or datetime.now(UTC)
@@ -57,8 +59,10 @@ def sweep(
             return runs.is_live(place, ttl(place), now)
 
         return Swept(
-            sweep_staging(Staging(installation.staging), is_live, ttl, now),
-            sweep_quarantine(Quarantine(installation.quarantine), runs.registered, is_live, retention, now),
+            sweep_staging(Staging(installation.staging, runs.warehouse), is_live, ttl, now),
+            sweep_quarantine(
+                Quarantine(installation.quarantine, runs.warehouse), runs.registered, is_live, retention, now
+            ),
         )
 
 
@@ -75,6 +79,10 @@ class _Runs:
         self._keyring = installation.keyring()
         self._destinations: dict[tuple[str, str], Destination] = {}
         self._live: dict[RunPlace, bool] = {}
+
+    @cached_property
+    def warehouse(self) -> str:
+        return self._destination(_NOBODY).warehouse_id()
 
     def is_live(self, place: RunPlace, ttl: timedelta, now: datetime) -> bool:
         """Whether the run may still be loaded. One that nobody took up in time is aborted, so that it isn't."""

@@ -86,16 +86,18 @@ def check_keys(rules: Rules) -> None:
     stream = rules.stream
     cursor = [stream.cursor] if stream.cursor else []
     columns = {column.name for column in stream.columns}
-    for role, names in (("the primary key", stream.primary_key), ("the cursor", cursor)):
+    joins = "keep it, pseudonymise it, or encrypt it with `deterministic: true`"
+    clear = "keep it, or choose another cursor: `_version` and the position hold it in the clear"
+    for role, names, do in (("the primary key", stream.primary_key, joins), ("the cursor", cursor, clear)):
         for name in names:
             if name not in columns:
                 raise ConfigError(f"{role} '{name}' isn't a column of the stream", do=did_you_mean(name, columns))
             rule = rules.by_path.get(name)
-            if rule is None or not rule.joins:
+            if rule is None or not rule.joins or (do is clear and rule.treat is not Treat.KEEP):
                 raise ConfigError(
                     f"{role} '{name}' can't be one any more when it is treated",
                     got=str(rule) if rule else "a nested column",
-                    do="keep it, pseudonymise it, or encrypt it with `deterministic: true`",
+                    do=do,
                 )
 
 

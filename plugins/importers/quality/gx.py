@@ -10,8 +10,8 @@ import builtins
 import logging
 import re
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from threading import Lock
 from typing import Any, Self
 
 import numpy as np
@@ -93,7 +93,7 @@ class Engine:
         gx = _library("great_expectations")
         types = _library("great_expectations.data_context.types.base")
         self._paths = sorted({path for rule in rules for path in rule.paths})
-        with _silence():
+        with _silence:
             context = gx.get_context(
                 mode="ephemeral",
                 project_config=types.DataContextConfig(
@@ -111,7 +111,7 @@ class Engine:
         """Rule by rule: which rows violate it and how many it had a say in. Raises ContractError if it can't tell."""
         leaves = frame.select(at(path).expr.alias(path) for path in self._paths)
         pandas = leaves.to_arrow().to_pandas(integer_object_nulls=True)
-        with _silence():
+        with _silence:
             batch = self._rows.get_batch(batch_parameters={"dataframe": pandas})
             results = batch.validate(self._suite, result_format=_RESULT).results
         found = {result.expectation_config.meta["rule"]: _outcome(result, len(pandas)) for result in results}
@@ -138,13 +138,25 @@ def _errors(info: dict[str, Any]) -> set[str]:
     return {name for name in named if isinstance(getattr(builtins, name, None), type)}
 
 
-@contextmanager
-def _silence() -> Iterator[None]:
-    """Great Expectations logs what it stumbles over, and that may be a value."""
-    logger = logging.getLogger("great_expectations")
-    before = logger.level
-    logger.setLevel(logging.CRITICAL + 1)  # unlike `disabled` it reaches the loggers below
-    try:
-        yield
-    finally:
-        logger.setLevel(before)
+class _Silence:
+    """Great Expectations logs what it stumbles over, and that may be a value. Held by several threads at once."""
+
+    def __init__(self) -> None:
+        self._logger = logging.getLogger("great_expectations")
+        self._lock, self._holders, self._before = Lock(), 0, logging.NOTSET
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._holders:
+                self._before = self._logger.level
+                self._logger.setLevel(logging.CRITICAL + 1)  # unlike `disabled` it reaches the loggers below
+            self._holders += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._holders -= 1
+            if not self._holders:
+                self._logger.setLevel(self._before)
+
+
+_silence = _Silence()

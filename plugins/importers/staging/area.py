@@ -27,9 +27,9 @@ _SIDE_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 class Staging:
     """Everything below one root, on this machine's disk or in a bucket."""
 
-    def __init__(self, root: str) -> None:
-        """`root` as `open_store` takes it. Raises ConfigError or StagingError."""
-        self.store = open_store(root)
+    def __init__(self, root: str, warehouse: str = "") -> None:
+        """`root` and `warehouse` as `open_store` takes them. Raises ConfigError or StagingError."""
+        self.store = open_store(root, warehouse)
 
     def __repr__(self) -> str:
         return f"<Staging {self.store.uri}>"

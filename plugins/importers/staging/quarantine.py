@@ -48,9 +48,9 @@ class Quarantined:
 class Quarantine:
     """Everything below one root: `{tenant}/{pipeline}/{stream}/{run}/{partition}-{attempt}.parquet`."""
 
-    def __init__(self, root: str) -> None:
-        """`root` as `open_store` takes it. Raises ConfigError or StagingError."""
-        self.store = open_store(root)
+    def __init__(self, root: str, warehouse: str = "") -> None:
+        """`root` and `warehouse` as `open_store` takes them. Raises ConfigError or StagingError."""
+        self.store = open_store(root, warehouse)
 
     def writer(self, place: Place, attempt: str, schema: pa.Schema, key: RunKey) -> QuarantineWriter:
         """For what is bad in one staged attempt, `schema` being what its rows are expected to have."""

@@ -256,8 +256,8 @@ class ObjectStore(Store):
         return None
 
 
-def open_store(root: str) -> Store:
-    """The store at a path, a `file://` URI or `s3://bucket/prefix?endpoint_override=…`.
+def open_store(root: str, warehouse: str = "") -> Store:
+    """The store at a path, a `file://` URI or `s3://bucket/prefix?endpoint_override=…`; there, a warehouse's own part.
 
     Raises ConfigError for what isn't such a place, StagingError for one that can't be reached.
     """
@@ -266,7 +266,7 @@ def open_store(root: str) -> Store:
     parts = urlsplit(root)
     if parts.scheme in ("", "file"):
         path = fs.FileSystem.from_uri(root)[1] if parts.scheme else root
-        base = Path(path).expanduser().resolve()
+        base = Path(path).expanduser().resolve() / warehouse
         return LocalStore(fs.LocalFileSystem(), str(base), base.as_uri())
     named = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
     try:
@@ -281,6 +281,7 @@ def open_store(root: str) -> Store:
             got=named,
             do="write a directory or s3://bucket/prefix?endpoint_override=HOST:PORT",
         )
+    base_path, named = (f"{place.rstrip('/')}/{warehouse}" for place in (base_path, named))
     return ObjectStore(filesystem, base_path, named)
 
 

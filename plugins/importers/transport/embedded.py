@@ -6,18 +6,29 @@ It trusts whoever can reach its Unix socket. Give production a server of its own
 from __future__ import annotations
 
 import warnings
+from contextlib import closing
 from pathlib import Path
 from typing import cast
 
+from psycopg.sql import SQL, Identifier, Literal
+
 from importers.core.registry import optional
 from importers.exceptions import ConfigError
+from importers.transport.postgres import connect, translated
+
+_LOG = {
+    "log_min_messages": "log",  # above ERROR, whose text may quote a value
+    "log_error_verbosity": "terse",
+    "log_min_error_statement": "panic",
+    "log_statement": "none",
+}
 
 
 def start_postgres(home: Path, *, keep_running: bool = False) -> str:
     """Start the server under `home`, or join the one that runs there; returns its URL.
 
     It stops when the last process that called this has ended, unless one of them asked to `keep_running`.
-    Raises MissingExtraError, ConfigError.
+    Raises MissingExtraError, ConfigError, and as `connect` does.
     """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="XDG_RUNTIME_DIR")  # the package looks for a lock's place on import
@@ -32,4 +43,15 @@ def start_postgres(home: Path, *, keep_running: bool = False) -> str:
             got=f"{type(error).__name__} at {data}",
             do="see that IMPORTERS_HOME can be written, or set POSTGRES_URL",
         ) from error
-    return cast("str", server.get_uri())
+    url = cast("str", server.get_uri())
+    _keep_values_out_of_the_log(url)
+    return url
+
+
+def _keep_values_out_of_the_log(url: str) -> None:
+    """A failing row stands in an error's DETAIL and CONTEXT, a value in its message, both in its statement."""
+    with closing(connect(url)) as connection, translated("setting what the server logs"):
+        for name, value in _LOG.items():
+            if connection.execute("select current_setting(%s)", (name,)).fetchone() != (value,):
+                connection.execute(SQL("alter system set {} = {}").format(Identifier(name), Literal(value)))
+        connection.execute("select pg_reload_conf()")

@@ -10,7 +10,7 @@ import glob
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TypeAlias
@@ -37,6 +37,8 @@ class File:
     path: str
     size: int
     mtime_ns: int
+    lane: str = field(default="", compare=False)
+    """What the file is remembered by, wherever its directory stands; empty unless `find` found it."""
 
     @property
     def identity(self) -> dict[str, JSON]:
@@ -75,8 +77,34 @@ def unchanged(file: File) -> None:
 
 
 def find(patterns: Sequence[str]) -> list[File]:
-    """Every file that any of the paths or globs (`**` too) names, by path. Raises ConfigError for a directory."""
-    return [look(path) for path in sorted({path for pattern in patterns for path in _expanded(local(pattern))})]
+    """Every file that any of the paths or globs (`**` too) names, by path. Raises ConfigError for a directory.
+
+    Its lane is its path below the pattern's fixed directory. Those of a second directory in the list begin with `2//`,
+    which no path does, so that files of one name don't share a lane, whichever of them comes first.
+    """
+    lanes: dict[str, str] = {}
+    directories: list[Path] = []
+    for pattern in map(local, patterns):
+        directory = fixed_directory(pattern)
+        if directory not in directories:
+            directories.append(directory)
+        number = directories.index(directory) + 1
+        prefix = f"{number}//" if number > 1 else ""
+        for path in _expanded(pattern):
+            lanes.setdefault(path, prefix + Path(path).relative_to(directory).as_posix())
+    return [replace(look(path), lane=lanes[path]) for path in sorted(lanes)]
+
+
+def is_pattern(pattern: str) -> bool:
+    return glob.has_magic(pattern)
+
+
+def fixed_directory(pattern: str) -> Path:
+    """The directory in which every file that a local pattern names lies: what comes before its first wildcard."""
+    path = Path(pattern)
+    while glob.has_magic(str(path.parent)) and not path.parent.is_dir():
+        path = path.parent
+    return path.parent
 
 
 def local(pattern: str) -> str:

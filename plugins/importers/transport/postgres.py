@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from urllib.parse import urlsplit
 
 import psycopg
 from psycopg import conninfo
 
-from importers.exceptions import ContractError, FatalSourceError, ImporterError, TransientSourceError
+from importers.exceptions import ConfigError, ContractError, FatalSourceError, ImporterError, TransientSourceError
 
 CONNECT_TIMEOUT = 10  # seconds
+_UNCLEAR = "an address that can't be parsed"
 
 _FATAL = {
     "28": "it refuses these credentials",
@@ -36,8 +37,11 @@ _TRANSIENT = {
 def connect(url: str, application: str = "importers") -> psycopg.Connection:
     """Open a connection in autocommit mode; transactions are explicit.
 
-    Raises FatalSourceError or TransientSourceError; neither holds the password.
+    Raises ConfigError, FatalSourceError or TransientSourceError; none holds the password.
     """
+    if safe_url(url) == _UNCLEAR:
+        what = "POSTGRES_URL can't be parsed"
+        raise ConfigError(what, do="write %2F, %40, %25 for `/`, `@`, `%` in user and password")
     with translated("connecting"):
         return psycopg.connect(
             url, autocommit=True, application_name=application, connect_timeout=CONNECT_TIMEOUT, client_encoding="utf8"
@@ -45,10 +49,18 @@ def connect(url: str, application: str = "importers") -> psycopg.Connection:
 
 
 def safe_url(url: str) -> str:
-    """The URL without user and password, for messages."""
-    parts = urlsplit(url)
-    host = parts.hostname or conninfo.conninfo_to_dict(url).get("host", "local socket")
-    return f"{parts.scheme}://{host}{':' + str(parts.port) if parts.port else ''}{parts.path}"
+    """Host, port and database, for messages.
+
+    A password with an unescaped `/` or `@` is cut in the wrong place: then none of it is shown.
+    """
+    try:
+        parts = conninfo.conninfo_to_dict(url)
+    except psycopg.ProgrammingError:
+        return _UNCLEAR
+    host, port, database = (str(parts.get(name) or "") for name in ("host", "port", "dbname"))
+    if "@" in host + database or not re.fullmatch("[0-9,]*", port):
+        return _UNCLEAR
+    return f"{host or 'local socket'}{':' + port if port else ''}/{database}"
 
 
 @contextmanager

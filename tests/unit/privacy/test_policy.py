@@ -339,9 +339,15 @@ def test_a_column_with_a_name_of_ours_is_refused() -> None:
 @pytest.mark.parametrize("how", ["drop", "encrypt", {"mask": "band"}])
 def test_keys_must_still_join(role: dict[str, Any], how: Any) -> None:
     spec = {"columns": COLUMNS | {"ms_played": how}}
-    refusal(ConfigError, "'ms_played' can't be one any more", "deterministic: true", spec=spec, of=stream(**role))
-    for fine in ("keep", "pseudonymise", {"encrypt": {"deterministic": True}}):
-        build({"columns": COLUMNS | {"ms_played": fine}}, stream(**role))
+    refusal(ConfigError, "'ms_played' can't be one any more", "Keep it", spec=spec, of=stream(**role))
+    build({"columns": COLUMNS | {"ms_played": "keep"}}, stream(**role))
+
+
+@pytest.mark.parametrize("how", ["pseudonymise", {"encrypt": {"deterministic": True}}])
+def test_a_cursor_is_in_the_clear_in_version_and_may_only_be_kept(how: Any) -> None:
+    spec = {"columns": COLUMNS | {"ms_played": how}}
+    build(spec, stream(primary_key=("ms_played",)))
+    refusal(ConfigError, "'ms_played' can't be one any more", "`_version`", spec=spec, of=stream(cursor="ms_played"))
 
 
 def test_a_key_is_a_column() -> None:

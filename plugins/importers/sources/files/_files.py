@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -20,7 +21,10 @@ from importers.core.names import Name, as_name, did_you_mean
 from importers.core.source import Source, SourceConfig
 from importers.exceptions import ConfigError, ContractError, ImporterError
 from importers.sources.files._cells import ARROW, TypeName
-from importers.transport.files import File, find, local, nearby, unchanged
+from importers.transport.files import File, find, fixed_directory, is_pattern, local, nearby, unchanged
+
+NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.\-]{0,40}")
+UNSHOWN = "a name that isn't shown"
 
 Slice: TypeAlias = dict[str, Any]
 """`start` and `end` of what is read of a file (bytes, or row groups), its `weight` in bytes, and what a format adds."""
@@ -58,7 +62,7 @@ FilesT = TypeVar("FilesT", bound=FileConfig)
 class FileSource(Source[FilesT]):
     """Files of one format. A format says what its columns are, where it can be cut, and how a slice is read.
 
-    Incremental by file: a lane is a path, its value size and time of change. A window reads again every file that
+    Incremental by file: a lane is a path below the pattern's directory, its value size and time of change. A window reads again every file that
     changed inside it, loaded or not, and moves nothing.
     """
 
@@ -109,7 +113,7 @@ class FileSource(Source[FilesT]):
             self.fits(file, schema)
         sealed = base64.b64encode(schema.serialize()).decode()
         partitions: list[JSON] = [{"slices": part, "schema": sealed} for part in self._packed(wanted)]
-        return Plan(partitions, {} if window.bounded else {file.path: file.identity for file in wanted})
+        return Plan(partitions, {} if window.bounded else {file.lane: file.identity for file in wanted})
 
     def read(self, stream: Stream, partition: JSON) -> Iterator[Batch]:
         if not stream.columns:
@@ -124,6 +128,12 @@ class FileSource(Source[FilesT]):
 
     def _listed(self) -> list[File]:
         files = find(self.config.path)
+        if not files and (emptied := self._emptied()):
+            raise ConfigError(
+                f"no file matches {emptied!r}, though its directory is there: nothing says which columns there are",
+                do="leave the last loaded file where it is (it isn't read again), or start the pipeline when there is "
+                "a file; if there never was one, correct `path`",
+            )
         if not files:
             close = [name for pattern in self.config.path for name in nearby(pattern)]
             raise ConfigError(
@@ -131,6 +141,13 @@ class FileSource(Source[FilesT]):
                 do=f"correct `path`{'; nearby: ' + ', '.join(close) if close else ''}",
             )
         return files
+
+    def _emptied(self) -> str | None:
+        """The glob that found nothing in a directory that is there, and nothing that it nearly names."""
+        for pattern in map(local, self.config.path):
+            if is_pattern(pattern) and fixed_directory(pattern).is_dir() and not nearby(pattern):
+                return pattern
+        return None
 
     def _name(self) -> str:
         if self.config.stream:
@@ -152,11 +169,11 @@ class FileSource(Source[FilesT]):
         return schema
 
     def _wanted(self, file: File, stream: Stream, window: Window, position: Position) -> bool:
-        known = file.path in position
+        known = file.lane in position
         if window.bounded:
             if not _within(file, window):
                 return False
-        elif position.get(file.path) == file.identity:
+        elif position.get(file.lane) == file.identity:
             return False
         if known and stream.load_mode is LoadMode.APPEND and self.config.on_change is OnChange.ERROR:
             raise ContractError(
@@ -224,13 +241,27 @@ def same_columns(path: str, got: Sequence[str], expected: Sequence[str]) -> None
     """Raises ContractError unless both name the same columns, in whatever order."""
     if set(got) == set(expected):
         return
-    extra, lacking = [n for n in got if n not in expected], [n for n in expected if n not in got]
+    known = [name for name in expected if name in got]
+    # where it has none of the names, its first record may well be data
+    extra = [shown(name) if known else UNSHOWN for name in got if name not in expected]
+    lacking = [name for name in expected if name not in got]
     raise ContractError(
         f"the file '{path}' has other columns than the files before it: "
-        + "; ".join(f"{what} {', '.join(names)}" for what, names in (("more:", extra), ("fewer:", lacking)) if names),
-        got=f"{', '.join(got)}, expected {', '.join(expected)}",
+        + "; ".join(f"{what} {_listed(names)}" for what, names in (("more:", extra), ("fewer:", lacking)) if names),
+        got=f"{len(got)} columns, of which {len(known)} are known; expected {', '.join(expected)}",
         do="correct the file, or give files of another shape a pipeline of their own",
     )
+
+
+def shown(name: str) -> str:
+    """The name if it looks like one that somebody gave to a column. Others may be data and aren't told."""
+    return name if NAME.fullmatch(name) else UNSHOWN
+
+
+def _listed(names: Sequence[str]) -> str:
+    told = [name for name in names if name != UNSHOWN]
+    untold = len(names) - len(told)
+    return ", ".join([*told, f"{untold} that {'isn' if untold == 1 else 'aren'}'t shown"] if untold else told)
 
 
 def one_batch(table: pa.Table) -> pa.RecordBatch:

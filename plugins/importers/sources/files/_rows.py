@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -13,6 +13,7 @@ from importers.core.model import Batch, Reject
 from importers.exceptions import ContractError
 from importers.sources.files._blocks import Block, Places
 from importers.sources.files._cells import convert, convert_options
+from importers.sources.files._codes import Codes, lost
 from importers.sources.files._files import one_batch
 from importers.sources.files._records import Dialect
 
@@ -20,8 +21,17 @@ from importers.sources.files._records import Dialect
 class Rows:
     """Reads blocks of one file, whose columns are `names`, as batches of `schema`."""
 
-    def __init__(self, dialect: Dialect, names: Sequence[str], schema: pa.Schema, nulls: Sequence[str]) -> None:
+    def __init__(
+        self,
+        dialect: Dialect,
+        names: Sequence[str],
+        schema: pa.Schema,
+        nulls: Sequence[str],
+        inferred: Collection[str] = (),
+    ) -> None:
+        """Cells of an `inferred` column that its type wouldn't give back are refused: the sample misled."""
         self.schema = schema
+        self._codes = Codes(dialect, pa.schema([field for field in schema if field.name in inferred]))
         self._dialect, self._names, self._nulls = dialect, list(names), list(nulls)
         self._typed = convert_options(schema, nulls)
         self._text = convert_options(pa.schema([(name, pa.string()) for name in schema.names]), nulls)
@@ -34,9 +44,17 @@ class Rows:
         try:
             # without a last newline Arrow takes a last empty cell for quoted if the one before it is
             whole = block.view if block.view[-1] in b"\r\n" else bytes(block.view) + b"\n"
-            return Batch(self._parse(whole, self._typed, None))
+            rows = self._parse(whole, self._typed, None)
         except pa.ArrowInvalid:
             return self._with_quoted_nulls(block, places)
+        return self._one_by_one(block, places) if self._changed(rows, whole) else Batch(rows)
+
+    def _changed(self, rows: pa.RecordBatch, data: memoryview | bytes) -> bool:
+        """Whether a cell isn't what its text said. Only where the bytes hint at it are texts looked at."""
+        if not self._codes.likely(rows, data):
+            return False
+        text = self._parse(data, convert_options(self._codes.as_text, self._nulls), None)
+        return any(pc.any(self._codes.among(name, text.column(name))).as_py() for name in text.schema.names)
 
     def _empty(self) -> pa.RecordBatch:
         return pa.RecordBatch.from_pylist([], schema=self.schema)
@@ -78,7 +96,8 @@ class Rows:
         except pa.ArrowInvalid:
             return self._one_by_one(block, places)
         found = {name: part.column(name) for part in parts for name in part.schema.names}
-        return Batch(pa.RecordBatch.from_arrays([found[name] for name in self.schema.names], schema=self.schema))
+        rows = pa.RecordBatch.from_arrays([found[name] for name in self.schema.names], schema=self.schema)
+        return self._one_by_one(block, places) if self._changed(rows, kept) else Batch(rows)
 
     def _one_by_one(self, block: Block, places: Places) -> Batch:
         data = bytes(block.view)
@@ -111,6 +130,9 @@ class Rows:
             columns.append(values)
             for number in pc.indices_nonzero(wrong).to_pylist() if wrong is not None else ():
                 bad.setdefault(number, f"column '{field.name}': not {_article(field.type)}")
+            codes = self._codes.among(field.name, text.column(field.name))
+            for number in pc.indices_nonzero(codes).to_pylist() if codes is not None else ():
+                bad.setdefault(number, f"column '{field.name}': {lost(field.type)}")
         rows = pa.RecordBatch.from_arrays(columns, schema=self.schema)
         if bad:
             good = np.ones(text.num_rows, np.bool_)

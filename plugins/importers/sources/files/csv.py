@@ -101,7 +101,8 @@ class Csv(FileSource[CsvConfig]):
         cut = partial(self.dialect.cut, tidy=part["tidy"])
         end = part["end"] if codecs.lookup(self.config.encoding).name in UTF8 else None
         with as_utf8(file.path, self.config.encoding) as fill, as_utf8(file.path, self.config.encoding) as again:
-            rows = Rows(self.dialect, names, wanted(stream, schema), self.config.null_values)
+            inferred = frozenset(names) - self.config.types.keys()
+            rows = Rows(self.dialect, names, wanted(stream, schema), self.config.null_values, inferred)
             places = Places(file.path, again, by_line=part["start"] == 0)
             for block in blocks(fill, max(start, part["start"]), end, cut, size=self.block, path=file.path):
                 yield rows.batch(block, places)
@@ -140,10 +141,10 @@ class Csv(FileSource[CsvConfig]):
                     got=f"{len(setting.column_names)} `column_names`",
                 )
             names = setting.column_names
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
+        twice = [str(index) for index, name in enumerate(names, 1) if names.count(name) > 1]
+        if twice:  # without a header these are data, so they aren't named
             raise ContractError(
-                f"the file '{file.path}' has several columns called {', '.join(twice)}",
+                f"the file '{file.path}' has a column name more than once, in columns {', '.join(twice)}",
                 do="give `column_names`, one for each column",
             )
         return names, end if setting.header else start

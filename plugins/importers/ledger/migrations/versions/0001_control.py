@@ -22,7 +22,8 @@ def upgrade() -> None:
             state text not null default 'open' check (state in ('open', 'committed', 'aborted')),
             plan jsonb not null,
             pins jsonb not null default '{}',
-            covers int8range,
+            covers int8range,                -- of _version, that the run re-reads whole
+            span tstzrange,                  -- the window of a backfill
             lease timestamptz not null default now(),
             sealed_key bytea,                -- of what the run staged; null once destroyed
             opened_at timestamptz not null default now(),

@@ -1,0 +1,85 @@
+"""What must hold before a run is opened: who is in its way, what it may read again, and how new its rows are."""
+
+from __future__ import annotations
+
+import psycopg
+
+from importers.core.model import LoadMode, Plan, Reads, Run, RunKind, Stream, Window
+from importers.destinations import _control as control
+from importers.exceptions import ContractError, RunBusyError
+
+
+def in_the_way(connection: psycopg.Connection, tenant: str, name: str, stream: Stream) -> list[tuple[Run, float]]:
+    """Open runs that can't be beside this one, and how many seconds each one's lease still has (negative: none).
+
+    An incremental run of the same stream, and whoever replaces the same table, whatever pipeline it belongs to.
+    """
+    rows = connection.execute(
+        f"""select {control.RUN_COLUMNS}, extract(epoch from lease - now())::float from _importers.run
+            where state = 'open' and ((stream = %s and kind = 'incremental')
+              or (%s and tenant = %s and table_name = %s and mode = 'replace')) for update""",
+        (name, stream.load_mode is LoadMode.REPLACE, tenant, stream.target),
+    ).fetchall()
+    return [(control.run_from(row[:-1], control.receipts(connection, row[0])), row[-1]) for row in rows]
+
+
+def next_version(connection: psycopg.Connection, tenant: str, stream: Stream, window: Window) -> int:
+    """What stamps rows without a cursor: microseconds since 1970 by the server's clock, never less than before.
+
+    Of a source that is read by windows a row is as new as its window: an older one that is read later stays older.
+    """
+    moment = window.end if stream.reads is Reads.WINDOW else None
+    row = connection.execute(
+        """select (extract(epoch from coalesce(%s::timestamptz, greatest(clock_timestamp(), (
+             select to_timestamp(max(version) / 1e6) + interval '1 second' from _importers.run
+             where tenant = %s and table_name = %s)))) * 1e6)::bigint""",
+        (moment, tenant, stream.target),
+    ).fetchone()
+    if row is None:
+        raise ContractError("the warehouse tells no time", do="report this")
+    return int(row[0])
+
+
+def check_what_is_newer(connection: psycopg.Connection, tenant: str, stream: Stream) -> None:
+    """A merged table's versions are of one kind: another cursor's can't be compared with those that are there."""
+    if stream.load_mode is not LoadMode.MERGE:
+        return
+    row = connection.execute(
+        """select plan -> 'stream' ->> 'cursor' from _importers.run r
+           where tenant = %s and table_name = %s and mode = 'merge' and plan -> 'stream' <> 'null'
+             and exists (select from _importers.receipt where run = r.id and loaded > 0)
+           order by id desc limit 1""",
+        (tenant, stream.target),
+    ).fetchone()
+    if row is not None and row[0] != stream.cursor:
+        raise ContractError(
+            f"the table '{stream.target}' was merged by another cursor: which row is newer can't be told",
+            got=f"cursor {stream.cursor or 'none'}, before {row[0] or 'none'}",
+            do="keep the cursor, or load into a new table with load.table",
+        )
+
+
+def check_overlap(
+    connection: psycopg.Connection, name: str, key: str, kind: RunKind, stream: Stream, window: Window, plan: Plan
+) -> None:
+    """Ranges that two runs would append twice. Raises RunBusyError or ContractError."""
+    if plan.covers is not None:
+        row = connection.execute(
+            "select id from _importers.run"
+            " where stream = %s and state = 'open' and covers && int8range(%s, %s) limit 1",
+            (name, *plan.covers),
+        ).fetchone()
+        if row:
+            raise RunBusyError("an open run re-reads a part of the same range", got=f"run {row[0]}", do="wait for it")
+    elif kind is RunKind.WINDOW and stream.load_mode is LoadMode.APPEND:
+        row = connection.execute(
+            "select key from _importers.run where stream = %s and key <> %s and state <> 'aborted'"
+            " and span && tstzrange(%s, %s) limit 1",
+            (name, key, window.start, window.end),
+        ).fetchone()
+        if row:
+            raise ContractError(
+                "the window overlaps one that was appended, and its rows would be there twice",
+                got=f"the window of run key {row[0]}",
+                do="run that one again, or set load.mode: merge",
+            )

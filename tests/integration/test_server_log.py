@@ -1,0 +1,28 @@
+"""The embedded server's own log: no value of a row that failed."""
+
+from __future__ import annotations
+
+from contextlib import closing, suppress
+from pathlib import Path
+
+import psycopg
+
+from importers.transport.postgres import connect
+
+
+def test_a_failing_row_leaves_nothing_in_the_server_s_log(database: str) -> None:
+    with closing(connect(database)) as connection:
+        (directory,) = connection.execute("show data_directory").fetchone() or ("",)
+        connection.execute("create table t (a int not null, b text check (b <> 'canary-check'))")
+        for statement in (
+            "insert into t values (null, 'canary-detail')",
+            "insert into t values (1, 'canary-check')",
+            "insert into t select 'canary-message'",
+        ):
+            with suppress(psycopg.Error):
+                connection.execute(statement)
+        with suppress(psycopg.Error), connection.cursor().copy("copy t from stdin") as copy:
+            copy.write("canary-copy\tx\n")
+    log = Path(directory) / "log"
+    assert log.stat().st_size > 0
+    assert "canary" not in log.read_text(errors="replace")
