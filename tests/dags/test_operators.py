@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar, cast
 
 import pytest
 from airflow.sdk import RetryAction
@@ -16,6 +17,7 @@ from importers.exceptions import (
     ConfigError,
     ContractError,
     FatalSourceError,
+    ImporterError,
     MissingExtraError,
     PrivacyError,
     QualityError,
@@ -25,6 +27,7 @@ from importers.exceptions import (
     TransientSourceError,
 )
 from importers.operators import ExtractOperator, PlanOperator, RetryByRemedy
+from importers.operators.base import kept_alive
 from importers.operators.interval import request_of
 
 START, END = datetime(2026, 3, 1, tzinfo=UTC), datetime(2026, 3, 2, tzinfo=UTC)
@@ -119,6 +122,48 @@ def test_other_errors_are_left_to_airflow() -> None:
 
 def test_the_reason_that_is_kept_holds_no_message() -> None:
     assert "secret" not in str(decide(QualityError("secret")).reason)
+
+
+def test_what_nobody_foresaw_is_left_to_airflow() -> None:
+    assert decide(ImporterError("a bug, or memory")).action is RetryAction.DEFAULT
+
+
+class _Leased:
+    """Stands in for a job: notes which destination gave a sign of life, and when it was closed."""
+
+    signs: ClassVar[list[int]] = []
+
+    def __init__(self) -> None:
+        self.closed, self.failing = False, 1
+
+    def __reduce__(self) -> Any:
+        return _Leased, ()
+
+    @property
+    def destination(self) -> Any:
+        return self
+
+    def renew(self, run: Any, lease: float) -> None:
+        self.signs.append(id(self))
+        if len(self.signs) == 2:
+            raise TransientSourceError("away for a moment")
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def test_a_step_that_takes_long_keeps_its_lease() -> None:
+    job: Any = _Leased()
+    _Leased.signs.clear()
+    with kept_alive(job, cast("Any", None), 0.2):
+        time.sleep(0.5)
+    signs = list(_Leased.signs)
+    assert len(signs) >= 4
+    assert signs[0] == id(job)
+    assert id(job) not in signs[1:]  # the step's own connection is within a transaction
+    time.sleep(0.15)
+    assert signs == _Leased.signs
+    assert not job.closed
 
 
 def test_an_importer_needs_no_tenant_file(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -42,7 +42,7 @@ async def test_a_result_says_what_was_done(tmp_path: Path, sql: psycopg.Connecti
     importer = get_importer("csv", tenant_id="tenant_123", config=config(plays(tmp_path)))
     result = await importer.import_data(progress=heard.append)
     assert (result.rows_read, result.rows_loaded, result.rows_quarantined) == (3, 3, 0)
-    assert list(result.position) == [str(tmp_path / "plays.csv")]
+    assert list(result.position) == ["plays.csv"]
     assert [receipt.loaded for receipt in result.receipts] == [3]
     assert set(result.timings) == {"plan", "stage", "gate", "load", "commit", "clean"}
     assert [(leaf.source, leaf.treatment, leaf.column) for leaf in result.lineage] == [
@@ -118,6 +118,26 @@ async def test_one_failing_importer_loses_nothing_of_the_others(tmp_path: Path, 
         assert "two.csv/plays" in str(outcomes[1].error)
     for tenant in ("one", "three"):
         assert sql.execute(f"select count(*) from {tenant}.plays").fetchone() == (3,)  # type: ignore[arg-type]
+
+
+async def test_an_unforeseen_failure_loses_nothing_of_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken, sound = (get_importer("csv", tenant, config(plays(tmp_path))) for tenant in ("one", "two"))
+
+    async def fail(**_: Any) -> None:
+        raise KeyError("hunter2")
+
+    def fall_ill() -> None:
+        raise KeyError("hunter2")
+
+    monkeypatch.setattr(broken, "import_data", fail)
+    monkeypatch.setattr(broken, "_check", fall_ill)
+    first, second = await orchestrate_import_pipeline([broken, sound])
+    assert isinstance(first.error, KeyError)
+    assert second.ok
+    health = await ImporterHealthCheck().check_all_importers_health([broken, sound])
+    assert (health["one.csv"].ok, health["one.csv"].detail, health["two.csv"].ok) == (False, "KeyError", True)
 
 
 async def test_health_of_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -64,6 +64,17 @@ def test_what_a_repair_needs_stays_and_opens_until_then(victims: Victims, a_site
     assert not look.readable()
 
 
+def test_a_shadow_table_stays_until_it_is_shown(victims: Victims, a_site: MakeSite) -> None:
+    """Otherwise it would prove nothing that the tests above find none."""
+    site, sql = a_site(LoadMode.REPLACE)
+    look = Inspector(site, sql)
+    kill(victims, site, "load: two partitions of three")
+    assert len(look.shadows()) == 1
+    look.table_is(site.before)
+    again(site)
+    assert not look.shadows()
+
+
 NAMES = list(POINTS)
 REGISTERED, COMMITTED = NAMES.index("gate: quarantine registered"), NAMES.index("commit: COMMIT sent")
 ANEW = (

@@ -161,7 +161,7 @@ POINTS: dict[str, Point] = {
     "load: two partitions of three": After(load, "load", 2),
     "commit: before": Before(finish, "commit"),
     "commit: the table changed, the run open": After(loading, "make_it_count"),
-    "commit: the position moved, not committed": After(control, "store_position"),
+    "commit: the position moved, not committed": Before(control, "close_run"),
     "commit: all written, not committed": After(control, "close_run"),
     "commit: COMMIT sent": CommitSent(control, "close_run"),
     "commit: done": After(PostgresDestination, "commit"),

@@ -204,7 +204,7 @@ class Inspector:
     def position_is(self, *files: str) -> None:
         found = dict(self.ask("select lane, value from _importers.position where stream = %s", self.stream))
         stats = {path: path.stat() for path in (self.site.data / name for name in files)}
-        expected = {str(path): {"size": s.st_size, "mtime_ns": s.st_mtime_ns} for path, s in stats.items()}
+        expected = {path.name: {"size": s.st_size, "mtime_ns": s.st_mtime_ns} for path, s in stats.items()}
         must(found == ({} if self.site.mode is LoadMode.REPLACE else expected), "wrong position", found)
 
     def runs(self) -> list[tuple[Any, ...]]:
@@ -215,7 +215,7 @@ class Inspector:
         )
 
     def settled(self) -> None:
-        """No run is open, every committed one has all receipts and each receipt's rows are accounted for."""
+        """No run is open or has a key, and every committed one has all receipts."""
         for id_, key, state, has_key, partitions in self.runs():
             must(state != RunState.OPEN, "a run is open", key)
             must(not has_key, f"a {state} run still has its key", key)
@@ -250,7 +250,7 @@ class Inspector:
             name
             for (name,) in self.ask(
                 "select c.relname from pg_class c join pg_namespace n on n.oid = c.relnamespace"
-                " where n.nspname = %s and c.relkind = 'r' and c.relname ~ '__r[0-9]+$' and not c.relispartition",
+                " where n.nspname = %s and c.relkind = 'r' and c.relname ~ '^_r[0-9]+$' and not c.relispartition",
                 self.site.tenant,
             )
         ]
@@ -275,6 +275,14 @@ class Inspector:
                 table = job.quarantine.read(uri, job.keys.quarantine())
                 must(table.num_rows == count, "a quarantine file has other rows than registered", uri)
                 plays.setdefault(id_, Counter()).update(table["play"].to_pylist())
+        for id_, missing in self.ask(
+            "select run, sum(r.rows - loaded - suppressed)::int"
+            " from _importers.receipt r join _importers.run on id = run"
+            " where stream = %s and state = 'committed' group by run",
+            self.stream,
+        ):
+            kept = plays.get(id_, Counter())
+            must(missing == kept.total() - kept[None], "rows are neither loaded nor in quarantine", (id_, missing))
         return plays
 
     def quarantine_is(self, runs: int) -> None:

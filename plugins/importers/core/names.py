@@ -10,12 +10,13 @@ from typing import Annotated
 from pydantic import AfterValidator, StringConstraints
 
 NAME = r"^[a-z][a-z0-9_]{0,47}$"
+_RESERVED = re.compile("public|information_schema|_importers|pg_.*")
 Name = Annotated[str, StringConstraints(pattern=NAME)]
 
 
 def not_reserved(tenant: str) -> str:
     """A tenant's name is also a schema's: PostgreSQL's own and ours are refused. Raises ValueError."""
-    if tenant in ("public", "information_schema", "_importers") or tenant.startswith("pg_"):
+    if _RESERVED.fullmatch(tenant):
         raise ValueError("a tenant can't have the name of a schema that PostgreSQL or importers keeps for itself")
     return tenant
 
@@ -26,7 +27,7 @@ TenantName = Annotated[Name, AfterValidator(not_reserved)]
 def as_name(text: str) -> str:
     """The nearest allowed name: `Classic-Rock Songs` → `classic_rock_songs`."""
     name = re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")[:48].rstrip("_")
-    return name if name[:1].isalpha() else f"t_{name}"[:48].rstrip("_")
+    return name if name[:1].isalpha() and not _RESERVED.fullmatch(name) else f"t_{name}"[:48].rstrip("_")
 
 
 def did_you_mean(got: str, allowed: Iterable[str]) -> str:

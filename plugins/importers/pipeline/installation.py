@@ -66,7 +66,7 @@ class Installation:
         )
 
     def _scheme(self) -> str:
-        """Of the URL; `host=… dbname=…`, as libpq has it, has none. The error doesn't quote: what isn't a URL may be a password."""
+        """Of the URL; libpq's `host=… dbname=…` has none. The error quotes nothing: it may be a password."""
         scheme, separator, _ = self.warehouse.partition("://")
         if not separator and "=" in self.warehouse:
             return "postgresql"

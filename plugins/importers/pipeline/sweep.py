@@ -42,7 +42,8 @@ def sweep(
     """Destroy the keys and delete the files of runs that are over, or that nobody took up within their `staging_ttl`.
 
     Another warehouse's are left alone: its runs have the same numbers. Quarantine goes when its retention is over. A
-    pipeline that no file describes any more is swept by the defaults. `spare` are tenants whose files can't be read now: what they keep, and how long, isn't known.
+    pipeline that no file describes any more is swept by the defaults. `spare` are tenants whose files can't be read
+    now: what they keep, and how long, isn't known.
     Raises StagingError, TransientSourceError.
     """
     now = now or datetime.now(UTC)

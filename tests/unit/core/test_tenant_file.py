@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from importers.core.names import as_name
 from importers.core.tenant_file import examine, findings, parse_tenant
 from importers.core.yaml_marks import MAX_CHARS, MAX_NODES, read_yaml
 from importers.exceptions import ConfigError
@@ -379,6 +380,20 @@ def test_a_secret_is_named_with_its_line() -> None:
 )
 def test_what_only_resembles_a_secret_is_let_through(setting: str) -> None:
     assert findings(pipeline(f"    config:\n      {setting}\n"), "acme.yaml") == []
+
+
+@pytest.mark.parametrize("name", ["public", "information_schema", "pg_catalog", "pg_acme"])
+def test_a_tenant_cannot_have_a_schema_of_postgresql_s(name: str) -> None:
+    (error,) = findings(pipeline("").replace("tenant: acme", f"tenant: {name}"), f"{name}.yaml")
+    assert error.where["line"] == 1
+    assert "A tenant can't have the name of a schema" in str(error)
+    assert as_name(name) == f"t_{name}"
+
+
+@pytest.mark.parametrize("name", ["_importers", "publican", "pgsql"])
+def test_names_beside_the_reserved_ones(name: str) -> None:
+    found = findings(pipeline("").replace("tenant: acme", f"tenant: {name}"), f"{name}.yaml")
+    assert len(found) == name.startswith("_")
 
 
 def test_columns_may_be_called_like_secrets() -> None:

@@ -45,3 +45,23 @@ def test_a_file_is_itself_until_it_changes(tmp_path):
     (file,) = files.find([str(path), str(tmp_path / "*")])
     files.unchanged(file)
     assert file.identity == {"size": 1, "mtime_ns": path.stat().st_mtime_ns}
+
+
+@pytest.mark.parametrize(
+    ("pattern", "directory"),
+    [
+        ("/data/plays.csv", "/data"),
+        ("/data/*.csv", "/data"),
+        ("/data/**/*.csv", "/data"),
+        ("/data/20??/plays.csv", "/data"),
+        ("/data/2024/[ab]/*/x.csv", "/data/2024"),
+    ],
+)
+def test_where_a_pattern_s_wildcards_begin(pattern, directory):
+    assert files.fixed_directory(pattern).as_posix() == directory
+
+
+def test_a_directory_with_brackets_in_its_name_is_a_directory(tmp_path):
+    (tmp_path / "jan [1]").mkdir()
+    (tmp_path / "jan [1]" / "x.csv").touch()
+    assert [file.lane for file in files.find([str(tmp_path / "jan [1]" / "x.csv")])] == ["x.csv"]

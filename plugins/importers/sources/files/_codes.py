@@ -14,7 +14,7 @@ from importers.sources.files._records import Bytes, Dialect
 
 PIECE = 1 << 16
 """Bytes compared at a time: what stays in the cache."""
-FIRST = re.compile(rb"[\s+]|-?0[0-9xX]")
+FIRST = re.compile(rb"[ \t+]|-?0[0-9xX]")
 EXACT = 1e15
 """Below it a double holds every integer, and an integer has fewer than 16 digits."""
 

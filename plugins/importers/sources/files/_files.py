@@ -62,8 +62,8 @@ FilesT = TypeVar("FilesT", bound=FileConfig)
 class FileSource(Source[FilesT]):
     """Files of one format. A format says what its columns are, where it can be cut, and how a slice is read.
 
-    Incremental by file: a lane is a path below the pattern's directory, its value size and time of change. A window reads again every file that
-    changed inside it, loaded or not, and moves nothing.
+    Incremental by file: a lane is a path below the pattern's directory, its value size and time of change. A window
+    reads again every file that changed inside it, loaded or not, and moves nothing.
     """
 
     whole_below: ClassVar[int] = 16 << 20
@@ -186,6 +186,7 @@ class FileSource(Source[FilesT]):
         return True
 
     def _packed(self, files: Sequence[File]) -> list[list[Slice]]:
+        """Parts of about equal weight, in the files' order: of two rows with one key the later one is newer."""
         total = sum(file.size for file in files)
         count = min(self.config.max_partitions, ceil(total / self.whole_below) or 1)
         share = total / count or 1
@@ -194,13 +195,14 @@ class FileSource(Source[FilesT]):
             for file in files
             for part in self.cut(file, max(1, round(file.size / share)))
         ]
+        slices.sort(key=lambda part: (part["path"], part["start"]))
+        whole = sum(part["weight"] for part in slices) or 1
         bins: list[list[Slice]] = [[] for _ in range(count)]
-        loads = [0] * count
-        for part in sorted(slices, key=lambda part: -part["weight"]):
-            lightest = loads.index(min(loads))
-            bins[lightest].append(part)
-            loads[lightest] += part["weight"]
-        return [sorted(part, key=lambda part: (part["path"], part["start"])) for part in bins if part]
+        before = 0
+        for part in slices:
+            bins[min(count - 1, before * count // whole)].append(part)
+            before += part["weight"]
+        return [part for part in bins if part]
 
 
 def _within(file: File, window: Window) -> bool:

@@ -5,19 +5,20 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from enum import StrEnum
+from itertools import islice, pairwise
 from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
 from pyarrow import json as arrow_json
-from pydantic import field_validator
+from pydantic import Field, field_validator
 
 from importers.core.model import Batch, Reject, Stream
 from importers.exceptions import ContractError
 from importers.sources.files._blocks import BLOCK, Block, Places, blocks
 from importers.sources.files._cells import TypeName
-from importers.sources.files._files import FileConfig, FileSource, Slice, one_batch, wanted
+from importers.sources.files._files import NAME, FileConfig, FileSource, Slice, one_batch, wanted
 from importers.transport.files import BOM, File, Fill, as_utf8
 
 SAMPLE = 1 << 20
@@ -28,8 +29,22 @@ MIXED = re.compile(r"Column\(/?([^)]*)\) changed from (\w+) to (\w+)")
 ZONED = re.compile(r"\d(?:Z|[+-]\d\d:?\d\d)$")
 
 
+class UnknownKeys(StrEnum):
+    """The person's word on keys past the sample; a source knows no policy."""
+
+    STOP = "stop"
+    IGNORE = "ignore"
+
+
 class JsonlConfig(FileConfig):
     """`types` reaches the keys of the line itself, not those inside of objects."""
+
+    unknown_keys: UnknownKeys = Field(
+        UnknownKeys.STOP,
+        description="What to do with a line that has a key the sample didn't show: `stop` the run, since nobody has "
+        "classified it, or `ignore` the key, which then isn't read. A key that the policy names but the sample lacks "
+        "is an error either way: raise `sample_rows`.",
+    )
 
     @field_validator("types")
     @classmethod
@@ -40,7 +55,7 @@ class JsonlConfig(FileConfig):
 
 
 class Jsonl(FileSource[JsonlConfig]):
-    """The sample's keys are the columns: a line with another key is refused, since nobody classified it."""
+    """The sample's keys are the columns: a line with another key stops the run, since nobody classified it."""
 
     title: ClassVar[str] = "JSON Lines files"
     config_model = JsonlConfig
@@ -54,7 +69,7 @@ class Jsonl(FileSource[JsonlConfig]):
         return infer(lines)
 
     def fits(self, file: File, schema: pa.Schema) -> None:
-        """A file of lines declares nothing: a key that the sample lacked is refused line by line."""
+        """A file of lines declares nothing: keys that the sample lacked show when it is read."""
 
     def cut(self, file: File, pieces: int) -> list[Slice]:
         bounds = [0]
@@ -65,7 +80,7 @@ class Jsonl(FileSource[JsonlConfig]):
         return [{"start": start, "end": end, "weight": end - start} for start, end in pairwise(bounds) if start < end]
 
     def read_slice(self, stream: Stream, file: File, part: Slice, schema: pa.Schema) -> Iterator[Batch]:
-        lines, target = Lines(schema), wanted(stream, schema)
+        lines, target = Lines(schema, self.config.unknown_keys), wanted(stream, schema)
         with as_utf8(file.path, "utf-8") as fill, as_utf8(file.path, "utf-8") as again:
             places = Places(file.path, again, by_line=part["start"] == 0)
             for block in blocks(fill, part["start"], part["end"], cut_lines, size=self.block, path=file.path):
@@ -73,10 +88,14 @@ class Jsonl(FileSource[JsonlConfig]):
                 yield Batch(one_batch(table.select(target.names).cast(target)), tuple(rejects))
 
     def _sample(self, file: File) -> list[bytes]:
+        lines: list[bytes] = []
         with as_utf8(file.path, "utf-8") as fill:
             for block in blocks(fill, 0, None, cut_lines, size=SAMPLE, path=file.path):
-                return bytes(block.view).removeprefix(BOM).splitlines()[: self.config.sample_rows]
-        return []
+                lines += bytes(block.view).removeprefix(BOM).splitlines()
+                # the default is for quick lines; who asks for many gets them
+                if len(lines) >= self.config.sample_rows or "sample_rows" not in self.config.model_fields_set:
+                    break
+        return lines[: self.config.sample_rows]
 
 
 def cut_lines(data: bytearray, length: int, *, final: bool) -> int:
@@ -105,7 +124,9 @@ def infer(lines: Sequence[bytes]) -> pa.Schema:
         except pa.ArrowInvalid as error:
             mixed = MIXED.search(str(error))
             raise ContractError(
-                f"'{mixed[1]}' is a {mixed[2]} in some lines and a {mixed[3]} in others" if mixed else "lines differ",
+                f"'{_told(mixed[1])}' is a {mixed[2]} in some lines and a {mixed[3]} in others"
+                if mixed
+                else "lines differ",
                 do="let the writer settle on one",
             ) from None
     rows = [row for line in lines if (row := _object(line)) is not None]
@@ -144,9 +165,10 @@ def _readable(line: bytes) -> bool:
 class Lines:
     """Reads blocks of lines as tables of `schema`: at once if all fit, else without those that don't."""
 
-    def __init__(self, schema: pa.Schema) -> None:
-        self._schema = schema
-        self._options = arrow_json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="error")
+    def __init__(self, schema: pa.Schema, unknown_keys: UnknownKeys) -> None:
+        self._schema, self._stops = schema, unknown_keys is UnknownKeys.STOP
+        unexpected = "error" if self._stops else "ignore"
+        self._options = arrow_json.ParseOptions(explicit_schema=schema, unexpected_field_behavior=unexpected)
 
     def read(self, block: Block, places: Places) -> tuple[pa.Table, list[Reject]]:
         view = block.view
@@ -162,17 +184,16 @@ class Lines:
         return self._one_by_one(block, places)
 
     def _one_by_one(self, block: Block, places: Places) -> tuple[pa.Table, list[Reject]]:
-        lines, rejects, at = [], [], block.offset
-        for line in bytes(block.view).split(b"\n"):
-            start, at = at, at + len(line) + 1
-            text = line.strip(b" \t\r\n")
-            text = text.removeprefix(BOM) if start == 0 else text
-            if not text:
+        lines, rejects, unknown = [], [], []
+        for start, text in _texts(block):
+            value = _object(text)
+            if value is None:
+                rejects.append((start, text, "not a JSON object"))
                 continue
-            if reason := self._wrong(text):
-                rejects.append((start, text, reason))
-            else:
-                lines.append((start, text))
+            lines.append((start, text))
+            unknown += [(start, key) for key in islice(_unknown(value, pa.struct(list(self._schema)), ""), 1)]
+        if unknown and self._stops:
+            raise _unclassified(unknown, places)
         tables, unfit = self._halved(lines)
         rejects += [(start, text, "a value's type isn't that of its column") for start, text in unfit]
         table = pa.concat_tables(tables) if tables else self._schema.empty_table()
@@ -193,12 +214,31 @@ class Lines:
         first, second = self._halved(lines[:half]), self._halved(lines[half:])
         return first[0] + second[0], first[1] + second[1]
 
-    def _wrong(self, text: bytes) -> str | None:
-        value = _object(text)
-        if value is None:
-            return "not a JSON object"
-        unknown = next(_unknown(value, pa.struct(list(self._schema)), ""), None)
-        return f"unexpected key {unknown}" if unknown else None
+
+def _texts(block: Block) -> Iterator[tuple[int, bytes]]:
+    """Where each line starts that isn't blank, and what it says."""
+    at = block.offset
+    for line in bytes(block.view).split(b"\n"):
+        start, at = at, at + len(line) + 1
+        text = line.strip(b" \t\r\n")
+        if text := text.removeprefix(BOM) if start == 0 else text:
+            yield start, text
+
+
+def _unclassified(unknown: Sequence[tuple[int, str]], places: Places) -> ContractError:
+    start, key = unknown[0]
+    return ContractError(
+        f"{places(start)} has a key that the sample didn't show, so that nobody has classified it",
+        got=f"{_told(key)}; in {len(unknown)} line(s) of the first block that has any",
+        do="raise `sample_rows` until the sample shows it, and classify it; or set `unknown_keys: ignore` not to read "
+        "such keys",
+    )
+
+
+def _told(path: str) -> str:
+    """The path of a key if it looks like names. A key may be data, such as an address."""
+    plain = NAME.fullmatch(path.replace("[]", "").replace("/", "."))
+    return path if plain else "a key that isn't shown"
 
 
 def _object(text: bytes) -> dict[str, Any] | None:
