@@ -138,7 +138,7 @@ class Soak:
         started = time.monotonic()
         pid = self.victims.start(world.site, key, processes=2, progress=str(progress))
         self.pids.add(pid)
-        self.wait_for_a_moment(pid, progress)
+        self.wait_for_a_moment(pid, progress, world.site.partitions)
         who = self.chance.choices((WHOLE, PARENT, WORKER), (2, 1, 1))[0]
         told = progress.read_text().split("\n")
         who = _kill(pid, who)
@@ -148,12 +148,12 @@ class Soak:
             self.longest = time.monotonic() - started
         return pid
 
-    def wait_for_a_moment(self, pid: int, progress: Path) -> None:
+    def wait_for_a_moment(self, pid: int, progress: Path, partitions: int) -> None:
         """Any instant of an import, or one shortly after a random step of it: the steps are short, the start isn't."""
         if self.chance.random() < 0.4:
             time.sleep(self.chance.uniform(0, self.longest))
             return
-        steps = self.chance.randrange(2, 22)
+        steps = self.chance.randrange(2, 10 + 2 * partitions)
         while len(progress.read_text().split("\n")) <= steps and _runs(pid):
             time.sleep(0.002)
         time.sleep(self.chance.uniform(0, 0.1))

@@ -200,7 +200,8 @@ class FileSource(Source[FilesT]):
         bins: list[list[Slice]] = [[] for _ in range(count)]
         before = 0
         for part in slices:
-            bins[min(count - 1, before * count // whole)].append(part)
+            middle = 2 * before + part["weight"]
+            bins[min(count - 1, middle * count // (2 * whole))].append(part)
             before += part["weight"]
         return [part for part in bins if part]
 
