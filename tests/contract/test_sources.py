@@ -263,7 +263,7 @@ def test_no_value_is_logged_or_told(
     caplog.set_level(logging.DEBUG)
     result = import_once(installation, tenant(name, world))
     said = caplog.text + repr(result) + "".join(capfd.readouterr())
-    assert "ada" not in said
+    assert "ada@" not in said  # shorter, a digest may hold it
     assert "cødé" not in said
 
 

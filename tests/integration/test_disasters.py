@@ -20,7 +20,7 @@ from crash_points import POINTS, CommitSent
 from import_site import PIPELINE, STREAM, Inspector, Site, again, cut_small, finished
 from victims import Death, Victims, stopped
 
-from importers.core.model import LoadMode, Window
+from importers.core.model import LoadMode, Position, Window
 from importers.destinations import _control as control
 from importers.exceptions import (
     ConfigError,
@@ -31,6 +31,7 @@ from importers.exceptions import (
     StagingError,
     TransientSourceError,
 )
+from importers.sources.files.csv import Csv
 from importers.transport.embedded import start_postgres
 
 MakeSite = Callable[..., tuple[Site, psycopg.Connection]]
@@ -272,6 +273,17 @@ def test_a_committed_run_is_cleared(a_site: MakeSite, mode: LoadMode) -> None:
     site, sql = a_site(mode)
     results = [site.run("second") for _ in range(3)]
     assert len({(r.run, r.rows_loaded, r.rows_quarantined, str(r.position)) for r in results}) == 1
+    finished(site, sql)
+
+
+def test_a_broker_is_told_again(victims: Victims, a_site: MakeSite, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The commit took place, what comes after it didn't."""
+    site, sql = a_site(LoadMode.APPEND)
+    assert victims.run(site, "second", at="commit: done").signal == signal.SIGKILL
+    told: list[Position] = []
+    monkeypatch.setattr(Csv, "acknowledge", lambda _, position: told.append(position))
+    again(site)
+    assert [set(position) for position in told] == [{"plays_1.csv", "plays_2.csv"}]
     finished(site, sql)
 
 

@@ -196,6 +196,8 @@ class FileSource(Source[FilesT]):
             for part in self.cut(file, max(1, round(file.size / share)))
         ]
         slices.sort(key=lambda part: (part["path"], part["start"]))
+        if len(slices) <= count:
+            return [[part] for part in slices]
         whole = sum(part["weight"] for part in slices) or 1
         bins: list[list[Slice]] = [[] for _ in range(count)]
         before = 0
