@@ -1,7 +1,7 @@
 """SIGKILL at random instants, to whole process trees and to parts of them, while files keep coming.
 
 `make soak`. IMPORTERS_SOAK_KILLS (300), IMPORTERS_SOAK_MINUTES (25) and IMPORTERS_SOAK_SEED say how much and which.
-What came out is written to docs/soak.md.
+What 300 or more came to is written to docs/soak.md.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from victims import Death, Victims
 from importers.core.model import LoadMode
 
 DOCS = Path(__file__).parents[2] / "docs" / "soak.md"
+WORTH_TELLING = 300  # kills; what a shorter soak came to is only printed
 EVENTS_A_TENANT = 12
 WHOLE, PARENT, WORKER = "the whole tree", "only the parent", "only a worker"
 SAME, NEW = "the same key", "a new key"
@@ -247,7 +248,8 @@ def test_soak(
             print(f"{soak.total():4} kills, {len(soak.wrong)} wrong, {time.monotonic() - started:,.0f} s")
     _forget_semaphores(soak.pids)
     report = _report(soak, seed, time.monotonic() - started)
-    DOCS.write_text(report)
+    if wanted >= WORTH_TELLING:
+        DOCS.write_text(report)
     with capsys.disabled():
         print(report, *soak.wrong, sep="\n")
     assert not soak.wrong

@@ -72,10 +72,13 @@ class Operand:
         except ValueError:
             found = None
         if found is None:
+            do = f"write it as {_WRITTEN.get(self.family, 'a value of a plain column')}"
+            if self.family is Family.TEXT:  # one cell in a file's sample that is no number makes its column text
+                do = "if the column should hold something else than text, say so in the importer's `types`; else " + do
             raise ConfigError(
                 f"column '{self.name}' can't be compared with this value",
                 got=f"a value of type {type(raw).__name__}, the column holds {self.family} ({self.dtype})",
-                do=f"write it as {_WRITTEN.get(self.family, 'a value of a plain column')}",
+                do=do,
             )
         return found
 
