@@ -171,7 +171,7 @@ class Staged:
 class Receipt:
     """The destination's record that a partition was loaded; commits with its rows.
 
-    `rows` is what staging holds, `loaded` what reached the table, `suppressed` what erased subjects kept out; the
+    `rows` is what staging holds, `loaded` what was handed to the table, `suppressed` what erased subjects kept out; the
     difference is in quarantine.
     """
 
