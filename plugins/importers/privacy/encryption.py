@@ -22,7 +22,7 @@ from pyarrow import types as t
 
 from importers.exceptions import PrivacyError
 from importers.keys.keyring import TenantKeys
-from importers.privacy.distinct import over_distinct
+from importers.privacy.distinct import OverDistinct, Values
 from importers.privacy.pseudonyms import uuid_text
 
 TYPE = pa.binary()
@@ -40,23 +40,29 @@ def can_encrypt(kind: pa.DataType) -> bool:
 
 def encrypt(values: pa.Array, key: bytes, domain: str, *, deterministic: bool, version: int = 1) -> pa.Array:
     """Each value on its own, nulls stay null. About 0.4 million values a second: vetted ciphers go one by one."""
+    return encrypting(key, domain, deterministic=deterministic, version=version)(values)
+
+
+def encrypting(key: bytes, domain: str, *, deterministic: bool, version: int = 1) -> Values:
+    """`encrypt` under one key, for batch after batch."""
     cipher, where = AESSIV(key), domain.encode()
     header = bytes([version | (_DETERMINISTIC if deterministic else 0)])
 
-    def alike(plain: pa.Array) -> pa.Array:
-        sealed = [None if v is None else header + cipher.encrypt(v, [where]) for v in as_bytes(plain).to_pylist()]
+    def alike(values: pa.Array) -> pa.Array:
+        plain = as_bytes(values).to_pylist()
+        return pa.array([None if v is None else header + cipher.encrypt(v, [where]) for v in plain], TYPE)
+
+    def unlike(values: pa.Array) -> pa.Array:
+        plain = as_bytes(values).to_pylist()
+        nonces = os.urandom(_NONCE * len(plain))
+        cut = [nonces[at : at + _NONCE] for at in range(0, len(nonces), _NONCE)]
+        sealed = [
+            None if value is None else header + nonce + cipher.encrypt(value, [where, nonce])
+            for value, nonce in zip(plain, cut, strict=True)
+        ]
         return pa.array(sealed, TYPE)
 
-    if deterministic:
-        return over_distinct(values, alike)
-    plain = as_bytes(values).to_pylist()
-    nonces = os.urandom(_NONCE * len(plain))
-    cut = [nonces[at : at + _NONCE] for at in range(0, len(nonces), _NONCE)]
-    sealed = [
-        None if value is None else header + nonce + cipher.encrypt(value, [where, nonce])
-        for value, nonce in zip(plain, cut, strict=True)
-    ]
-    return pa.array(sealed, TYPE)
+    return OverDistinct(alike) if deterministic else unlike
 
 
 def decrypt(values: pa.Array, keys: TenantKeys, domain: str, into: pa.DataType | None = None) -> pa.Array:

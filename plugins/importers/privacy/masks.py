@@ -18,7 +18,7 @@ import pyarrow as pa
 from pyarrow import types as t
 
 from importers.core.tenant import Mask, Treatment
-from importers.privacy.distinct import over_distinct
+from importers.privacy.distinct import OverDistinct, Values
 
 _OLDEST = pl.CompatLevel.oldest()
 _VALUE = pl.col("value")
@@ -41,14 +41,24 @@ def masked_type(kind: pa.DataType, how: Treatment) -> pa.DataType | None:
 
 def mask(values: pa.Array, how: Treatment) -> pa.Array:
     """The values behind their mask, as `masked_type` says."""
+    return masking(how)(values)
+
+
+def masking(how: Treatment) -> Values:
+    """`mask` in one way, for batch after batch."""
+    expression = _TEXT_MASKS.get(how.mask) if how.mask else None
+    text = None if expression is None else OverDistinct(lambda distinct: _run(distinct, expression, pa.string()))
+    return lambda values: _mask(values, how, text)
+
+
+def _mask(values: pa.Array, how: Treatment, text: Values | None) -> pa.Array:
     kind = masked_type(values.type, how)
-    if kind is None or how.mask is None:
+    if kind is None:
         raise TypeError(f"{how.mask} doesn't mask {values.type}")
     if t.is_null(kind):
         return values
-    if how.mask in _TEXT_MASKS:
-        expression = _TEXT_MASKS[how.mask]
-        return over_distinct(values, lambda distinct: _run(distinct, expression, kind))
+    if text is not None:
+        return text(values)
     if t.is_dictionary(values.type):
         values = values.dictionary_decode()
     return _run(values, _date(how.unit) if how.mask is Mask.DATE else _band(kind, how.width), kind)

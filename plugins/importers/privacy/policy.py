@@ -21,9 +21,10 @@ from importers.core.tenant import Privacy, Treat
 from importers.exceptions import ImporterError, PrivacyError
 from importers.keys.keyring import TenantKeys
 from importers.privacy import checks
+from importers.privacy.distinct import Values
 from importers.privacy.leaves import Part, Treated, leaves, treat
 from importers.privacy.pseudonyms import TYPE as TOKEN
-from importers.privacy.pseudonyms import pseudonyms
+from importers.privacy.pseudonyms import pseudonymising
 from importers.privacy.rules import Rules, domain_of
 from importers.privacy.transforms import KEY_VERSION, transform
 
@@ -38,6 +39,7 @@ class Policy:
         """Use `build`, which checks what goes in here."""
         self._rules, self._subject, self._keys, self._needed = rules, subject, keys, frozenset(needed)
         self._last: tuple[pa.Schema, Mapping[str, Treated]] | None = None
+        self._token: Values | None = None
 
     @classmethod
     def build(
@@ -117,9 +119,10 @@ class Policy:
         """16 bytes a (raw) row that say whose it is: its subject's pseudonym. None if the rows concern nobody."""
         if self._subject is None or self.subject_domain is None:
             return None
-        key = self._keys.pseudonym(self.subject_domain, KEY_VERSION)
+        if self._token is None:
+            self._token = pseudonymising(self._keys.pseudonym(self.subject_domain, KEY_VERSION))
         with _located(self._keys, self._rules.stream):
-            return pseudonyms(_reach(rows, self._subject), key).storage
+            return self._token(_reach(rows, self._subject)).storage
 
     def lineage(self, schema: pa.Schema) -> list[Leaf]:
         """What became of each leaf: of those in the rows, and of those that weren't even asked for."""

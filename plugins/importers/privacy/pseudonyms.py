@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import types as t
 
-from importers.privacy.distinct import over_distinct
+from importers.privacy.distinct import OverDistinct, Values
 
 TYPE = pa.uuid()
 STORAGE = pa.binary(16)
@@ -34,10 +34,18 @@ def has_pseudonyms(kind: pa.DataType) -> bool:
 
 def pseudonyms(values: pa.Array, key: bytes) -> pa.Array:
     """A UUID for each value; null for nulls and empty texts."""
-    if isinstance(values, pa.ExtensionArray):
-        values = uuid_text(values)
-    tokens = over_distinct(values, lambda distinct: _tokens(normalised(distinct), key))
-    return pa.ExtensionArray.from_storage(TYPE, tokens)
+    return pseudonymising(key)(values)
+
+
+def pseudonymising(key: bytes) -> Values:
+    """`pseudonyms` under one key, for batch after batch."""
+    tokens = OverDistinct(lambda distinct: _tokens(normalised(distinct), key))
+
+    def apply(values: pa.Array) -> pa.Array:
+        texts = uuid_text(values) if isinstance(values, pa.ExtensionArray) else values
+        return pa.ExtensionArray.from_storage(TYPE, tokens(texts))
+
+    return apply
 
 
 def normalised(values: pa.Array) -> pa.Array:

@@ -68,7 +68,7 @@ def _pseudonymise(leaf: Part, rule: Rule, keys: TenantKeys) -> Treated:
     if not pseudonyms.has_pseudonyms(leaf.type):
         raise _cannot(leaf, rule, "only texts, integers and UUIDs have pseudonyms: drop, encrypt or mask it")
     key = keys.pseudonym(rule.domain, KEY_VERSION)
-    return Treated(pseudonyms.TYPE, lambda values: pseudonyms.pseudonyms(values, key))
+    return Treated(pseudonyms.TYPE, pseudonyms.pseudonymising(key))
 
 
 def _encrypt(leaf: Part, rule: Rule, keys: TenantKeys) -> Treated:
@@ -78,7 +78,7 @@ def _encrypt(leaf: Part, rule: Rule, keys: TenantKeys) -> Treated:
     key = keys.encryption(KEY_VERSION, deterministic=alike)
     return Treated(
         encryption.TYPE,
-        lambda values: encryption.encrypt(values, key, rule.domain, deterministic=alike, version=KEY_VERSION),
+        encryption.encrypting(key, rule.domain, deterministic=alike, version=KEY_VERSION),
     )
 
 
@@ -89,7 +89,7 @@ def _mask(leaf: Part, rule: Rule) -> Treated:
         if rule.treatment.unit == "hour":
             hint += "; a date has no hours"
         raise _cannot(leaf, rule, hint)
-    return Treated(kind, lambda values: masks.mask(values, rule.treatment))
+    return Treated(kind, masks.masking(rule.treatment))
 
 
 def _cannot(leaf: Part, rule: Rule, why: str) -> ConfigError:

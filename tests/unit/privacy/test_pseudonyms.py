@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from importers.keys.keyring import Keyring
-from importers.privacy.distinct import over_distinct
 from importers.privacy.pseudonyms import has_pseudonyms, normalised, pseudonyms
 
 KEY = hashlib.sha256(b"a test's key").digest()
@@ -96,18 +95,3 @@ def test_joins_inside_a_domain_and_nowhere_else() -> None:
 def test_what_has_no_one_spelling_has_no_pseudonym(kind: pa.DataType) -> None:
     assert not has_pseudonyms(kind)
     assert not has_pseudonyms(pa.dictionary(pa.int8(), kind))
-
-
-def test_repeated_values_are_worked_on_once() -> None:
-    seen: list[int] = []
-
-    def note(values: pa.Array) -> pa.Array:
-        seen.append(len(values))
-        return values
-
-    repeating = pa.array([f"user{i % 10}" for i in range(1000)])
-    assert over_distinct(repeating, note).equals(repeating)
-    assert seen == [10]
-    unlike = pa.array([f"user{i}" for i in range(1000)])
-    assert over_distinct(unlike, note).equals(unlike)
-    assert seen == [10, 1000]

@@ -1,0 +1,84 @@
+"""Each distinct value is worked on once, and every row still gets what belongs to its value."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from importers.privacy.distinct import OverDistinct
+
+Seen = list[list[str | None]]
+
+
+def upper(seen: Seen) -> OverDistinct:
+    def apply(values: pa.Array) -> pa.Array:
+        seen.append(values.to_pylist())
+        return pc.utf8_upper(values)
+
+    return OverDistinct(apply, most=100)
+
+
+def test_a_text_is_worked_on_once_in_all_batches() -> None:
+    seen: Seen = []
+    function = upper(seen)
+    first = pa.array(["b", None, "a", "b"] * 5)
+    assert function(first).to_pylist() == ["B", None, "A", "B"] * 5
+    assert function(pa.array(["c", "a", None, "c", "a"] * 5)).to_pylist() == ["C", "A", None, "C", "A"] * 5
+    assert function(first.slice(1)).to_pylist() == (["B", None, "A", "B"] * 5)[1:]
+    assert seen == [["b", "a"], ["c"]]
+
+
+def test_where_nothing_repeats_nothing_is_looked_for() -> None:
+    seen: Seen = []
+    unlike = pa.array([f"user{i}" for i in range(1000)])
+    assert upper(seen)(unlike).equals(pc.utf8_upper(unlike))
+    assert [len(values) for values in seen] == [1000]
+
+
+def test_no_more_is_remembered_than_it_may() -> None:
+    seen: Seen = []
+    function = upper(seen)
+    many = pa.array([f"user{i % 101}" for i in range(1000)])
+    for _ in range(2):
+        assert function(many).equals(pc.utf8_upper(many))
+    assert [len(values) for values in seen] == [101, 101]
+
+
+def test_what_a_failed_call_has_left_is_not_taken_for_a_result() -> None:
+    calls: Seen = []
+
+    def fails_first(values: pa.Array) -> pa.Array:
+        calls.append(values.to_pylist())
+        if len(calls) == 1:
+            raise ValueError("not now")
+        return pc.utf8_upper(values)
+
+    function = OverDistinct(fails_first)
+    with pytest.raises(ValueError, match="not now"):
+        function(pa.array(["a", "b"] * 3))
+    assert function(pa.array(["b", "c"] * 3)).to_pylist() == ["B", "C"] * 3
+
+
+@pytest.mark.parametrize("kind", [pa.int64(), pa.binary(), pa.string_view(), pa.large_string()])
+def test_any_type(kind: pa.DataType) -> None:
+    values = pa.array([1, 2, None, 1] * 2).cast(pa.string()).cast(kind)
+    got = OverDistinct(lambda distinct: distinct.cast(pa.large_string()))(values)
+    assert got.to_pylist() == values.cast(pa.large_string()).to_pylist()
+    assert got.type == pa.large_string()
+
+
+@pytest.mark.parametrize("kind", [pa.string(), pa.null()])
+def test_only_nulls(kind: pa.DataType) -> None:
+    got = OverDistinct(lambda values: values.cast(pa.binary()))(pa.nulls(5, kind))
+    assert got.equals(pa.nulls(5, pa.binary()))
+
+
+@given(st.lists(st.lists(st.none() | st.text(max_size=3), max_size=40), max_size=6))
+def test_as_if_it_went_row_by_row(batches: list[list[str | None]]) -> None:
+    function = OverDistinct(pc.utf8_reverse, most=20)
+    for batch in batches:
+        array = pa.array(batch, pa.string())
+        assert function(array).equals(pc.utf8_reverse(array))
