@@ -244,6 +244,8 @@ def test_soak(
                 soak.event(world)
         except Wrong as error:
             soak.wrong.append(f"{world.site.tenant}, {world.site.mode}, {len(world.files)} files: {str(error)[:500]}")
+            with capsys.disabled():
+                print(soak.wrong[-1])
         with capsys.disabled():
             print(f"{soak.total():4} kills, {len(soak.wrong)} wrong, {time.monotonic() - started:,.0f} s")
     _forget_semaphores(soak.pids)

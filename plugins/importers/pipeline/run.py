@@ -183,19 +183,19 @@ def _here(step: Step, job: Job, run: Run, partitions: Sequence[int], name: str, 
 def _in(pool: Any) -> Each:
     def each(step: Step, job: Job, run: Run, partitions: Sequence[int], name: str, clock: Clock) -> None:
         clock.tell(name, 0, len(partitions))
-        futures = {pool.submit(_alone, step, job, run, partition): partition for partition in partitions}
-        for done, future in enumerate(as_completed(futures)):
-            try:
+        try:
+            futures = {pool.submit(_alone, step, job, run, partition): partition for partition in partitions}
+            for done, future in enumerate(as_completed(futures)):
                 rows, seconds = future.result()
-            except TerminatedWorkerError:
-                raise TransientSourceError(
-                    "a worker process was killed",
-                    do="run again; if it happens again, see whether memory runs out",
-                    run=run.id,
-                    **job.where,
-                ) from None
-            _note(job, run, name, futures[future], rows, seconds, clock)
-            clock.tell(name, done + 1, len(partitions), rows)
+                _note(job, run, name, futures[future], rows, seconds, clock)
+                clock.tell(name, done + 1, len(partitions), rows)
+        except TerminatedWorkerError:  # by submit too: one that is killed between two steps is missed at the next
+            raise TransientSourceError(
+                "a worker process was killed",
+                do="run again; if it happens again, see whether memory runs out",
+                run=run.id,
+                **job.where,
+            ) from None
 
     return each
 
