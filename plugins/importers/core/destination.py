@@ -53,6 +53,10 @@ class Destination(ABC):
         """Whether the warehouse can be reached. Never raises for an unhealthy one."""
 
     @abstractmethod
+    def is_new(self) -> bool:
+        """Whether nothing was ever run here. To ask anything else makes the tables that remember runs."""
+
+    @abstractmethod
     def warehouse_id(self) -> str:
         """Tells this warehouse from every other, for whose runs have the same numbers; safe as a directory's name."""
 

@@ -97,6 +97,10 @@ class Stream:
     def target(self) -> str:
         return self.table or self.name
 
+    def resumes(self, kind: RunKind) -> bool:
+        """Whether such a run starts where the last one ended, and moves the position."""
+        return kind is RunKind.INCREMENTAL and self.load_mode is not LoadMode.REPLACE
+
     @property
     def schema(self) -> pa.Schema:
         import pyarrow as pa

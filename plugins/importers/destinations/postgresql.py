@@ -49,7 +49,7 @@ from importers.exceptions import (
     TransientSourceError,
 )
 from importers.ledger import lineage as ledger_lineage
-from importers.ledger.schema import migrate
+from importers.ledger.schema import migrate, revision
 from importers.transport.postgres import connect, safe_url, translated
 
 LOCK_TIMEOUT = "5s"
@@ -134,7 +134,7 @@ class PostgresDestination(Destination):
                 return run
             self._clear_the_way(connection, stream, name, kind)
             opening.check_what_is_newer(connection, self.tenant, stream)
-            moves = kind is RunKind.INCREMENTAL and stream.load_mode is not LoadMode.REPLACE
+            moves = stream.resumes(kind)
             sealed = plan(control.position(connection, name) if moves else {})
             if not moves:
                 sealed = replace(sealed, position={})
@@ -209,6 +209,13 @@ class PostgresDestination(Destination):
         if found is None or not found.stream.startswith(f"{self.tenant}.{self.pipeline}."):
             raise RunAbortedError(f"there is no run {run} of {self.tenant}.{self.pipeline}", do="start a new run")
         return found
+
+    def is_new(self) -> bool:
+        if self._connection is not None and not self._connection.closed:
+            return False
+        name = f"importers {self.tenant}.{self.pipeline}"
+        with connect(self._url, name) as connection, translated("looking for _importers"):
+            return revision(connection) is None
 
     def position(self, stream: Stream) -> Position:
         with self._transaction("reading the position") as connection:

@@ -37,6 +37,20 @@ def plan(
         return job.destination.open(job.stream, key, kind, window, sealed, sealed_key, lease)
 
 
+def foresee(job: Job, window: Window | None = None, *, full_refresh: bool = False) -> Plan:
+    """What a run that starts now would read: nothing is opened or written. A bounded window makes it a backfill.
+
+    Raises what `plan` raises, but for runs that are in the way: those may be over by then.
+    """
+    window = window or Window()
+    kind = RunKind.WINDOW if window.bounded else RunKind.INCREMENTAL
+    with job.at():
+        _check(job, kind, full_refresh)
+        asked = job.asked
+        resumes = job.stream.resumes(kind) and not full_refresh and not job.destination.is_new()
+        return job.source.plan(asked, window, job.destination.position(job.stream) if resumes else {})
+
+
 def _check(job: Job, kind: RunKind, full_refresh: bool) -> None:
     mode, reads = job.stream.load_mode, job.stream.reads
     if mode not in job.destination.modes:
