@@ -8,7 +8,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 UV := .tools/bin/uv
 BIN := .venv/bin
 
-.PHONY: env demo test check bench soak docs lock clean help
+.PHONY: env demo test test-services check bench soak docs lock clean help
 
 env: .venv/.ready  ## install the locked packages into .venv, unless they are there
 
@@ -32,6 +32,9 @@ demo: env  ## two tenants' DAGs on real and on synthetic data, and what to look 
 test: env  ## every test but the soak; fails if none ran
 	$(BIN)/pytest -n 2 --dist loadfile
 
+test-services: env  ## whole deployments of Airflow, as processes on loopback
+	$(BIN)/pytest tests/live --timeout 600
+
 check: env  ## lint, format, strict types, layers
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -54,4 +57,4 @@ clean:  ## remove what is installed and cached; .importers, which holds your dat
 	rm -rf .venv .tools .mypy_cache .ruff_cache .import_linter_cache .hypothesis dist
 
 help:
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
