@@ -1,20 +1,25 @@
-"""Writes docs/reference from the models that read tenant files: what the pages say is what the program does.
+"""Writes docs/reference from the models, classes and commands themselves: what the pages say is what the program does.
 
-With --check nothing is written; exits 1 if a page is stale.
+With --check nothing is written; exits 1 if a page is stale. A field or option that nobody described is an error.
 """
 
 from __future__ import annotations
 
+import inspect
 import json
 import sys
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import click
 from pydantic import BaseModel
+from ruamel.yaml import YAML
 
+from importers.cli.main import main as command_line
 from importers.cli.sources import entry, settings
-from importers.core.registry import sources
+from importers.core.registry import source_class, sources
 from importers.core.tenant import (
     Controller,
     Expectation,
@@ -34,20 +39,64 @@ from importers.quality.gx import ROW_LEVEL
 from importers.quality.vocabulary import COMPILED
 
 DIRECTORY = Path(__file__).resolve().parents[1] / "docs" / "reference"
-GENERATED = "<!-- Written by scripts/reference.py from the models: change those, then `make docs`. -->"
-PARTS: dict[str, type[BaseModel]] = {
-    "The file": Tenant,
-    "controller": Controller,
-    "pipelines.NAME": Pipeline,
-    "streams.NAME": StreamSpec,
-    "privacy": Privacy,
-    "subject: whose rows these are": Subject,
-    "subject: nobody's": NoSubject,
-    "columns.LEAF: a treatment": Treatment,
-    "expect: a rule": Expectation,
-    "quarantine": Quarantine,
-    "load": Load,
+GENERATED = "<!-- Written by scripts/reference.py from the code: change that, then `make docs`. -->"
+PARTS: dict[str, tuple[type[BaseModel], str]] = {
+    "The file": (
+        Tenant,
+        """
+        tenant: acme
+        controller: {name: Acme Music GmbH, contact: dpo@acme.example}
+        importers:
+          csv: {delimiter: ";"}
+        privacy: {lawful_basis: contract}
+        pipelines:
+          orders: {importer: csv, config: {path: in/orders-*.csv}}
+        """,
+    ),
+    "controller": (Controller, "{name: Acme Music GmbH, contact: dpo@acme.example}"),
+    "pipelines.NAME": (
+        Pipeline,
+        """
+        importer: csv
+        config: {path: in/orders-*.csv}
+        schedule: "30 5 * * *"
+        quarantine: {max_fraction: 0.001}
+        privacy: {purpose: order statistics, columns: {order_id: keep}}
+        expect:
+          - expect_column_values_to_not_be_null: {column: order_id}
+        load: {mode: merge, primary_key: order_id}
+        streams: {orders: {load: {table: all_orders}}}
+        max_parallel: 4
+        staging_ttl: PT12H
+        """,
+    ),
+    "streams.NAME": (
+        StreamSpec,
+        """
+        expect:
+          - expect_column_values_to_be_unique: {column: order_id}
+        privacy: {columns: {note: drop}}
+        load: {table: all_orders}
+        """,
+    ),
+    "privacy": (
+        Privacy,
+        """
+        purpose: order statistics
+        lawful_basis: contract
+        subject: {column: customer, domain: customer}
+        columns: {order_id: keep, customer: pseudonymise, email: {mask: email}, "items[].note": drop}
+        unclassified: drop
+        """,
+    ),
+    "subject: whose rows these are": (Subject, "{column: payload.user.id, domain: listener}"),
+    "subject: nobody's": (NoSubject, "{none: true, reason: songs as published; no listener is in the data}"),
+    "columns.LEAF: a treatment": (Treatment, "{treat: mask, mask: date, unit: month}"),
+    "expect: a rule": (Expectation, "expect_column_values_to_be_between: {column: total, min_value: 0, mostly: 0.99}"),
+    "quarantine": (Quarantine, "{max_fraction: 0.001, retention: P14D}"),
+    "load": (Load, "{mode: merge, table: orders, primary_key: [shop, order_id], cursor: changed_at}"),
 }
+"""Each part of a tenant file: its model, and an example that the model has to take."""
 
 
 def tenant_file() -> str:
@@ -55,16 +104,18 @@ def tenant_file() -> str:
     lines = [
         "# The tenant file",
         GENERATED,
-        "One file a tenant, `include/tenants/TENANT.yaml`, named after it. `importers lint` checks it and points at the"
-        " line; `importers schema` prints its JSON schema for editors. What a stream says counts over what its pipeline"
-        " says, and that over what the tenant says; rules add up. The two files in include/tenants are examples with"
-        " comments.",
+        "Every key of a tenant file, with its type, default and meaning. One file a tenant,"
+        " `include/tenants/TENANT.yaml`, named after it. `importers lint` checks it and points at the line; `importers"
+        " schema` prints its JSON schema for editors. What a stream says counts over what its pipeline says, and that"
+        " over what the tenant says; rules add up. The two files in include/tenants are examples with comments.",
+        "A duration is ISO 8601: `PT30M`, `P30D`, `P2Y`. What is called reserved is read and does nothing yet.",
     ]
-    for title, model in PARTS.items():
-        lines += [f"## {title}", (model.__doc__ or "").strip(), *_table(settings(model))]
+    for title, (model, example) in PARTS.items():
+        lines += [f"## {title}", inspect.cleandoc(model.__doc__ or ""), *_table(settings(model), model.__name__)]
+        lines.append(_example(model, inspect.cleandoc(example)))
     lines += [
         "## Treatments",
-        ", ".join(f"`{treat}`" for treat in Treat) + ".",
+        ", ".join(f"`{treat}`" for treat in Treat) + ". What each does is told in [privacy](../privacy.md).",
         "Masks: " + ", ".join(f"`{m}`" for m in Mask) + ".",
     ]
     lines += ["Short forms: `keep`; `{mask: date, unit: month}`; `{pseudonymise: {domain: listener}}`."]
@@ -91,25 +142,85 @@ def _rules() -> Iterator[str]:
 
 
 def catalogue() -> str:
-    """The page on sources."""
-    lines = ["# Sources", GENERATED, "What `importer:` may name. `importers sources` prints the same."]
-    for name in sources():
-        source = entry(name)
-        lines += [f"## {name}", f"{source['title']} (family {source['family']})."]
-        if source["extra"]:
-            lines.append(f"Needs `pip install 'airflow-provider-importers[{source['extra']}]'`.")
-        if source["permitted_use"]:
-            lines.append(source["permitted_use"])
-        lines += _table(source["settings"])
-    return _page(lines)
+    """The page that lists the sources."""
+    rows = [
+        f"| [`{name}`]({name}.md) | {source['family']} | {source['title']} | {source['extra'] or ''} |"
+        for name in sources()
+        for source in [entry(name)]
+    ]
+    return _page(
+        [
+            "# Sources",
+            GENERATED,
+            "What `importer:` may name, with a page each. `importers sources` prints the same.",
+            "\n".join(["| name | family | what | extra |", "|---|---|---|---|", *rows]),
+        ]
+    )
 
 
-def _table(rows: list[dict[str, Any]]) -> list[str]:
+def source_page(name: str) -> str:
+    """The page of one source, from its class and the model of its settings."""
+    source, cls = entry(name), source_class(name)
+    lines = [f"# {name}", GENERATED, f"{source['title']} (family {source['family']})."]
+    if source["extra"]:
+        lines.append(f"Needs `pip install 'airflow-provider-importers[{source['extra']}]'`.")
+    if source["permitted_use"]:
+        lines.append(source["permitted_use"])
+    lines += [inspect.cleandoc(text) for text in (cls.__dict__.get("__doc__"), cls.config_model.__doc__) if text]
+    schema = cls.config_model.model_json_schema()["properties"]
+    needed = {s["name"]: schema[s["name"]].get("examples", [None])[0] for s in source["settings"] if s["required"]}
+    if None not in needed.values():
+        cls.config_model.model_validate(needed)
+        config = ", ".join(f"{key}: {value}" for key, value in needed.items())
+        lines.append(_yaml(f"importer: {name}\nconfig: {{{config}}}"))
+    return _page([*lines, *_table(source["settings"], name)])
+
+
+def commands() -> str:
+    """The page on the command line."""
+    lines = ["# The command line, option by option", GENERATED, "What `importers COMMAND --help` says."]
+    return _page(
+        [
+            *lines,
+            *_command(
+                click.Context(command_line, info_name="importers", terminal_width=100, **command_line.context_settings)
+            ),
+        ]
+    )
+
+
+def _command(context: click.Context) -> Iterator[str]:
+    command = context.command
+    yield f"## {context.command_path}"
+    yield textwrap.indent(context.get_help(), "    ")
+    for option in (param for param in command.params if isinstance(param, click.Option)):
+        if not option.help:
+            raise SystemExit(f"{context.command_path} {option.opts[0]} has no help")
+    if isinstance(command, click.Group):
+        for name in command.list_commands(context):
+            child = command.get_command(context, name)
+            if child and not child.hidden:
+                yield from _command(click.Context(child, info_name=name, parent=context, terminal_width=100))
+
+
+def _table(rows: list[dict[str, Any]], whose: str) -> list[str]:
+    for row in rows:
+        if not row["description"]:
+            raise SystemExit(f"{whose}.{row['name']} has no description: give the field a docstring")
     cells = [
         f"| `{row['name']}` | {_escape(row['type'])} | {_default(row)} | {_escape(row['description'])} |"
         for row in rows
     ]
     return ["\n".join(["| key | what | default | |", "|---|---|---|---|", *cells])]
+
+
+def _example(model: type[BaseModel], text: str) -> str:
+    model.model_validate(YAML(typ="safe", pure=True).load(text))
+    return _yaml(text)
+
+
+def _yaml(text: str) -> str:
+    return f"<!-- not run: part of a file; its model took it when this page was written -->\n```yaml\n{text}\n```"
 
 
 def _default(row: dict[str, Any]) -> str:
@@ -128,19 +239,26 @@ def _page(parts: list[str]) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
+def pages() -> dict[str, str]:
+    """Every generated page by its name below docs/reference."""
+    made = {"tenant-file.md": tenant_file(), "cli.md": commands(), "sources/index.md": catalogue()}
+    return made | {f"sources/{name}.md": source_page(name) for name in sources()}
+
+
 def main() -> int:
-    stale = []
-    for name, text in {"tenant-file.md": tenant_file(), "sources.md": catalogue()}.items():
-        page = DIRECTORY / name
-        if page.exists() and page.read_text(encoding="utf-8") == text:
-            continue
-        stale.append(name)
-        if "--check" not in sys.argv:
-            DIRECTORY.mkdir(parents=True, exist_ok=True)
-            page.write_text(text, encoding="utf-8")
-    if stale and "--check" in sys.argv:
-        print(f"stale: {', '.join(stale)}; run `make docs`")
-        return 1
+    made = pages()
+    there = {str(page.relative_to(DIRECTORY)): page for page in DIRECTORY.rglob("*.md")}
+    gone = sorted(there.keys() - made)
+    stale = [n for n, text in made.items() if n not in there or there[n].read_text(encoding="utf-8") != text]
+    if "--check" in sys.argv:
+        if stale or gone:
+            print(f"stale: {', '.join(stale + gone)}; run `make docs`")
+        return int(bool(stale or gone))
+    for name in stale:
+        (DIRECTORY / name).parent.mkdir(parents=True, exist_ok=True)
+        (DIRECTORY / name).write_text(made[name], encoding="utf-8")
+    for name in gone:
+        there[name].unlink()
     return 0
 
 

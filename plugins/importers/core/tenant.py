@@ -123,6 +123,7 @@ class NoSubject(_Strict):
     """The rows concern no identifiable person, and why that is so."""
 
     none: Literal[True] = True
+    """Always `true`."""
     reason: Annotated[str, Field(min_length=3)]
     """Why no row concerns a person."""
 
@@ -251,8 +252,11 @@ class StreamSpec(_Strict):
     """What a stream refines of its pipeline."""
 
     expect: list[Expectation] = []
+    """Rules beside the pipeline's."""
     privacy: Privacy = Privacy()
+    """What it says otherwise than the pipeline, leaf by leaf."""
     load: Load = Load()
+    """What it says otherwise than the pipeline."""
 
 
 class Pipeline(_Strict):
@@ -265,9 +269,13 @@ class Pipeline(_Strict):
     schedule: str | None = None
     """Cron in UTC, or a preset such as `@daily`; none: only when triggered."""
     quarantine: Quarantine = Quarantine()
+    """When bad rows fail the run, and how long they are kept."""
     privacy: Privacy = Privacy()
+    """The policy: what happens to each column."""
     expect: list[Expectation] = []
+    """Rules that rows must meet."""
     load: Load = Load()
+    """How rows meet the table."""
     streams: dict[Name, StreamSpec | None] = {}
     """The streams to import, each with what it refines; none named: all that the source has."""
     max_parallel: Annotated[int, Field(ge=1, le=1024)] = 8
@@ -284,15 +292,21 @@ class Controller(_Strict):
     """Who decides why the data is processed (GDPR art. 4(7)), and whom to ask."""
 
     name: str
+    """Who it is."""
     contact: str
+    """Where questions are answered, such as the data protection officer's address."""
 
 
 class Tenant(_Strict):
     """A tenant file."""
 
     tenant: TenantName
+    """The tenant's name, which is also the file's and the schema's of its tables."""
     controller: Controller | None = None
+    """Who is responsible for the data."""
     importers: dict[str, dict[str, Any]] = {}
     """Settings by importer; with `use: NAME`, a second set of settings for an importer under a name of its own."""
     privacy: Privacy = Privacy()
+    """What holds for every pipeline that doesn't say otherwise."""
     pipelines: dict[Name, Pipeline]
+    """What is imported: a DAG each."""

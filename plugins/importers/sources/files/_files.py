@@ -39,7 +39,11 @@ class FileConfig(SourceConfig):
     path: Annotated[
         list[Annotated[str, Field(min_length=1)]],
         BeforeValidator(lambda value: [value] if isinstance(value, str) else value),
-        Field(min_length=1, description="A path, a glob (`data/**/*.csv`) or `file:///path`, or a list of them."),
+        Field(
+            min_length=1,
+            description="A path, a glob (`data/**/*.csv`) or `file:///path`, or a list of them.",
+            examples=["in/2026-*/*"],
+        ),
     ]
     stream: Name | None = Field(
         None, description="What to call the stream. By default the file's name up to the first wildcard, else `rows`."
