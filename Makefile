@@ -47,8 +47,10 @@ bench: env  ## the whole chain against the server's own COPY of the same file
 soak: env  ## random kills, for a long time
 	$(BIN)/pytest tests/soak -m soak --timeout 0
 
-docs: env  ## write docs/reference from the models
+docs: env  ## write docs/reference from the code, and build the site; a broken link is an error
 	$(BIN)/python scripts/reference.py
+	$(BIN)/zensical build --strict --clean
+	@echo 'Open site/index.html; its search needs a server: $(BIN)/python -m http.server -d site --bind 127.0.0.1'
 
 lock: .tools/.ready  ## resolve the dependencies anew
 	bash scripts/lock.sh
