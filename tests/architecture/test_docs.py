@@ -20,9 +20,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import click
 import psycopg
 import pytest
 from psycopg.sql import SQL, Identifier
+from pydantic import BaseModel, ValidationError
+
+from importers.cli.sources import settings
+from importers.core.tenant import Quarantine
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("include/**/*.md")])
@@ -182,6 +187,22 @@ def test_the_reference_is_fresh() -> None:
         [sys.executable, "scripts/reference.py", "--check"], cwd=ROOT, capture_output=True, text=True, timeout=60
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_what_nobody_described_stops_the_reference() -> None:
+    sys.path.insert(0, str(ROOT))
+    from scripts import reference
+
+    class Silent(BaseModel):
+        said: int
+
+    silent = click.Command("silent", params=[click.Option(["--said"])])
+    with pytest.raises(SystemExit, match=r"Silent\.said has no description"):
+        reference._table(settings(Silent), "Silent")
+    with pytest.raises(SystemExit, match="silent --said has no help"):
+        list(reference._command(click.Context(silent, info_name="silent")))
+    with pytest.raises(ValidationError):
+        reference._example(Quarantine, "{max_fraction: 2}")
 
 
 def test_every_documented_variable_is_explained() -> None:
