@@ -2,6 +2,7 @@
 
 ImporterError
 ├── ConfigError(ValueError)          fix the YAML, the setting or the connection
+│   └── EmptySourceError             nothing is there now that says which columns there are
 ├── MissingExtraError(ImportError)   pip install 'airflow-provider-importers[…]'
 ├── FatalSourceError                 credentials, permission, gone: retrying won't help
 │   └── RunAbortedError              a newer run took over: this attempt must stop
@@ -23,6 +24,7 @@ from typing import Any, Self
 __all__ = [
     "ConfigError",
     "ContractError",
+    "EmptySourceError",
     "FatalSourceError",
     "ImporterError",
     "MissingExtraError",
@@ -93,6 +95,10 @@ def _rebuild(cls: type[ImporterError], state: dict[str, Any]) -> ImporterError:
 
 class ConfigError(ImporterError, ValueError):
     """A setting is wrong; names file, line, key, value and what is allowed."""
+
+
+class EmptySourceError(ConfigError):
+    """The source has nothing now that says which columns `stream` has; who imported it before may remember."""
 
 
 class MissingExtraError(ImporterError, ImportError):

@@ -84,6 +84,10 @@ class Destination(ABC):
         """The run as it is stored now, with its receipts. Raises RunAbortedError if it isn't this pipeline's."""
 
     @abstractmethod
+    def remembered(self) -> Sequence[Stream]:
+        """The pipeline's streams, each as the plan of its last committed run has it."""
+
+    @abstractmethod
     def position(self, stream: Stream) -> Position:
         """The committed position."""
 

@@ -106,6 +106,17 @@ def latest(connection: psycopg.Connection, stream: str, key: str) -> Run | None:
     return run_from(row, receipts(connection, row[0])) if row else None
 
 
+def remembered_streams(connection: psycopg.Connection, pipeline: str) -> list[Stream]:
+    """The streams of `tenant.pipeline`, each as its last committed run was planned."""
+    rows = connection.execute(
+        """select distinct on (stream) plan -> 'stream' from _importers.run
+           where starts_with(stream, %s) and state = 'committed' and plan -> 'stream' <> 'null'
+           order by stream, id desc""",
+        (f"{pipeline}.",),
+    )
+    return [stream for (stored,) in rows.fetchall() if (stream := _stream(stored))]
+
+
 def receipts(connection: psycopg.Connection, run: int) -> dict[int, Receipt]:
     rows = connection.execute(
         "select partition, digest, rows, loaded, suppressed, position from _importers.receipt where run = %s", (run,)

@@ -217,6 +217,10 @@ class PostgresDestination(Destination):
         with connect(self._url, name) as connection, translated("looking for _importers"):
             return revision(connection) is None
 
+    def remembered(self) -> Sequence[Stream]:
+        with self._transaction("looking up which streams there were") as connection:
+            return control.remembered_streams(connection, f"{self.tenant}.{self.pipeline}")
+
     def position(self, stream: Stream) -> Position:
         with self._transaction("reading the position") as connection:
             return control.position(connection, self._name(stream))

@@ -22,7 +22,7 @@ from importers.core.registry import PACKAGE, source_class
 from importers.core.settings import StreamSettings, effective, importer_settings, pipeline_of
 from importers.core.source import Source
 from importers.core.tenant import Expectation, Pipeline, Subject, Tenant
-from importers.exceptions import ConfigError, ContractError, ImporterError
+from importers.exceptions import ConfigError, ContractError, EmptySourceError, ImporterError
 from importers.keys.keyring import TenantKeys
 from importers.pipeline.installation import Installation
 from importers.privacy.policy import Policy
@@ -194,11 +194,15 @@ def jobs(
 ) -> list[Job]:
     """A job for each stream of the pipeline, or for those named. Asks the source what it has.
 
-    Raises ConfigError for a stream that the source lacks, and whatever the source raises.
+    A source that was read empty is taken to have what it had. Raises ConfigError for a stream that the source lacks,
+    and whatever the source raises.
     """
     try:
         source = open_source(tenant, pipeline, connection)
-        offered = {stream.name: stream for stream in source.streams()}
+        try:
+            offered = {stream.name: stream for stream in source.streams()}
+        except EmptySourceError as error:
+            offered = {stream.name: stream for stream in _remembered(installation, tenant, pipeline, error)}
         wanted = list(streams) or list(pipeline_of(tenant, pipeline).streams) or list(offered)
         for name in wanted:
             if name not in offered:
@@ -208,6 +212,17 @@ def jobs(
         error.at(tenant=tenant.tenant, pipeline=pipeline)
         raise
     return [Job(installation, tenant, pipeline, stream, connection) for stream in refined]
+
+
+def _remembered(installation: Installation, tenant: Tenant, pipeline: str, error: EmptySourceError) -> list[Stream]:
+    """The stream that the error is about, as the last committed run knew it. Raises the error if there was none."""
+    keys = installation.keyring().tenant(tenant.tenant)
+    with closing(installation.open_destination(pipeline, keys)) as destination:
+        streams = () if destination.is_new() else destination.remembered()
+        known = [stream for stream in streams if stream.name == error.where.get("stream")]
+    if not known:
+        raise error
+    return known
 
 
 def refine(stream: Stream, settings: StreamSettings) -> Stream:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TypeAlias
 from urllib.parse import urlsplit
@@ -93,6 +94,13 @@ def find(patterns: Sequence[str]) -> list[File]:
         for path in _expanded(pattern):
             lanes.setdefault(path, prefix + Path(path).relative_to(directory).as_posix())
     return [replace(look(path), lane=lanes[path]) for path in sorted(lanes)]
+
+
+def named(lane: str, patterns: Sequence[str]) -> bool:
+    """Whether a file of this lane would be found by one of the patterns, wherever its directory stands now."""
+    path = lane.partition("//")[2] or lane
+    wanted = (Path(pattern).relative_to(fixed_directory(pattern)).as_posix() for pattern in map(local, patterns))
+    return any(fnmatchcase(path, below.replace("**/", "*")) for below in wanted)
 
 
 def is_pattern(pattern: str) -> bool:

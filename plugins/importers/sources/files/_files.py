@@ -19,9 +19,9 @@ from pydantic import BeforeValidator, Field
 from importers.core.model import JSON, Batch, Column, Health, LoadMode, Plan, Position, Reads, Stream, Window
 from importers.core.names import Name, as_name, did_you_mean
 from importers.core.source import Source, SourceConfig
-from importers.exceptions import ConfigError, ContractError, ImporterError
+from importers.exceptions import ConfigError, ContractError, EmptySourceError, ImporterError
 from importers.sources.files._cells import ARROW, TypeName
-from importers.transport.files import File, find, fixed_directory, is_pattern, local, nearby, unchanged
+from importers.transport.files import File, find, fixed_directory, is_pattern, local, named, nearby, unchanged
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.\-]{0,40}")
 UNSHOWN = "a name that isn't shown"
@@ -106,8 +106,8 @@ class FileSource(Source[FilesT]):
         return [Stream(self._name(), columns, Reads.POSITION)]
 
     def plan(self, stream: Stream, window: Window, position: Position) -> Plan:
-        if position and not find(self.config.path):
-            return Plan(partitions=[])
+        if not find(self.config.path) and any(named(lane, self.config.path) for lane in position):
+            return Plan(partitions=[])  # all that was there is loaded, and somebody has taken it away
         listed = self._listed()
         wanted = [file for file in listed if self._wanted(file, stream, window, position)]
         if not wanted:
@@ -132,26 +132,21 @@ class FileSource(Source[FilesT]):
 
     def _listed(self) -> list[File]:
         files = find(self.config.path)
-        if not files and (emptied := self._emptied()):
-            raise ConfigError(
-                f"no file matches {emptied!r}, though its directory is there: nothing says which columns there are",
-                do="leave the last loaded file where it is (it isn't read again), or start the pipeline when there is "
-                "a file; if there never was one, correct `path`",
+        if files:
+            return files
+        close = [name for pattern in self.config.path for name in nearby(pattern)]
+        do = f"correct `path`{'; nearby: ' + ', '.join(close) if close else ''}"
+        if any(is_pattern(pattern) and fixed_directory(pattern).is_dir() for pattern in map(local, self.config.path)):
+            raise EmptySourceError(
+                f"no file matches {self._patterns}, though the directory is there: nothing tells its columns",
+                do=f"start the pipeline when there is a file; if there never was one, {do}",
+                stream=self._name(),
             )
-        if not files:
-            close = [name for pattern in self.config.path for name in nearby(pattern)]
-            raise ConfigError(
-                f"no file matches {' or '.join(repr(local(pattern)) for pattern in self.config.path)}",
-                do=f"correct `path`{'; nearby: ' + ', '.join(close) if close else ''}",
-            )
-        return files
+        raise ConfigError(f"no file matches {self._patterns}", do=do)
 
-    def _emptied(self) -> str | None:
-        """The glob that found nothing in a directory that is there, and nothing that it nearly names."""
-        for pattern in map(local, self.config.path):
-            if is_pattern(pattern) and fixed_directory(pattern).is_dir() and not nearby(pattern):
-                return pattern
-        return None
+    @property
+    def _patterns(self) -> str:
+        return " or ".join(repr(local(pattern)) for pattern in self.config.path)
 
     def _name(self) -> str:
         if self.config.stream:

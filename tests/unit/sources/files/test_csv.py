@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from importers.core.model import Column, LoadMode, Stream, Window
-from importers.exceptions import ConfigError, ContractError, FatalSourceError
+from importers.core.model import Column, LoadMode, Plan, Reads, Stream, Window
+from importers.exceptions import ConfigError, ContractError, EmptySourceError, FatalSourceError
 from importers.sources.files import _blocks, _records
 from importers.sources.files.csv import Csv, CsvConfig
 
@@ -505,8 +505,30 @@ def test_an_emptied_inbox_says_what_to_do(two):
     of = source(two / "*.csv")
     for file in two.glob("*.csv"):
         file.unlink()
-    with pytest.raises(ConfigError, match=r"its directory is there.*Leave the last loaded file where it is"):
+    with pytest.raises(EmptySourceError, match=r"the directory is there.*Start the pipeline when there is a file") as e:
         of.streams()
+    assert e.value.where["stream"] == of._name()
+
+
+@pytest.mark.parametrize(
+    ("pattern", "lane", "gone"),
+    [
+        ("*.csv", "a.csv", True),
+        ("**/*.csv", "a.csv", True),
+        ("**/*.csv", "deep/er/a.csv", True),
+        ("*.csv", "2//a.csv", True),
+        ("x*.csv", "a.csv", False),
+        ("*.csv", "a.txt", False),
+    ],
+)
+def test_an_empty_plan_is_for_what_was_there_under_this_very_path(tmp_path, pattern, lane, gone):
+    of = source(tmp_path / pattern)
+    stream = Stream("rows", (), Reads.POSITION)
+    if gone:
+        assert of.plan(stream, Window(), {lane: {}}) == Plan(partitions=[])
+        return
+    with pytest.raises(EmptySourceError, match="no file matches"):
+        of.plan(stream, Window(), {lane: {}})
 
 
 def test_the_same_size_at_another_time_is_a_change(two):
@@ -555,7 +577,7 @@ def test_no_file_at_all_names_what_lies_nearby(two):
     with pytest.raises(ConfigError, match="is a directory"):
         source(two).streams()
     stream = Stream("rows", (), source(SONGS).streams()[0].reads)
-    assert list(source(two / "x*.csv").plan(stream, Window(), {"gone.csv": {}}).partitions) == []
+    assert list(source(two / "x*.csv").plan(stream, Window(), {"xgone.csv": {}}).partitions) == []
     with pytest.raises(ConfigError, match="no file matches"):
         source(two / "x*.csv").plan(stream, Window(), {})
 
