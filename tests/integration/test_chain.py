@@ -153,7 +153,43 @@ def test_text_that_the_warehouse_can_t_hold_is_quarantined(
     assert (result.rows_loaded, result.rows_quarantined) == (1, 1)
     with closing(job_of(installation, tenant("jsonl", file, KEEP))) as job:
         kept = job.quarantine.read(result.quarantine[0].uri, job.keys.quarantine())
-    assert json.loads(kept["_raw"][0].as_py()) == {"id": 2, "what": "a\0b"}
+    assert kept.select(["id", "what"]).to_pylist() == [{"id": 2, "what": "a\0b"}]
+    assert kept["_rules"][0].as_py() == ["what: text with a NUL, which PostgreSQL can't hold"]
+
+
+@pytest.mark.parametrize("treatment", ["pseudonymise", "keep", {"encrypt": {"deterministic": True}}])
+def test_a_row_whose_key_is_blank_is_quarantined(
+    installation: Installation, sql: psycopg.Connection, tmp_path: Path, treatment: Any
+) -> None:
+    file = tmp_path / "plays.jsonl"
+    lines = ["a", None, "", " \u2003", "b", "c" * 3000]
+    file.write_text("".join(json.dumps({"id": id_, "what": "x"}) + "\n" for id_ in lines))
+    settings: dict[str, Any] = {"load": {"mode": "merge", "primary_key": "id"}, "quarantine": {"max_fraction": 0.9}}
+    result = import_once(installation, tenant("jsonl", file, {"id": treatment, "what": "keep"}, **settings))
+    null, blank = "expect_column_values_to_not_be_null(id)", "id: blank, which no primary key may be"
+    expected = {null: 1, "id: a key of more than 2,600 bytes": 1}
+    if treatment == "pseudonymise":
+        expected = {null: 1, blank: 2}
+    assert result.rules == expected
+    assert result.rows_loaded == len(lines) - result.rows_quarantined == one(sql, "select count(*) from acme.plays")
+
+
+@pytest.mark.parametrize("cursor", ["at", "seq"])
+def test_a_row_whose_cursor_is_beyond_any_calendar_or_number_is_quarantined(
+    installation: Installation, sql: psycopg.Connection, tmp_path: Path, cursor: str
+) -> None:
+    file = tmp_path / "plays.parquet"
+    moments = pa.array([0, 2**62, -(2**62), 5], pa.timestamp("ms"))
+    pq.write_table(
+        pa.table({"id": [1, 2, 3, 4], "at": moments, "seq": pa.array([1, 2, 3, 2**64 - 1], pa.uint64())}), file
+    )
+    settings = {"load": {"mode": "merge", "primary_key": "id", "cursor": cursor}, "quarantine": {"max_fraction": 0.9}}
+    result = import_once(installation, tenant("parquet", file, {"*": "keep"}, **settings))
+    assert sql.execute("select id from acme.plays order by 1").fetchall() == (
+        [(1,)] if cursor == "seq" else [(1,), (4,)]
+    )
+    assert result.rules["at: a date before 4713 BC or after the year 262141"] == 2
+    assert result.rules.get("seq: a cursor of more than 63 bits", 0) == (cursor == "seq")
 
 
 def test_a_run_that_fails_its_rules_loads_nothing_and_is_mended_by_the_next(

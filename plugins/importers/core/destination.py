@@ -16,7 +16,6 @@ from importers.core.model import (
     Position,
     QuarantineFile,
     Receipt,
-    Reject,
     Run,
     RunKind,
     Staged,
@@ -26,7 +25,12 @@ from importers.core.model import (
 )
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
     import pyarrow as pa
+
+Mask: TypeAlias = "npt.NDArray[np.bool_]"
+"""A flag for each row of a batch."""
 
 Blind: TypeAlias = Callable[[Sequence[bytes]], list[bytes]]
 """Re-keys subjects' tokens, so that the list of erased subjects can't be joined with the tables."""
@@ -115,8 +119,11 @@ class Destination(ABC):
         """
 
     @abstractmethod
-    def sift(self, rows: pa.RecordBatch) -> tuple[pa.RecordBatch, tuple[Reject, ...]]:
-        """Take out the rows that the warehouse has no way to hold, whatever the table."""
+    def unfit(self, rows: pa.RecordBatch, key: Sequence[str] = ()) -> Mapping[str, Mask]:
+        """Which rows the warehouse has no way to hold, whatever the table, by why.
+
+        `key` are the columns of the table's primary key that stand in it as they are, or encrypted.
+        """
 
     @abstractmethod
     def load(self, run: Run, stream: Stream, staged: Staged, batches: Iterable[pa.RecordBatch]) -> Receipt:

@@ -65,8 +65,8 @@ def _fit(array: pa.Array, name: str, declared: str) -> pa.Array:
     if array.type == target:
         return array.storage if target == UUID else array
     try:
-        if pa.types.is_timestamp(array.type) and pa.types.is_timestamp(target):
-            return pc.cast(array, target, safe=False) if array.type.unit == "ns" else pc.cast(array, target)
+        if pa.types.is_temporal(array.type) and getattr(array.type, "unit", "") == "ns":
+            return pc.cast(array, target, safe=False)  # PostgreSQL counts microseconds
         if pa.types.is_dictionary(array.type):
             return _fit(array.dictionary_decode(), name, declared)
         return pc.cast(array, _storage(target))
@@ -98,12 +98,14 @@ def as_json(array: pa.Array) -> pa.Array:
 
 
 def _without_bytes(leaf: Part) -> Treated:
-    """JSON has no bytes: a pseudonym is written as a UUID, other bytes in hexadecimal."""
+    """JSON has no bytes: a pseudonym is written as a UUID, other bytes in hexadecimal. polars has no long decimals."""
     kind = leaf.type
     if kind == UUID:
         return Treated(pa.string(), lambda values: uuid_text(values).cast(pa.string()))
     if pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind):
         return Treated(pa.string(), _hexadecimal)
+    if pa.types.is_decimal256(kind):
+        return Treated(pa.string(), lambda values: values.cast(pa.string()))
     return keep(kind)
 
 

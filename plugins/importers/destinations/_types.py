@@ -7,7 +7,7 @@ from pyarrow import types as t
 
 from importers.exceptions import ContractError
 
-NUMERIC_DIGITS = 1000  # the most that a declared numeric may have
+NUMERIC_DIGITS = 38  # of Arrow's decimal128: pgpq encodes none that are longer
 UUID = pa.uuid()
 JSONB = "jsonb"
 
@@ -31,7 +31,6 @@ _SIMPLE = {
 }
 
 # What arrives with a type (left) may widen a column of the right's types, in this order of width.
-_WIDTH = ("smallint", "integer", "bigint", "real", "double precision")
 _WIDER: dict[str, frozenset[str]] = {
     "smallint": frozenset({"integer", "bigint", "double precision", "numeric"}),
     "integer": frozenset({"bigint", "double precision", "numeric"}),
@@ -56,8 +55,8 @@ def sql_type(kind: pa.DataType) -> str:
         return "time without time zone"
     if t.is_duration(kind):
         return "interval"
-    if t.is_decimal(kind):
-        return f"numeric({max(kind.precision, kind.scale)},{max(kind.scale, 0)})"
+    if t.is_decimal(kind) and _digits(kind) <= NUMERIC_DIGITS:
+        return f"numeric({_digits(kind)},{max(kind.scale, 0)})"
     if t.is_nested(kind):
         return JSONB
     if t.is_dictionary(kind):
@@ -65,25 +64,9 @@ def sql_type(kind: pa.DataType) -> str:
     raise ContractError(f"PostgreSQL has no column type for Arrow's {kind}", do="leave the column out: `drop` it")
 
 
-def arrow_type(kind: pa.DataType) -> pa.DataType:
-    """What a batch's column is cast to before it is encoded: PostgreSQL counts microseconds, and joins small types."""
-    if t.is_dictionary(kind):
-        return arrow_type(kind.value_type)
-    if t.is_timestamp(kind):
-        return pa.timestamp("us", kind.tz)
-    if t.is_time(kind):
-        return pa.time64("us")
-    if t.is_duration(kind):
-        return pa.duration("us")
-    if kind == pa.date64():
-        return pa.date32()
-    if kind == pa.float16():
-        return pa.float32()
-    if kind == pa.null() or t.is_string_view(kind):
-        return pa.string()
-    if t.is_binary_view(kind):
-        return pa.binary()
-    return kind
+def _digits(kind: pa.DataType) -> int:
+    """As PostgreSQL counts them: a negative scale adds zeros, one beyond the precision digits behind the point."""
+    return int(max(kind.precision - min(kind.scale, 0), kind.scale))
 
 
 def from_sql(declared: str) -> pa.DataType:
@@ -113,12 +96,8 @@ def from_sql(declared: str) -> pa.DataType:
         return exact[base]
     if base == "numeric":
         digits, _, scale = declared[8:-1].partition(",") if "(" in declared else ("38", "", "9")
-        return _decimal(int(digits), int(scale or 0))
+        return pa.decimal128(min(int(digits), NUMERIC_DIGITS), int(scale or 0))
     raise ContractError(f"a column of type {declared} was not made by an import", do="load into a table of its own")
-
-
-def _decimal(digits: int, scale: int) -> pa.DataType:
-    return pa.decimal128(digits, scale) if digits <= 38 else pa.decimal256(min(digits, 76), scale)
 
 
 def wider(have: str, come: str) -> str | None:
@@ -138,11 +117,11 @@ def wider(have: str, come: str) -> str | None:
 _INTEGER_DIGITS = {"smallint": 5, "integer": 10, "bigint": 19}
 
 
-def _integer_as_numeric(integer: str, numeric: str) -> str:
+def _integer_as_numeric(integer: str, numeric: str) -> str | None:
     return _wider_numeric(numeric, f"numeric({_INTEGER_DIGITS[integer]},0)")
 
 
-def _wider_numeric(one: str, two: str) -> str:
+def _wider_numeric(one: str, two: str) -> str | None:
     def digits(text: str) -> tuple[int, int]:
         precision, _, scale = text[8:-1].partition(",")
         return int(precision) - int(scale or 0), int(scale or 0)
@@ -150,4 +129,4 @@ def _wider_numeric(one: str, two: str) -> str:
     if "(" not in one or "(" not in two:
         return "numeric"
     whole, fraction = (max(pair) for pair in zip(digits(one), digits(two), strict=True))
-    return f"numeric({whole + fraction},{fraction})"
+    return f"numeric({whole + fraction},{fraction})" if whole + fraction <= NUMERIC_DIGITS else None

@@ -15,7 +15,7 @@ from psycopg.errors import LockNotAvailable
 from psycopg.types.json import Jsonb
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
-from importers.core.destination import Destination
+from importers.core.destination import Destination, Mask
 from importers.core.model import (
     JSON,
     Health,
@@ -25,7 +25,6 @@ from importers.core.model import (
     Position,
     QuarantineFile,
     Receipt,
-    Reject,
     Run,
     RunKind,
     RunState,
@@ -39,7 +38,7 @@ from importers.destinations import _erasure as erasure
 from importers.destinations import _loading as loading
 from importers.destinations import _opening as opening
 from importers.destinations import _tables as tables
-from importers.destinations._sift import sift
+from importers.destinations._unfit import unfit
 from importers.exceptions import (
     ConfigError,
     ContractError,
@@ -272,8 +271,8 @@ class PostgresDestination(Destination):
             raise _aborted(run)
         return now
 
-    def sift(self, rows: pa.RecordBatch) -> tuple[pa.RecordBatch, tuple[Reject, ...]]:
-        return sift(rows)
+    def unfit(self, rows: pa.RecordBatch, key: Sequence[str] = ()) -> Mapping[str, Mask]:
+        return unfit(rows, key)
 
     def load(self, run: Run, stream: Stream, staged: Staged, batches: Iterable[pa.RecordBatch]) -> Receipt:
         receipt = Receipt(run.id, staged.partition, staged.digest, staged.rows, 0, 0, staged.position)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -88,11 +87,10 @@ def _extract(job: Job, run: Run, partition: int, lease: float | None, *, validat
 
 
 def _batches(job: Job, run: Run, partition: int, lease: float | None) -> Iterator[Batch]:
-    """The source's batches, without the rows that the warehouse can't hold; says now and then that we are alive."""
+    """The source's batches; says now and then that we are alive."""
     renewed = time.monotonic()
     for batch in job.source.read(job.asked, run.plan.partitions[partition]):
-        rows, rejects = job.destination.sift(batch.rows)
-        yield replace(batch, rows=rows, rejects=(*batch.rejects, *rejects))
+        yield batch
         if time.monotonic() - renewed > RENEW_EVERY:
             job.destination.renew(run, lease)
             renewed = time.monotonic()
@@ -112,14 +110,17 @@ def _stamped(job: Job, run: Run, partition: int, rows: pa.RecordBatch) -> pa.Rec
 
 
 def _as_version(cursor: pa.Array, name: str) -> pa.Array:
-    """Integers as they are, moments as microseconds since 1970; a row without a cursor is older than any other."""
+    """Integers as they are, moments as microseconds since 1970; a row without a cursor is older than any other.
+
+    What doesn't fit becomes anything: such a row is quarantined (see `Job.unfit`).
+    """
     kind = cursor.type
     if pa.types.is_timestamp(kind):
         cursor = pc.cast(cursor, pa.timestamp("us", kind.tz), safe=False)
     elif pa.types.is_date(kind):
-        cursor = pc.cast(cursor, pa.timestamp("us"))
+        cursor = pc.cast(cursor, pa.timestamp("us"), safe=False)
     elif not pa.types.is_integer(kind):
         raise ConfigError(
             f"the cursor '{name}' must be a number or a moment", got=str(kind), do="choose another column"
         )
-    return pc.fill_null(pc.cast(cursor, pa.int64()), _OLDEST)
+    return pc.fill_null(pc.cast(cursor, pa.int64(), safe=False), _OLDEST)

@@ -12,9 +12,11 @@ from traceback import extract_tb
 from typing import Any
 
 import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
 from pydantic import ValidationError
 
-from importers.core.destination import Destination
+from importers.core.destination import Destination, Mask
 from importers.core.model import JSON, LoadMode, Run, Stream
 from importers.core.model_faults import faults
 from importers.core.names import did_you_mean
@@ -94,6 +96,25 @@ class Job:
         rule = "expect_column_values_to_not_be_null"
         implied = [Expectation(type=rule, kwargs={"column": key}) for key in keys if (rule, (key,)) not in said]
         return [*self.settings.expect, *implied]
+
+    def unfit(self, rows: pa.RecordBatch) -> Mapping[str, Mask]:
+        """Rows that can't be loaded whatever the rules say, by why: they would fail their whole partition."""
+        keys = self.stream.primary_key if self.stream.load_mode is LoadMode.MERGE else ()
+        stored = [key for key in keys if not self.policy.pseudonymises(key)]
+        found = dict(self.destination.unfit(rows, stored))
+        for key in keys:
+            blank = self.policy.blank(rows, key).to_numpy(zero_copy_only=False)
+            found |= {f"{key}: blank, which no primary key may be": blank} if blank.any() else {}
+        return found | self._unstampable(rows)
+
+    def _unstampable(self, rows: pa.RecordBatch) -> dict[str, Mask]:
+        """Rows whose cursor `_version` can't hold."""
+        cursor = self.stream.cursor
+        if cursor is None or cursor not in rows.schema.names or rows.column(cursor).type != pa.uint64():
+            return {}
+        beyond = pc.fill_null(pc.greater(rows.column(cursor), pa.scalar(2**63 - 1, pa.uint64())), False)
+        beyond = beyond.to_numpy(zero_copy_only=False)
+        return {f"{cursor}: a cursor of more than 63 bits": beyond} if beyond.any() else {}
 
     @cached_property
     def policy(self) -> Policy:

@@ -101,10 +101,10 @@ class _Sample:
         for batch in self._reading(plan):
             if self._good >= self._wanted or self._read >= MOST_READ:
                 return False
-            rows, rejects = self._job.destination.sift(batch.rows)
-            checked = self._checker.check(rows)
+            rows = batch.rows
+            checked = self._checker.check(rows, self._job.unfit(rows))
             self._rules.update(checked.broken.flatten().to_pylist())
-            self._reasons.update(reject.reason for reject in (*batch.rejects, *rejects))
+            self._reasons.update(reject.reason for reject in batch.rejects)
             self._batches.append(rows)
             self._read += rows.num_rows
             self._good += rows.num_rows - int(checked.bad.sum())

@@ -24,7 +24,7 @@ from importers.privacy import checks
 from importers.privacy.distinct import Values
 from importers.privacy.leaves import Part, Treated, leaves, treat
 from importers.privacy.pseudonyms import TYPE as TOKEN
-from importers.privacy.pseudonyms import pseudonymising
+from importers.privacy.pseudonyms import normalised, pseudonymising
 from importers.privacy.rules import Rules, domain_of
 from importers.privacy.transforms import KEY_VERSION, transform
 
@@ -114,6 +114,18 @@ class Policy:
             arrays[SUBJECT] = pa.ExtensionArray.from_storage(TOKEN, tokens)
         arrays |= {name: rows.column(name) for name in rows.schema.names if name in PASSED}
         return pa.RecordBatch.from_arrays(list(arrays.values()), names=list(arrays))
+
+    def pseudonymises(self, column: str) -> bool:
+        """Whether the table has the column's pseudonyms in its place."""
+        rule = self._rules.by_path.get(column)
+        return rule is not None and rule.treat is Treat.PSEUDONYMISE
+
+    def blank(self, rows: pa.RecordBatch, column: str) -> pa.Array:
+        """Which rows have a text in the column that is too empty to have a pseudonym."""
+        values = rows.column(column)
+        if not self.pseudonymises(column) or values.type == TOKEN or pa.types.is_integer(values.type):
+            return pa.repeat(False, rows.num_rows)
+        return pc.and_(pc.is_valid(values), pc.is_null(normalised(values)))
 
     def tokens(self, rows: pa.RecordBatch) -> pa.Array | None:
         """16 bytes a (raw) row that say whose it is: its subject's pseudonym. None if the rows concern nobody."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
+from importers.core.destination import Mask
 from importers.core.model import DELETED
 from importers.exceptions import ConfigError, ContractError
 from importers.quality.binding import Bound, bind
@@ -21,8 +23,6 @@ from importers.quality.verdict import Numbers, Tally, Verdict
 
 if TYPE_CHECKING:
     from importers.quality.rules import Rules
-
-Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,16 +51,19 @@ class Checker:
         self._states: dict[str, State] = {}
         self._keys: dict[str, list[Numbers]] = defaultdict(list)
 
-    def check(self, rows: pa.RecordBatch) -> Checked:
-        """Judge the partition's next batch; tombstones skip the rules.
+    def check(self, rows: pa.RecordBatch, unfit: Mapping[str, Mask] | None = None) -> Checked:
+        """Judge the partition's next batch; tombstones skip the rules. `unfit` rows are bad whatever the rules say.
 
         Raises ContractError where a rule can't judge the type that a column has in this batch.
         """
         start, self._rows = self._rows, self._rows + rows.num_rows
         alive = living(rows)
-        violated = self._judge(rows if alive is None else rows.filter(pa.array(alive)))
+        unfit = unfit or {}
+        living_unfit = unfit if alive is None else {label: mask[alive] for label, mask in unfit.items()}
+        violated = self._judge(rows if alive is None else rows.filter(pa.array(alive)), living_unfit)
         if alive is not None:
             violated = {label: _spread(mask, alive) for label, mask in violated.items()}
+        violated |= unfit
         bad: Mask = np.zeros(rows.num_rows, dtype=np.bool_)
         for mask in violated.values():
             bad |= mask
@@ -75,7 +78,7 @@ class Checker:
         keys = {label: np.sort(np.concatenate([np.empty(0, np.uint64), *self._keys[label]])) for label in self._seeds}
         return Verdict(self._rules.fingerprint, bad, tally, keys)
 
-    def _judge(self, rows: pa.RecordBatch) -> dict[str, Mask]:
+    def _judge(self, rows: pa.RecordBatch, unfit: Mapping[str, Mask]) -> dict[str, Mask]:
         """The masks of the rules that something violates."""
         bound = self._bind(rows.schema)
         self._note_shape(bound, rows.num_rows)
@@ -93,7 +96,7 @@ class Checker:
             for label, (slow, evaluated) in zip(self._slow, self._engine.judge(frame, bound.at), strict=True):
                 if self._count(label, evaluated, int(slow.sum())):
                     violated[label] = slow
-        self._note_keys(bound, seen, violated)
+        self._note_keys(bound, seen, violated | dict(unfit))
         return violated
 
     def _bind(self, schema: pa.Schema) -> Bound:

@@ -9,8 +9,9 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
+from importers.core.destination import Mask
 from importers.quality.binding import Bound, Labelled, bind
-from importers.quality.checker import Mask, living
+from importers.quality.checker import living
 from importers.quality.hashing import keyed
 from importers.quality.verdict import Numbers, Verdict
 
