@@ -18,6 +18,7 @@ from importers.core.tenant import Expectation, Load, Pipeline
 from importers.core.tenant_file import TenantFile
 from importers.core.yaml_marks import KeyPath, dotted
 from importers.exceptions import ConfigError, MissingExtraError
+from importers.pipeline.lint_streams import contradictions
 from importers.pipeline.tenants import examine_all
 
 PRESETS = frozenset(
@@ -40,7 +41,12 @@ def check(file: TenantFile) -> list[ConfigError]:
     found = [*_importers(file), *_tables(file)]
     for name, pipeline in file.tenant.pipelines.items():
         found += [*_importer(file, name, pipeline), *_schedule(file, name, pipeline), *_rules(file, name, pipeline)]
+        found += contradictions(file, name, pipeline, files=_reads_files(file, name))
     return list({(error.where["line"], error.what): error for error in found}.values())
+
+
+def _reads_files(file: TenantFile, name: str) -> bool:
+    return sources().get(importer_settings(file.tenant, name)[0]) == "files"
 
 
 def _importers(file: TenantFile) -> Iterator[ConfigError]:

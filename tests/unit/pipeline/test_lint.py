@@ -150,15 +150,15 @@ pipelines:
         (", shared: true", ", shared: true", "append", []),
         (", shared: true", ", shared: true", "merge", []),
         (", shared: true", ", shared: true", "replace", ["acme.yaml:11"]),
-        (", shared: true", ", shared: true", "history", ["acme.yaml:11"]),
+        (", shared: true", ", shared: true", "history", ["acme.yaml:11", "acme.yaml:11"]),
     ],
 )
 def test_a_table_has_one_owner_unless_all_share_it(
     tenants: Path, first: str, second: str, mode: str, lines: list[str]
 ) -> None:
-    messages = found(tenants, SHARING.format(first=first, second=second, mode=mode))
+    messages = found(tenants, SHARING.format(first=first, second=", primary_key: id" + second, mode=mode))
     assert [message.split(": ")[0] for message in messages] == lines
-    assert all("plays" in message for message in messages)
+    assert all("plays" in message or "mode 'history'" in message for message in messages)
 
 
 def test_streams_of_one_pipeline_may_not_meet_in_a_table_either(tenants: Path) -> None:
@@ -221,3 +221,60 @@ def test_a_tenant_is_found_by_name(tenants: Path) -> None:
 def test_a_byte_order_mark_is_no_mistake(tenants: Path) -> None:
     (tenants / "acme.yaml").write_text("\ufefftenant: acme\n" + FINE, encoding="utf-8")
     assert lint(tenants) == []
+
+
+@pytest.mark.parametrize(
+    ("load", "privacy", "line", "words"),
+    [
+        ("{mode: merge}", "{}", 5, ("merge needs a primary key", "primary_key: …")),
+        ("{mode: history, primary_key: id}", "{}", 5, ("mode 'history' yet", "Allowed: append, merge, replace")),
+        ("{mode: merge, primary_key: id}", "{columns: {id: drop}}", 6, ("primary key 'id'", "got drop")),
+        ("{mode: merge, primary_key: id}", "{columns: {id: {mask: email}}}", 6, ("primary key 'id'", "got email")),
+        ("{mode: merge, primary_key: id}", "{columns: {id: encrypt}}", 6, ("primary key 'id'", "deterministic")),
+        ("{mode: merge, primary_key: id}", '{columns: {"*": drop}}', 6, ("primary key 'id'", "got drop")),
+        ("{cursor: at}", "{columns: {at: pseudonymise}}", 6, ("the cursor 'at'", "Keep it")),
+        ("{mode: merge, primary_key: id}", "{columns: {who: keep}}", 5, ("load.primary_key names 'id'", "`id: …`")),
+        ("{cursor: at}", "{columns: {who: keep}}", 5, ("load.cursor names 'at'",)),
+        ("{}", "{subject: {column: who, domain: d}, columns: {id: keep}}", 6, ("privacy.subject names 'who'",)),
+        ("{}", "{columns: {id: keep}}\n    expect: [{expect_column_to_exist: {column: ms}}]", 7, ("names 'ms'",)),
+        ("{}", "{retention: 2 years}", 6, ("`pipelines.a.privacy.retention`", "P2Y")),
+        ("{}", "{}\n    deadline: 30m", 7, ("`pipelines.a.deadline`", "PT30M")),
+    ],
+)
+def test_what_contradicts_itself_is_told_without_data(
+    tenants: Path, load: str, privacy: str, line: int, words: tuple[str, ...]
+) -> None:
+    text = f"pipelines:\n  a:\n    importer: shelf\n    load: {load}\n    privacy: {privacy}\n    config: {{path: x}}\n"
+    (message,) = found(tenants, text)
+    assert message.startswith(f"acme.yaml:{line}: ")
+    assert all(word in message for word in words), message
+
+
+@pytest.mark.parametrize(
+    ("load", "privacy"),
+    [
+        ("{mode: merge, primary_key: id}", "{columns: {id: {encrypt: {deterministic: true}}}}"),
+        ("{mode: merge, primary_key: id, cursor: at}", "{columns: {id: pseudonymise, at: keep}}"),
+        ("{}", "{subject: {column: who.id, domain: d}, columns: {who: pseudonymise}}"),
+        ("{primary_key: items}", '{columns: {"items[].id": keep}}'),
+        ("{primary_key: id}", "{unclassified: drop, columns: {at: keep}}"),
+        ("{primary_key: id}", '{reason: it is public, columns: {"*": keep}}'),
+    ],
+)
+def test_what_agrees_is_left_alone(tenants: Path, load: str, privacy: str) -> None:
+    text = f"pipelines:\n  a:\n    importer: shelf\n    load: {load}\n    privacy: {privacy}\n    config: {{path: x}}\n"
+    assert found(tenants, text) == []
+
+
+def test_a_source_that_knows_its_keys_needs_none_from_the_tenant(tenants: Path) -> None:
+    assert found(tenants, "pipelines:\n  a: {importer: shop, config: {path: x}, load: {mode: merge}}\n") == []
+
+
+def test_a_contradiction_is_told_where_it_stands(tenants: Path) -> None:
+    text = (
+        "privacy: {columns: {id: keep}}\npipelines:\n  a:\n    importer: shelf\n    config: {path: x}\n"
+        "    streams:\n      s:\n        load: {primary_key: id, mode: merge}\n        privacy:\n          columns:\n"
+        "            id: drop\n"
+    )
+    (message,) = found(tenants, text)
+    assert message.startswith("acme.yaml:12: ")

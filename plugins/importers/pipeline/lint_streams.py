@@ -1,0 +1,126 @@
+"""Where what a tenant says of a stream's keys, columns and rules contradicts itself: told before any data is there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+from importers.core.model import LoadMode
+from importers.core.registry import destination_class, destinations
+from importers.core.settings import StreamSettings, effective
+from importers.core.tenant import Pipeline, Subject, Treat, Treatment
+from importers.core.tenant_file import TenantFile
+from importers.core.yaml_marks import KeyPath
+from importers.exceptions import ConfigError
+
+_STEP = re.compile(r"[.\[{]")
+_UPSERTS = (LoadMode.MERGE, LoadMode.HISTORY)
+
+
+def contradictions(file: TenantFile, name: str, pipeline: Pipeline, *, files: bool) -> Iterator[ConfigError]:
+    """Of each stream that the file knows of. `files`: nobody but the tenant knows the keys and classes of columns."""
+    for stream in pipeline.streams or ("",):
+        said = _Said(file, name, stream)
+        yield from said.modes(files)
+        yield from said.keys()
+        if files:
+            yield from said.uncovered()
+
+
+@dataclass(frozen=True)
+class _Said:
+    """What holds for a stream, and where in the file that stands."""
+
+    file: TenantFile
+    pipeline: str
+    stream: str
+
+    @cached_property
+    def settings(self) -> StreamSettings:
+        return effective(self.file.tenant, self.pipeline, self.stream)
+
+    def at(self, *keys: str) -> KeyPath:
+        """Where a setting stands: with the stream, else with the pipeline, else with the tenant."""
+        ours: KeyPath = ("pipelines", self.pipeline)
+        places: tuple[KeyPath, ...] = ((*ours, "streams", self.stream, *keys), (*ours, *keys), keys)
+        return next((place for place in places if place in self.file.lines), (*ours, *keys))
+
+    def modes(self, files: bool) -> Iterator[ConfigError]:
+        load = self.settings.load
+        if load.mode is None:
+            return
+        allowed = frozenset[LoadMode]().union(*(destination_class(name).modes for name in destinations()))
+        if load.mode not in allowed:
+            yield self.file.error(
+                self.at("load", "mode"),
+                f"no destination loads in mode '{load.mode}' yet",
+                do=f"allowed: {', '.join(sorted(allowed))}",
+            )
+        if files and load.mode in _UPSERTS and not load.primary_key:
+            yield self.file.error(
+                self.at("load", "mode"),
+                f"load.mode {load.mode} needs a primary key, and files have none of their own",
+                do="add `primary_key: …`, the columns that tell rows apart",
+            )
+
+    def keys(self) -> Iterator[ConfigError]:
+        """A key that is treated so that it tells no rows apart, a cursor that isn't in clear."""
+        load = self.settings.load
+        keys = load.primary_key or () if load.mode in _UPSERTS else ()
+        for key in keys:
+            how = self.treatment(key)
+            if how and not (how.treat in (Treat.KEEP, Treat.PSEUDONYMISE) or how.deterministic):
+                yield self._spoilt("primary key", key, how, "keep, pseudonymise, or encrypt it with `deterministic`")
+        how = self.treatment(load.cursor) if load.cursor else None
+        if load.cursor and how and how.treat is not Treat.KEEP:
+            yield self._spoilt("cursor", load.cursor, how, "keep it, or choose another cursor")
+
+    def _spoilt(self, role: str, column: str, how: Treatment, do: str) -> ConfigError:
+        named = column if column in self.settings.privacy.columns else "*"
+        what = f"the {role} '{column}' can't be one any more when it is treated"
+        return self.file.error(self.at("privacy", "columns", named), what, got=str(how.mask or how.treat), do=do)
+
+    def treatment(self, column: str) -> Treatment | None:
+        columns = self.settings.privacy.columns
+        return columns.get(column) or columns.get("*")
+
+    def uncovered(self) -> Iterator[ConfigError]:
+        """Columns that the file names and its policy forgets: the first run would stop at them."""
+        privacy = self.settings.privacy
+        if not privacy.columns or privacy.unclassified != "stop":
+            return
+        for what, column, path in self._named():
+            if not self._covered(column):
+                yield self.file.error(
+                    path,
+                    f"{what} '{column}', which privacy.columns doesn't name: the run would stop",
+                    do=f"add `{column}: …` to privacy.columns, with what happens to it",
+                )
+
+    def _named(self) -> Iterator[tuple[str, str, KeyPath]]:
+        load, subject = self.settings.load, self.settings.privacy.subject
+        if isinstance(subject, Subject):
+            yield "privacy.subject names", subject.column, self.at("privacy", "subject", "column")
+        for key in load.primary_key or ():
+            yield "load.primary_key names", key, self.at("load", "primary_key")
+        if load.cursor:
+            yield "load.cursor names", load.cursor, self.at("load", "cursor")
+        ours: KeyPath = ("pipelines", self.pipeline)
+        pipeline = self.file.tenant.pipelines[self.pipeline]
+        refined = pipeline.streams.get(self.stream)
+        places = [((*ours, "expect"), pipeline.expect)]
+        places += [((*ours, "streams", self.stream, "expect"), refined.expect)] if refined else []
+        for at, rules in places:
+            for number, rule in enumerate(rules):
+                for column in rule.columns:
+                    yield f"{rule.type} names", column, (*at, number)
+
+    def _covered(self, path: str) -> bool:
+        """Whether the policy says something of the path, of what it is in, or of something in it."""
+        columns = self.settings.privacy.columns
+        around = {path, *(path[: step.start()] for step in _STEP.finditer(path))}
+        return "*" in columns or any(
+            name in around or (name.startswith(path) and _STEP.match(name, len(path))) for name in columns
+        )
