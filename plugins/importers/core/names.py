@@ -30,9 +30,29 @@ def as_name(text: str) -> str:
     return name if name[:1].isalpha() and not _RESERVED.fullmatch(name) else f"t_{name}"[:48].rstrip("_")
 
 
+_VALUE = re.compile(
+    r"""[^\s@]@[^\s@]                       # an e-mail address
+    | \d{5}                                # a number of somebody or something
+    | ^[-+(]?\d[\d\s().,:/+-]*$             # a number, a date, a telephone number
+    | ^\d{4}-\d\d-\d\d                    # a moment
+    | ^[0-9a-fA-F-]{16,}$                  # a UUID, a hash
+    """,
+    re.VERBOSE,
+)
+_YEAR = re.compile(r"(19|20)\d\d")
+
+
+def is_like_a_value(name: str) -> bool:
+    """Whether what should be a column's name looks like somebody's data: messages don't show it."""
+    return len(name) > 80 or bool(_VALUE.search(name) and not _YEAR.fullmatch(name))
+
+
 def did_you_mean(got: str, allowed: Iterable[str]) -> str:
     """`did you mean 'x'?` and what is allowed, for an error's last sentence."""
-    options = sorted(allowed)
+    every = sorted(allowed)
+    options = [name for name in every if not is_like_a_value(name)]
     close = get_close_matches(got, options, n=1)
     hint = f"did you mean '{close[0]}'? " if close else ""
-    return f"{hint}allowed: {', '.join(options) or 'nothing'}"
+    untold = f"{len(every) - len(options)} that look like values and aren't shown"
+    told = [*options, *([untold] if len(options) < len(every) else [])]
+    return f"{hint}allowed: {', '.join(told) or 'nothing'}"

@@ -99,9 +99,12 @@ class Treatment(_Strict):
                 return {"treat": Treat.PSEUDONYMISE, **(said or {})}
             case {Treat.ENCRYPT: dict() | None as said, **rest} if not rest:
                 return {"treat": Treat.ENCRYPT, **(said or {})}
-            case dict() | Treatment():
+            case Treatment() | {"treat": _}:
                 return value
-        raise ValueError(f"a treatment is one of {', '.join(Treat)}, or a mapping such as {{mask: email}}")
+        raise ValueError(
+            f"a treatment is one of {', '.join(Treat)}, or a mapping such as {{mask: email}} or "
+            f"{{mask: date, unit: year}}; masks are {', '.join(Mask)}"
+        )
 
     @model_validator(mode="after")
     def _mask_has_a_kind(self) -> Self:

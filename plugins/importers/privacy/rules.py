@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pyarrow import types as t
 
 from importers.core.model import PersonalData, Stream
+from importers.core.names import is_like_a_value
 from importers.core.tenant import Mask, Privacy, Subject, Treat, Treatment
 from importers.exceptions import PrivacyError
 from importers.privacy.detect import suggest, words
@@ -98,13 +99,29 @@ def class_default(leaf: Part, personal: PersonalData | None) -> Treatment | None
     return None if personal is None else _BY_CLASS[personal]
 
 
+def _is_data(leaf: Part) -> bool:
+    """Whether its path isn't made of names: a key inside of an object may be a person's."""
+    steps = leaf.path.replace("[]", "").split(".") if leaf.parents else [leaf.path]
+    return any(is_like_a_value(step) for step in steps) or not all(_KEY.fullmatch(step) for step in steps[1:])
+
+
+_KEY = re.compile(r"[A-Za-z_$][A-Za-z0-9_$-]{0,60}(?:\{(?:key|value)\})?")
+
+
 def unclassified(left: Sequence[Part], stream: str) -> PrivacyError:
     """The refusal, with all leaves that nobody classified and a guess for each."""
-    lines = [f"    {suggest(leaf.path, leaf.type)}" for leaf in left]
+    told = [leaf for leaf in left if not _is_data(leaf)]
+    lines = [f"    {suggest(leaf.path, leaf.type)}" for leaf in told]
+    names = [leaf.path for leaf in told]
+    if len(told) < len(left):
+        hidden = [leaf for leaf in left if _is_data(leaf)]
+        names.append(f"{len(hidden)} whose names look like values and aren't shown")
+        around = {leaf.parents[-1] for leaf in hidden if leaf.parents and not is_like_a_value(leaf.parents[-1])}
+        lines += [f"    {name}: drop  # its keys look like values" for name in sorted(around)]
     many = f"{len(left)} columns" if len(left) > 1 else "a column"
     return PrivacyError(
         f"no policy covers {many}",
-        got=", ".join(leaf.path for leaf in left),
+        got=", ".join(names),
         do="\n".join(["say what happens to each, for example:", "privacy:", "  columns:", *lines]),
         stream=stream,
     )

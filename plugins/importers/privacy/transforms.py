@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import pyarrow as pa
+
 from importers.core.model import PersonalData
 from importers.core.tenant import Treat, Treatment
 from importers.exceptions import ConfigError
@@ -13,6 +15,7 @@ from importers.privacy.leaves import Part, Treated, keep
 
 KEY_VERSION = 1
 _MASKS_OF = {"date": "dates and timestamps", "band": "numbers"}
+_DECLARE = "; if it should hold these, say so in the importer's `types`: one odd cell makes a whole column text"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +91,8 @@ def _mask(leaf: Part, rule: Rule) -> Treated:
         hint = f"the mask {rule.treatment.mask} is for {_MASKS_OF.get(str(rule.treatment.mask), 'texts')}"
         if rule.treatment.unit == "hour":
             hint += "; a date has no hours"
+        if str(rule.treatment.mask) in _MASKS_OF and leaf.type in (pa.string(), pa.large_string()):
+            hint += _DECLARE
         raise _cannot(leaf, rule, hint)
     return Treated(kind, masks.masking(rule.treatment))
 

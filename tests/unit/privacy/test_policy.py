@@ -453,3 +453,27 @@ def test_no_rows_are_rows_too() -> None:
     empty = stream().schema.empty_table().to_batches() or [pa.RecordBatch.from_pylist([], schema=stream().schema)]
     got = policy.apply(empty[0])
     assert (got.num_rows, got.schema.names) == (0, ["account_id", "track_id", "ms_played", "_subject"])
+
+
+@pytest.mark.parametrize("mask", [{"mask": "date", "unit": "year"}, {"mask": "band"}])
+def test_a_mask_that_meets_text_says_that_types_can_be_declared(mask: dict[str, Any]) -> None:
+    spec = {"columns": COLUMNS | {"track_id": mask}}
+    refusal(ConfigError, "is for", "say so in the importer's `types`", spec=spec)
+
+
+@pytest.mark.parametrize("said", [{"generalise": "year"}, {"keep": True}, {"drop": {}}, 12])
+def test_a_wrong_treatment_is_told_what_there_is(said: Any) -> None:
+    with pytest.raises(ValueError, match=r"one of keep, drop.*\{mask: date, unit: year\}.*masks are email, phone"):
+        Privacy.model_validate({"columns": {"born": said}})
+
+
+def test_keys_that_are_data_are_not_told() -> None:
+    """An object by user: its keys are the users."""
+    kinds = {"id": N, "plays": pa.struct([("ada@example.org", N), ("Ada Lovelace", N), ("471112", N), ("total", N)])}
+    with pytest.raises(PrivacyError) as error:
+        build({"columns": {"id": "keep"}}, stream(kinds))
+    said = str(error.value)
+    assert "plays.total" in said
+    assert "3 whose names look like values" in said
+    assert "plays: drop" in said
+    assert not any(word in said for word in ("ada", "Lovelace", "471112"))

@@ -34,6 +34,22 @@ ARROW: dict[TypeName, pa.DataType] = {
     TypeName.TIMESTAMP_TZ: pa.timestamp("us", "UTC"),
 }
 
+
+def called(kind: pa.DataType) -> str:
+    """What people call a value of the type."""
+    if pa.types.is_timestamp(kind):
+        return "a time with a zone" if kind.tz else "a time without a zone"
+    return next((words for fits, words in _CALLED if fits(kind)), "text")
+
+
+_CALLED = (
+    (pa.types.is_integer, "a whole number"),
+    (pa.types.is_decimal, "a decimal number of that many digits"),
+    (pa.types.is_floating, "a number"),
+    (pa.types.is_boolean, "true or false"),
+    (pa.types.is_date, "a date"),
+)
+
 NOT_AN_INTEGER = r"^\s*[+-]?0[0-9xX]|^\s*\+"
 """Codes whose zeros, plus or hexadecimal digits a number would lose: 007, +49, 0x1F."""
 NOT_A_FLOAT = r"^\s*[+-]?0[0-9xX]|^\s*\+|^\s*-?\d{16,}\s*$|^\s*\d+[eE]\d+\s*$"

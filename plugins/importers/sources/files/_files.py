@@ -17,7 +17,7 @@ import pyarrow as pa
 from pydantic import BeforeValidator, Field
 
 from importers.core.model import JSON, Batch, Column, Health, LoadMode, Plan, Position, Reads, Stream, Window
-from importers.core.names import Name, as_name, did_you_mean
+from importers.core.names import Name, as_name, did_you_mean, is_like_a_value
 from importers.core.source import Source, SourceConfig
 from importers.exceptions import ConfigError, ContractError, EmptySourceError, ImporterError
 from importers.sources.files._cells import ARROW, TypeName
@@ -261,7 +261,7 @@ def same_columns(path: str, got: Sequence[str], expected: Sequence[str]) -> None
 
 def shown(name: str) -> str:
     """The name if it looks like one that somebody gave to a column. Others may be data and aren't told."""
-    return name if NAME.fullmatch(name) else UNSHOWN
+    return name if NAME.fullmatch(name) and not is_like_a_value(name) else UNSHOWN
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -12,7 +12,7 @@ from pyarrow import csv
 from importers.core.model import Batch, Reject
 from importers.exceptions import ContractError
 from importers.sources.files._blocks import Block, Places
-from importers.sources.files._cells import convert, convert_options
+from importers.sources.files._cells import called, convert, convert_options
 from importers.sources.files._codes import Codes, lost
 from importers.sources.files._files import one_batch
 from importers.sources.files._records import Dialect
@@ -129,7 +129,7 @@ class Rows:
             values, wrong = convert(text.column(field.name), field.type, self._nulls)
             columns.append(values)
             for number in pc.indices_nonzero(wrong).to_pylist() if wrong is not None else ():
-                bad.setdefault(number, f"column '{field.name}': not {_article(field.type)}")
+                bad.setdefault(number, f"column '{field.name}': not {called(field.type)}")
             codes = self._codes.among(field.name, text.column(field.name))
             for number in pc.indices_nonzero(codes).to_pylist() if codes is not None else ():
                 bad.setdefault(number, f"column '{field.name}': {lost(field.type)}")
@@ -147,10 +147,6 @@ def _text_and_others(schema: pa.Schema, nulls: Sequence[str]) -> list[csv.Conver
     strict, lenient = (convert_options(pa.schema(fields), nulls) for fields in (text, others))
     lenient.quoted_strings_can_be_null = True
     return [options for options in (strict, lenient) if options.include_columns]
-
-
-def _article(kind: pa.DataType) -> str:
-    return f"{'an' if str(kind)[0] in 'aeiou' else 'a'} {kind}"
 
 
 def _decodable(

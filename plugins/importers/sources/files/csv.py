@@ -13,6 +13,7 @@ import pyarrow as pa
 from pydantic import AfterValidator, Field, model_validator
 
 from importers.core.model import Batch, Stream
+from importers.core.names import is_like_a_value
 from importers.exceptions import ContractError
 from importers.sources.files._blocks import BLOCK, Places, blocks
 from importers.sources.files._cells import infer
@@ -76,6 +77,7 @@ class Csv(FileSource[CsvConfig]):
         holding = [file for file in files if file.size]
         if not holding:
             raise ContractError(f"the file '{files[0].path}' is empty", do="wait for one with at least a header")
+        self._check_header(holding[0])
         first, last = self._sample(holding[0]), self._sample(holding[-1])
         same_columns(holding[-1].path, last.column_names, first.column_names)
         return infer(pa.concat_tables([first, last.select(first.column_names)]), self.config.null_values)
@@ -115,6 +117,20 @@ class Csv(FileSource[CsvConfig]):
                 batch = rows.batch(block, Places(file.path, fill, by_line=False)).rows
                 return pa.Table.from_batches([batch[: self.config.sample_rows]])
         return rows.schema.empty_table()
+
+    def _check_header(self, file: File) -> None:
+        """Names that are a person's data would go into messages, policies and the warehouse's columns."""
+        setting = self.config
+        if not setting.header or setting.column_names or "header" in setting.model_fields_set:
+            return
+        names, _ = self._header(file)
+        values = [str(number) for number, name in enumerate(names, 1) if is_like_a_value(name)]
+        if values:
+            raise ContractError(
+                f"the first record of the file '{file.path}' doesn't look like names of columns",
+                got=f"{len(names)} cells; column {', '.join(values)} looks like a value, which isn't shown",
+                do="set `header: false`, best with `column_names`; or `header: true` if they are names after all",
+            )
 
     def _header(self, file: File) -> tuple[list[str], int]:
         """The file's column names and the byte after its header. Raises ContractError."""

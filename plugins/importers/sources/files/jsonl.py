@@ -15,6 +15,7 @@ from pyarrow import json as arrow_json
 from pydantic import Field, field_validator
 
 from importers.core.model import Batch, Reject, Stream
+from importers.core.names import is_like_a_value
 from importers.exceptions import ContractError
 from importers.sources.files._blocks import BLOCK, Block, Places, blocks
 from importers.sources.files._cells import TypeName
@@ -238,7 +239,7 @@ def _unclassified(unknown: Sequence[tuple[int, str]], places: Places) -> Contrac
 def _told(path: str) -> str:
     """The path of a key if it looks like names. A key may be data, such as an address."""
     plain = NAME.fullmatch(path.replace("[]", "").replace("/", "."))
-    return path if plain else "a key that isn't shown"
+    return path if plain and not is_like_a_value(path) else "a key that isn't shown"
 
 
 def _object(text: bytes) -> dict[str, Any] | None:
