@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.keywrap import InvalidUnwrap, aes_key_unwrap, aes_key_wrap
 
-from importers.exceptions import ConfigError, PrivacyError
+from importers.exceptions import PrivacyError
 from importers.keys.root import KEY_BYTES, PREVIOUS, VARIABLE, root_keys
 
 _NONCE = 12  # bytes; what AES-GCM wants
@@ -170,19 +170,6 @@ class Keyring(_Secret):
     def fingerprint(self) -> str:
         """16 hex digits by which a database remembers the key that its pseudonyms hang on."""
         return _fingerprint(self._roots[-1])
-
-    def check(self, remembered: str) -> None:
-        """Raises ConfigError if a database remembers another key: its pseudonyms would silently stop joining."""
-        if remembered == self.fingerprint:
-            return
-        place = f"the key goes by {self.fingerprint}, the database remembers {remembered}"
-        if any(remembered == _fingerprint(root) for root in self._roots):
-            raise ConfigError(f"the keys in {PREVIOUS} are in the wrong order", got=place, do="put the oldest last")
-        raise ConfigError(
-            f"{VARIABLE} isn't the key that this database was loaded with",
-            got=place,
-            do=f"set {VARIABLE} to that key, or add that key to {PREVIOUS}",
-        )
 
 
 def _fingerprint(secret: bytes) -> str:

@@ -19,6 +19,7 @@ from importers.pipeline.job import Job
 from importers.pipeline.verdicts import VERDICT, quarantine, read_kept, read_verdict
 from importers.quality import Duplicates, Judgement, Verdict, judge
 from importers.staging.manifest import widest
+from importers.staging.place import Made
 
 EXCLUDED, JUDGED_BY = "excluded", "judged_by"
 
@@ -104,9 +105,8 @@ def _quarantine(
 
 def _put_away(job: Job, run: Run, staged: Staged, extra: Duplicates, key: RunKey) -> QuarantineFile:
     schema = _own(staged.schema)
-    place = job.place(run).partition(staged.partition)
-    attempt = staged.attempt[::-1]  # beside the file of the validated attempt; the same name when the gate runs again
-    with job.quarantine.writer(place, attempt, schema, job.keys.quarantine()) as writer:
+    place = job.place(run).partition(staged.partition, Made.GATE)
+    with job.quarantine.writer(place, staged.attempt, schema, job.keys.quarantine()) as writer:
         start = 0
         for batch in job.staging.read(staged, key):
             first, last = np.searchsorted(extra.rows, [start, start + batch.num_rows])

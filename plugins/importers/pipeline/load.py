@@ -1,7 +1,7 @@
 """anonymise and load: the policy leaf by leaf, then one transaction of the destination.
 
 In one process the two are fused, so that rows are staged once; a scheduler runs them as two tasks, and then what
-anonymise made is staged behind the raw partitions: partition n of N at N + n.
+anonymise made is staged beside the partition as it was read.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from importers.keys.keyring import RunKey
 from importers.pipeline.extract import run_key
 from importers.pipeline.gate import excluded, pinned
 from importers.pipeline.job import Job
-from importers.staging.place import Place
+from importers.staging.place import Made, Place
 
 _OF = "of"
 
@@ -51,7 +51,7 @@ def _origin(job: Job, raw: Staged, key: RunKey) -> str:
 
 
 def _treated_place(job: Job, run: Run, partition: int) -> Place:
-    return job.place(run).partition(len(run.plan.partitions) + partition)
+    return job.place(run).partition(partition, Made.TREATED)
 
 
 def _anonymised(job: Job, run: Run, raw: Staged) -> Iterator[pa.RecordBatch] | None:

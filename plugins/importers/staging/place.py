@@ -1,9 +1,13 @@
-"""Where things stand: `{tenant}/{pipeline}/{stream}/{run}/{partition}/{attempt}`, below staging and quarantine."""
+"""Where things stand: `{tenant}/{pipeline}/{stream}/{run}/{partition}/{attempt}`, below staging and quarantine.
+
+What isn't as it was read says so behind the partition's number: `3-treated`, `3-gate`.
+"""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any, Self
 
 from importers.core.names import NAME
@@ -12,6 +16,20 @@ from importers.exceptions import ConfigError
 ATTEMPT = r"[0-9a-f]{32}"
 _NUMBER = r"(?:0|[1-9][0-9]*)"
 _RUN_PATH = re.compile(rf"([a-z0-9_]+)/([a-z0-9_]+)/([a-z0-9_]+)/({_NUMBER})")
+
+
+class Made(StrEnum):
+    """Which step made what stands in a place."""
+
+    READ = "read"
+    TREATED = "treated"
+    """By anonymise: rows as they will stand in the table."""
+    GATE = "gate"
+    """By the gate: rows that only the whole run shows to be bad."""
+
+
+PARTITION = rf"{_NUMBER}(?:-(?:{Made.TREATED}|{Made.GATE}))?"
+"""A place's own part of its path."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -47,8 +65,8 @@ class RunPlace:
         """What an error says of its place."""
         return {"tenant": self.tenant, "pipeline": self.pipeline, "stream": self.stream, "run": self.run}
 
-    def partition(self, number: int) -> Place:
-        return Place(self, number)
+    def partition(self, number: int, made: Made = Made.READ) -> Place:
+        return Place(self, number, made)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -57,13 +75,14 @@ class Place:
 
     run: RunPlace
     number: int
+    made: Made = Made.READ
 
     def __post_init__(self) -> None:
         _natural("partition", self.number)
 
     @property
     def path(self) -> str:
-        return f"{self.run.path}/{self.number}"
+        return f"{self.run.path}/{self.number}" + ("" if self.made is Made.READ else f"-{self.made}")
 
     @property
     def where(self) -> dict[str, Any]:
@@ -85,12 +104,12 @@ class Place:
 
 def split_attempt(path: str) -> tuple[Place, str]:
     """The inverse of `Place.attempt`. Raises ConfigError."""
-    return _split(path, rf"(?P<run>.+)/(?P<partition>{_NUMBER})/(?P<attempt>{ATTEMPT})")
+    return _split(path, rf"(?P<run>.+)/(?P<partition>{PARTITION})/(?P<attempt>{ATTEMPT})")
 
 
 def split_quarantined(path: str) -> tuple[Place, str]:
     """The inverse of `Place.quarantined`. Raises ConfigError."""
-    return _split(path, rf"(?P<run>.+)/(?P<partition>{_NUMBER})-(?P<attempt>{ATTEMPT})\.parquet")
+    return _split(path, rf"(?P<run>.+)/(?P<partition>{PARTITION})-(?P<attempt>{ATTEMPT})\.parquet")
 
 
 def _split(path: str, pattern: str) -> tuple[Place, str]:
@@ -98,7 +117,8 @@ def _split(path: str, pattern: str) -> tuple[Place, str]:
     run = RunPlace.parse(match["run"]) if match else None
     if match is None or run is None:
         raise ConfigError("this isn't the path of anything staged", got=repr(path))
-    return run.partition(int(match["partition"])), match["attempt"]
+    number, _, made = match["partition"].partition("-")
+    return run.partition(int(number), Made(made or Made.READ)), match["attempt"]
 
 
 def _natural(what: str, number: int) -> None:

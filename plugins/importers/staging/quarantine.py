@@ -46,7 +46,10 @@ class Quarantined:
 
 
 class Quarantine:
-    """Everything below one root: `{tenant}/{pipeline}/{stream}/{run}/{partition}-{attempt}.parquet`."""
+    """Everything below one root: `{tenant}/{pipeline}/{stream}/{run}/{partition}-{attempt}.parquet`.
+
+    What the gate found is in files of its own, `{partition}-gate-{attempt}.parquet`.
+    """
 
     def __init__(self, root: str, warehouse: str = "") -> None:
         """`root` and `warehouse` as `open_store` takes them. Raises ConfigError or StagingError."""

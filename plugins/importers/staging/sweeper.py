@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from importers.exceptions import StagingError
 from importers.staging import manifest
 from importers.staging.area import Staging
-from importers.staging.place import ATTEMPT, RunPlace
+from importers.staging.place import ATTEMPT, PARTITION, RunPlace
 from importers.staging.quarantine import Quarantine
 from importers.staging.store import Entry, Store
 
@@ -52,7 +52,7 @@ def sweep(
             return list(entries)
         return _unfinished(entries, now - abandoned_after)
 
-    return _sweep(staging.store, rf"[0-9]+/{ATTEMPT}/[^/]+", doomed, now - abandoned_after)
+    return _sweep(staging.store, rf"{PARTITION}/{ATTEMPT}/[^/]+", doomed, now - abandoned_after)
 
 
 def sweep_quarantine(
@@ -80,7 +80,7 @@ def sweep_quarantine(
     def doomed(run: RunPlace, entries: Sequence[Entry]) -> list[Entry]:
         return [entry for entry in entries if is_doomed(run, entry)]
 
-    file = rf"[0-9]+-{ATTEMPT}\.parquet"
+    file = rf"{PARTITION}-{ATTEMPT}\.parquet"
     return _sweep(quarantine.store, rf"{file}|\.{file}\.[0-9a-f]+\.tmp", doomed, now - abandoned_after)
 
 

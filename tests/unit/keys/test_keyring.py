@@ -7,7 +7,7 @@ import pickle
 
 import pytest
 
-from importers.exceptions import ConfigError, PrivacyError
+from importers.exceptions import PrivacyError
 from importers.keys.keyring import Keyring, RunKey, TenantKeys, derive
 
 OLD, NEW = hashlib.sha256(b"old").digest(), hashlib.sha256(b"new").digest()
@@ -130,15 +130,6 @@ def test_after_a_rotation_new_things_are_sealed_by_the_new_key_alone() -> None:
 def test_fingerprint_is_an_hmac_of_the_key_that_joins_hang_on() -> None:
     expected = hmac.new(OLD, b"importers fingerprint", hashlib.sha256).hexdigest()[:16]
     assert Keyring([OLD]).fingerprint == Keyring([NEW, OLD]).fingerprint == expected
-    Keyring([NEW, OLD]).check(expected)
-
-
-def test_a_wrong_key_is_a_clear_error() -> None:
-    remembered = Keyring([OLD]).fingerprint
-    with pytest.raises(ConfigError, match=f"isn't the key .* remembers {remembered}.*ENCRYPTION_KEY_PREVIOUS"):
-        Keyring([NEW]).check(remembered)
-    with pytest.raises(ConfigError, match=r"wrong order.*oldest last"):
-        Keyring([OLD, NEW]).check(remembered)
 
 
 def test_nothing_shows_or_ships_a_key() -> None:
