@@ -320,6 +320,20 @@ def test_of_equal_versions_the_last_that_was_read_wins(acme: Destination, wareho
     assert warehouse.rows("plays", "id", "what") == [(n, f"read {1950 + n:04}") for n in range(50)]
 
 
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 2, 0)])
+def test_of_equal_versions_the_later_partition_s_wins_whatever_is_loaded_first(
+    acme: Destination, warehouse: Warehouse, order: tuple[int, ...]
+) -> None:
+    batches = [merged((1, f"partition {n}", 7, False), (2, f"partition {n}", 9 - n, False)) for n in range(3)]
+    run = prepare(acme, open_run(acme, MERGED, "r1", [None] * 3), MERGED, batches)
+    for number in order:
+        load(acme, run, MERGED, number, batches[number])
+    acme.commit(run, MERGED)
+    assert warehouse.rows("plays", "id", "what") == [(1, "partition 2"), (2, "partition 0")]
+    import_all(acme, MERGED, "r2", merged((1, "later run, first partition", 7, False)))
+    assert warehouse.rows("plays", "id", "what")[0] == (1, "later run, first partition")
+
+
 def test_a_later_run_is_newer_whatever_its_clock_says(warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
     versions = []
     for number in range(3):

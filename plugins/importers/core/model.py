@@ -15,9 +15,10 @@ JSON: TypeAlias = bool | int | float | str | Sequence["JSON"] | Mapping[str, "JS
 Position: TypeAlias = Mapping[str, JSON]
 """Where to resume: opaque JSON by lane (a topic-partition, a file, or ""). Merged by union, never compared."""
 
-VERSION, DELETED, RUN, SUBJECT = "_version", "_deleted", "_run", "_subject"
-"""Our columns: which observation of a row is newer, whether it is a tombstone, which run loaded it, whose it is."""
-OURS = frozenset({VERSION, DELETED, RUN, SUBJECT})
+VERSION, DELETED, RUN, PARTITION, SUBJECT = "_version", "_deleted", "_run", "_partition", "_subject"
+"""Our columns: which observation of a row is newer, whether it is a tombstone, which run loaded it and of which of its
+partitions, whose it is."""
+OURS = frozenset({VERSION, DELETED, RUN, PARTITION, SUBJECT})
 
 
 class LoadMode(StrEnum):

@@ -8,7 +8,7 @@ import psycopg
 import pyarrow as pa
 from psycopg.sql import SQL, Composed, Identifier
 
-from importers.core.model import RUN, VERSION, LoadMode, Run, Stream
+from importers.core.model import PARTITION, RUN, VERSION, LoadMode, Run, Stream
 from importers.destinations import _tables as tables
 from importers.destinations._rows import binary_copy
 
@@ -16,9 +16,14 @@ _INCOMING = Identifier("pg_temp", "importers_incoming")
 
 
 def copy(
-    connection: psycopg.Connection, schema: str, stream: Stream, run: Run, batches: Iterable[pa.RecordBatch]
+    connection: psycopg.Connection,
+    schema: str,
+    stream: Stream,
+    run: Run,
+    partition: int,
+    batches: Iterable[pa.RecordBatch],
 ) -> None:
-    """COPY the batches to where the mode wants them. No batch: no statement."""
+    """COPY a partition's batches to where the mode wants them. No batch: no statement."""
     into = tables.rows_table(stream)
     types = tables.existing(connection, schema, into)
     target = Identifier(schema, into)
@@ -33,7 +38,7 @@ def copy(
             ).format(Identifier(schema, into))
         )
     statement = SQL("copy {} ({}) from stdin (format binary)").format(target, _names(list(types)))
-    data = binary_copy(batches, types, run.id)
+    data = binary_copy(batches, types, run.id, partition)
     first = next(data, None)
     if first is None:
         return
@@ -49,7 +54,8 @@ def copy(
 def _merge(table: Identifier, stream: Stream, columns: Sequence[str]) -> Composed:
     """One statement, sorted by key: several, or an unsorted one, deadlock with a neighbour's (and are slower).
 
-    Of rows with one key and one version the last that was read wins.
+    Of rows with one key and one version the last that was read wins: that of the later run, of the later partition,
+    and there the later row, in whatever order partitions are loaded.
     """
     new = SQL(", ").join(
         SQL("{0} = excluded.{0}").format(Identifier(c)) for c in columns if c not in stream.primary_key
@@ -58,7 +64,7 @@ def _merge(table: Identifier, stream: Stream, columns: Sequence[str]) -> Compose
         "insert into {table} as t ({every}) select distinct on ({key}) {every} from {incoming}"
         " order by {key}, {version} desc, importers_ordinal desc"
         " on conflict ({key}) do update set {new}"
-        " where (excluded.{version}, excluded.{run}) >= (t.{version}, t.{run})"
+        " where (excluded.{version}, excluded.{run}, excluded.{part}) >= (t.{version}, t.{run}, t.{part})"
     ).format(
         table=table,
         every=_names(columns),
@@ -67,6 +73,7 @@ def _merge(table: Identifier, stream: Stream, columns: Sequence[str]) -> Compose
         new=new,
         version=Identifier(VERSION),
         run=Identifier(RUN),
+        part=Identifier(PARTITION),
     )
 
 

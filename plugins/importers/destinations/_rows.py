@@ -13,18 +13,20 @@ from pgpq import ArrowToPostgresBinaryEncoder
 from pgpq.encoders import StringEncoderBuilder
 from pgpq.schema import Jsonb
 
-from importers.core.model import DELETED, RUN
+from importers.core.model import DELETED, PARTITION, RUN
 from importers.destinations._types import JSONB, UUID, from_sql
 from importers.exceptions import ContractError
 from importers.privacy.leaves import Part, Treated, keep, treat
 from importers.privacy.pseudonyms import uuid_text
 
 
-def binary_copy(batches: Iterable[pa.RecordBatch], table: Mapping[str, str], run: int) -> Iterator[bytes]:
-    """The bytes of `COPY … FROM STDIN (FORMAT binary)` into `table` (column → type), `_run` filled in."""
+def binary_copy(
+    batches: Iterable[pa.RecordBatch], table: Mapping[str, str], run: int, partition: int
+) -> Iterator[bytes]:
+    """The bytes of `COPY … FROM STDIN (FORMAT binary)` into `table` (column → type), with whence rows come."""
     encoder = None
     for batch in batches:
-        rows = conform(batch, table, run)
+        rows = conform(batch, table, run, partition)
         if encoder is None:
             encoder = _encoder(rows.schema, table)
             yield encoder.write_header()
@@ -33,7 +35,7 @@ def binary_copy(batches: Iterable[pa.RecordBatch], table: Mapping[str, str], run
         yield encoder.finish()
 
 
-def conform(batch: pa.RecordBatch, table: Mapping[str, str], run: int) -> pa.RecordBatch:
+def conform(batch: pa.RecordBatch, table: Mapping[str, str], run: int, partition: int) -> pa.RecordBatch:
     """The batch with the table's columns, in its order and types; absent ones are null.
 
     Raises ContractError if a value doesn't fit.
@@ -42,6 +44,8 @@ def conform(batch: pa.RecordBatch, table: Mapping[str, str], run: int) -> pa.Rec
     for name, declared in table.items():
         if name == RUN:
             arrays.append(pa.array(np.full(batch.num_rows, run, dtype=np.int64)))
+        elif name == PARTITION:
+            arrays.append(pa.array(np.full(batch.num_rows, partition, dtype=np.int32)))
         elif name == DELETED:
             arrays.append(_flags(batch))
         elif name not in batch.schema.names:

@@ -14,7 +14,7 @@ import psycopg
 from psycopg import sql
 from psycopg.sql import SQL, Composed, Identifier
 
-from importers.core.model import DELETED, RUN, SUBJECT, VERSION, LoadMode, Stream, TableColumn
+from importers.core.model import DELETED, PARTITION, RUN, SUBJECT, VERSION, LoadMode, Stream, TableColumn
 from importers.destinations._types import sql_type, wider
 from importers.exceptions import ConfigError, ContractError
 
@@ -40,7 +40,7 @@ def our_columns(stream: Stream) -> dict[str, str]:
     if stream.load_mode is LoadMode.MERGE or (stream.load_mode is LoadMode.APPEND and stream.cursor):
         ours |= {VERSION: "bigint"}
     if stream.load_mode is LoadMode.MERGE:
-        ours |= {DELETED: "boolean"}
+        ours |= {DELETED: "boolean", PARTITION: "integer"}
     return ours
 
 
@@ -58,7 +58,7 @@ def check_names(schema: str, stream: Stream, columns: Sequence[TableColumn]) -> 
         raise ContractError(
             f"PostgreSQL's tables have at most {MAX_COLUMNS} columns", got=str(len(columns)), do="`drop` some of them"
         )
-    ours = {RUN, VERSION, DELETED}
+    ours = {RUN, PARTITION, VERSION, DELETED}
     for column in columns:
         if not column.name or "\0" in column.name or len(column.name.encode()) > MAX_NAME:
             problem = f"must be 1 to {MAX_NAME} bytes without NUL"

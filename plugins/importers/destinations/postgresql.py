@@ -285,7 +285,7 @@ class PostgresDestination(Destination):
             _check_digest(now, staged)
             erased = erasure.suppressed(connection, self.tenant, stream.subject_domain)
             shown = erasure.Shown(batches, erased, self._blind)
-            loading.copy(connection, self.tenant, stream, run, shown)
+            loading.copy(connection, self.tenant, stream, run, staged.partition, shown)
             receipt = replace(receipt, loaded=shown.loaded, suppressed=shown.suppressed)
             control.complete_receipt(connection, receipt)
         return receipt
