@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
+import json
 import logging
 import traceback
 from collections.abc import Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from psycopg.sql import SQL, Identifier
 
 from importers.core.tenant import Tenant
 from importers.exceptions import ImporterError, PrivacyError, QualityError, TransientSourceError
+from importers.pipeline import extract, finish, gate, load, plan
 from importers.pipeline.installation import Installation
 from importers.pipeline.job import jobs
 from importers.pipeline.run import run
@@ -175,6 +178,53 @@ def test_nothing_planted_is_found(
         said += str(error) + "".join(traceback.format_exception(error))
     written["what was said"] = said.encode()
     assert {place: hits for place, data in written.items() if (hits := found_in(data))} == {}
+
+
+def test_nothing_planted_is_found_when_steps_run_apart(
+    installation: Installation, csv: Path, sql: psycopg.Connection, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As a scheduler runs them: what each step leaves for the next, and what the server logs of it all."""
+    caplog.set_level(logging.DEBUG)
+    (job,) = jobs(installation, tenant(csv), "listening")
+    opened = plan.plan(job, "r1")
+    with closing(job), closing(job.fixed(opened)) as fixed:
+        look = partial(everything_written, installation, sql)
+        seen = {}
+        for step in ("extract", "validate", "gate", "anonymise", "load"):
+            if step == "gate":
+                opened = gate.gate(fixed, opened).run
+            else:
+                module = load if step in ("anonymise", "load") else extract
+                getattr(module, step)(fixed, opened, 0)
+            seen[step] = {place: hits for place, data in look() if (hits := found_in(data))}
+        finish.commit(fixed, opened)
+        finish.clean(fixed, opened)
+    assert sql.execute("select count(*) from acme.plays").fetchone() == (50,)
+    assert {step: hits for step, hits in seen.items() if hits} == {}
+    (directory,) = sql.execute("show data_directory").fetchone() or ("",)
+    assert not found_in((Path(directory) / "log").read_bytes() + caplog.text.encode())
+
+
+@pytest.mark.parametrize("kind", ["a key that turns up late", "keys that nobody classified", "a header"])
+def test_a_name_that_is_data_is_in_no_message(installation: Installation, tmp_path: Path, kind: str) -> None:
+    whose = f"{planted('key')}@example.org"
+    file = tmp_path / "plays.jsonl"
+    config: dict[str, Any] = {"path": str(file), "stream": "plays"}
+    importer = "jsonl"
+    if kind == "a header":
+        importer, config["path"] = "csv", str(tmp_path / "plays.csv")
+        (tmp_path / "plays.csv").write_text(f"1,{whose}\n2,{whose}\n", encoding="utf-8")
+    elif kind == "a key that turns up late":
+        config["sample_rows"] = 1
+        file.write_text('{"id": 1}\n' + json.dumps({"id": 2, whose: 3}) + "\n", encoding="utf-8")
+    else:
+        file.write_text(json.dumps({"id": 2, "plays": {whose: 3}, whose: 4}) + "\n", encoding="utf-8")
+    privacy = {"subject": {"none": True, "reason": "a test"}, "columns": {"id": "keep"}}
+    pipeline = {"importer": importer, "config": config, "privacy": privacy}
+    error = outcome(installation, Tenant.model_validate({"tenant": "acme", "pipelines": {"listening": pipeline}}))
+    assert error is not None
+    said = str(error) + repr(error) + "".join(traceback.format_exception(error))
+    assert not found_in(said.encode()), kind
 
 
 def test_a_driver_s_error_is_told_without_its_values(

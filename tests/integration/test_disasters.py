@@ -52,6 +52,15 @@ def cut_off(sql: psycopg.Connection, application: str, sessions: int = 99) -> No
         assert sql.execute("select pg_terminate_backend(%s, 10000)", (pid,)).fetchone() == (True,)
 
 
+def within(seconds: float, happened: Callable[[], object]) -> None:
+    """Wait until it has. Raises TimeoutError."""
+    deadline = time.monotonic() + seconds
+    while not happened():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"it didn't happen within {seconds} s")
+        time.sleep(0.01)
+
+
 def clear(error: ImporterError | Death, cls: type[ImporterError], *words: str, where: str = "acme.listening") -> None:
     """The class is just that one, and the message says where it was, what was met and what to do."""
     name, message = (error.error, error.message) if isinstance(error, Death) else (type(error).__name__, str(error))
@@ -79,8 +88,10 @@ def test_the_answer_to_commit_is_lost(a_site: MakeSite, sessions: int) -> None:
     site, sql = a_site(LoadMode.APPEND)
 
     def lose_the_answer() -> None:
-        while not sql.execute("select 1 from _importers.run where key = 'second' and state = 'committed'").fetchone():
-            time.sleep(0.01)
+        within(
+            30,
+            lambda: sql.execute("select 1 from _importers.run where key = 'second' and state = 'committed'").fetchone(),
+        )
         cut_off(sql, WORKING, sessions)
 
     with CommitSent(control, "close_run").armed(lose_the_answer):
@@ -120,8 +131,7 @@ def _crash(home: Path) -> None:
     """What PostgreSQL calls an immediate shutdown: nothing is flushed, the next start recovers from the log."""
     pidfile = home / "postgres" / "postmaster.pid"
     os.kill(int(pidfile.read_text().split()[0]), signal.SIGQUIT)
-    while pidfile.exists():
-        time.sleep(0.02)
+    within(30, lambda: not pidfile.exists())
 
 
 def _restart(home: Path) -> None:
