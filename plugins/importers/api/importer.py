@@ -10,9 +10,11 @@ from typing import Any
 from importers.api.bar import progress_bar
 from importers.api.runner import run_pipeline
 from importers.api.settings import tenant_of
+from importers.core.connection import Connection
 from importers.core.model import Health, Leaf, Position, Receipt, Window
 from importers.core.tenant import Tenant
-from importers.exceptions import ImporterError
+from importers.exceptions import ConfigError, ImporterError
+from importers.pipeline.connection import RESOLVER
 from importers.pipeline.installation import Installation
 from importers.pipeline.job import open_source
 from importers.pipeline.run import Progress, Result
@@ -61,9 +63,9 @@ class ImportResult:
 class Importer:
     """One importer of one tenant, with its settings, policy and rules."""
 
-    def __init__(self, name: str, tenant: Tenant, pipeline: str) -> None:
+    def __init__(self, name: str, tenant: Tenant, pipeline: str, connection: Connection | None = None) -> None:
         self.name, self.tenant_id, self.pipeline = name, tenant.tenant, pipeline
-        self._tenant = tenant
+        self._tenant, self._connection = tenant, connection
 
     def __repr__(self) -> str:
         return f"<Importer {self.name} of {self.tenant_id}>"
@@ -86,7 +88,14 @@ class Importer:
         def work() -> list[Result]:
             with progress_bar(progress) as watch:
                 return run_pipeline(
-                    self._tenant, self.pipeline, streams, key, watch, window=window, full_refresh=full_refresh
+                    self._tenant,
+                    self.pipeline,
+                    streams,
+                    key,
+                    watch,
+                    window=window,
+                    full_refresh=full_refresh,
+                    connection=self._connection,
                 )
 
         return ImportResult(tuple(await asyncio.to_thread(work)))
@@ -101,7 +110,8 @@ class Importer:
             return Health(False, type(error).__name__, 0.0)
 
     def _check(self) -> Health:
-        source = open_source(self._tenant, self.pipeline).check()
+        connection = self._connection or RESOLVER.get()(self._tenant, self.pipeline)
+        source = open_source(self._tenant, self.pipeline, connection).check()
         if not source.ok:
             return source
         warehouse = Installation.from_environment().health(self.tenant_id, self.pipeline)
@@ -116,13 +126,25 @@ def get_importer(
 
     `config` holds the importer's settings, and `expect`, `privacy`, `load`, `quarantine` as in a tenant file. What it
     doesn't say comes from the tenant's file in `IMPORTERS_TENANTS` (default include/tenants), else from
-    `IMPORTERS_<NAME>_<SETTING>`. Rows are loaded under the pipeline's name, by default the importer's. Raises
-    ConfigError.
+    `IMPORTERS_<NAME>_<SETTING>`. A source that needs one takes its connection from `config['connection']`, such as
+    `{'login': …, 'password': …}`, else from its variables. Rows are loaded under the pipeline's name, by default the
+    importer's. Raises ConfigError.
     """
     called = pipeline or name
-    tenant = tenant_of(name, tenant_id, called, config)
+    settings = dict(config or {})
+    said = settings.pop("connection", None)
+    tenant = tenant_of(name, tenant_id, called, settings)
     open_source(tenant, called)  # a wrong setting is said now
-    return Importer(name, tenant, called)
+    return Importer(name, tenant, called, _connection(said))
+
+
+def _connection(said: Any) -> Connection | None:
+    if said is None:
+        return None
+    if not isinstance(said, Mapping):
+        do = "write {'login': …, 'password': …}"
+        raise ConfigError("config connection: isn't a mapping", got=type(said).__name__, do=do)
+    return Connection(said)
 
 
 @dataclass(frozen=True, slots=True)

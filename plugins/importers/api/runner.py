@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import closing
 
+from importers.core.connection import Connection
 from importers.core.model import RunKind, Window
 from importers.core.tenant import Tenant
 from importers.pipeline.installation import Installation
@@ -26,6 +27,7 @@ def run_pipeline(
     window: Window | None = None,
     full_refresh: bool = False,
     installation: Installation | None = None,
+    connection: Connection | None = None,
 ) -> list[Result]:
     """Import the pipeline's streams, or those named. A window makes it a backfill, which leaves the position alone.
 
@@ -34,7 +36,7 @@ def run_pipeline(
     """
     kind = RunKind.WINDOW if window and window.bounded else RunKind.INCREMENTAL
     results = []
-    for job in jobs(installation or Installation.from_environment(), tenant, pipeline, streams or ()):
+    for job in jobs(installation or Installation.from_environment(), tenant, pipeline, streams or (), connection):
         with closing(job):
             results.append(run(job, key, kind, window, full_refresh=full_refresh, watch=progress))
     return results

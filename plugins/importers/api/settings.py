@@ -28,6 +28,9 @@ def tenant_of(
 
     Raises ConfigError.
     """
+    if "connection" in (config or {}):
+        what = "an operator's `config` is stored with the task, and a connection holds secrets"
+        raise ConfigError(what, do="make the connection in Airflow", tenant=tenant_id)
     on_file = _on_file(tenant_id, environ)
     known = on_file.importers.get(name, {}) if on_file else {}
     said = dict(config or {})
@@ -41,7 +44,11 @@ def tenant_of(
         "pipelines": {pipeline: {**inherited, **about, "importer": name}},
     }
     if on_file:
-        body |= {"privacy": on_file.privacy.model_dump(exclude_unset=True), "controller": on_file.controller}
+        body |= {
+            "privacy": on_file.privacy.model_dump(exclude_unset=True),
+            "controller": on_file.controller,
+            "shared_connections": on_file.shared_connections,
+        }
     try:
         return Tenant.model_validate(body)
     except ValidationError as error:

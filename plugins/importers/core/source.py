@@ -8,6 +8,7 @@ from typing import ClassVar, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
+from importers.core.connection import Connection
 from importers.core.model import JSON, Batch, Health, Plan, Position, Stream, Window
 
 
@@ -36,8 +37,12 @@ class Source(ABC, Generic[ConfigT]):
     """The extra of the distribution that brings the client library, if it needs one."""
     permitted_use: ClassVar[str] = ""
     """What the vendor's terms say of storing, commercial use and model training; empty for systems one owns."""
+    connection_type: ClassVar[str | None] = None
+    """Airflow's type of the connection that the source needs, if it needs one."""
+    environment: ClassVar[Mapping[str, str]] = {}
+    """Without Airflow: the variable that holds each part of the connection, such as `password`. All must be set."""
 
-    def __init__(self, config: ConfigT, *, tenant: str, connection: Mapping[str, JSON] | None = None) -> None:
+    def __init__(self, config: ConfigT, *, tenant: str, connection: Connection | None = None) -> None:
         self.config = config
         self.tenant = tenant
         self.connection = connection

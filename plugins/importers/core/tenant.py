@@ -309,6 +309,8 @@ class Tenant(_Strict):
     """Who is responsible for the data."""
     importers: dict[str, dict[str, Any]] = {}
     """Settings by importer; with `use: NAME`, a second set of settings for an importer under a name of its own."""
+    shared_connections: list[str] = []
+    """Importers that may use the installation's connection, `importer_NAME`, where the tenant has none of its own."""
     privacy: Privacy = Privacy()
     """What holds for every pipeline that doesn't say otherwise."""
     pipelines: dict[Name, Pipeline]

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow.sdk import BaseOperator
 
 from importers.exceptions import ConfigError, RunAbortedError, TransientSourceError
+from importers.hooks.connections import resolve
 from importers.hooks.deployment import find_installation, tenants_directory
 from importers.operators.retry import RetryByRemedy
 
@@ -74,6 +75,8 @@ class RunOperator(ImportOperator):
     """A step of a run that was planned; `run` is what PlanOperator pushed under that name."""
 
     template_fields: Sequence[str] = (*ImportOperator.template_fields, "run")
+    asks_source: ClassVar[bool] = False
+    """Whether the step speaks to the source: only such a step gets its connection."""
 
     def __init__(self, *, run: Any, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -83,7 +86,9 @@ class RunOperator(ImportOperator):
         """The job and the run as they are stored now. Raises RunAbortedError for a run that isn't the pipeline's."""
         from importers.pipeline.job import resume
 
-        return resume(find_installation(), *self.described(), int(self.run))
+        tenant, pipeline = self.described()
+        connection = resolve(tenant, pipeline) if self.asks_source else None
+        return resume(find_installation(), tenant, pipeline, int(self.run), connection)
 
 
 class StepOperator(RunOperator):

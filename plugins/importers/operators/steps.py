@@ -11,6 +11,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from importers.exceptions import ConfigError, FatalSourceError
+from importers.hooks.connections import resolve
 from importers.hooks.deployment import check_reach, find_installation
 from importers.operators.base import LEASE, ImportOperator, PartitionOperator, RunOperator, StepOperator
 from importers.operators.interval import request_of
@@ -52,7 +53,8 @@ class PlanOperator(ImportOperator):
         from importers.pipeline.job import jobs
 
         tenant, pipeline = self.described()
-        found = jobs(installation, tenant, pipeline, [self.stream] if self.stream else [])
+        streams = [self.stream] if self.stream else []
+        found = jobs(installation, tenant, pipeline, streams, resolve(tenant, pipeline))
         if len(found) > 1:
             names = ", ".join(job.stream.name for job in found)
             what = "the source has several streams, and each needs tasks of its own"
@@ -64,6 +66,7 @@ class ExtractOperator(PartitionOperator):
     """Reads a partition into encrypted files."""
 
     step = "extract"
+    asks_source = True
 
     def work_on(self, job: Job, run: Run, partition: int) -> Mapping[str, JSON]:
         from importers.pipeline.extract import extract
@@ -122,6 +125,7 @@ class CommitOperator(StepOperator):
     """Makes the run count and moves the position."""
 
     step = "commit"
+    asks_source = True  # a broker is told
 
     def work(self, job: Job, run: Run) -> Mapping[str, JSON]:
         from importers.pipeline.finish import commit

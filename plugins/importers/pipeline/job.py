@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from traceback import extract_tb
@@ -16,8 +16,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import ValidationError
 
+from importers.core.connection import Connection
 from importers.core.destination import Destination, Mask
-from importers.core.model import JSON, LoadMode, Run, Stream
+from importers.core.model import LoadMode, Run, Stream
 from importers.core.model_faults import faults
 from importers.core.names import did_you_mean
 from importers.core.registry import PACKAGE, source_class
@@ -26,6 +27,7 @@ from importers.core.source import Source
 from importers.core.tenant import Expectation, Pipeline, Subject, Tenant
 from importers.exceptions import ConfigError, ContractError, EmptySourceError, ImporterError
 from importers.keys.keyring import TenantKeys
+from importers.pipeline.connection import RESOLVER
 from importers.pipeline.installation import Installation
 from importers.privacy.policy import Policy
 from importers.quality.rules import Rules
@@ -43,7 +45,8 @@ class Job:
     pipeline: str
     stream: Stream
     """As the tenant's file refines it, with all columns that the source offers."""
-    connection: Mapping[str, JSON] | None = None
+    connection: Connection | None = field(default=None, repr=False)
+    """Of the source. None also where a step doesn't ask it."""
 
     @property
     def where(self) -> dict[str, Any]:
@@ -172,7 +175,7 @@ def resume(
     tenant: Tenant,
     pipeline: str,
     run_id: int,
-    connection: Mapping[str, JSON] | None = None,
+    connection: Connection | None = None,
 ) -> tuple[Job, Run]:
     """A run that was planned, and its job as the plan fixed it: for a step in another process. Asks no source.
 
@@ -193,7 +196,7 @@ def _unforeseen(error: BaseException) -> ImporterError:
     return ImporterError("a step failed for a reason that nobody foresaw", got=type(error).__name__ + where)
 
 
-def open_source(tenant: Tenant, pipeline: str, connection: Mapping[str, JSON] | None = None) -> Source[Any]:
+def open_source(tenant: Tenant, pipeline: str, connection: Connection | None = None) -> Source[Any]:
     """The pipeline's source with its settings. Raises ConfigError for a setting that is wrong."""
     name, values = importer_settings(tenant, pipeline)
     cls = source_class(name)
@@ -211,14 +214,15 @@ def jobs(
     tenant: Tenant,
     pipeline: str,
     streams: Sequence[str] = (),
-    connection: Mapping[str, JSON] | None = None,
+    connection: Connection | None = None,
 ) -> list[Job]:
     """A job for each stream of the pipeline, or for those named. Asks the source what it has.
 
-    A source that was read empty is taken to have what it had. Raises ConfigError for a stream that the source lacks,
-    and whatever the source raises.
+    Without a `connection` it is looked for if the source needs one. A source that was read empty is taken to have what
+    it had. Raises ConfigError for a stream that the source lacks, and whatever the source raises.
     """
     try:
+        connection = RESOLVER.get()(tenant, pipeline) if connection is None else connection
         source = open_source(tenant, pipeline, connection)
         try:
             offered = {stream.name: stream for stream in source.streams()}

@@ -18,6 +18,7 @@ from importers.core.tenant import Expectation, Load, Pipeline
 from importers.core.tenant_file import TenantFile
 from importers.core.yaml_marks import KeyPath, dotted
 from importers.exceptions import ConfigError, MissingExtraError
+from importers.pipeline.connection import needs_connection
 from importers.pipeline.lint_streams import contradictions
 from importers.pipeline.tenants import examine_all
 
@@ -38,7 +39,7 @@ def lint(place: str | Path) -> list[ConfigError]:
 
 def check(file: TenantFile) -> list[ConfigError]:
     """What is wrong with a tenant beyond the shape of its file."""
-    found = [*_importers(file), *_tables(file)]
+    found = [*_importers(file), *_shared(file), *_tables(file)]
     for name, pipeline in file.tenant.pipelines.items():
         found += [*_importer(file, name, pipeline), *_schedule(file, name, pipeline), *_rules(file, name, pipeline)]
         found += contradictions(file, name, pipeline, files=_reads_files(file, name))
@@ -62,6 +63,19 @@ def _importers(file: TenantFile) -> Iterator[ConfigError]:
             for fault in _refused(name, own):
                 if not fault.missing:
                     yield _blame(file, ("importers", alias, *fault.path), name, fault)
+
+
+def _shared(file: TenantFile) -> Iterator[ConfigError]:
+    """What may use a shared connection is named as the pipelines name it, and needs one."""
+    named = {pipeline.importer: name for name, pipeline in file.tenant.pipelines.items()}
+    for number, importer in enumerate(file.tenant.shared_connections):
+        path: KeyPath = ("shared_connections", number)
+        if importer not in named:
+            yield file.error(path, f"no pipeline has the importer '{importer}'", do=did_you_mean(importer, named))
+        elif importer_settings(file.tenant, named[importer])[0] not in sources():
+            continue  # said elsewhere
+        elif needs_connection(file.tenant, named[importer]) is None:
+            yield file.error(path, f"'{importer}' needs no connection", do="take it out")
 
 
 def _importer(file: TenantFile, name: str, pipeline: Pipeline) -> Iterator[ConfigError]:

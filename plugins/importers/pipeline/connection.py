@@ -1,0 +1,74 @@
+"""Which connection a pipeline's source gets. Nothing in a tenant's file names one: the name follows from the tenant's.
+
+Without Airflow a connection is `config={'connection': …}` or the variables that the source names. With Airflow
+`hooks.connections` finds it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
+from typing import Any, NamedTuple, TypeAlias
+
+from importers.core.connection import Connection
+from importers.core.names import NAME
+from importers.core.registry import source_class
+from importers.core.settings import importer_settings, pipeline_of
+from importers.core.source import Source
+from importers.core.tenant import Tenant
+from importers.exceptions import ConfigError
+
+Resolver: TypeAlias = Callable[[Tenant, str], Connection | None]
+
+
+class Ids(NamedTuple):
+    """The names under which a connection may stand."""
+
+    own: str
+    shared: str
+    may_share: bool
+    """Whether the tenant's file allows the shared one."""
+
+
+def connection_ids(tenant: Tenant, pipeline: str) -> Ids:
+    """`importer_TENANT_SOURCE`, or `importer_TENANT_SOURCE.NAME` for settings with `use:`; and `importer_SOURCE`.
+
+    Only one tenant and source can give an id: no source's name ends in `_` and another's, and no name has a dot. Raises
+    ConfigError for a name that can't be in one.
+    """
+    source, called = importer_settings(tenant, pipeline)[0], pipeline_of(tenant, pipeline).importer
+    if not re.fullmatch(NAME, called):
+        what = f"the importer '{called[:60]}' can't have a connection"
+        raise ConfigError(what, do=f"call it by a name that matches {NAME}", tenant=tenant.tenant, pipeline=pipeline)
+    own = f"importer_{tenant.tenant}_{source}" + (f".{called}" if called != source else "")
+    return Ids(own, f"importer_{source}", called in tenant.shared_connections)
+
+
+def needs_connection(tenant: Tenant, pipeline: str) -> type[Source[Any]] | None:
+    """The pipeline's source, if it needs a connection. Raises ConfigError for a source that there isn't."""
+    source = source_class(importer_settings(tenant, pipeline)[0])
+    return source if source.connection_type is not None else None
+
+
+def from_environment(tenant: Tenant, pipeline: str, environ: Mapping[str, str] = os.environ) -> Connection | None:
+    """What the source's variables say; they are the same for all tenants. Raises ConfigError if one isn't set."""
+    source = needs_connection(tenant, pipeline)
+    if source is None:
+        return None
+    missing = [name for name in source.environment.values() if not environ.get(name)]
+    if missing or not source.environment:
+        own = connection_ids(tenant, pipeline).own
+        variables = f"set {' and '.join(missing)}, or " if missing else ""
+        raise ConfigError(
+            f"{source.title} needs a connection",
+            do=f"{variables}give config={{'connection': …}}; under Airflow, make the connection '{own}'",
+            tenant=tenant.tenant,
+            pipeline=pipeline,
+        )
+    return Connection({part: environ[name] for part, name in source.environment.items()})
+
+
+RESOLVER: ContextVar[Resolver] = ContextVar("resolver", default=from_environment)
+"""How a connection is found where none is handed over: `airflow importers …` looks among Airflow's."""
