@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from importers.hooks.forms import CONNECTION_TYPES
+
 
 def get_provider_info() -> dict[str, Any]:
     """By Airflow's provider_info schema."""
@@ -18,6 +20,14 @@ def get_provider_info() -> dict[str, Any]:
                 "python-modules": ["importers.operators.steps", "importers.operators.sweep"],
             }
         ],
+        "hooks": [
+            {
+                "integration-name": "Importers",
+                "python-modules": [kind["hook-class-name"].rpartition(".")[0] for kind in CONNECTION_TYPES],
+            }
+        ],
+        "connection-types": CONNECTION_TYPES,
+        "cli": ["importers.airflow_commands.commands"],
         "config": {
             "importers": {
                 "description": "Governed imports for many tenants.",

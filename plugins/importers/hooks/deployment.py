@@ -42,11 +42,15 @@ def find_installation() -> Installation:
     """
     from importers.pipeline.installation import Installation
 
+    return Installation.from_environment(warehouse=warehouse())
+
+
+def warehouse() -> str | None:
+    """The URL that the connection `importers_warehouse` gives, if there is one. Raises ConfigError."""
     try:
-        connection = BaseHook.get_connection(WAREHOUSE)
+        return warehouse_url(BaseHook.get_connection(WAREHOUSE))
     except AirflowNotFoundException:
-        return Installation.from_environment()
-    return Installation.from_environment(warehouse=warehouse_url(connection))
+        return None
 
 
 def warehouse_url(connection: Connection) -> str:
