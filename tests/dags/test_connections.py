@@ -149,9 +149,10 @@ def test_a_source_that_needs_none_asks_nobody(monkeypatch: pytest.MonkeyPatch) -
 def test_what_is_handed_over_is_masked_in_logs(store: Any) -> None:
     from airflow.sdk.log import _secrets_masker
 
-    store("importer_acme_vault_api", SECRET, extra={"refresh_token": OTHERS, "region": "eu-north-9"})
+    fresh, token = "rotkehlchen-6e", "dompfaff-8f"  # nothing that another test had masked already
+    store("importer_acme_vault_api", fresh, extra={"refresh_token": token, "region": "eu-north-9"})
     connections.resolve(tenant(), "things")
-    masked = str(_secrets_masker().redact(f"{SECRET} {OTHERS} eu-north-9"))
+    masked = str(_secrets_masker().redact(f"{fresh} {token} eu-north-9"))
     assert masked == "*** *** eu-north-9"
 
 

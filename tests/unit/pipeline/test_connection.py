@@ -11,12 +11,9 @@ from typing import Any
 
 import pytest
 import registered
-from hypothesis import given
-from hypothesis import strategies as st
 
 from importers import get_importer
 from importers.core.connection import Connection
-from importers.core.names import NAME
 from importers.core.registry import source_class, sources
 from importers.core.tenant import Tenant
 from importers.exceptions import ConfigError
@@ -55,27 +52,12 @@ def test_no_sources_name_ends_in_anothers() -> None:
     assert not [(a, b) for a in names for b in names if a.endswith(f"_{b}")]
 
 
-names = st.from_regex(NAME, fullmatch=True) | st.sampled_from(
-    ["acme", "acme_spotify", "acme_spotify_api", "spotify", "spotify_api_", "acme_", "a", "importer"]
-)
-
-
-@given(
-    st.lists(
-        st.tuples(names, st.sampled_from(PUBLIC), st.none() | names | st.sampled_from(PUBLIC)), min_size=2, max_size=8
-    )
-)
-def test_an_id_is_of_one_tenant_and_importer(triples: list[tuple[str, str, str | None]]) -> None:
-    owners: dict[str, tuple[str, str, str]] = {}
-    for name, source, alias in triples:
-        called = alias or source
-        try:
-            file = tenant(name, called, use=source if called != source else None)
-        except ValueError:  # a reserved name
-            continue
-        ids = connection_ids(file, "things")
-        assert owners.setdefault(ids.own, (name, source, called)) == (name, source, called)
-        assert owners.setdefault(ids.shared, ("", source, "")) == ("", source, "")
+@pytest.mark.parametrize("other", PUBLIC)
+def test_names_made_to_collide_do_not(other: str) -> None:
+    for source in PUBLIC:
+        aliased = connection_ids(tenant("acme", f"beta_{other}", use=source), "things")
+        assert aliased.own != connection_ids(tenant(f"acme_{source}_beta", other), "things").own
+        assert connection_ids(tenant("acme", other), "things").own != aliased.shared
 
 
 def test_ids_are_as_they_are_documented() -> None:
@@ -105,6 +87,12 @@ def test_a_name_that_could_be_more_than_a_name_has_no_connection(alias: str) -> 
 @pytest.mark.parametrize("source", sorted(sources()))
 def test_no_setting_of_a_source_names_a_connection(source: str) -> None:
     assert not [name for name in source_class(source).config_model.model_fields if "conn" in name]
+
+
+@pytest.mark.parametrize("source", sorted(sources()))
+def test_the_variables_of_a_source_are_documented(source: str) -> None:
+    documented = (Path(__file__).parents[3] / ".env.example").read_text()
+    assert all(f"\n{name}=" in documented for name in source_class(source).environment.values())
 
 
 @pytest.mark.parametrize("key", ["connection", "conn_id", "aws_conn_id", "vault_conn_id"])
