@@ -35,7 +35,7 @@ def commands() -> list[ActionCommand]:
 def run(args: Namespace) -> None:
     """Ends the process with the command's exit code."""
     # As Airflow's own commands do that read connections; without it those in its database aren't found.
-    os.environ["_AIRFLOW_PROCESS_CONTEXT"] = "server"
+    os.environ |= {"_AIRFLOW_PROCESS_CONTEXT": "server"}
     from importers.cli.main import main
     from importers.hooks.connections import resolve
     from importers.hooks.deployment import tenants_directory, warehouse
