@@ -64,11 +64,11 @@ def examine(text: str, file: str) -> Reading:
     found += [located(fault) for fault in secrets]
     if marked.value is None and marked.problems:
         return Reading(None, None, _in_order(found))
-    wrong = _refused(marked.value)
+    tenant, wrong = _modelled(marked.value)
     hidden = {fault.path for fault in secrets}
     found += [located(fault) for fault in wrong if fault.path not in hidden]
-    if not wrong:
-        whole = TenantFile(Tenant.model_validate(marked.value), file, marked.lines)
+    if tenant:
+        whole = TenantFile(tenant, file, marked.lines)
         return Reading(whole if not found else None, whole, _in_order(found))
     return Reading(None, _sound(marked.value, wrong, file, marked.lines), _in_order(found))
 
@@ -83,12 +83,11 @@ def _located(file: str, lines: Mapping[KeyPath, int], fault: Fault) -> ConfigErr
     return ConfigError(fault.what, got=fault.got, do=fault.do, file=file, line=nearest_line(lines, fault.path))
 
 
-def _refused(value: Any) -> list[Fault]:
+def _modelled(value: Any) -> tuple[Tenant | None, list[Fault]]:
     try:
-        Tenant.model_validate(value)
+        return Tenant.model_validate(value), []
     except ValidationError as error:
-        return faults(error, Tenant, value)
-    return []
+        return None, faults(error, Tenant, value)
 
 
 def _sound(value: Any, wrong: list[Fault], file: str, lines: Mapping[KeyPath, int]) -> TenantFile | None:
@@ -98,7 +97,8 @@ def _sound(value: Any, wrong: list[Fault], file: str, lines: Mapping[KeyPath, in
         return None
     broken = {fault.path[1] for fault in wrong if len(fault.path) > 1}
     rest = {**value, "pipelines": {name: pipeline for name, pipeline in pipelines.items() if name not in broken}}
-    return TenantFile(Tenant.model_validate(rest), file, lines) if not _refused(rest) else None
+    tenant, _ = _modelled(rest)
+    return TenantFile(tenant, file, lines) if tenant else None
 
 
 def _in_order(found: list[ConfigError]) -> list[ConfigError]:

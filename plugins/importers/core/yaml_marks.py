@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -15,6 +16,7 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from importers.core.secret_shapes import secret_shape
+from importers.core.yaml_fast import PlainReader, UnusualError
 from importers.exceptions import ConfigError
 
 KeyPath: TypeAlias = tuple[str | int, ...]
@@ -55,6 +57,9 @@ def read_yaml(text: str, file: str) -> Marked:
     if len(text) > MAX_CHARS:
         return _unreadable(ConfigError("the file is too big", got=f"{len(text):,} characters", do=_SIZE, file=file))
     yaml = YAML(typ="safe", pure=True)
+    with suppress(UnusualError):
+        fast = PlainReader(yaml, MAX_DEPTH, MAX_NODES)
+        return Marked(fast.read(text), fast.lines, ())
     yaml.max_depth = MAX_DEPTH
     yaml.composer.warn_double_anchors = False
     try:
