@@ -2,4 +2,4 @@
 
 from importers.dag_factory import tenant_dags
 
-globals().update(tenant_dags())
+globals().update(tenant_dags(__file__))

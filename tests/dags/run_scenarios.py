@@ -45,13 +45,17 @@ def prepare() -> None:
     (ROOT / "dags" / "tenant_imports.py").write_text(
         "# an Airflow DAG file\nfrom importers.dag_factory import tenant_dags\nglobals().update(tenant_dags())\n"
     )
-    for name in ("good", "halted", "unplanned"):
+    for name in ("good", "halted", "unplanned", "looked", "several"):
         (ROOT / "data" / f"{name}-1.csv").write_text(CSV)
     (ROOT / "data" / "faulty-1.csv").write_text(FAULTY)
     describe("good", 0)
     describe("faulty", 0)
     describe("halted", 0)
     describe("unplanned", 0, title="")  # nobody classified it
+    describe("looked", 0)
+    describe("several", 0)
+    several = ROOT / "tenants" / "several.yaml"
+    several.write_text(f"{several.read_text()}    streams: {{songs: {{}}, twins: {{load: {{table: twins}}}}}}\n")
     settings = {
         "AIRFLOW_HOME": ROOT,
         "AIRFLOW__CORE__DAGS_FOLDER": ROOT / "dags",
@@ -138,6 +142,12 @@ def scenarios() -> dict[str, Any]:
     found["cleared"] = run("faulty.songs", moment) | warehouse("faulty")
     found["not committed"] = run("halted.songs", mark_success_pattern="commit") | warehouse("halted")
     found["unplanned"] = run("unplanned.songs") | warehouse("unplanned")
+    looks = {"dry_run": True, "sample_size": 7}
+    found["looked at"] = run("looked.songs", run_conf=looks) | warehouse("looked")
+    found["contradicted"] = run("looked.songs", run_conf={"full_refresh": True, "sample_size": 7}) | warehouse("looked")
+    found["misspelt"] = run("looked.songs", run_conf={"dryrun": True}) | warehouse("looked")
+    with two_streams():
+        found["one of two"] = run("several.songs", run_conf={"streams": ["songs"]}) | warehouse("several")
     return found
 
 
@@ -156,6 +166,18 @@ def stumbling_once() -> Iterator[None]:
         return whole(job, run, partition)
 
     with patch.object(module, "load", load):
+        yield
+
+
+@contextmanager
+def two_streams() -> Iterator[None]:
+    """No source of files has several: so here each has its only one twice."""
+    from dataclasses import replace
+
+    from importers.sources.files.csv import Csv
+
+    whole = Csv.streams
+    with patch.object(Csv, "streams", lambda self: [*whole(self), replace(whole(self)[0], name="twins")]):
         yield
 
 

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from importers.core.model import Reads, RunKind, Window
+from importers.dag_factory.params import form
 from importers.exceptions import (
     ConfigError,
     ContractError,
@@ -28,7 +29,7 @@ from importers.exceptions import (
 )
 from importers.operators import ExtractOperator, PlanOperator, RetryByRemedy
 from importers.operators.base import kept_alive
-from importers.operators.interval import request_of
+from importers.operators.interval import FIELDS, Form, form_of, request_of
 
 START, END = datetime(2026, 3, 1, tzinfo=UTC), datetime(2026, 3, 2, tzinfo=UTC)
 INTERVAL = {"data_interval_start": START, "data_interval_end": END}
@@ -60,11 +61,82 @@ def test_what_a_run_asks_for(run_type: str, reads: Reads, dates: Any, kind: RunK
 
 
 def test_what_a_person_enters_goes_first() -> None:
-    entered = {"start": "2026-01-01T00:00:00+01:00", "end": None, "full_refresh": True}
+    entered = {"start": "2026-01-01T00:00:00+01:00", "end": None}
     request = request_of(context("scheduled", entered, **INTERVAL), Reads.WINDOW)
     assert request.window == Window("2026-01-01T00:00:00+01:00", None)
     assert request.kind is RunKind.WINDOW
-    assert request.full_refresh
+    assert request.story == "2026-01-01T00:00:00+01:00 to now, the dates that were entered"
+
+
+@pytest.mark.parametrize("reads", Reads)
+def test_a_full_refresh_needs_no_dates(reads: Reads) -> None:
+    request = request_of(context(params={"full_refresh": True}, **INTERVAL), reads)
+    assert (request.kind, request.window, request.full_refresh) == (RunKind.INCREMENTAL, Window(), True)
+
+
+def test_a_replay_needs_no_dates() -> None:
+    request = request_of(context(params={"replay_quarantine": True}, **INTERVAL), Reads.WINDOW)
+    assert (request.kind, request.window) == (RunKind.REPLAY, Window())
+
+
+def test_one_moment_is_no_interval() -> None:
+    at = {"data_interval_start": START, "data_interval_end": START}
+    request = request_of(context(**at), Reads.WINDOW)
+    assert (request.kind, request.window) == (RunKind.INCREMENTAL, Window())
+    assert "committed position" in request.story
+
+
+DATES = {"start": "2026-01-01T00:00:00Z", "end": "2026-01-02T00:00:00Z"}
+
+
+@pytest.mark.parametrize(
+    ("entered", "run_type", "words"),
+    [
+        (DATES | {"full_refresh": True}, "manual", ["full refresh of a window"]),
+        ({"full_refresh": True}, "backfill", ["full refresh of a window"]),
+        (DATES | {"replay_quarantine": True}, "manual", ["window of the quarantine"]),
+        ({"replay_quarantine": True, "full_refresh": True}, "manual", ["both a full refresh and a replay"]),
+        ({"replay_quarantine": True, "dry_run": True}, "manual", ["dry run of the quarantine"]),
+        ({"sample_size": 5}, "manual", ["sample without a dry run"]),
+        (DATES, "backfill", ["dates in a backfill"]),
+        (DATES | {"full_refresh": True, "sample_size": 5}, "manual", ["full refresh of a window", "sample without"]),
+    ],
+)
+def test_what_cannot_be_meant_together_is_one_error(entered: dict[str, Any], run_type: str, words: list[str]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        form_of(context(run_type, entered))
+    assert all(word in str(caught.value) for word in words)
+    assert str(caught.value).count(";") == len(words)
+
+
+def test_a_misspelt_field_is_an_error_where_the_dag_has_the_form() -> None:
+    params = dict.fromkeys(set(FIELDS) - {"streams"})
+    asked = context(params={"ful_refresh": True}, dag=SimpleNamespace(params=params))
+    asked["dag_run"].conf = {"ful_refresh": True}
+    with pytest.raises(ConfigError, match="no 'ful_refresh': did you mean 'full_refresh'"):
+        form_of(asked)
+    asked["dag"].params = {"mine": 1}
+    assert form_of(asked) == Form()
+
+
+def test_the_form_has_just_the_fields_that_are_read() -> None:
+    assert set(form(["plays", "skips"])) == set(FIELDS)
+    assert set(form(["plays"])) == set(form([])) == set(FIELDS) - {"streams"}
+
+
+def test_the_form_left_as_it_is_asks_for_nothing() -> None:
+    fields = form(["plays", "skips"])
+    untouched = form_of(context(params={name: field.resolve() for name, field in fields.items()}))
+    assert untouched == Form(streams=("plays", "skips"))
+    assert untouched.wants("plays")
+    assert untouched.wants(None)
+    assert not Form(streams=("plays",)).wants("skips")
+
+
+def test_every_field_says_what_it_is_and_where_it_belongs() -> None:
+    for name, field in form(["plays", "skips"]).items():
+        assert {"type", "title", "section"} <= field.schema.keys(), name
+        assert field.description, name
 
 
 @pytest.mark.parametrize(

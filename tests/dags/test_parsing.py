@@ -10,6 +10,7 @@ import pytest
 from airflow.sdk.definitions.context import _AIRFLOW_PARSING_CONTEXT_DAG_ID as PARSING
 
 from importers.dag_factory import check_tenants, tenant_dags
+from importers.dag_factory.shares import Share
 from importers.exceptions import ConfigError
 from importers.pipeline import tenants as module
 
@@ -124,3 +125,59 @@ def test_local_staging_and_workers_on_several_machines_are_refused(
     monkeypatch.setenv("IMPORTERS_STAGING", "/mnt/everywhere")
     monkeypatch.setenv("AIRFLOW__IMPORTERS__SHARED_DISK", "True")
     check_tenants()
+
+
+# --- shares
+
+
+def test_shares_have_each_tenant_just_once(tenants: Path) -> None:
+    for number in range(20):
+        (tenants / f"t{number}.yaml").write_text(f"tenant: t{number}\npipelines: {{songs: {{importer: csv}}}}\n")
+    parts = [set(tenant_dags(f"/dags/tenant_imports_{number}_of_3.py")) for number in (1, 2, 3)]
+    assert all(parts)
+    assert sum(map(len, parts)) == len(tenant_dags()) == 24
+    assert set.union(*parts) == set(tenant_dags("/dags/tenant_imports.py")) == set(tenant_dags())
+
+
+def test_a_share_reads_its_own_tenants_files_only(tenants: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+    whole = module.examine_file
+    monkeypatch.setattr(module, "examine_file", lambda file: read.append(file.name) or whole(file))
+    for number, name in ((3, "acme.yaml"), (1, None)):  # beta's crc32 is in neither of these two
+        dags = tenant_dags(f"tenant_imports_{number}_of_4.py")
+        assert read == ([name] if name else [])
+        assert len(dags) == 2 * len(read)
+        read.clear()
+
+
+def test_a_tenant_keeps_its_share() -> None:
+    """`printf acme | gzip -c | tail -c8 | od -An -tu4` says 96778814: modulo 4 it is 2, so the third has it."""
+    assert [Share(of=4, number=number).has("acme") for number in (1, 2, 3, 4)] == [False, False, True, False]
+
+
+@pytest.mark.parametrize(
+    ("names", "fine"),
+    [
+        (["tenant_imports"], True),
+        (["a_1_of_2", "a_2_of_2"], True),
+        (["a_1_of_2", "a_2_of_2", "b"], True),
+        (["a_1_of_2"], False),
+        (["a", "a_1_of_1"], False),
+        (["a_1_of_2", "a_2_of_2", "a_1_of_1"], False),
+        (["a_0_of_2", "a_1_of_2", "a_2_of_2"], False),
+        (["a_1_of_2", "a_3_of_2"], False),
+        (["a_0_of_0"], False),
+    ],
+)
+def test_shares_that_miss_or_double_a_tenant_are_reported(
+    tenants: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, names: list[str], fine: bool
+) -> None:
+    monkeypatch.setenv("AIRFLOW__CORE__DAGS_FOLDER", str(tmp_path / "dags"))
+    (tmp_path / "dags").mkdir()
+    for name in names:
+        (tmp_path / "dags" / f"{name}.py").touch()
+    if fine:
+        check_tenants()
+    else:
+        with pytest.raises(ConfigError, match=r"1 thing is wrong.*\n.*each tenant just once"):
+            check_tenants()

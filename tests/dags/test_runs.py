@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
+import re
 from pathlib import Path
 from typing import Any
 
 CANARY = "kanarienvogel"  # stands in every row of the data
+CHAIN = ["plan", "extract", "validate", "gate", "anonymise", "load", "commit", "clean"]
 LOADED = ["anonymise", "commit", "extract", "gate", "load", "plan", "validate"]
 
 
@@ -98,13 +100,60 @@ def test_a_plan_that_fails_fails_the_run(report: dict[str, Any], site: tuple[Pat
     assert "PrivacyError: unplanned.songs/songs: " in site[2]
 
 
+def test_a_dry_run_is_a_success_that_leaves_nothing(
+    report: dict[str, Any], site: tuple[Path, dict[str, Any], str]
+) -> None:
+    looked = report["looked at"]
+    assert looked["run"] == "success"
+    assert states(looked, "plan") == {"success"}
+    assert {state for name, state in looked["tasks"].items() if name != "plan"} == {"skipped"}
+    assert (looked["runs"], looked["ids"], looked["staged"], looked["quarantined"]) == ([], [], 0, 0)
+    assert "dry run of looked.songs.songs: no dates: goes on from the committed position; nothing is written" in site[2]
+    assert re.search(r"\d+ rows read \(a sample\): 0 bad, 0 rejected", site[2])
+    assert re.search(r"mail: pseudonymise[^→]* → mail", site[2])
+
+
+def test_what_cannot_be_meant_fails_before_anything_is_asked(
+    report: dict[str, Any], site: tuple[Path, dict[str, Any], str]
+) -> None:
+    for name in ("contradicted", "misspelt"):
+        assert report[name]["run"] == "failed"
+        assert states(report[name], "plan") == {"failed"}
+        assert report[name]["runs"] == []
+    assert "a sample without a dry run: a run loads all or nothing" in site[2]
+    assert "there is no 'dryrun': did you mean 'dry_run'?" in site[2]
+
+
+def test_a_stream_that_was_not_asked_for_is_skipped(
+    report: dict[str, Any], site: tuple[Path, dict[str, Any], str]
+) -> None:
+    one = report["one of two"]
+    assert one["run"] == "success"
+    assert {state for name, state in one["tasks"].items() if name.startswith("songs.")} == {"success"}
+    assert {state for name, state in one["tasks"].items() if name.startswith("twins.")} == {"success", "skipped"}
+    assert one["tasks"]["twins.plan"] == "success"
+    assert one["tasks"]["twins.clean"] == "skipped"
+    assert [run["state"] for run in one["runs"]] == ["committed"]
+    assert one["ids"] == list(range(300))
+    assert "twins wasn't asked for" in site[2]
+
+
+def test_a_run_without_dates_says_where_it_goes_on(site: tuple[Path, dict[str, Any], str]) -> None:
+    assert "incremental: no dates: goes on from the committed position; 3 partitions" in site[2]
+
+
 def test_xcoms_are_numbers_of_runs_and_partitions_and_counts(report: dict[str, Any]) -> None:
     seen = [xcom for found in report.values() for xcom in found["xcoms"]]
-    assert {key for _, key, _ in seen} == {"run", "return_value"}
+    assert {key for _, key, _ in seen} == {"run", "reads", "skipmixin_key", "return_value"}
     assert len(seen) > 30
     for task, key, value in seen:
+        task = task.removeprefix("songs.")
         if key == "run":
             assert (task, type(value)) == ("plan", int)
+        elif key == "reads":
+            assert value == "incremental: no dates: goes on from the committed position"
+        elif key == "skipmixin_key":
+            assert {name.rpartition(".")[2] for name in value["skipped"]} == set(CHAIN) - {"plan"}
         elif task == "plan":
             assert value in ([], [0, 1, 2])
         else:
@@ -125,9 +174,9 @@ def test_arguments_are_names_and_numbers(report: dict[str, Any]) -> None:
         for name, value in (arguments or {}).items()
         if name not in ("run", "partition")
     }
-    tenants = {("tenant", name) for name in ("good", "faulty", "halted", "unplanned")}
+    tenants = {("tenant", name) for name in ("good", "faulty", "halted", "unplanned", "looked", "several")}
     nothing = {(name, "None") for name in ("importer", "config", "stream")}
-    assert seen == {*tenants, ("pipeline", "songs"), *nothing}
+    assert seen == {*tenants, ("pipeline", "songs"), ("stream", "songs"), ("stream", "twins"), *nothing}
 
 
 def test_no_value_of_the_data_is_left_anywhere(site: tuple[Path, dict[str, Any], str]) -> None:

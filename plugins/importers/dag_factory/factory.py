@@ -10,9 +10,9 @@ import logging
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
-from airflow.sdk import DAG, CronDataIntervalTimetable, Param, get_parsing_context
+from airflow.sdk import DAG, CronDataIntervalTimetable, get_parsing_context
+from airflow.sdk.definitions.param import ParamsDict
 from airflow.sdk.exceptions import AirflowException
 
 from importers.core.names import did_you_mean
@@ -21,6 +21,8 @@ from importers.core.settings import importer_settings
 from importers.core.tenant_file import TenantFile
 from importers.dag_factory.document import document
 from importers.dag_factory.group import add_streams
+from importers.dag_factory.params import form
+from importers.dag_factory.shares import Share, share_of
 from importers.exceptions import ConfigError
 from importers.hooks.deployment import tenants_directory
 from importers.pipeline.tenants import find_tenant, read_tenant, read_tenants
@@ -32,26 +34,35 @@ NOT_CRON = frozenset({"@once", "@continuous"})
 log = logging.getLogger(__name__)
 
 
-def tenant_dags() -> dict[str, DAG]:
-    """DAGs by `tenant.pipeline`. While a task is started, only the one that it belongs to."""
+def tenant_dags(file: str | Path = "") -> dict[str, DAG]:
+    """DAGs by `tenant.pipeline`: of the share that the DAG file's name says, of all if it says none.
+
+    While a task is started, only the one that it belongs to.
+    """
     wanted = get_parsing_context().dag_id
-    dags = {}
-    for file in _files(wanted):
-        for pipeline in file.tenant.pipelines:
-            dag_id = f"{file.tenant.tenant}.{pipeline}"
-            if wanted not in (None, dag_id):
-                continue
-            try:
-                dags[dag_id] = pipeline_dag(file, pipeline)
-            except (ConfigError, AirflowException) as error:
-                log.warning("left out: %s", error)
+    dags: dict[str, DAG] = {}
+    for tenant in _tenants(wanted, share_of(file)):
+        dags |= _dags(tenant, wanted)
     return dags
 
 
-def _files(wanted: str | None) -> Iterator[TenantFile]:
+def _dags(file: TenantFile, wanted: str | None) -> dict[str, DAG]:
+    dags = {}
+    for pipeline in file.tenant.pipelines:
+        dag_id = f"{file.tenant.tenant}.{pipeline}"
+        if wanted not in (None, dag_id):
+            continue
+        try:
+            dags[dag_id] = pipeline_dag(file, pipeline)
+        except (ConfigError, AirflowException) as error:
+            log.warning("left out: %s", error)
+    return dags
+
+
+def _tenants(wanted: str | None, share: Share) -> Iterator[TenantFile]:
     try:
         if wanted is None:
-            yield from read_tenants(tenants_directory())[0]
+            yield from read_tenants(tenants_directory(), share.has)[0]
         else:
             yield read_tenant(find_tenant(tenants_directory(), wanted.partition(".")[0]))
     except ConfigError as error:
@@ -78,12 +89,13 @@ def pipeline_dag(file: TenantFile, pipeline: str) -> DAG:
         max_active_runs=1,  # only one incremental run of a stream may be open
         default_args={"owner": tenant.tenant, **RETRIES},
         tags=[tenant.tenant, importer, sources()[importer]],
-        params=_params(),
         doc_md=document(tenant, pipeline, _text(file, pipeline)),
         auto_register=False,  # what fails to build must not be found half-built
     )
     with dag:
         add_streams(tenant.tenant, pipeline, spec)
+    # Only now: else each task, and each class of a task, copies them all. A task finds its DAG's when it runs.
+    dag.params = ParamsDict(form(spec.streams))
     dag.validate()  # type: ignore[no-untyped-call]
     return dag
 
@@ -93,18 +105,6 @@ def _schedule(text: str | None) -> CronDataIntervalTimetable | str | None:
     if text is None or text in NOT_CRON:
         return text
     return CronDataIntervalTimetable(text, timezone="UTC")
-
-
-def _params() -> dict[str, Param]:
-    """What a person may say in the trigger form."""
-    moment: dict[str, Any] = {"type": ["null", "string"], "format": "date-time"}
-    return {
-        "full_refresh": Param(
-            False, type="boolean", title="Full refresh", description="Read everything again, not only what is new."
-        ),
-        "start": Param(None, title="Window: from", description="Import again what is of this time or later.", **moment),
-        "end": Param(None, title="Window: to", description="Up to this time, itself not included.", **moment),
-    }
 
 
 def _text(file: TenantFile, pipeline: str) -> str:

@@ -10,11 +10,13 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
+from airflow.sdk import SkipMixin
+
 from importers.exceptions import ConfigError, FatalSourceError
 from importers.hooks.connections import resolve
 from importers.hooks.deployment import check_reach, find_installation
 from importers.operators.base import LEASE, ImportOperator, PartitionOperator, RunOperator, StepOperator
-from importers.operators.interval import request_of
+from importers.operators.interval import SAMPLE, Request, form_of, request_of
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -23,10 +25,11 @@ if TYPE_CHECKING:
     from importers.pipeline.job import Job
 
 
-class PlanOperator(ImportOperator):
-    """Fixes what the run reads. Returns the numbers of its partitions, to map over; pushes `run`.
+class PlanOperator(ImportOperator, SkipMixin):
+    """Fixes what the run reads. Returns the numbers of its partitions, to map over; pushes `run`, and in words `reads`.
 
-    Without `stream` the source must have just one.
+    Without `stream` the source must have just one. Of a stream that wasn't asked for, and after a dry run, which is
+    this task alone, the tasks that follow are skipped.
     """
 
     template_fields: Sequence[str] = (*ImportOperator.template_fields, "stream")
@@ -36,18 +39,50 @@ class PlanOperator(ImportOperator):
         self.stream = stream
 
     def execute(self, context: Context) -> list[int]:
-        from importers.core.model import RunState
-        from importers.pipeline.plan import plan
-
+        form = form_of(context)
+        if not form.wants(self.stream):
+            self.log.info("%s wasn't asked for", self.stream)
+            return self._nothing_follows(context)
         installation = find_installation()
         check_reach(installation.staging)
         with closing(self._job(installation)) as job:
-            request = request_of(context, job.stream.reads)
-            started = time.perf_counter()
-            run = plan(job, request.key, request.kind, request.window, lease=LEASE, full_refresh=request.full_refresh)
-            job.destination.note(run, "plan", time.perf_counter() - started)
+            request = request_of(context, job.stream.reads, form)
+            if form.dry_run:
+                self._look(job, request, form.sample_size or SAMPLE)
+                return self._nothing_follows(context)
+            return self._open(job, request, context)
+
+    def _nothing_follows(self, context: Context) -> list[int]:
+        """Clean is skipped too: as a teardown it would run, and fail the DAG run over what isn't committed."""
+        self.skip(context["ti"], self.downstream_list)  # raises, unless this task stands alone
+        return []
+
+    def _open(self, job: Job, request: Request, context: Context) -> list[int]:
+        from importers.core.model import RunState
+        from importers.pipeline.plan import plan
+
+        started = time.perf_counter()
+        run = plan(job, request.key, request.kind, request.window, lease=LEASE, full_refresh=request.full_refresh)
+        job.destination.note(run, "plan", time.perf_counter() - started)
+        numbers = [] if run.state is RunState.COMMITTED else list(range(len(run.plan.partitions)))
+        self.log.info("%s: %s; %d partitions", request.kind, request.story, len(numbers))
         context["ti"].xcom_push("run", run.id)
-        return [] if run.state is RunState.COMMITTED else list(range(len(run.plan.partitions)))
+        context["ti"].xcom_push("reads", f"{request.kind}: {request.story}")
+        return numbers
+
+    def _look(self, job: Job, request: Request, rows: int) -> None:
+        from importers.pipeline.preview import preview
+
+        seen = preview(job, rows, request.window, full_refresh=request.full_refresh)
+        self.log.info("dry run of %s: %s; nothing is written", seen.stream, request.story)
+        all_of_it = "all that there is" if seen.complete else "a sample"
+        self.log.info("%d rows read (%s): %d bad, %d rejected", seen.read, all_of_it, seen.bad, seen.rejected)
+        for reason, count in (*seen.rules.items(), *seen.reasons.items()):
+            self.log.info("%d × %s", count, reason)
+        for failure in seen.failures:
+            self.log.warning("the gate would stop the run: %s", failure)
+        for leaf in seen.columns:
+            self.log.info("%s: %s → %s", leaf.source, leaf.treatment, leaf.column or "nowhere")
 
     def _job(self, installation: Any) -> Job:
         from importers.pipeline.job import jobs

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from importers.core.names import did_you_mean
@@ -13,10 +13,16 @@ from importers.exceptions import ConfigError
 DIRECTORY = Path("include/tenants")
 
 
-def read_tenants(directory: str | Path) -> tuple[list[TenantFile], list[ConfigError]]:
-    """Every tenant whose file is right, and what is wrong with the other files."""
+def _any(_: str) -> bool:
+    return True
+
+
+def read_tenants(
+    directory: str | Path, wanted: Callable[[str], bool] = _any
+) -> tuple[list[TenantFile], list[ConfigError]]:
+    """Every tenant whose file is right, and what is wrong with the other files: of those that are `wanted` by name."""
     tenants, errors = [], []
-    for reading in examine_all(directory):
+    for reading in examine_all(directory, wanted):
         errors += reading.findings
         if reading.whole is not None:
             tenants.append(reading.whole)
@@ -42,15 +48,15 @@ def find_tenant(directory: str | Path, tenant: str) -> Path:
     )
 
 
-def examine_all(place: str | Path) -> Iterator[Reading]:
-    """Every tenant file of a directory, or the one file, read and looked through."""
+def examine_all(place: str | Path, wanted: Callable[[str], bool] = _any) -> Iterator[Reading]:
+    """Every tenant file of a directory whose name is `wanted`, or the one file, read and looked through."""
     place = Path(place)
     if place.is_file():
         yield examine_file(place)
         return
     seen: dict[str, Path] = {}
     try:
-        files = tenant_files(place)
+        files = [file for file in tenant_files(place) if wanted(file.stem)]
     except ConfigError as error:
         yield Reading(None, None, [error])
         return
