@@ -41,8 +41,9 @@ check: env  ## lint, format, strict types, layers
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: env  ## the whole chain against the server's own COPY of the same file
+bench: env  ## the whole chain against the server's own COPY; a thousand tenants' DAGs against plain ones
 	$(BIN)/python -m bench
+	$(BIN)/python -m bench dags
 
 soak: env  ## random kills, for a long time
 	$(BIN)/pytest tests/soak -m soak --timeout 0

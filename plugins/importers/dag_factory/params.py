@@ -14,7 +14,12 @@ WHAT, HOW, TRIAL = "What to read", "From the beginning", "Only look"
 
 def form(streams: Collection[str]) -> dict[str, Param]:
     """Fields by name. Left as they are, they make an ordinary run. Airflow answers what has another type with 400."""
-    moment: dict[str, Any] = {"type": ["null", "string"], "format": "date-time", "section": WHAT}
+    moment: dict[str, Any] = {
+        "type": ["null", "string"],
+        "format": "date-time",  # draws the calendar; nothing that Airflow installs checks it
+        "pattern": r"^\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}",
+        "section": WHAT,
+    }
     fields = {
         "start": Param(
             None,
