@@ -14,6 +14,7 @@ import psycopg
 
 from importers.destinations import _control as control
 from importers.destinations import _loading as loading
+from importers.destinations import _quarantine as registry
 from importers.destinations import _tables as tables
 from importers.destinations.postgresql import PostgresDestination
 from importers.ledger import lineage
@@ -21,7 +22,7 @@ from importers.pipeline import extract, finish, gate, load, plan
 from importers.staging.area import Staging
 from importers.staging.encrypted import EncryptedWriter
 from importers.staging.manifest import Manifest
-from importers.staging.quarantine import QuarantineWriter
+from importers.staging.quarantine import Quarantine, QuarantineWriter
 from importers.staging.store import LocalStore
 from importers.staging.writer import StagedWriter
 
@@ -170,3 +171,8 @@ POINTS: dict[str, Point] = {
     "clean: half deleted": After(LocalStore, "remove", 3, which=lambda *_: True),
     "clean: all deleted": After(Staging, "delete_run"),
 }
+OF_REPLAYS: dict[str, Point] = {
+    "plan: the files claimed, not committed": After(registry, "claim"),
+    "clean: the first of the files that were read is gone": After(Quarantine, "delete"),
+}
+"""What no other run does."""

@@ -57,7 +57,8 @@ class Victims:
         """The child's process (and group) id.
 
         `at` names a point, `do` what to do there: die, or stop. `processes` share its partitions, no file that it
-        writes grows beyond `file_size` bytes, and the file `progress` gets a line for each sign of progress.
+        writes grows beyond `file_size` bytes, and the file `progress` gets a line for each sign of progress. `replay`
+        makes it a replay of quarantine.
         """
         return int(self._ask(do="start", site=_encoded(site), key=key, request=request)["pid"])
 
@@ -146,12 +147,16 @@ def _import(values: dict[str, Any], key: str, asked: dict[str, Any]) -> dict[str
     paths = {name: Path(values[name]) for name in ("root", "data")}
     site = import_site.Site(**values | paths | {"mode": LoadMode(values["mode"])})
     do = getattr(crash_points, asked.get("do", "die"))
-    armed = crash_points.POINTS[asked["at"]].armed(do) if "at" in asked else nullcontext()
+    points = crash_points.POINTS | crash_points.OF_REPLAYS
+    armed = points[asked["at"]].armed(do) if "at" in asked else nullcontext()
     told = Path(asked.get("progress", os.devnull))
     with import_site.cut_small(), armed, told.open("a", buffering=1) as progress:
         try:
-            result = site.run(
-                key, processes=asked.get("processes", 1), watch=lambda p: print(p.step, p.done, file=progress)
+            processes = asked.get("processes", 1)
+            result = (
+                site.replay(key, processes=processes)
+                if asked.get("replay")
+                else site.run(key, processes=processes, watch=lambda p: print(p.step, p.done, file=progress))
             )
         except ImporterError as error:
             return {"error": type(error).__name__, "message": str(error)}

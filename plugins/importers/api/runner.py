@@ -8,6 +8,7 @@ from contextlib import closing
 from importers.core.connection import Connection
 from importers.core.model import RunKind, Window
 from importers.core.tenant import Tenant
+from importers.pipeline import replay
 from importers.pipeline.installation import Installation
 from importers.pipeline.job import jobs
 from importers.pipeline.run import Progress, Result, run
@@ -39,4 +40,28 @@ def run_pipeline(
     for job in jobs(installation or Installation.from_environment(), tenant, pipeline, streams or (), connection):
         with closing(job):
             results.append(run(job, key, kind, window, full_refresh=full_refresh, watch=progress))
+    return results
+
+
+def replay_pipeline(
+    tenant: Tenant,
+    pipeline: str,
+    streams: Sequence[str] | None = None,
+    key: str | None = None,
+    progress: Callable[[Progress], None] = _silent,
+    *,
+    installation: Installation | None = None,
+) -> list[Result]:
+    """Load what is in quarantine and is right by today's rules; what isn't stays there.
+
+    A result for each replay: appended windows take one each. A stream whose quarantine is empty has none. Raises
+    ImporterError.
+    """
+    results = []
+    for job in jobs(installation or Installation.from_environment(), tenant, pipeline, streams or ()):
+        with closing(job):
+            rounds = 0 if job.destination.is_new() else replay.rounds(job)
+            for number in range(max(rounds, 1) if key else rounds):  # a key that is done says what it did
+                named = f"{key}/{number}" if key else None
+                results.append(run(job, named, RunKind.REPLAY, watch=progress))
     return results

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
 from importers.core.model import (
     JSON,
     Health,
+    Held,
     Leaf,
     LoadMode,
+    PastRun,
     Plan,
     Position,
     QuarantineFile,
@@ -79,7 +81,8 @@ class Destination(ABC):
 
         An incremental run is alone: one that is open and alive raises RunBusyError, one whose owner is gone is
         aborted first. A committed incremental run is returned as it is; a committed window run opens a new
-        generation, an aborted run too. The run's owner is alive for `lease` seconds from each call, or, if that is
+        generation, an aborted run too. A replay's plan names quarantine files by `uri`, which it claims: no other run
+        gets them unless it is aborted. The run's owner is alive for `lease` seconds from each call, or, if that is
         None, until this process ends or closes the destination.
         """
 
@@ -146,8 +149,24 @@ class Destination(ABC):
         """Register the run's quarantine files; again: in place of what was registered, unless it was replayed."""
 
     @abstractmethod
-    def quarantine_of(self, run: int) -> Sequence[QuarantineFile]:
-        """The run's registered quarantine files."""
+    def quarantine_of(self, run: int, *, ended: bool = True) -> Sequence[QuarantineFile]:
+        """The run's registered quarantine files; with `ended` those too that were replayed or discarded."""
+
+    @abstractmethod
+    def held(self, since: datetime, stream: Stream | None = None) -> Sequence[Held]:
+        """What the pipeline, or one stream, has in quarantine since a moment, the oldest first."""
+
+    @abstractmethod
+    def history(self, limit: int) -> Sequence[PastRun]:
+        """The pipeline's last runs, the last first."""
+
+    @abstractmethod
+    def discard(self, uris: Sequence[str]) -> Sequence[QuarantineFile]:
+        """Note that these quarantine files are given up; returns those that nobody has replayed or is replaying."""
+
+    @abstractmethod
+    def erased(self, domain: str | None) -> frozenset[bytes]:
+        """The blinded tokens of a domain's erased subjects."""
 
     @abstractmethod
     def idle(self, run: Run) -> timedelta:

@@ -241,7 +241,58 @@ class QuarantineFile:
     rows: int
     reasons: Mapping[str, int]
     since: datetime | None = None
-    """When it was registered; None before."""
+    """When its rows came into quarantine; None before they are registered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A quarantine file whose rows are still there, and what says whether they may be loaded.
+
+    `root` is the run that read the rows from the source: of what a replay put back, not the replay. `window` is that
+    run's key if it read a window, `version` stamps its rows that have neither a version nor a cursor, `cursor` is what
+    it took the others' from. `stale` are half-open ranges of `_version` that later runs have read again.
+    """
+
+    run: int
+    stream: str
+    state: RunState
+    mode: LoadMode
+    file: QuarantineFile
+    replayed_by: int | None
+    root: int
+    window: str | None
+    version: int
+    cursor: str | None
+    superseded: bool
+    """Whether a later generation of the root's window has read all of it again."""
+    stale: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def replayable(self) -> bool:
+        """Only what a committed run left: any other's rows are read again by the next run. A snapshot is anyway."""
+        read_again = self.superseded or self.mode is LoadMode.REPLACE
+        return self.state is RunState.COMMITTED and not read_again and self.replayed_by is None
+
+
+@dataclass(frozen=True, slots=True)
+class PastRun:
+    """What the ledger says of a run. `seconds` from opening to end, `lanes` of the position that it moved."""
+
+    id: int
+    stream: str
+    key: str
+    kind: RunKind
+    mode: LoadMode
+    state: RunState
+    window: Window
+    opened_at: datetime
+    closed_at: datetime | None
+    seconds: float
+    partitions: int
+    loaded: int
+    suppressed: int
+    quarantined: int
+    lanes: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,6 @@ from importers.core.model import (
     PersonalData,
     Plan,
     Position,
-    QuarantineFile,
     Reads,
     Receipt,
     Run,
@@ -30,7 +29,7 @@ from importers.core.model import (
 from importers.exceptions import ContractError
 
 # The first half of our advisory locks' keys; the second is a hash of what is locked.
-OPEN, ERASE, DDL, ALIVE = 0x1A10, 0x1A11, 0x1A12, 0x1A13
+OPEN, ERASE, DDL, ALIVE, COMMIT = 0x1A10, 0x1A11, 0x1A12, 0x1A13, 0x1A14
 
 RUN_COLUMNS = "id, stream, key, generation, kind, mode, table_name, version, state, plan, pins, sealed_key"
 
@@ -218,24 +217,6 @@ def store_position(connection: psycopg.Connection, run: Run, lanes: Position) ->
                on conflict (stream, lane) do update set value = excluded.value, run = excluded.run""",
             [(run.stream, lane, Jsonb(value), run.id) for lane, value in lanes.items()],
         )
-
-
-def register_quarantine(connection: psycopg.Connection, run: int, files: Sequence[QuarantineFile]) -> None:
-    connection.execute("delete from _importers.quarantine where run = %s and replayed_by is null", (run,))
-    with connection.cursor() as cursor:
-        cursor.executemany(
-            """insert into _importers.quarantine (run, partition, uri, rows, reasons) values (%s, %s, %s, %s, %s)
-               on conflict do nothing""",
-            [(run, file.partition, file.uri, file.rows, Jsonb(dict(file.reasons))) for file in files],
-        )
-
-
-def quarantine_of(connection: psycopg.Connection, run: int) -> list[QuarantineFile]:
-    rows = connection.execute(
-        "select partition, uri, rows, reasons, at from _importers.quarantine where run = %s order by partition, uri",
-        (run,),
-    )
-    return [QuarantineFile(*row) for row in rows.fetchall()]
 
 
 def idle(connection: psycopg.Connection, run: int) -> timedelta:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import psycopg
 import pyarrow as pa
 from psycopg.sql import SQL, Composed, Identifier
 
-from importers.core.model import PARTITION, RUN, VERSION, LoadMode, Run, Stream
+from importers.core.model import PARTITION, RUN, VERSION, LoadMode, Run, RunKind, Stream
 from importers.destinations import _tables as tables
 from importers.destinations._rows import binary_copy
 
@@ -48,23 +48,26 @@ def copy(
             for block in data:
                 sink.write(block)
         if run.mode is LoadMode.MERGE:
-            cursor.execute(_merge(Identifier(schema, into), stream, list(types)))
+            cursor.execute(_merge(Identifier(schema, into), stream, list(types), run.kind))
 
 
-def _merge(table: Identifier, stream: Stream, columns: Sequence[str]) -> Composed:
+def _merge(table: Identifier, stream: Stream, columns: Sequence[str], kind: RunKind) -> Composed:
     """One statement, sorted by key: several, or an unsorted one, deadlock with a neighbour's (and are slower).
 
     Of rows with one key and one version the last that was read wins: that of the later run, of the later partition,
-    and there the later row, in whatever order partitions are loaded.
+    and there the later row, in whatever order partitions are loaded. What a replay brings gives way to whatever the
+    table has of that version: that may have been read later.
     """
+    newer = "excluded.{version} > t.{version}"
+    if kind is not RunKind.REPLAY:
+        newer = "(excluded.{version}, excluded.{run}, excluded.{part}) >= (t.{version}, t.{run}, t.{part})"
     new = SQL(", ").join(
         SQL("{0} = excluded.{0}").format(Identifier(c)) for c in columns if c not in stream.primary_key
     )
     return SQL(
         "insert into {table} as t ({every}) select distinct on ({key}) {every} from {incoming}"
         " order by {key}, {version} desc, importers_ordinal desc"
-        " on conflict ({key}) do update set {new}"
-        " where (excluded.{version}, excluded.{run}, excluded.{part}) >= (t.{version}, t.{run}, t.{part})"
+        " on conflict ({key}) do update set {new} where " + newer
     ).format(
         table=table,
         every=_names(columns),
@@ -84,8 +87,35 @@ def make_it_count(connection: psycopg.Connection, schema: str, stream: Stream, r
             tables.swap(connection, schema, stream, run.id)
         else:
             tables.drop_shadow(connection, schema, run.id)
+    elif run.mode is LoadMode.APPEND and run.kind is RunKind.REPLAY:
+        _take_back_what_was_read_again(connection, schema, stream, run)
     elif run.mode is LoadMode.APPEND:
         _delete_what_is_replaced(connection, schema, stream, run)
+
+
+def _take_back_what_was_read_again(connection: psycopg.Connection, schema: str, stream: Stream, run: Run) -> None:
+    """While the replay ran, its rows' window or range may have been read anew by a run that is committed now."""
+    table = Identifier(schema, tables.rows_table(stream))
+    if connection.execute(
+        """select from _importers.run o join _importers.run g on g.stream = o.stream and g.key = o.key
+           where o.id = %s and o.kind = 'window' and g.generation > o.generation and g.state = 'committed'""",
+        (_root(run),),
+    ).fetchone():
+        connection.execute(SQL("delete from {} where {} = {}").format(table, Identifier(RUN), run.id))
+    elif stream.cursor:
+        connection.execute(
+            SQL(
+                "delete from {t} where {r} = {run} and exists (select from _importers.run c where c.stream = {stream}"
+                " and c.state = 'committed' and c.covers @> {v}"
+                " and c.closed_at > (select opened_at from _importers.run where id = {run}))"
+            ).format(t=table, r=Identifier(RUN), run=run.id, stream=run.stream, v=Identifier(VERSION))
+        )
+
+
+def _root(run: Run) -> int | None:
+    """The run that first read what a replay loads: one of them, but all are of one window if any is of a window."""
+    part = run.plan.partitions[0] if run.plan.partitions else None
+    return int(str(part["root"])) if isinstance(part, Mapping) else None
 
 
 def _delete_what_is_replaced(connection: psycopg.Connection, schema: str, stream: Stream, run: Run) -> None:
@@ -94,7 +124,10 @@ def _delete_what_is_replaced(connection: psycopg.Connection, schema: str, stream
         run.stream, run.id
     )
     if run.generation > 1:  # the same window again takes the place of its earlier generations
-        again = others + SQL(" and key = {}").format(run.key)
+        again = others + SQL(
+            " and (key = {key} or kind = 'replay' and (plan -> 'partitions' -> 0 ->> 'root')::bigint in"
+            " (select id from _importers.run where stream = {stream} and key = {key}))"
+        ).format(key=run.key, stream=run.stream)
         connection.execute(SQL("delete from {} where {} in ({})").format(table, Identifier(RUN), again))
     if run.plan.covers:  # a range that was re-read whole takes the place of whoever loaded it before
         connection.execute(

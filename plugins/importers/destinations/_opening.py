@@ -9,16 +9,25 @@ from importers.destinations import _control as control
 from importers.exceptions import ContractError, RunBusyError
 
 
-def in_the_way(connection: psycopg.Connection, tenant: str, name: str, stream: Stream) -> list[tuple[Run, float]]:
+def in_the_way(
+    connection: psycopg.Connection, tenant: str, name: str, stream: Stream, kind: RunKind
+) -> list[tuple[Run, float]]:
     """Open runs that can't be beside this one, and how many seconds each one's lease still has (negative: none).
 
-    An incremental run of the same stream, and whoever replaces the same table, whatever pipeline it belongs to.
+    An incremental run of the same stream, and whoever replaces the same table, whatever pipeline it belongs to; for a
+    replay, another replay of the stream: it holds what this one may want.
     """
     rows = connection.execute(
         f"""select {control.RUN_COLUMNS}, extract(epoch from lease - now())::float from _importers.run
-            where state = 'open' and ((stream = %s and kind = 'incremental')
+            where state = 'open' and ((stream = %s and kind = %s)
               or (%s and tenant = %s and table_name = %s and mode = 'replace')) for update""",
-        (name, stream.load_mode is LoadMode.REPLACE, tenant, stream.target),
+        (
+            name,
+            RunKind.REPLAY if kind is RunKind.REPLAY else RunKind.INCREMENTAL,
+            stream.load_mode is LoadMode.REPLACE,
+            tenant,
+            stream.target,
+        ),
     ).fetchall()
     return [(control.run_from(row[:-1], control.receipts(connection, row[0])), row[-1]) for row in rows]
 

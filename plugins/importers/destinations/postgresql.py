@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
 import psycopg
@@ -19,8 +19,10 @@ from importers.core.destination import Destination, Mask
 from importers.core.model import (
     JSON,
     Health,
+    Held,
     Leaf,
     LoadMode,
+    PastRun,
     Plan,
     Position,
     QuarantineFile,
@@ -37,7 +39,9 @@ from importers.destinations import _control as control
 from importers.destinations import _erasure as erasure
 from importers.destinations import _loading as loading
 from importers.destinations import _opening as opening
+from importers.destinations import _quarantine as quarantine
 from importers.destinations import _tables as tables
+from importers.destinations._history import history
 from importers.destinations._unfit import unfit
 from importers.exceptions import (
     ConfigError,
@@ -143,6 +147,8 @@ class PostgresDestination(Destination):
                 connection, stream, name, key, kind, window, version, sealed, sealed_key, lease or 0
             )
             opened = self._fence(connection, id_, "for update")
+            if kind is RunKind.REPLAY:
+                quarantine.claim(connection, opened)
             self._keep_alive(opened, lease)  # before anybody else can see the run
         return opened
 
@@ -161,11 +167,11 @@ class PostgresDestination(Destination):
 
     def _clear_the_way(self, connection: psycopg.Connection, stream: Stream, name: str, kind: RunKind) -> None:
         """Abort what is in the way and was left by its owner. Raises RunBusyError for a run that is alive."""
-        if kind is not RunKind.INCREMENTAL and stream.load_mode is not LoadMode.REPLACE:
+        if kind is RunKind.WINDOW and stream.load_mode is not LoadMode.REPLACE:
             return
         connection.execute(f"set local lock_timeout = '{LOCK_TIMEOUT}'")
         try:
-            found = opening.in_the_way(connection, self.tenant, name, stream)
+            found = opening.in_the_way(connection, self.tenant, name, stream, kind)
         except LockNotAvailable:  # a process that sleeps or was orphaned holds it; it may never wake
             raise RunBusyError(
                 "a transaction of another run of this stream is still under way",
@@ -174,7 +180,9 @@ class PostgresDestination(Destination):
                 **self._where(stream),
             ) from None
         for run, seconds_left in found:
-            if seconds_left > 0 or not self._owner_is_gone(connection, run):
+            if seconds_left <= 0 and self._owner_is_gone(connection, run):
+                self._abort(connection, run, stream)
+            elif run.kind is not RunKind.REPLAY:  # a replay beside another takes what that one hasn't claimed
                 raise RunBusyError(
                     "another run of this stream, or of its table, is open",
                     got=f"run {run.id} of {run.stream}, key {run.key}",
@@ -182,7 +190,6 @@ class PostgresDestination(Destination):
                     retry_after=max(seconds_left, 5.0),
                     **self._where(stream),
                 )
-            self._abort(connection, run, stream)
 
     @staticmethod
     def _owner_is_gone(connection: psycopg.Connection, run: Run) -> bool:
@@ -313,6 +320,7 @@ class PostgresDestination(Destination):
                         **self._where(stream),
                     )
                 connection.execute(f"set local lock_timeout = '{LOCK_TIMEOUT}'")
+                control.lock(connection, control.COMMIT, run.stream)  # two that replace each other's rows must see it
                 loading.make_it_count(connection, self.tenant, stream, now)
                 if now.kind is RunKind.INCREMENTAL and now.mode is not LoadMode.REPLACE:
                     control.store_position(connection, now, control.merged_position(now))
@@ -329,6 +337,8 @@ class PostgresDestination(Destination):
 
     def _abort(self, connection: psycopg.Connection, run: Run, stream: Stream) -> None:
         control.close_run(connection, run.id, RunState.ABORTED)
+        if run.kind is RunKind.REPLAY:
+            quarantine.give_back(connection, run.id)
         loading.take_back(connection, self.tenant, _as_opened(stream, run), run)
 
     def erase(self, stream: Stream, domain: str, tokens: Sequence[bytes]) -> int:
@@ -349,11 +359,31 @@ class PostgresDestination(Destination):
 
     def quarantined(self, run: Run, files: Sequence[QuarantineFile]) -> None:
         with self._transaction("registering quarantine") as connection:
-            control.register_quarantine(connection, run.id, files)
+            quarantine.register(connection, run.id, files)
 
-    def quarantine_of(self, run: int) -> Sequence[QuarantineFile]:
+    def quarantine_of(self, run: int, *, ended: bool = True) -> Sequence[QuarantineFile]:
         with self._transaction("listing quarantine") as connection:
-            return control.quarantine_of(connection, run)
+            return quarantine.of_run(connection, run, ended=ended)
+
+    def held(self, since: datetime, stream: Stream | None = None) -> Sequence[Held]:
+        with self._transaction("listing quarantine") as connection:
+            return quarantine.held(connection, self._like(stream), since)
+
+    def history(self, limit: int) -> Sequence[PastRun]:
+        with self._transaction("looking runs up") as connection:
+            return history(connection, self._like(None), limit)
+
+    def discard(self, uris: Sequence[str]) -> Sequence[QuarantineFile]:
+        with self._transaction("discarding quarantine") as connection:
+            return quarantine.discard(connection, self._like(None), uris)
+
+    def erased(self, domain: str | None) -> frozenset[bytes]:
+        with self._transaction("asking who was erased") as connection:
+            return erasure.suppressed(connection, self.tenant, domain)
+
+    def _like(self, stream: Stream | None) -> str:
+        """A pattern of LIKE; in names only `_` means something there."""
+        return f"{self.tenant}.{self.pipeline}.{stream.name if stream else '%'}".replace("_", "\\_")
 
     def idle(self, run: Run) -> timedelta:
         with self._transaction("looking for the run's owner") as connection:

@@ -8,16 +8,15 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from importers.core.model import VERSION, Batch, LoadMode, Position, Run, RunState, Staged
-from importers.exceptions import ConfigError, ContractError, RunAbortedError
+from importers.core.model import Batch, Position, Run, RunKind, RunState, Staged
+from importers.exceptions import ContractError, RunAbortedError
+from importers.pipeline import replay
 from importers.pipeline.job import Job
+from importers.pipeline.stamp import stamped
 from importers.pipeline.verdicts import Validation
 
-_OLDEST = -(2**63)
 RENEW_EVERY = 30.0  # seconds between two signs of life
 
 
@@ -70,11 +69,11 @@ def _extract(job: Job, run: Run, partition: int, lease: float | None, *, validat
             job.staging.writer(job.place(run).partition(partition), key) as writer,
             Validation(job, run, partition, writer.attempt) as validation,
         ):
-            writer.write(
-                _stamped(job, run, partition, pa.RecordBatch.from_pylist([], job.asked.schema))
-            )  # says the schema
+            version = run.version + partition
+            announced = pa.RecordBatch.from_pylist([], job.asked.schema)
+            writer.write(stamped(job.stream, announced, version))
             for batch in _batches(job, run, partition, lease):
-                rows = _stamped(job, run, partition, batch.rows)
+                rows = stamped(job.stream, batch.rows, version)
                 writer.write(rows)
                 writer.reject(batch.rejects)
                 if validate:
@@ -89,38 +88,9 @@ def _extract(job: Job, run: Run, partition: int, lease: float | None, *, validat
 def _batches(job: Job, run: Run, partition: int, lease: float | None) -> Iterator[Batch]:
     """The source's batches; says now and then that we are alive."""
     renewed = time.monotonic()
-    for batch in job.source.read(job.asked, run.plan.partitions[partition]):
+    planned = run.plan.partitions[partition]
+    for batch in replay.read(job, planned) if run.kind is RunKind.REPLAY else job.source.read(job.asked, planned):
         yield batch
         if time.monotonic() - renewed > RENEW_EVERY:
             job.destination.renew(run, lease)
             renewed = time.monotonic()
-
-
-def _stamped(job: Job, run: Run, partition: int, rows: pa.RecordBatch) -> pa.RecordBatch:
-    """The rows with `_version`, where the mode needs one and the source doesn't give it: the cursor, else the run's."""
-    mode, cursor = job.stream.load_mode, job.stream.cursor
-    needed = mode is LoadMode.MERGE or (mode is LoadMode.APPEND and cursor)
-    if not needed or VERSION in rows.schema.names:
-        return rows
-    if cursor is None:
-        version = pa.array(np.full(rows.num_rows, run.version + partition, dtype=np.int64))
-    else:
-        version = _as_version(rows.column(cursor), cursor)
-    return rows.append_column(VERSION, version)
-
-
-def _as_version(cursor: pa.Array, name: str) -> pa.Array:
-    """Integers as they are, moments as microseconds since 1970; a row without a cursor is older than any other.
-
-    What doesn't fit becomes anything: such a row is quarantined (see `Job.unfit`).
-    """
-    kind = cursor.type
-    if pa.types.is_timestamp(kind):
-        cursor = pc.cast(cursor, pa.timestamp("us", kind.tz), safe=False)
-    elif pa.types.is_date(kind):
-        cursor = pc.cast(cursor, pa.timestamp("us"), safe=False)
-    elif not pa.types.is_integer(kind):
-        raise ConfigError(
-            f"the cursor '{name}' must be a number or a moment", got=str(kind), do="choose another column"
-        )
-    return pc.fill_null(pc.cast(cursor, pa.int64(), safe=False), _OLDEST)

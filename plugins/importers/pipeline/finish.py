@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from importers.core.model import Position, Run, RunState
+from importers.core.model import Position, Run, RunKind, RunState
+from importers.pipeline import replay
 from importers.pipeline.job import Job
 
 
@@ -10,7 +11,8 @@ def commit(job: Job, run: Run) -> Position:
     """Make the run count and move the position; then tell a broker. Again: a no-op."""
     with job.at():
         position = job.destination.commit(run, job.stream)
-        job.source.acknowledge(position)
+        if run.kind is not RunKind.REPLAY:  # which has read nothing from it
+            job.source.acknowledge(position)
         return position
 
 
@@ -26,5 +28,7 @@ def clean(job: Job, run: Run) -> bool:
             return False
         job.destination.destroy_key(now)  # first: what a crash leaves behind is noise
         job.staging.delete_run(job.place(now))
+        if now.kind is RunKind.REPLAY and now.state is RunState.COMMITTED:
+            replay.forget(job, now)
         job.destination.release(now)
         return now.state is RunState.COMMITTED

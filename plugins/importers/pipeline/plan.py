@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from importers.core.model import LoadMode, Plan, Position, Reads, Run, RunKind, Window
 from importers.exceptions import ConfigError
+from importers.pipeline import replay
 from importers.pipeline.job import Job
 
 
@@ -22,14 +23,19 @@ def plan(
 
     Policy and rules are made first: a column that nobody classified stops the run before a byte is read. With
     `full_refresh` an incremental run reads everything again, which only merge and replace can do without doubling.
+    A replay's partitions are the quarantine files that no other replay has claimed; there may be none.
     Raises ConfigError, PrivacyError, RunBusyError, and what the source raises.
     """
     window = window or Window()
     with job.at():
         _check(job, kind, full_refresh)
+        if kind is RunKind.REPLAY:
+            _check_replay(job, window, full_refresh)
         asked = job.asked  # policy and rules
 
         def sealed(position: Position) -> Plan:
+            if kind is RunKind.REPLAY:
+                return Plan(replay.partitions(job), stream=job.stream)
             planned = job.source.plan(asked, window, {} if full_refresh else position)
             return replace(planned, stream=job.stream)
 
@@ -47,8 +53,15 @@ def foresee(job: Job, window: Window | None = None, *, full_refresh: bool = Fals
     with job.at():
         _check(job, kind, full_refresh)
         asked = job.asked
-        resumes = job.stream.resumes(kind) and not full_refresh and not job.destination.is_new()
-        return job.source.plan(asked, window, job.destination.position(job.stream) if resumes else {})
+        return job.source.plan(asked, window, position_of(job, window, full_refresh=full_refresh))
+
+
+def position_of(job: Job, window: Window, *, full_refresh: bool = False) -> Position:
+    """Where such a run starts; nothing if it reads from the beginning, or a window."""
+    kind = RunKind.WINDOW if window.bounded else RunKind.INCREMENTAL
+    if full_refresh or not job.stream.resumes(kind) or job.destination.is_new():
+        return {}
+    return job.destination.position(job.stream)
 
 
 def _check(job: Job, kind: RunKind, full_refresh: bool) -> None:
@@ -63,7 +76,17 @@ def _check(job: Job, kind: RunKind, full_refresh: bool) -> None:
             "a backfill would append rows that an incremental run loads as well",
             do="set load.mode: merge with a primary_key, then backfill",
         )
-    if mode is LoadMode.APPEND and (reads is Reads.SNAPSHOT or full_refresh):
+    if kind is not RunKind.REPLAY and mode is LoadMode.APPEND and (reads is Reads.SNAPSHOT or full_refresh):
         raise ConfigError(
             "appending everything again would double its rows", do="set load.mode: replace, or merge with a primary_key"
         )
+
+
+def _check_replay(job: Job, window: Window, full_refresh: bool) -> None:
+    if job.stream.load_mode is LoadMode.REPLACE:
+        raise ConfigError(
+            "a snapshot's quarantine isn't replayed: the next run reads everything again",
+            do="run the pipeline, then discard the quarantine",
+        )
+    if window.bounded or full_refresh:
+        raise ConfigError("a replay reads quarantine, not the source", do="leave out the window and the full refresh")

@@ -106,7 +106,7 @@ class _Runs:
         return run.state is RunState.OPEN
 
     def registered(self, place: RunPlace, uri: str) -> datetime | None:
-        files = self._destination(place).quarantine_of(place.run)
+        files = self._destination(place).quarantine_of(place.run, ended=False)
         return next((file.since for file in files if file.uri == uri), None)
 
     def _destination(self, place: RunPlace) -> Destination:

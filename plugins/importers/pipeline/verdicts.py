@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from importers.core.model import OURS, QuarantineFile, Run, Staged
+from importers.core.model import OURS, VERSION, QuarantineFile, Run, Staged
 from importers.exceptions import QualityError
 from importers.keys.keyring import RunKey
 from importers.pipeline.job import Job
@@ -85,7 +85,8 @@ def quarantine(
     if isinstance(tokens, pa.ExtensionArray):
         tokens = tokens.storage
     own = rows.select([name for name in rows.schema.names if name not in OURS])
-    writer.rows(own, rules=broken, rows=pa.array(places, pa.int64()), subjects=tokens)
+    versions = rows[VERSION] if VERSION in rows.schema.names else None
+    writer.rows(own, rules=broken, rows=pa.array(places, pa.int64()), subjects=tokens, versions=versions)
 
 
 def read_verdict(job: Job, staged: Staged, key: RunKey) -> Verdict:

@@ -11,7 +11,7 @@ from typing import Self
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from importers.core.model import SUBJECT
+from importers.core.model import SUBJECT, VERSION
 from importers.exceptions import ContractError
 from importers.keys.keyring import RunKey
 from importers.staging import encrypted
@@ -28,12 +28,14 @@ ABOUT = pa.schema(
         (RAW, pa.binary()),
         (ROW, pa.int64()),
         (SUBJECT, pa.binary(16)),
+        (VERSION, pa.int64()),
     ]
 )
 """What we say of a row, before the stream's own columns.
 
 `_row` counts from 0 in the partition's staged rows; it and the stream's columns are null for a reject, `_raw` for a
-row. `_subject` is the data subject's token, null where it isn't known.
+row. `_subject` is the data subject's token, null where it isn't known; `_version` says how new the row is, so that a
+replay overwrites nothing newer.
 """
 
 
@@ -130,9 +132,11 @@ class QuarantineWriter:
         rules: pa.ListArray,
         rows: pa.Int64Array,
         subjects: pa.FixedSizeBinaryArray | None = None,
+        versions: pa.Int64Array | None = None,
     ) -> None:
-        """Bad rows, each with the rules that it broke, its number in the partition and its subject's token."""
-        about = {RULES: rules, ROW: rows} | ({SUBJECT: subjects} if subjects is not None else {})
+        """Bad rows, each with the rules that it broke, its number in the partition, its subject's token, its age."""
+        known = {SUBJECT: subjects, VERSION: versions}
+        about = {RULES: rules, ROW: rows} | {name: value for name, value in known.items() if value is not None}
         with self._store.reaching(**self._place.where):
             self._widen(widest([self._schema, self._own(batch.schema)]))
         self._write(batch.num_rows, about | dict(zip(batch.schema.names, batch.columns, strict=True)))

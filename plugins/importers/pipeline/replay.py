@@ -1,0 +1,137 @@
+"""replay: rows in quarantine, read again as if the source had delivered them today.
+
+A replay's partitions are quarantine files, which it claims when it is opened. What today's rules let through is loaded;
+what they don't, and what still is no row, goes to quarantine again, and keeps the moment from which its retention
+counts. Once the replay is committed the files that it read are deleted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from importers.core.model import JSON, SUBJECT, VERSION, Batch, Held, LoadMode, Reject, Run
+from importers.core.tenant import period
+from importers.pipeline.job import Job
+from importers.pipeline.stamp import stamped
+from importers.staging.quarantine import LOCATION, RAW, REASON, ROW
+
+
+def held(job: Job) -> list[Held]:
+    """What the stream has in quarantine and may still keep there: past its retention nobody reads it any more."""
+    return list(job.destination.held(datetime.now(UTC) - period(job.spec.quarantine.retention), job.stream))
+
+
+def rounds(job: Job) -> int:
+    """How many replays it takes to read all that there is now: one, or one for each appended window.
+
+    What another replay has claimed counts: it may be dead, and then the next one gets it.
+    """
+    files = [file for file in held(job) if file.replayable or file.replayed_by is not None]
+    appends = job.stream.load_mode is LoadMode.APPEND
+    return len({file.window for file in files}) if appends else min(1, len(files))
+
+
+def partitions(job: Job) -> list[JSON]:
+    """The quarantine files that a replay opened now would read, each with what its rows' past asks for.
+
+    Appended windows are replayed one at a time, so that a window that is read again takes the place of its own rows.
+    """
+    files = [file for file in held(job) if file.replayable]
+    if job.stream.load_mode is LoadMode.APPEND and files:
+        files = [file for file in files if file.window == files[0].window]
+    return [_partition(file) for file in files]
+
+
+def _partition(held: Held) -> JSON:
+    return {
+        "uri": held.file.uri,
+        "root": held.root,
+        "version": held.version,
+        "cursor": held.cursor,
+        "stale": held.stale,
+        "since": held.file.since.isoformat() if held.file.since else None,
+    }
+
+
+def since(run: Run, partition: int) -> datetime:
+    """When the rows of a replay's partition came into quarantine."""
+    return datetime.fromisoformat(cast(Mapping[str, Any], run.plan.partitions[partition])["since"])
+
+
+def read(job: Job, partition: JSON) -> Iterator[Batch]:
+    """A quarantine file as the stream's batches, with `_version` as it was stamped; without erased subjects' rows."""
+    planned = cast(Mapping[str, Any], partition)
+    erased = job.destination.erased(job.policy.subject_domain)
+    for batch in job.quarantine.batches(planned["uri"], job.keys.quarantine()):
+        is_row = pc.is_valid(batch[ROW])
+        kept = batch.filter(is_row)
+        rows = _versioned(job, planned, kept, as_today(job, kept))
+        rows = rows.filter(pa.array(_current(rows, planned["stale"]) & ~_erased(job, kept, rows, erased)))
+        yield Batch(rows, tuple(_rejects(batch.filter(pc.invert(is_row)))))
+
+
+def forget(job: Job, run: Run) -> None:
+    """Delete what a committed replay has read: its rows are in the table, or in quarantine as the replay's own."""
+    for number in range(len(run.plan.partitions)):
+        job.quarantine.delete(cast(Mapping[str, Any], run.plan.partitions[number])["uri"])
+
+
+def as_today(job: Job, batch: pa.RecordBatch) -> pa.RecordBatch:
+    """The columns and types that the stream has today; what wasn't read then is null, as in a table that grew.
+
+    A column that doesn't fit its type of today keeps its own, as if the source had widened it.
+    """
+    arrays = []
+    for field in job.asked.schema:
+        if field.name not in batch.schema.names:
+            arrays.append(pa.nulls(batch.num_rows, field.type))
+            continue
+        array = batch[field.name]
+        try:
+            arrays.append(array.cast(field.type))
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+            arrays.append(array)
+    return pa.RecordBatch.from_arrays(arrays, names=job.asked.schema.names)
+
+
+def _versioned(job: Job, planned: Mapping[str, Any], then: pa.RecordBatch, rows: pa.RecordBatch) -> pa.RecordBatch:
+    now = stamped(job.stream, rows, planned["version"])
+    if VERSION not in now.schema.names or VERSION not in then.schema.names or planned["cursor"] != job.stream.cursor:
+        return now
+    place = now.schema.get_field_index(VERSION)
+    return now.set_column(place, VERSION, pc.coalesce(then[VERSION], now[VERSION]))
+
+
+def _current(rows: pa.RecordBatch, stale: Sequence[tuple[int, int]]) -> npt.NDArray[np.bool_]:
+    """Which rows no later run has read again."""
+    current = np.ones(rows.num_rows, dtype=np.bool_)
+    if stale and VERSION in rows.schema.names:
+        version = rows[VERSION].to_numpy(zero_copy_only=False)
+        for low, high in stale:
+            current &= (version < low) | (version >= high)
+    return current
+
+
+def _erased(job: Job, then: pa.RecordBatch, rows: pa.RecordBatch, erased: frozenset[bytes]) -> npt.NDArray[np.bool_]:
+    """Which rows are an erased subject's, by the token of then or of today: neither may come back into quarantine."""
+    gone = np.zeros(rows.num_rows, dtype=np.bool_)
+    if erased:
+        for tokens in (then[SUBJECT], job.policy.tokens(rows)):
+            if tokens is not None:
+                storage = tokens.storage if isinstance(tokens, pa.ExtensionArray) else tokens
+                values: list[bytes] = storage.unique().drop_null().to_pylist()
+                theirs = [v for v, blind in zip(values, job.keys.blind(values), strict=True) if blind in erased]
+                gone |= pc.is_in(storage, value_set=pa.array(theirs, storage.type)).to_numpy(zero_copy_only=False)
+    return gone
+
+
+def _rejects(batch: pa.RecordBatch) -> Iterator[Reject]:
+    for raw, location, reason in zip(*(batch[name].to_pylist() for name in (RAW, LOCATION, REASON)), strict=True):
+        yield Reject(raw, location, reason)
