@@ -61,7 +61,7 @@ def tenant_of(
 
 
 def _on_file(tenant_id: str, environ: Mapping[str, str]) -> Tenant | None:
-    directory = Path(environ.get("IMPORTERS_TENANTS", DIRECTORY))
+    directory = Path(environ.get("IMPORTERS_TENANTS") or DIRECTORY)
     if not directory.is_dir():
         return None
     try:

@@ -3,30 +3,51 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
+
+from importers.cli import asked
+from importers.cli.exits import FOUND
+
+if TYPE_CHECKING:
+    from importers.exceptions import ConfigError
 
 
 @click.command("lint")
 @click.argument(
     "place", type=click.Path(path_type=Path), required=False, metavar="[DIR|FILE]", envvar="IMPORTERS_TENANTS"
 )
-def command(place: Path | None) -> None:
+@asked.as_json
+def command(place: Path | None, as_json: bool) -> None:
     """Check tenant files (default: include/tenants).
 
     Prints FILE:LINE: what is wrong, what was got, what is allowed. Touches no source system. Exits 1 if it found
     anything.
     """
+    from importers.cli.answer import say_json
     from importers.pipeline.lint import lint
     from importers.pipeline.tenants import DIRECTORY, tenant_files
 
     place = place or DIRECTORY
     findings = lint(place)
-    for finding in findings:
-        click.echo(" ".join(str(finding).split()))
+    if as_json:
+        say_json([entry(finding) for finding in findings])
+    else:
+        for finding in findings:
+            click.echo(" ".join(str(finding).split()))
     files = len(tenant_files(place)) if place.is_dir() else int(place.exists())
     checked = f"{files} file{'' if files == 1 else 's'} checked"
     if findings:
         click.echo(f"{checked}: {len(findings)} finding{'' if len(findings) == 1 else 's'}", err=True)
-        raise SystemExit(1)
+        raise SystemExit(FOUND)
     click.echo(f"{checked}: nothing wrong" if files else f"no tenant file in {place}", err=True)
+
+
+def entry(finding: ConfigError) -> dict[str, Any]:
+    """A finding as JSON."""
+    where = finding.where
+    return {"file": where.get("file"), "line": where.get("line"), "what": finding.what} | {
+        "got": finding.got,
+        "do": finding.do,
+    }

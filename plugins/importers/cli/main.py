@@ -1,4 +1,4 @@
-"""`importers`: run a pipeline without Airflow, check tenant files, look up what there is.
+"""`importers`: run a pipeline without Airflow, look at what it would do and at what it did, check tenant files.
 
 A command imports what it needs when it runs, so that `--help` answers at once.
 """
@@ -9,7 +9,8 @@ from typing import Any
 
 import click
 
-from importers.cli import keygen, lint, run, schema, sources, sql, sweep
+from importers.cli import init, keygen, lint, plan, preview, quarantine, run, runs, schema, sources, sql, sweep
+from importers.cli.exits import MEANING, code_of
 from importers.exceptions import ImporterError
 
 
@@ -20,17 +21,19 @@ class Plainly(click.Group):
         try:
             return super().invoke(ctx)
         except ImporterError as error:
-            raise click.ClickException(str(error)) from None
+            click.ClickException(str(error)).show()
+            raise SystemExit(code_of(error)) from None
 
 
-@click.group(cls=Plainly, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=Plainly,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help=f"Governed data import for many tenants: extract, validate, anonymise, load.\n\n{MEANING}",
+)
 @click.version_option(package_name="airflow-provider-importers", prog_name="importers")
 def main() -> None:
-    """Governed data import for many tenants: extract, validate, anonymise, load.
-
-    Exit codes: 0 all is well, 1 the run failed or there are findings, 2 the command line is wrong.
-    """
+    pass
 
 
-for module in (run, lint, sources, schema, sql, sweep, keygen):
+for module in (init, lint, plan, preview, run, runs, quarantine, sources, schema, sql, sweep, keygen):
     main.add_command(module.command)

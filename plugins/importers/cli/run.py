@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from importers.cli import asked
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,44 +16,42 @@ if TYPE_CHECKING:
 
 
 @click.command("run")
-@click.argument("job", metavar="TENANT.PIPELINE")
-@click.option(
-    "--tenants",
-    type=click.Path(path_type=Path),
-    envvar="IMPORTERS_TENANTS",
-    help="Directory of tenant files.  [default: include/tenants]",
-)
-@click.option("--stream", "streams", multiple=True, help="Only this stream; may be given several times.")
+@asked.pipeline
+@asked.tenants
+@asked.streams
 @click.option("--key", help="Name of the run: the same key again continues it, or finds it done.")
-@click.option("--full-refresh", is_flag=True, help="Read everything again, not only what is new.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@asked.full_refresh
+@asked.as_json
 def command(
-    job: str, tenants: Path | None, streams: tuple[str, ...], key: str | None, full_refresh: bool, as_json: bool
+    job: tuple[str, str],
+    tenants: Path | None,
+    streams: tuple[str, ...],
+    key: str | None,
+    full_refresh: bool,
+    as_json: bool,
 ) -> None:
     """Run a pipeline of a tenant file here and now, without Airflow.
 
     Prints rows read, loaded and quarantined by rule, and the seconds of each step.
     """
-    tenant, _, pipeline = job.partition(".")
-    if not tenant or not pipeline:
-        raise click.UsageError("name the pipeline as TENANT.PIPELINE, such as acme.listening")
     from importers.api.bar import progress_bar
     from importers.api.runner import run_pipeline
-    from importers.core.settings import pipeline_of
-    from importers.pipeline.lint import check
-    from importers.pipeline.tenants import DIRECTORY, find_tenant, read_tenant
 
-    file = read_tenant(find_tenant(tenants or DIRECTORY, tenant))
-    pipeline_of(file.tenant, pipeline)
-    for finding in check(file):  # knows the line, which the run itself doesn't
-        raise finding
+    tenant = asked.tenant_file(tenants, *job)
     with progress_bar(None) as progress:
         results = run_pipeline(
-            file.tenant, pipeline, streams=streams or None, key=key, progress=progress, full_refresh=full_refresh
+            tenant, job[1], streams=streams or None, key=key, progress=progress, full_refresh=full_refresh
         )
+    tell(results, as_json=as_json)
+
+
+def tell(results: Sequence[Result], *, as_json: bool) -> None:
+    """What became of each stream."""
+    from importers.cli.answer import say_json
+
     rows = [summary(result) for result in results]
     if as_json:
-        click.echo(json.dumps(rows, indent=2))
+        say_json(rows)
     else:
         _show(rows)
 
@@ -73,21 +71,18 @@ def summary(result: Result) -> dict[str, Any]:
 
 
 def _show(rows: Sequence[dict[str, Any]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
+    from importers.cli.answer import say_table
 
-    table = Table("stream", "table", box=None, pad_edge=False)
     counts = ("read", "loaded", "quarantined", "suppressed")
-    for heading in (*counts, "seconds"):
-        table.add_column(heading, justify="right")
+    say_table(
+        ("stream", "table", *counts, "seconds"),
+        [
+            (row["stream"], row["table"], *(row[f"rows_{count}"] for count in counts), sum(row["seconds"].values()))
+            for row in rows
+        ],
+    )
     for row in rows:
-        numbers = [f"{row[f'rows_{count}']:,}" for count in counts]
-        table.add_row(row["stream"], row["table"], *numbers, f"{sum(row['seconds'].values()):.2f}")
-    console = Console(width=None if sys.stdout.isatty() else 160)
-    console.print(table)
-    for row in rows:
-        console.print(f"\n{row['stream']}", markup=False)
+        click.echo(f"\n{row['stream']}")
         for rule, count in row["quarantined_by_rule"].items():
-            console.print(f"  {count:,} quarantined by {rule}", markup=False)
-        steps = ", ".join(f"{step} {seconds:.2f}" for step, seconds in row["seconds"].items())
-        console.print(f"  seconds: {steps}", markup=False)
+            click.echo(f"  {count:,} quarantined by {rule}")
+        click.echo(f"  seconds: {', '.join(f'{step} {seconds:.2f}' for step, seconds in row['seconds'].items())}")

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from importers.cli import asked
+
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
 
 @click.command("sources")
 @click.argument("names", nargs=-1, metavar="[NAME]…")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@asked.as_json
 def command(names: tuple[str, ...], as_json: bool) -> None:
     """List the importers there are, or some of them, each with its settings."""
     from importers.core.registry import source_class, sources

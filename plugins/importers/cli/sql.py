@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import click
+
+from importers.cli import asked
 
 
 @click.command("sql")
 @click.argument("query")
 @click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="Most rows to print.")
-def command(query: str, limit: int) -> None:
+@asked.as_json
+def command(query: str, limit: int, as_json: bool) -> None:
     """Print what one SELECT of the warehouse gives, in a read-only transaction.
 
     The warehouse is POSTGRES_URL, else the embedded PostgreSQL. Tables stand in their tenant's schema:
 
     importers sql "select count(*) from acme.plays"
     """
+    from importers.cli.answer import say_json, say_table
     from importers.pipeline.installation import Installation
 
     columns, rows = _ask(Installation.from_environment().warehouse, query, limit)
-    _show(columns, rows[:limit])
+    if as_json:
+        say_json([dict(zip(columns, row, strict=True)) for row in rows[:limit]])
+    else:
+        say_table(columns, rows[:limit], counts=False)
     if len(rows) > limit:
         click.echo(f"only the first {limit} rows; --limit prints more", err=True)
 
@@ -45,22 +51,10 @@ def _ask(url: str, query: str, limit: int) -> tuple[list[str], list[tuple[Any, .
             except ProgrammingError as error:
                 if not str(error.sqlstate).startswith("42"):
                     raise
+                if "multiple commands" in str(error.diag.message_primary):
+                    raise ConfigError("these are several statements", do="write one SELECT, or ask twice") from None
                 # syntax or access: the message names what was written, no row's value
                 raise ConfigError("PostgreSQL refuses the query", got=str(error.diag.message_primary)) from None
             if cursor.description is None:
                 raise ConfigError("the query gives no rows", do="write one SELECT")
             return [column.name for column in cursor.description], cursor.fetchmany(limit + 1)
-
-
-def _show(columns: list[str], rows: list[tuple[Any, ...]]) -> None:
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for number, name in enumerate(columns):
-        numeric = bool(rows) and isinstance(rows[0][number], int | float)
-        table.add_column(escape(name), justify="right" if numeric else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*("" if value is None else escape(str(value)) for value in row))
-    Console(width=None if sys.stdout.isatty() else 160).print(table)

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from importers.cli import asked
+from importers.cli.exits import AGAIN, FOUND
+
+if TYPE_CHECKING:
+    from importers.staging.sweeper import SweepReport
+
 
 @click.command("sweep")
-@click.option(
-    "--tenants",
-    type=click.Path(path_type=Path, file_okay=False),
-    envvar="IMPORTERS_TENANTS",
-    help="Directory of tenant files.  [default: include/tenants]",
-)
-def command(tenants: Path | None) -> None:
+@asked.tenants
+@asked.as_json
+def command(tenants: Path | None, as_json: bool) -> None:
     """Delete what runs left that nobody took up in time, and quarantine past its retention.
 
-    What no file describes any more is kept as long as the defaults say; what a broken file describes, for now.
+    What no file describes any more is kept as long as the defaults say; what a broken file describes, for now: then
+    it exits 1, and 3 if a place is out of reach.
     """
+    from importers.cli.answer import say_json
+    from importers.exceptions import ConfigError
     from importers.pipeline.installation import Installation
     from importers.pipeline.sweep import sweep
     from importers.pipeline.tenants import DIRECTORY, read_tenants
@@ -27,12 +33,23 @@ def command(tenants: Path | None) -> None:
     for error in broken:
         click.echo(str(error), err=True)
     if not all("file" in error.where for error in broken):
-        raise click.ClickException("nothing is swept: without the tenants' files nobody knows how long to keep what")
+        raise ConfigError("nothing is swept: without the tenants' files nobody knows how long to keep what")
     spare = [Path(error.where["file"]).stem for error in broken]
     known = {file.tenant.tenant: file.tenant for file in files}
     swept = sweep(Installation.from_environment(), known, spare=spare)
-    for name, report in (("staging", swept.staging), ("quarantine", swept.quarantine)):
-        click.echo(f"{name}: {report.deleted:,} files deleted ({report.bytes:,} bytes), {report.kept:,} kept")
-    failed = [*swept.staging.failed, *swept.quarantine.failed]
+    reports = {"staging": swept.staging, "quarantine": swept.quarantine}
+    if as_json:
+        say_json({name: _entry(report) for name, report in reports.items()})
+    else:
+        for name, report in reports.items():
+            click.echo(f"{name}: {report.deleted:,} files deleted ({report.bytes:,} bytes), {report.kept:,} kept")
+    failed = [place for report in reports.values() for place in report.failed]
     if failed:
-        raise click.ClickException(f"not swept now: {', '.join(place.path for place in failed)}")
+        click.echo(f"not swept now: {', '.join(place.path for place in failed)}", err=True)
+    if failed or broken:
+        raise SystemExit(AGAIN if failed else FOUND)
+
+
+def _entry(report: SweepReport) -> dict[str, Any]:
+    failed = [place.path for place in report.failed]
+    return {"deleted": report.deleted, "bytes": report.bytes, "kept": report.kept, "not_swept": failed}

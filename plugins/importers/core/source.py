@@ -73,5 +73,9 @@ class Source(ABC, Generic[ConfigT]):
         nothing. Reading a partition again gives the same rows, or raises ContractError.
         """
 
+    def describe(self, partition: JSON) -> tuple[str, int | None]:
+        """What a person may be told of a partition: what it reads, and its bytes if they are known. Never a value."""
+        return "", None
+
     def acknowledge(self, position: Position) -> None:
         """Tell a broker, after commit. A courtesy: what counts is in the destination."""

@@ -76,7 +76,9 @@ def warehouse_url(connection: Connection) -> str:
 
 def staging_root() -> str:
     """As `Installation` finds it, without starting anything."""
-    return os.environ.get("IMPORTERS_STAGING") or str(Path(os.environ.get("IMPORTERS_HOME", ".importers")) / "staging")
+    return os.environ.get("IMPORTERS_STAGING") or str(
+        Path(os.environ.get("IMPORTERS_HOME") or ".importers") / "staging"
+    )
 
 
 def check_reach(staging: str) -> None:

@@ -39,7 +39,7 @@ class Installation:
 
         `IMPORTERS_STAGING` and `IMPORTERS_QUARANTINE` may name other disks or buckets. Raises ConfigError.
         """
-        home = Path(environ.get("IMPORTERS_HOME", ".importers")).expanduser().resolve()
+        home = Path(environ.get("IMPORTERS_HOME") or ".importers").expanduser().resolve()
         url = warehouse or environ.get("POSTGRES_URL")
         embedded = not url
         if not url:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,8 @@ def lint(place: str | Path) -> list[ConfigError]:
 
 def check(file: TenantFile) -> list[ConfigError]:
     """What is wrong with a tenant beyond the shape of its file."""
-    found = [*_importers(file), *_shared(file), *_tables(file)]
+    undecided = _undecided(file, file.tenant.model_dump(exclude_unset=True), ())
+    found = [*undecided, *_importers(file), *_shared(file), *_tables(file)]
     for name, pipeline in file.tenant.pipelines.items():
         found += [*_importer(file, name, pipeline), *_schedule(file, name, pipeline), *_rules(file, name, pipeline)]
         found += contradictions(file, name, pipeline, files=_reads_files(file, name))
@@ -48,6 +50,17 @@ def check(file: TenantFile) -> list[ConfigError]:
 
 def _reads_files(file: TenantFile, name: str) -> bool:
     return sources().get(importer_settings(file.tenant, name)[0]) == "files"
+
+
+def _undecided(file: TenantFile, value: Any, path: KeyPath) -> Iterator[ConfigError]:
+    """What `importers init` left for a person to say."""
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _undecided(file, inner, (*path, key))
+    elif isinstance(value, str) and re.match(r"TODO\b", value):
+        yield file.error(
+            path, f"`{dotted(path)}` isn't decided yet", do=value.removeprefix("TODO").strip(" :") or "say it"
+        )
 
 
 def _importers(file: TenantFile) -> Iterator[ConfigError]:

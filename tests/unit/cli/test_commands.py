@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -18,7 +19,19 @@ from click.testing import CliRunner, Result
 
 from importers.cli.main import main
 from importers.core.registry import sources
-from importers.exceptions import QualityError
+from importers.exceptions import (
+    ConfigError,
+    ContractError,
+    FatalSourceError,
+    ImporterError,
+    MissingExtraError,
+    PrivacyError,
+    QualityError,
+    RunAbortedError,
+    RunBusyError,
+    StagingError,
+    TransientSourceError,
+)
 
 FILE = """\
 tenant: acme
@@ -40,7 +53,20 @@ def call(*args: str | Path, env: Mapping[str, str] | None = None) -> Result:
     return CliRunner().invoke(main, [str(arg) for arg in args], env=env)
 
 
-COMMANDS = ("run", "lint", "sources", "schema", "keygen")
+COMMANDS = (
+    "init",
+    "lint",
+    "plan",
+    "preview",
+    "run",
+    "runs",
+    "quarantine",
+    "sources",
+    "schema",
+    "sql",
+    "sweep",
+    "keygen",
+)
 HEAVY = ("airflow", "polars", "pyarrow", "pydantic", "sqlalchemy", "numpy", "rich", "ruamel", "great_expectations")
 
 
@@ -60,7 +86,20 @@ def test_help_answers_without_loading_what_only_runs_need(args: list[str]) -> No
 def test_help_names_every_command_and_the_exit_codes() -> None:
     output = call("--help").output
     assert all(f"\n  {command} " in output for command in COMMANDS)
-    assert "Exit codes: 0" in output
+    assert re.findall(r"^  (\d)  \S", output, re.MULTILINE) == list("01234")
+
+
+@pytest.mark.parametrize("args", [["--help"], ["quarantine", "replay", "--help"]])
+def test_help_imports_little_more_than_click_does(args: list[str]) -> None:
+    """Modules, not seconds: they don't depend on what else the machine does."""
+
+    def loaded(code: str) -> int:
+        count = "import sys, atexit; atexit.register(lambda: print(len(sys.modules)))\n"
+        done = subprocess.run([sys.executable, "-c", count + code], capture_output=True, text=True, check=True)
+        return int(done.stdout.splitlines()[-1])
+
+    run = f"from importers.cli.main import main; main({args!r}, prog_name='importers')"
+    assert loaded(run) <= loaded("import click, importlib.metadata") + 60
 
 
 def test_version() -> None:
@@ -106,6 +145,57 @@ def test_lint_takes_the_directory_from_the_environment_or_the_convention(
     assert call("lint").stderr == "no tenant file in include/tenants\n"
 
 
+def test_lint_as_json(tenants: Path) -> None:
+    assert json.loads(call("lint", tenants, "--json").stdout) == []
+    (tenants / "acme.yaml").write_text(FILE.replace("load", "laod"))
+    done = call("lint", tenants, "--json")
+    (finding,) = json.loads(done.stdout)
+    assert done.exit_code == 1
+    assert (finding["file"], finding["line"]) == (f"{tenants}/acme.yaml", 6)
+    assert "did you mean 'load'?" in finding["do"]
+
+
+def test_what_init_left_to_decide_is_a_finding(tenants: Path) -> None:
+    (tenants / "acme.yaml").write_text(FILE + "    privacy: {purpose: TODO say what for}\n")
+    done = call("lint", tenants)
+    assert done.exit_code == 1
+    assert "acme.yaml:7: `pipelines.plays.privacy.purpose` isn't decided yet. Say what for" in done.stdout
+
+
+@pytest.mark.parametrize("command", [["lint"], ["run", "acme.plays"]])
+def test_an_empty_variable_is_none(tenants: Path, monkeypatch: pytest.MonkeyPatch, command: list[str]) -> None:
+    monkeypatch.chdir(tenants)  # whose files an empty path would find
+    done = call(*command, env={"IMPORTERS_TENANTS": ""})
+    assert "include/tenants" in done.output
+    assert done.exit_code != 0
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (QualityError, 1),
+        (ContractError, 1),
+        (PrivacyError, 1),
+        (ConfigError, 2),
+        (MissingExtraError, 2),
+        (TransientSourceError, 3),
+        (RunBusyError, 3),
+        (StagingError, 3),
+        (FatalSourceError, 4),
+        (RunAbortedError, 4),
+        (ImporterError, 4),
+    ],
+)
+def test_an_exit_code_says_the_remedy(
+    tenants: Path, monkeypatch: pytest.MonkeyPatch, error: type[ImporterError], code: int
+) -> None:
+    def fails(*_: Any, **__: Any) -> None:
+        raise error("it failed")
+
+    monkeypatch.setitem(sys.modules, "importers.api.runner", SimpleNamespace(run_pipeline=fails))
+    assert call("run", "acme.plays", "--tenants", tenants).exit_code == code
+
+
 def test_lint_never_prints_a_secret(tenants: Path) -> None:
     (tenants / "acme.yaml").write_text(FILE.replace("config: {", "config: {password: canary-4711, "))
     done = call("lint", tenants)
@@ -130,7 +220,7 @@ def test_sources_lists_every_source_with_its_settings() -> None:
 
 def test_a_source_that_is_not_there() -> None:
     done = call("sources", "csw")
-    assert done.exit_code == 1
+    assert done.exit_code == 2
     assert "Did you mean 'csv'?" in done.stderr
     assert "Traceback" not in done.output
 
@@ -208,7 +298,7 @@ def test_run_tells_rows_rules_and_seconds_and_no_position(tenants: Path, asked: 
 )
 def test_run_of_what_is_not_there(tenants: Path, asked: list[dict[str, Any]], job: str, words: list[str]) -> None:
     done = call("run", job, "--tenants", tenants)
-    assert done.exit_code == 1
+    assert done.exit_code == 2
     assert all(word in done.stderr for word in words)
     assert asked == []
 
@@ -216,7 +306,7 @@ def test_run_of_what_is_not_there(tenants: Path, asked: list[dict[str, Any]], jo
 def test_run_of_a_wrong_setting_names_its_line(tenants: Path, asked: list[dict[str, Any]]) -> None:
     (tenants / "acme.yaml").write_text(FILE.replace("path:", "pth:"))
     done = call("run", "acme.plays", "--tenants", tenants)
-    assert done.exit_code == 1
+    assert done.exit_code == 2
     assert "acme.yaml:5: csv: there is no setting `pth`. Did you mean 'path'?" in done.stderr
     assert asked == []
 

@@ -119,6 +119,13 @@ class FileSource(Source[FilesT]):
         partitions: list[JSON] = [{"slices": part, "schema": sealed} for part in self._packed(wanted)]
         return Plan(partitions, {} if window.bounded else {file.lane: file.identity for file in wanted})
 
+    def describe(self, partition: JSON) -> tuple[str, int | None]:
+        slices = cast(Mapping[str, Any], partition)["slices"]
+        paths = list(dict.fromkeys(part["path"] for part in slices))
+        named = ", ".join(Path(path).name for path in paths[:3])
+        more = f" and {len(paths) - 3} more" if len(paths) > 3 else ""
+        return named + more, sum(part["weight"] for part in slices)
+
     def read(self, stream: Stream, partition: JSON) -> Iterator[Batch]:
         if not stream.columns:
             raise ConfigError("none of the file's columns is wanted", stream=stream.name, do="classify at least one")

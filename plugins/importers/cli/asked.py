@@ -1,0 +1,117 @@
+"""What several commands are asked in the same words: which pipeline, whose files, and how to answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from importers.core.destination import Destination
+    from importers.core.tenant import Tenant
+    from importers.pipeline.installation import Installation
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def tenants(command: Command) -> Command:
+    return click.option(
+        "--tenants",
+        type=click.Path(path_type=Path, file_okay=False),
+        envvar="IMPORTERS_TENANTS",
+        help="Directory of tenant files.  [default: include/tenants]",
+    )(command)
+
+
+def streams(command: Command) -> Command:
+    return click.option("--stream", "streams", multiple=True, help="Only this stream; may be given several times.")(
+        command
+    )
+
+
+def as_json(command: Command) -> Command:
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command)
+
+
+def full_refresh(command: Command) -> Command:
+    return click.option("--full-refresh", is_flag=True, help="Everything again, not only what is new.")(command)
+
+
+def window(command: Command) -> Command:
+    for name, says in (("--end", "before this moment"), ("--start", "from this moment on")):
+        about = f"As a backfill: {says} (ISO 8601 with its offset from UTC)."
+        command = click.option(name, metavar="MOMENT", callback=_moment, help=about)(command)
+    return command
+
+
+def _moment(_: click.Context, __: click.Parameter, text: str | None) -> str | None:
+    from datetime import datetime
+
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise click.BadParameter("write it as 2026-01-31T00:00:00+00:00") from None
+    if moment.tzinfo is None:
+        raise click.BadParameter("add the offset from UTC: 2026-01-31T00:00:00+00:00")
+    return moment.isoformat()
+
+
+def pipeline(command: Command) -> Command:
+    """An argument `TENANT.PIPELINE`, taken apart."""
+    return click.argument("job", metavar="TENANT.PIPELINE", callback=_apart)(command)
+
+
+def target(command: Command) -> Command:
+    """An argument that may be left out, or name just a tenant."""
+    return click.argument("target", metavar="[TENANT[.PIPELINE]]", required=False, callback=_apart)(command)
+
+
+def _apart(_: click.Context, param: click.Parameter, text: str | None) -> tuple[str, str] | None:
+    if text is None:
+        return None
+    tenant, dot, name = text.partition(".")
+    if not tenant or (not name and (dot or param.required)):
+        raise click.BadParameter("name the pipeline as TENANT.PIPELINE, such as acme.listening")
+    return tenant, name
+
+
+def tenant_file(directory: Path | None, tenant: str, pipeline: str) -> Tenant:
+    """The tenant that has the pipeline. Raises ConfigError for what is wrong with its file, by line."""
+    from importers.core.settings import pipeline_of
+    from importers.pipeline.lint import check
+    from importers.pipeline.tenants import DIRECTORY, find_tenant, read_tenant
+
+    file = read_tenant(find_tenant(directory or DIRECTORY, tenant))
+    pipeline_of(file.tenant, pipeline)
+    for finding in check(file):  # knows the line, which the run itself doesn't
+        raise finding
+    return file.tenant
+
+
+def matching(directory: Path | None, target: tuple[str, str] | None) -> list[tuple[Tenant, str]]:
+    """The pipelines of all tenants, of one tenant, or the one. Raises ConfigError."""
+    from importers.core.settings import pipeline_of
+    from importers.pipeline.tenants import DIRECTORY, find_tenant, read_tenant, read_tenants
+
+    if target is None:
+        found, errors = read_tenants(directory or DIRECTORY)
+        for error in errors:
+            click.echo(str(error), err=True)
+        return [(file.tenant, name) for file in found for name in file.tenant.pipelines]
+    tenant = read_tenant(find_tenant(directory or DIRECTORY, target[0])).tenant
+    if target[1]:
+        pipeline_of(tenant, target[1])
+    return [(tenant, name) for name in ([target[1]] if target[1] else tenant.pipelines)]
+
+
+@contextmanager
+def destination_of(installation: Installation, tenant: Tenant, pipeline: str) -> Iterator[Destination | None]:
+    """The warehouse as the pipeline sees it; None if nothing was ever run there, which looking doesn't change."""
+    keys = installation.keyring().tenant(tenant.tenant)
+    with closing(installation.open_destination(pipeline, keys)) as destination:
+        yield None if destination.is_new() else destination

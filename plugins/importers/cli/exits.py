@@ -1,0 +1,38 @@
+"""What an exit code asks of whoever called: the remedy, as the classes of errors have it."""
+
+from __future__ import annotations
+
+from importers.exceptions import (
+    ConfigError,
+    ContractError,
+    ImporterError,
+    MissingExtraError,
+    PrivacyError,
+    QualityError,
+    TransientSourceError,
+)
+
+FOUND, SAID_WRONG, AGAIN, LOOK = 1, 2, 3, 4
+
+MEANING = """Exit codes:
+
+\b
+0  all is well
+1  findings: the data, the policy or a tenant file has to be mended
+2  what was said is wrong: the command line, a setting or a connection
+3  not now: something is busy or out of reach; try again
+4  a person has to look: credentials, permissions, or what nobody foresaw
+"""
+
+_CODES: tuple[tuple[type[ImporterError], int], ...] = (
+    (ConfigError, SAID_WRONG),
+    (MissingExtraError, SAID_WRONG),
+    (TransientSourceError, AGAIN),
+    (QualityError, FOUND),
+    (ContractError, FOUND),
+    (PrivacyError, FOUND),
+)
+
+
+def code_of(error: ImporterError) -> int:
+    return next((code for kind, code in _CODES if isinstance(error, kind)), LOOK)

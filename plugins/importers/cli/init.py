@@ -1,0 +1,83 @@
+"""`importers init`: a tenant file from a sample of the data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from importers.cli import asked
+from importers.cli.exits import FOUND
+
+if TYPE_CHECKING:
+    from importers.exceptions import ConfigError
+
+
+@click.command("init")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False, exists=True))
+@click.option("--tenant", help="Name of the tenant and of its file.  [default: from FILE]")
+@click.option("--pipeline", help="Name of the pipeline.  [default: the stream's]")
+@asked.tenants
+@asked.as_json
+def command(file: Path, tenant: str | None, pipeline: str | None, tenants: Path | None, as_json: bool) -> None:
+    """Write a tenant file that imports FILE, with a treatment suggested for each column and why.
+
+    Nothing that is there is overwritten. What can't be inferred is a TODO, which `importers lint` refuses: exits 1
+    while there is any, and says what has to be decided.
+    """
+    from importers.cli.answer import say_json
+    from importers.cli.lint import entry
+    from importers.core.names import as_name
+    from importers.pipeline.draft import draft
+    from importers.pipeline.lint import lint
+    from importers.pipeline.tenants import DIRECTORY
+
+    name = as_name(tenant or file.name.partition(".")[0])
+    written = draft(file, name, as_name(pipeline) if pipeline else None)
+    place = (tenants or DIRECTORY) / f"{name}.yaml"
+    write(place, written.text)
+    findings = lint(place)
+    findings += undecided(place, written.text, {finding.where.get("line") for finding in findings})
+    if as_json:
+        say_json(
+            {"file": str(place), "tenant": name, "importer": written.importer, "stream": written.stream}
+            | {"findings": [entry(finding) for finding in findings]}
+        )
+    else:
+        _show(place, findings, f"{name}.{pipeline or written.stream}")
+    if findings:
+        raise SystemExit(FOUND)
+
+
+def undecided(place: Path, text: str, told: set[Any]) -> list[ConfigError]:
+    """The other TODOs: what makes a file unreadable hides them from lint until it is decided."""
+    from importers.exceptions import ConfigError
+
+    return [
+        ConfigError(f"`{line.split(':')[0].strip()}` isn't decided yet", file=str(place), line=number)
+        for number, line in enumerate(text.splitlines(), start=1)
+        if " TODO" in line and number not in told
+    ]
+
+
+def write(place: Path, text: str) -> None:
+    """Raises ConfigError if something has the name already."""
+    from importers.exceptions import ConfigError
+
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with place.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        raise ConfigError(f"{place} is there already, and is left alone", do="give another --tenant") from None
+    except OSError as error:
+        raise ConfigError(f"{place} can't be written", got=str(error.strerror)) from None
+
+
+def _show(place: Path, findings: list[ConfigError], job: str) -> None:
+    click.echo(f"wrote {place}")
+    for finding in findings:
+        click.echo(" ".join(str(finding).split()))
+    then = "Decide what it names, then" if findings else "Then"
+    click.echo(f"{then}: importers preview {job}; importers run {job}", err=True)

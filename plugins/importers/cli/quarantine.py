@@ -1,0 +1,212 @@
+"""`importers quarantine`: what was bad, loading it once it is right, or giving it up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from importers.cli import asked
+from importers.cli.exits import FOUND
+
+if TYPE_CHECKING:
+    from importers.core.model import Held, QuarantineFile
+    from importers.core.tenant import Tenant
+    from importers.pipeline.held import Shown
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+@click.group("quarantine")
+def command() -> None:
+    """Look at rows that broke a rule, load them once they are right, or give them up."""
+
+
+def _runs(command: Command) -> Command:
+    return click.option(
+        "--run", "runs", type=int, multiple=True, help="Only what this run put there; may be given several times."
+    )(command)
+
+
+@command.command("list")
+@asked.target
+@asked.tenants
+@asked.as_json
+def list_(target: tuple[str, str] | None, tenants: Path | None, as_json: bool) -> None:
+    """List quarantine: whose, how many rows by rule, how old, how long it is kept, whether it can be replayed."""
+    from importers.cli.answer import age, counted, say_json, say_table
+    from importers.core.settings import pipeline_of
+    from importers.pipeline.held import all_held
+    from importers.pipeline.installation import Installation
+
+    installation = Installation.from_environment()
+    entries = []
+    for tenant, pipeline in asked.matching(tenants, target):
+        retention = pipeline_of(tenant, pipeline).quarantine.retention
+        with asked.destination_of(installation, tenant, pipeline) as destination:
+            entries += [
+                entry(held, retention) for held in (all_held(destination, tenant, pipeline) if destination else ())
+            ]
+    if as_json:
+        say_json(entries)
+        return
+    if not entries:
+        click.echo("nothing is in quarantine", err=True)
+        return
+    now = datetime.now(UTC)
+    say_table(
+        ("stream", "run", "partition", "rows", "why", "age", "kept until", "replay"),
+        [
+            (
+                *(e[name] for name in ("stream", "run", "partition", "rows")),
+                counted(e["reasons"]),
+                age(now - datetime.fromisoformat(e["since"])),
+                e["kept_until"][:10],
+                e["not_replayable"] or "possible",
+            )
+            for e in entries
+        ],
+    )
+
+
+def entry(held: Held, retention: str) -> dict[str, Any]:
+    """A quarantine file as JSON; `retention` as the tenant's file says it."""
+    from importers.core.tenant import period
+    from importers.pipeline.held import why_not
+
+    since = held.file.since or datetime.now(UTC)
+    return {
+        "stream": held.stream,
+        "run": held.run,
+        "run_state": held.state.value,
+        "partition": held.file.partition,
+        "rows": held.file.rows,
+        "reasons": dict(held.file.reasons),
+        "since": since.isoformat(timespec="seconds"),
+        "kept_until": (since + period(retention)).isoformat(timespec="seconds"),
+        "replayable": held.replayable,
+        "not_replayable": why_not(held),
+    }
+
+
+@command.command("show")
+@asked.pipeline
+@_runs
+@click.option("--rows", type=click.IntRange(1, 10_000), default=20, show_default=True, help="Most rows of a file.")
+@click.option("--unmasked", is_flag=True, help="As they were read: personal data, on your screen.")
+@asked.tenants
+@asked.as_json
+def show(
+    job: tuple[str, str], runs: tuple[int, ...], rows: int, unmasked: bool, tenants: Path | None, as_json: bool
+) -> None:
+    """Open quarantine: the rules that each row broke and where it stood, the row itself under today's policy."""
+    from importers.cli.answer import say_json
+    from importers.pipeline.held import show as look
+    from importers.pipeline.installation import Installation
+
+    tenant = asked.tenant_file(tenants, *job)
+    installation = Installation.from_environment()
+    files = _held(installation, tenant, job[1], runs)
+    seen = [look(installation, tenant, job[1], held, rows, unmasked=unmasked) for held in files]
+    if as_json:
+        say_json([_opened(one) for one in seen])
+        return
+    for one in seen:
+        _show(one)
+    if not seen:
+        click.echo("nothing is in quarantine", err=True)
+
+
+def _held(installation: Any, tenant: Tenant, pipeline: str, runs: Sequence[int]) -> list[Held]:
+    from importers.pipeline.held import all_held
+
+    with asked.destination_of(installation, tenant, pipeline) as destination:
+        files = all_held(destination, tenant, pipeline) if destination else ()
+    return [held for held in files if not runs or held.run in runs]
+
+
+def _opened(seen: Shown) -> dict[str, Any]:
+    about = {"stream": seen.held.stream, "run": seen.held.run, "partition": seen.held.file.partition}
+    return about | {"rows": seen.rows.to_pylist(), "rejects": seen.rejects.to_pylist()}
+
+
+def _show(seen: Shown) -> None:
+    from importers.cli.answer import counted, say_table
+
+    held = seen.held
+    click.echo(f"{held.stream} run {held.run} partition {held.file.partition}: {counted(dict(held.file.reasons))}")
+    for table in (seen.rows, seen.rejects):
+        if table.num_rows:
+            cells = ([", ".join(v) if isinstance(v, list) else v for v in row.values()] for row in table.to_pylist())
+            say_table([name.removeprefix("_") for name in table.column_names], cells, counts=False)
+    click.echo()
+
+
+@command.command("replay")
+@asked.pipeline
+@asked.tenants
+@asked.streams
+@click.option("--key", help="Name of the replay: the same key again goes on where it was.")
+@asked.as_json
+def replay(
+    job: tuple[str, str], tenants: Path | None, streams: tuple[str, ...], key: str | None, as_json: bool
+) -> None:
+    """Load what is right by today's policy and rules, once. What is still bad stays in quarantine.
+
+    Reads quarantine, not the source: mend the rules or the policy first. Exits 1 if something is still bad.
+    """
+    from importers.api.bar import progress_bar
+    from importers.api.runner import replay_pipeline
+    from importers.cli.run import tell
+
+    tenant = asked.tenant_file(tenants, *job)
+    with progress_bar(None) as progress:
+        results = replay_pipeline(tenant, job[1], streams or None, key, progress)
+    if results or as_json:
+        tell(results, as_json=as_json)
+    else:
+        click.echo("nothing is there to replay; `importers quarantine list` says why", err=True)
+    if any(result.rows_quarantined for result in results):
+        raise SystemExit(FOUND)
+
+
+@command.command("discard")
+@asked.pipeline
+@_runs
+@click.option("--all", "everything", is_flag=True, help="All that the pipeline has in quarantine.")
+@click.option("--yes", is_flag=True, help="Don't ask.")
+@asked.tenants
+@asked.as_json
+def discard(
+    job: tuple[str, str], runs: tuple[int, ...], everything: bool, yes: bool, tenants: Path | None, as_json: bool
+) -> None:
+    """Delete quarantine for good; the ledger keeps that it was there, why, and when it was given up."""
+    from importers.cli.answer import say_json
+    from importers.pipeline.held import all_held
+    from importers.pipeline.held import discard as give_up
+    from importers.pipeline.installation import Installation
+    from importers.staging.quarantine import Quarantine
+
+    if bool(runs) == everything:
+        raise click.UsageError("say which: --run NUMBER, or --all")
+    tenant = asked.tenant_file(tenants, *job)
+    installation = Installation.from_environment()
+    with asked.destination_of(installation, tenant, job[1]) as destination:
+        files = all_held(destination, tenant, job[1]) if destination else ()
+        files = [held for held in files if everything or held.run in runs]
+        rows = sum(held.file.rows for held in files)
+        if files and not yes:
+            click.confirm(f"Delete {rows:,} quarantined rows of {'.'.join(job)} for good?", abort=True, err=True)
+        gone: Sequence[QuarantineFile] = ()
+        if destination and files:
+            gone = give_up(destination, Quarantine(installation.quarantine, destination.warehouse_id()), files)
+    answer = {"files": len(gone), "rows": sum(file.rows for file in gone), "files_kept": len(files) - len(gone)}
+    if as_json:
+        say_json(answer)
+    else:
+        click.echo(f"{answer['rows']:,} rows in {answer['files']} files discarded")
+        if answer["files_kept"]:
+            click.echo(f"{answer['files_kept']} files stay: a run is at work on them", err=True)

@@ -1,0 +1,140 @@
+"""A first tenant file from a sample file: what can be inferred is written down, what can't is a TODO that lint refuses.
+
+Suggestions are guesses by names and by the shape of values, for a person to confirm. No value of the sample is written.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from importers.core.model import PersonalData, Stream, Window
+from importers.core.names import as_name
+from importers.core.registry import source_class
+from importers.core.source import Source
+from importers.exceptions import ConfigError
+from importers.privacy.detect import Suggestion, suggest, words
+from importers.privacy.leaves import Part, leaves
+
+TODO = "TODO"
+SAMPLE = 1000
+_BY_SUFFIX = {".csv": "csv", ".tsv": "csv", ".txt": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
+_DELIMITERS = ",;\t|"
+_PERSON = re.compile(r"(?:^|_)(user|account|customer|client|member|person|listener|subscriber|employee|patient|player)")
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A tenant file's text, and what of it was inferred."""
+
+    text: str
+    importer: str
+    stream: str
+    suggestions: tuple[Suggestion, ...]
+
+
+def draft(sample: Path, tenant: str, pipeline: str | None = None) -> Draft:
+    """Read the sample's columns and first rows, and write a tenant file that imports it.
+
+    Raises ConfigError for a file that isn't there, ContractError for one that can't be read.
+    """
+    importer, config = recognise(sample)
+    cls = source_class(importer)
+    source = cls(cls.config_model.model_validate(config), tenant=tenant)
+    (stream,) = source.streams()
+    values = _first_rows(source, stream)
+    found = leaves(stream.schema)
+    suggestions = tuple(suggest(leaf.path, leaf.type, _sample(values, leaf)) for leaf in found)
+    lines = [
+        f"# Drafted by `importers init` from {sample.name}. Each guess says why: confirm or change it, then run",
+        "# `importers lint`.",
+        f"tenant: {tenant}",
+        "",
+        "pipelines:",
+        f"  {pipeline or stream.name}:",
+        f"    importer: {importer}",
+        "    config:",
+        *(f"      {key}: {json.dumps(value, ensure_ascii=False)}" for key, value in config.items()),
+        "    privacy:",
+        *_privacy(found, suggestions),
+        "    streams:",
+        f"      {stream.name}: {{}}  # its rows are appended to the table {tenant}.{stream.name}",
+    ]
+    return Draft("\n".join(lines) + "\n", importer, stream.name, suggestions)
+
+
+def recognise(sample: Path) -> tuple[str, dict[str, Any]]:
+    """The importer that reads such a file, and its settings: by the file's extension, else by how it begins."""
+    try:
+        with sample.open("rb") as file:
+            head = file.read(64 * 1024)
+    except OSError as error:
+        raise ConfigError(
+            f"the file '{sample}' can't be read", got=str(error.strerror), do="name a sample file"
+        ) from None
+    importer = _BY_SUFFIX.get(sample.suffix.lower()) or _by_content(head)
+    config: dict[str, Any] = {"path": str(sample)}
+    if importer == "csv" and (delimiter := _delimiter(head)) != ",":
+        config["delimiter"] = delimiter
+    return importer, config
+
+
+def _by_content(head: bytes) -> str:
+    if head.startswith(b"PAR1"):
+        return "parquet"
+    return "jsonl" if head.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"{") else "csv"
+
+
+def _delimiter(head: bytes) -> str:
+    """What the first line has most of, outside of quotes."""
+    first = re.sub(rb'"[^"]*"', b"", head.partition(b"\n")[0]).decode("utf-8", "replace")
+    counts = Counter({char: first.count(char) for char in _DELIMITERS})
+    return counts.most_common(1)[0][0] if counts.total() else ","
+
+
+def _first_rows(source: Source[Any], stream: Stream) -> pa.RecordBatch:
+    for partition in source.plan(stream, Window(), {}).partitions:
+        for batch in source.read(stream, partition):
+            if batch.rows.num_rows:
+                return batch.rows.slice(0, SAMPLE)
+    return pa.RecordBatch.from_pylist([], stream.schema)
+
+
+def _sample(rows: pa.RecordBatch, leaf: Part) -> pa.Array | None:
+    return None if leaf.parents else rows.column(leaf.path)
+
+
+def _privacy(found: Sequence[Part], suggestions: Sequence[Suggestion]) -> Iterator[str]:
+    personal = [one for one in suggestions if one.personal is not PersonalData.NONE]
+    yield f"      purpose: {TODO} say what the data is processed for"
+    basis = f"lawful_basis: {TODO}  # one of consent, contract, legal_obligation, vital_interests, public_task,"
+    yield f"      {basis} legitimate_interests; `none` only if no column concerns a person"
+    yield from (f"      {line}" for line in _subject(found, suggestions, bool(personal)))
+    yield "      columns:"
+    kinds: Mapping[str, str] = {leaf.path: str(leaf.type) for leaf in found}
+    for one in suggestions:
+        line, _, why = str(one).partition("  # ")
+        yield f"        {line}  # {kinds[one.path]}; {why}"
+
+
+def _subject(found: Sequence[Part], suggestions: Sequence[Suggestion], personal: bool) -> Iterator[str]:
+    """Whose rows these are: the first pseudonym of a person's identifier, if there is any."""
+    single = {leaf.path for leaf in found if not leaf.many}
+    for one in suggestions:
+        person = _PERSON.search(words(one.path))
+        if one.treatment == "pseudonymise" and one.path in single and person:
+            column = json.dumps(one.path, ensure_ascii=False)
+            yield f"subject: {{column: {column}, domain: {as_name(person[1])}}}  # a guess by the column's name"
+            return
+    if personal:
+        yield f"subject: {TODO}  # {{column: NAME, domain: listener}}: whose row it is; an erasure finds rows by it"
+    else:
+        reason = f"{TODO} say why no row concerns a person"
+        yield f"subject: {{none: true, reason: {reason}}}  # or {{column: NAME, domain: listener}}"

@@ -1,0 +1,80 @@
+"""What is in quarantine, for the person who has to mend it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from importers.core.destination import Destination
+from importers.core.model import OURS, Held, QuarantineFile, RunState
+from importers.core.settings import pipeline_of
+from importers.core.tenant import Tenant, period
+from importers.pipeline.installation import Installation
+from importers.pipeline.job import Job, resume
+from importers.pipeline.replay import as_today
+from importers.staging.quarantine import LOCATION, RAW, REASON, ROW, RULES, Quarantine
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """The first rows and rejects of a quarantine file, each with what is wrong and where it stood."""
+
+    held: Held
+    rows: pa.Table = field(repr=False)
+    rejects: pa.Table = field(repr=False)
+
+
+def all_held(destination: Destination, tenant: Tenant, pipeline: str) -> Sequence[Held]:
+    """The pipeline's quarantine within its retention; what is older nobody reads any more, and the sweeper deletes."""
+    return destination.held(datetime.now(UTC) - period(pipeline_of(tenant, pipeline).quarantine.retention))
+
+
+def why_not(held: Held) -> str:
+    """Why a file can't be replayed; empty if it can."""
+    if held.replayed_by is not None:
+        return f"run {held.replayed_by} is replaying it"
+    if held.state is RunState.OPEN:
+        return "its run is still open"
+    return "" if held.replayable else "its rows are read again by another run"
+
+
+def show(
+    installation: Installation, tenant: Tenant, pipeline: str, held: Held, rows: int, *, unmasked: bool = False
+) -> Shown:
+    """Open a file: rows under today's policy, or as they are if somebody says so. Asks no source.
+
+    A reject has no columns that a policy could treat: its bytes are only in what is `unmasked`. Raises PrivacyError,
+    StagingError, ContractError.
+    """
+    job, _ = resume(installation, tenant, pipeline, held.run)
+    with closing(job), job.at(held.file.partition):
+        table = job.quarantine.read(held.file.uri, job.keys.quarantine())
+        is_row = pc.is_valid(table[ROW])
+        bad, rejects = table.filter(is_row)[:rows], table.filter(pc.invert(is_row))[:rows]
+        about = [LOCATION, REASON, *([RAW] if unmasked else [])]
+        return Shown(held, _readable(job, bad, unmasked=unmasked), rejects.select(about))
+
+
+def _readable(job: Job, bad: pa.Table, *, unmasked: bool) -> pa.Table:
+    batches = bad.combine_chunks().to_batches() or [pa.RecordBatch.from_pylist([], bad.schema)]
+    rows = as_today(job, batches[0])
+    rows = rows if unmasked else job.policy.apply(rows)
+    shown = [name for name in rows.schema.names if name not in OURS]
+    names = [ROW, RULES, *shown]
+    return pa.table([batches[0][ROW], batches[0][RULES], *(rows[name] for name in shown)], names=names)
+
+
+def discard(destination: Destination, quarantine: Quarantine, files: Sequence[Held]) -> Sequence[QuarantineFile]:
+    """Give files up: noted in the ledger, then deleted. What a crash leaves in between, the sweeper deletes.
+
+    A file that a replay has claimed meanwhile stays. Raises StagingError.
+    """
+    given_up = destination.discard([held.file.uri for held in files if held.state is not RunState.OPEN])
+    for file in given_up:
+        quarantine.delete(file.uri)
+    return given_up

@@ -1,0 +1,210 @@
+"""The commands for people against a warehouse: what they print, what they leave alone, and their exit codes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import psycopg
+import pytest
+from click.testing import CliRunner, Result
+
+from importers.cli.main import main
+
+TENANT = """\
+tenant: acme
+privacy: {purpose: tests, lawful_basis: contract}
+pipelines:
+  plays:
+    importer: csv
+    config: {path: DATA/plays_*.csv, stream: plays}
+    quarantine: {max_fraction: 0.9}
+    expect:
+      - expect_column_values_to_be_between: {column: score, min_value: 0}
+    privacy:
+      subject: {column: listener, domain: listener}
+      columns: {id: keep, listener: pseudonymise, score: keep}
+"""
+ROWS = "id,listener,score\n1,canary ann,1\n2,canary bob,-2\n3,canary ann,3\nbroken,4\n"
+RULE = "expect_column_values_to_be_between(score)"
+JOB = "acme.plays"
+
+Call: TypeAlias = Callable[..., Result]
+
+
+@pytest.fixture
+def home(tmp_path: Path, database: str, encryption_key: str, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An installation with one tenant, whose first file waits."""
+    for name, value in (("HOME", tmp_path / "home"), ("TENANTS", tmp_path / "tenants"), ("PROCESSES", 1)):
+        monkeypatch.setenv(f"IMPORTERS_{name}", str(value))
+    monkeypatch.setenv("POSTGRES_URL", database)
+    (tmp_path / "tenants").mkdir()
+    (tmp_path / "plays_1.csv").write_text(ROWS)
+    tenant(tmp_path, TENANT)
+    return tmp_path
+
+
+def tenant(home: Path, text: str) -> None:
+    (home / "tenants/acme.yaml").write_text(text.replace("DATA", str(home)))
+
+
+def lenient(home: Path) -> None:
+    tenant(home, TENANT.replace("min_value: 0", "min_value: -9"))
+
+
+def call(*args: object, code: int = 0) -> Result:
+    done = CliRunner().invoke(main, [str(arg) for arg in args])
+    assert done.exit_code == code, done.output
+    return done
+
+
+def answer(*args: object, code: int = 0) -> Any:
+    return json.loads(call(*args, "--json", code=code).stdout)
+
+
+def tables(sql: psycopg.Connection[Any]) -> list[tuple[str, str]]:
+    return sql.execute(
+        "select schemaname, tablename from pg_tables where schemaname not in ('pg_catalog', 'information_schema')"
+    ).fetchall()
+
+
+def test_before_anything_was_run_looking_leaves_no_trace(home: Path, sql: psycopg.Connection[Any]) -> None:
+    (plan,) = answer("plan", JOB)
+    assert (plan["kind"], plan["mode"], plan["position_lanes"]) == ("incremental", "append", 0)
+    assert plan["partitions"] == [{"number": 0, "reads": "plays_1.csv", "bytes": len(ROWS)}]
+    (seen,) = answer("preview", JOB)
+    assert [row["id"] for row in seen["rows"]] == [1, 3]
+    assert (seen["read"], seen["bad"], seen["rejected"]) == (4, 1, 1)
+    assert seen["quarantined_by_rule"][RULE] == 1
+    assert answer("runs") == answer("quarantine", "list") == answer("quarantine", "show", JOB) == []
+    assert answer("quarantine", "replay", JOB) == []
+    assert answer("quarantine", "discard", JOB, "--all") == {"files": 0, "rows": 0, "files_kept": 0}
+    assert tables(sql) == []
+    assert not (home / "home/staging").exists()
+    assert not (home / "home/quarantine").exists()
+
+
+def test_from_a_bad_row_to_a_mended_one(home: Path, sql: psycopg.Connection[Any]) -> None:
+    call("run", JOB)
+    (run,) = answer("runs", JOB)
+    about = (run["state"], run["kind"], run["partitions"], run["rows_loaded"], run["rows_quarantined"])
+    assert about == ("committed", "incremental", 1, 2, 2)
+    assert run["position_lanes_moved"] == 1
+    (file,) = answer("quarantine", "list", "acme")
+    assert (file["run"], file["rows"], file["replayable"], file["reasons"][RULE]) == (run["run"], 2, True, 1)
+    assert answer("quarantine", "replay", JOB, code=1)[0]["rows_loaded"] == 0  # the rule still stands
+    lenient(home)
+    (mended,) = answer("quarantine", "replay", JOB, code=1)  # the broken line stays
+    assert (mended["rows_loaded"], mended["rows_quarantined"]) == (1, 1)
+    assert [row[0] for row in sql.execute("select id from acme.plays order by id").fetchall()] == [1, 2, 3]
+    assert [run["kind"] for run in answer("runs", "acme")] == ["replay", "replay", "incremental"]
+    assert answer("quarantine", "replay", JOB, code=1)[0]["rows_loaded"] == 0
+
+
+def test_rows_are_shown_under_the_policy_unless_somebody_says_so(home: Path) -> None:
+    call("run", JOB)
+    masked, as_json = call("quarantine", "show", JOB), call("quarantine", "show", JOB, "--json")
+    for word in (RULE, "-2", "plays_1.csv", "line 5"):
+        assert word in masked.stdout
+    assert "canary" not in masked.output + as_json.output
+    assert "broken" not in masked.output + as_json.output
+    ((row,), (reject,)) = (json.loads(as_json.stdout)[0][name] for name in ("rows", "rejects"))
+    assert (row["id"], row["_rules"], row["_row"]) == (2, [RULE], 1)
+    assert reject["_location"].endswith("plays_1.csv:line 5")
+    unmasked = call("quarantine", "show", JOB, "--unmasked").output
+    assert "canary bob" in unmasked
+    assert "broken,4" in unmasked
+
+
+def test_discarded_is_gone_and_the_ledger_says_so(home: Path, sql: psycopg.Connection[Any]) -> None:
+    call("run", JOB)
+    call("quarantine", "discard", JOB, code=2)
+    assert CliRunner().invoke(main, ["quarantine", "discard", JOB, "--all"], input="n\n").exit_code == 1
+    assert len(answer("quarantine", "list")) == 1
+    assert answer("quarantine", "discard", JOB, "--run", 999, "--yes")["files"] == 0
+    assert answer("quarantine", "discard", JOB, "--all", "--yes") == {"files": 1, "rows": 2, "files_kept": 0}
+    assert answer("quarantine", "list") == []
+    assert not [path for path in (home / "home/quarantine").rglob("*") if path.is_file()]
+    lenient(home)
+    assert answer("quarantine", "replay", JOB) == []
+    told = sql.execute("select rows, discarded_at is not null from _importers.quarantine").fetchall()
+    assert told == [(2, True)]
+
+
+def test_a_claimed_file_is_not_discarded(home: Path, sql: psycopg.Connection[Any]) -> None:
+    call("run", JOB)
+    sql.execute("update _importers.quarantine set replayed_by = run")  # as an open replay would
+    sql.execute("update _importers.run set state = 'open'")
+    answered = answer("quarantine", "discard", JOB, "--all", "--yes")
+    assert answered == {"files": 0, "rows": 0, "files_kept": 1}
+    assert len(list((home / "home/quarantine").rglob("*.parquet"))) == 1
+
+
+def test_what_a_failed_run_left_says_why_it_is_not_replayed(home: Path) -> None:
+    tenant(home, TENANT.replace("0.9", "0.1"))
+    call("run", JOB, code=1)
+    (file,) = answer("quarantine", "list")
+    assert (file["replayable"], file["not_replayable"]) == (False, "its run is still open")
+    assert "its run is still open" in " ".join(call("quarantine", "list").stdout.split())
+
+
+def test_tables_are_for_people(home: Path) -> None:
+    planned = call("plan", JOB).stdout
+    assert "from the beginning" in planned
+    assert "plays_1.csv" in planned
+    seen = call("preview", JOB)
+    assert "canary" not in seen.output
+    assert "4 records, all that a run would read: 1 bad, 1 unreadable" in seen.stderr
+    call("run", JOB)
+    assert "nothing new to read" in call("plan", JOB).stdout
+    assert "nothing new to read" in call("preview", JOB).stderr
+    assert "committed" in call("runs").stdout
+    assert RULE in "".join(call("quarantine", "list").stdout.split())
+
+
+def test_a_preview_of_what_would_fail_exits_1(home: Path) -> None:
+    tenant(home, TENANT.replace("0.9", "0.1"))
+    assert answer("preview", JOB, code=1)[0]["would_fail"][0].startswith("quarantine.max_fraction")
+
+
+def test_windows_are_moments_with_an_offset(home: Path) -> None:
+    assert "offset" in call("plan", JOB, "--start", "2026-01-01", code=2).stderr
+    assert "write it as" in call("preview", JOB, "--end", "yesterday", code=2).stderr
+    assert "a backfill would append" in call("plan", JOB, "--start", "2026-01-01T00:00:00+00:00", code=2).stderr
+
+
+def test_targets_that_are_not_there(home: Path) -> None:
+    for args in (["plan", "acme"], ["preview", ".x"], ["runs", "acme."], ["quarantine", "show", "acme"]):
+        assert "TENANT.PIPELINE" in call(*args, code=2).stderr
+    for args in (["runs", "acne"], ["quarantine", "list", "acme.play"], ["plan", "acme.play"]):
+        assert "Did you mean" in call(*args, code=2).stderr
+
+
+def test_a_warehouse_out_of_reach_is_for_later(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("POSTGRES_URL", "postgresql://nobody@127.0.0.1:1/nothing")
+    call("runs", code=3)
+
+
+def test_two_statements_are_told_as_such(home: Path) -> None:
+    refused = call("sql", "select 1; select 2", code=2)
+    assert "these are several statements. Write one SELECT, or ask twice" in refused.stderr
+    assert answer("sql", "select 1 as n, null as x") == [{"n": 1, "x": None}]
+
+
+def test_a_sweep_beside_a_broken_file_says_so(home: Path) -> None:
+    call("run", JOB)
+    assert answer("sweep")["quarantine"]["kept"] == 1
+    (home / "tenants/other.yaml").write_text("tenant: [")
+    broken = call("sweep", code=1)
+    assert "other.yaml" in broken.stderr
+    assert "quarantine: 0 files deleted" in broken.stdout
+
+
+def test_an_empty_home_is_the_default_one(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("IMPORTERS_HOME", "")
+    monkeypatch.chdir(home)
+    call("run", JOB)
+    assert (home / ".importers/quarantine").is_dir()
+    assert not (home / "quarantine").exists()

@@ -1,0 +1,111 @@
+"""`importers init`: a tenant file from a sample, which either is ready or says what a person must decide."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from click.testing import CliRunner, Result
+
+from importers.cli.main import main
+from importers.pipeline.tenants import read_tenant
+
+SONGS = "id;listener_id;reach;note;seconds\n" + "".join(
+    f"{n};l{n};canary{n}@example.org;said canary {n};{n}.5\n" for n in range(20)
+)
+
+
+def init(*args: object) -> Result:
+    return CliRunner().invoke(main, ["init", *map(str, args)])
+
+
+@pytest.fixture
+def sample(tmp_path: Path) -> Path:
+    file = tmp_path / "Plays 2026.csv"
+    file.write_text(SONGS)
+    return file
+
+
+def test_what_is_inferred_and_what_is_left(sample: Path, tmp_path: Path) -> None:
+    done = init(sample, "--tenants", tmp_path / "t", "--tenant", "acme")
+    text = (tmp_path / "t/acme.yaml").read_text()
+    assert done.exit_code == 1
+    assert 'delimiter: ";"' in text
+    assert "  plays_2026:\n    importer: csv\n" in text
+    assert 'subject: {column: "listener_id", domain: listener}' in text
+    assert "id: keep  # int64; if it concerns no person" in text
+    assert "listener_id: pseudonymise  # string; its name says an identifier of a person" in text
+    assert "reach: drop  # string; its values look like e-mail addresses" in text
+    assert "note: drop  # string; its name says free text" in text
+    assert "seconds: keep  # double" in text
+    assert "canary" not in text + done.output
+
+
+def test_once_decided_it_is_right_and_reads(sample: Path, tmp_path: Path) -> None:
+    init(sample, "--tenants", tmp_path, "--tenant", "acme")
+    file = tmp_path / "acme.yaml"
+    text = file.read_text().replace("TODO say what the data is processed for", "charts")
+    file.write_text(text.replace("lawful_basis: TODO", "lawful_basis: contract"))
+    assert CliRunner().invoke(main, ["lint", str(file)]).exit_code == 0
+    tenant = read_tenant(file).tenant
+    assert list(tenant.pipelines) == ["plays_2026"]
+    assert tenant.pipelines["plays_2026"].privacy.columns["reach"].treat == "drop"
+
+
+def test_every_todo_is_told_and_refused(sample: Path, tmp_path: Path) -> None:
+    sample.write_text("email,x\na@example.org,1\n")  # personal, and nothing that could be a subject
+    done = init(sample, "--tenants", tmp_path, "--tenant", "acme")
+    file = tmp_path / "acme.yaml"
+    todo = {str(n) for n, line in enumerate(file.read_text().splitlines(), 1) if " TODO" in line}
+    assert {line.split(":")[1] for line in done.stdout.splitlines() if "acme.yaml:" in line} == todo
+    assert len(todo) == 3
+    text = file.read_text().replace("lawful_basis: TODO", "lawful_basis: consent").replace("TODO say what", "what")
+    file.write_text(text)
+    refused = CliRunner().invoke(main, ["lint", str(file)])
+    assert refused.exit_code == 1
+    assert "subject" in refused.stdout
+
+
+def test_nobody_s_data_needs_a_reason(sample: Path, tmp_path: Path) -> None:
+    sample.write_text("song,plays\na,1\n")
+    init(sample, "--tenants", tmp_path, "--tenant", "acme")
+    file = tmp_path / "acme.yaml"
+    text = file.read_text().replace("lawful_basis: TODO", "lawful_basis: none").replace("TODO say what", "what")
+    file.write_text(text)
+    refused = CliRunner().invoke(main, ["lint", str(file)])
+    assert refused.exit_code == 1
+    assert "privacy.subject.reason` isn't decided yet. Say why no row concerns a person" in refused.stdout
+
+
+def test_nothing_is_overwritten(sample: Path, tmp_path: Path) -> None:
+    (tmp_path / "acme.yaml").write_text("mine")
+    done = init(sample, "--tenants", tmp_path, "--tenant", "acme")
+    assert done.exit_code == 2
+    assert "is there already" in done.stderr
+    assert (tmp_path / "acme.yaml").read_text() == "mine"
+
+
+def test_formats_are_recognised_by_extension_or_by_content(tmp_path: Path) -> None:
+    table = pa.table({"user": ["a"], "payload": [{"email": "x@example.org", "n": 1}]})
+    pq.write_table(table, tmp_path / "a.parquet")
+    pq.write_table(table, tmp_path / "b.bin")
+    (tmp_path / "c.jsonl").write_text('{"user": "a", "payload": {"email": "x@example.org", "n": 1}}\n')
+    (tmp_path / "d").write_text((tmp_path / "c.jsonl").read_text())
+    for name, importer in (("a.parquet", "parquet"), ("b.bin", "parquet"), ("c.jsonl", "jsonl"), ("d", "jsonl")):
+        tenants = tmp_path / f"of_{name}"
+        answer = json.loads(init(tmp_path / name, "--tenants", tenants, "--tenant", "acme", "--json").stdout)
+        assert (answer["importer"], answer["tenant"]) == (importer, "acme")
+        text = (tenants / "acme.yaml").read_text()
+        assert "payload.email: drop" in text
+        assert "payload.n: keep" in text
+
+
+def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
+    assert init(tmp_path / "missing.csv").exit_code == 2
+    (tmp_path / "bad.parquet").write_bytes(b"PAR1 no")
+    done = init(tmp_path / "bad.parquet", "--tenants", tmp_path)
+    assert done.exit_code == 1
+    assert not list(tmp_path.glob("*.yaml"))
