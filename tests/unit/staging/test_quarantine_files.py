@@ -59,7 +59,7 @@ def test_rows_and_rejects_come_back_with_what_was_wrong(
         written = writer.finish()
     assert written == Quarantined(f"{quarantine.store.uri}/acme/listening/plays/7/0-{staged.attempt}.parquet", 3)
     rules = ["positive(n)", "known(t)"]
-    nothing = dict.fromkeys(("_rules", "_location", "_reason", "_raw", "_row", "_subject", "n", "t"))
+    nothing = dict.fromkeys(("_rules", "_location", "_reason", "_raw", "_row", "_subject", "_version", "n", "t"))
     assert quarantine.read(written.uri, locked).to_pylist() == [
         nothing | {"_rules": rules, "_row": 5, "_subject": ANN, "n": 5, "t": "row 5"},
         nothing | {"_rules": rules, "_row": 8, "n": 8, "t": "row 8"},
