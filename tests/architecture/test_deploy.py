@@ -88,10 +88,11 @@ def test_secrets_are_long_and_never_the_same_twice(values: dict[str, str]) -> No
 
 def test_who_governs_has_no_key_and_who_imports_no_metadata(composed: dict[str, dict[str, Any]]) -> None:
     imports = {"ENCRYPTION_KEY", "ENCRYPTION_KEY_PREVIOUS", "AIRFLOW_CONN_IMPORTERS_WAREHOUSE"}
-    governs = {"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", "AIRFLOW__CORE__FERNET_KEY", "AIRFLOW__API_AUTH__JWT_SECRET"}
+    governs = {"AIRFLOW__CORE__FERNET_KEY", "AIRFLOW__API_AUTH__JWT_SECRET"}
     for name in AIRFLOW:
-        has = set(composed[name]["environment"])
-        assert has & (imports | governs) == (imports if name == "worker" else governs), name
+        has = composed[name]["environment"]
+        assert has.keys() & (imports | governs) == (imports if name == "worker" else governs), name
+        assert ("@metadata" in has["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"]) == (name != "worker")
     assert set(composed["worker"]["networks"]).isdisjoint(composed["metadata"]["networks"])
     assert "warehouse" not in [network for name in AIRFLOW[:-1] for network in composed[name]["networks"]]
 
@@ -182,3 +183,13 @@ def test_git_does_not_take_the_secrets() -> None:
     if not (ROOT / ".git").exists():
         pytest.skip("not a git checkout")
     assert subprocess.run(["git", "check-ignore", "--quiet", ".env"], cwd=ROOT).returncode == 0
+
+
+def test_the_secrets_file_is_nobody_elses_as_documented(tmp_path: Path) -> None:
+    command = "(umask 077; sh deploy/secrets.sh > .env)"
+    assert f"    {command}\n" in (ROOT / "docs" / "deploy.md").read_text()
+    assert f"#   {command}\n" in FILE.read_text()
+    (tmp_path / "deploy").symlink_to(ROOT / "deploy")
+    subprocess.run(["sh", "-c", command], cwd=tmp_path, check=True)
+    assert (tmp_path / ".env").stat().st_mode & 0o777 == 0o600
+    assert "ENCRYPTION_KEY=" in (tmp_path / ".env").read_text()

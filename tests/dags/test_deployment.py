@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import configparser
 import json
 import os
 import tomllib
@@ -12,7 +11,6 @@ from typing import Any
 
 import airflow
 import pytest
-from airflow.configuration import conf
 from airflow.sdk import Connection
 from jsonschema import validate
 from psycopg.conninfo import conninfo_to_dict
@@ -97,15 +95,3 @@ def test_settings_of_the_code_are_the_providers() -> None:
 
 def test_airflow_does_not_run_the_packages_files() -> None:
     assert (PROJECT / "plugins" / ".airflowignore").read_text() == "*\n"
-
-
-def test_the_template_has_settings_that_exist_each_with_a_reason() -> None:
-    path = PROJECT / "airflow.cfg.template"
-    template = configparser.ConfigParser(interpolation=None)
-    template.read_string(path.read_text())
-    lines = path.read_text().splitlines()
-    for section in template.sections():
-        known = get_provider_info()["config"] if section == deployment.SECTION else conf.configuration_description
-        for option, value in template.items(section):
-            assert option in known[section]["options"], (section, option)
-            assert lines[lines.index(f"{option} = {value}") - 1].startswith("# "), option

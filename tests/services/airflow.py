@@ -81,10 +81,7 @@ class Airflow:
         self._stack.callback(shutil.rmtree, self.home, ignore_errors=True)
         self._stack.callback(self._end_all)
         with self._stack.pop_all() as stack:  # a failed start ends what it has started
-            (self.home / "logs").mkdir()
-            self.tenants.mkdir(exist_ok=True)
-            (self.home / "passwords.json").write_text(json.dumps({self.user: self.password}))
-            self.cli("db", "migrate")
+            self.prepare()
             for name, arguments in self.processes.items():
                 self.start(name, *(argument.format(port=self.port) for argument in arguments))
             self.wait_for_health()
@@ -94,8 +91,15 @@ class Airflow:
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
-    def environment(self) -> dict[str, str]:
-        """What every process sees."""
+    def prepare(self) -> None:
+        """What has to be there before the processes start."""
+        (self.home / "logs").mkdir()
+        self.tenants.mkdir(exist_ok=True)
+        (self.home / "passwords.json").write_text(json.dumps({self.user: self.password}))
+        self.cli("db", "migrate")
+
+    def environment(self, process: str = "") -> dict[str, str]:
+        """What a process sees; without a name, what the command line does."""
         ours = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
         return {
             **ours,
@@ -130,7 +134,7 @@ class Airflow:
             self.running[name] = subprocess.Popen(
                 [BIN / "airflow", *arguments],
                 cwd=ROOT,
-                env=self.environment(),
+                env=self.environment(name),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

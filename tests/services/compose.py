@@ -86,6 +86,11 @@ class Composed(Airflow):
     def workers(self) -> list[str]:
         return [f"worker-{number + 1}" for number in range(self.services["worker"]["deploy"]["replicas"])]
 
+    def __exit__(self, *_: object) -> None:
+        for name in [name for name in self.running if name.startswith("worker-")]:
+            self.lose(name)  # asked to stop, a worker would end its tasks first
+        super().__exit__()
+
     def prepare(self) -> None:
         for source, target in copied():
             (self.home / target).parent.mkdir(exist_ok=True)
@@ -127,9 +132,11 @@ class Composed(Airflow):
         return self.run(name, ["sh", "-c", *words] if how == "CMD-SHELL" else words)
 
     def is_healthy(self, name: str) -> bool:
-        with suppress(RuntimeError):
-            return bool(self.check_health(name) or True)
-        return False
+        try:
+            self.check_health(name)
+        except RuntimeError:
+            return False
+        return True
 
     def lose(self, name: str) -> None:
         """SIGKILL to a process and to whatever it has started, as when a machine is gone: none sees another die."""
