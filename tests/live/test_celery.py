@@ -153,7 +153,9 @@ def staging(request: pytest.FixtureRequest, deployment: Deployment) -> Iterator[
         if request.param == "a bucket":
             endpoint = stack.enter_context(s3_endpoint())
             reach = {"endpoint_override": endpoint, "scheme": "http", "region": "us-east-1"}
-            deployment.bucket = fs.S3FileSystem(*CREDENTIALS, **reach, allow_bucket_creation=True)
+            deployment.bucket = fs.S3FileSystem(
+                access_key=CREDENTIALS[0], secret_key=CREDENTIALS[1], **reach, allow_bucket_creation=True
+            )
             deployment.bucket.create_dir("importers")
             stack.callback(setattr, deployment, "bucket", None)
             where = f"?{urlencode(reach)}"

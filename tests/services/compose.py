@@ -106,13 +106,10 @@ class Composed(Airflow):
         name = process or "scheduler"
         said = self.services[_service(name)]["environment"]
         given = {key: self._here(value) for key, value in said.items() if value is not None}
-        ours = {key: os.environ[key] for key in ("HOME", "LANG", "TZ") if key in os.environ}
-        passed = {key: os.environ[key] for key, value in said.items() if value is None and key in os.environ}
-        path = f"{BIN}:{os.environ['PATH']}"
-        return {
-            **ours, **passed, **given, **self.settings,
-            "PATH": path, "HOSTNAME": name, "AIRFLOW_HOME": str(self.home),
-        }  # fmt: skip
+        passed = {key for key, value in said.items() if value is None} | {"HOME", "LANG", "TZ"}
+        ours = {key: os.environ[key] for key in passed & os.environ.keys()}
+        place = {"PATH": f"{BIN}:{os.environ['PATH']}", "HOSTNAME": name, "AIRFLOW_HOME": str(self.home)}
+        return {**ours, **given, **self.settings, **place}
 
     def run(self, name: str, command: list[str]) -> str:
         """What a command prints that runs to its end, where the service runs. Raises RuntimeError if it fails."""
