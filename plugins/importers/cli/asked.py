@@ -41,9 +41,9 @@ def full_refresh(command: Command) -> Command:
 
 
 def window(command: Command) -> Command:
-    for name, says in (("--end", "before this moment"), ("--start", "from this moment on")):
+    for name, short, says in (("end", "to", "before this moment"), ("start", "from", "from this moment on")):
         about = f"As a backfill: {says} (ISO 8601 with its offset from UTC)."
-        command = click.option(name, metavar="MOMENT", callback=_moment, help=about)(command)
+        command = click.option(f"--{name}", f"--{short}", name, metavar="MOMENT", callback=_moment, help=about)(command)
     return command
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 @asked.tenants
 @asked.streams
 @click.option("--key", help="Name of the run: the same key again continues it, or finds it done.")
+@asked.window
 @asked.full_refresh
 @asked.as_json
 def command(
@@ -27,20 +28,32 @@ def command(
     tenants: Path | None,
     streams: tuple[str, ...],
     key: str | None,
+    start: str | None,
+    end: str | None,
     full_refresh: bool,
     as_json: bool,
 ) -> None:
     """Run a pipeline of a tenant file here and now, without Airflow.
 
+    With --start or --end it is a backfill of that interval: what is there of it is replaced (mode append) or updated
+    (merge), and where the next ordinary run goes on doesn't change.
+
     Prints rows read, loaded and quarantined by rule, and the seconds of each step.
     """
     from importers.api.bar import progress_bar
     from importers.api.runner import run_pipeline
+    from importers.core.model import Window
 
     tenant = asked.tenant_file(tenants, *job)
     with progress_bar(None) as progress:
         results = run_pipeline(
-            tenant, job[1], streams=streams or None, key=key, progress=progress, full_refresh=full_refresh
+            tenant,
+            job[1],
+            streams=streams or None,
+            key=key,
+            progress=progress,
+            window=Window(start, end),
+            full_refresh=full_refresh,
         )
     tell(results, as_json=as_json)
 

@@ -98,6 +98,12 @@ class Stream:
     def target(self) -> str:
         return self.table or self.name
 
+    @property
+    def versioned(self) -> bool:
+        """Whether rows carry `_version`: to tell which is newer, or which range of them a run replaces."""
+        replaces = self.cursor is not None or self.reads is Reads.WINDOW
+        return self.load_mode is LoadMode.MERGE or (self.load_mode is LoadMode.APPEND and replaces)
+
     def resumes(self, kind: RunKind) -> bool:
         """Whether such a run starts where the last one ended, and moves the position."""
         return kind is RunKind.INCREMENTAL and self.load_mode is not LoadMode.REPLACE

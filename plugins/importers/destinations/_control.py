@@ -156,7 +156,7 @@ def insert_run(
           %(kind)s, %(mode)s, %(table)s, %(version)s, %(plan)s,
           case when %(lo)s::bigint is not null then int8range(%(lo)s, %(hi)s) end,
           case when %(bounded)s then tstzrange(%(start)s, %(end)s) end, %(sealed)s,
-          now() + make_interval(secs => %(lease)s))
+          clock_timestamp() + make_interval(secs => %(lease)s))  -- planning may have taken longer than the lease
         returning id
         """,
         {

@@ -80,7 +80,7 @@ def check_overlap(
         ).fetchone()
         if row:
             raise RunBusyError("an open run re-reads a part of the same range", got=f"run {row[0]}", do="wait for it")
-    elif kind is RunKind.WINDOW and stream.load_mode is LoadMode.APPEND:
+    elif kind is RunKind.WINDOW and stream.load_mode is LoadMode.APPEND and plan.partitions:
         row = connection.execute(
             "select key from _importers.run where stream = %s and key <> %s and state <> 'aborted'"
             " and span && tstzrange(%s, %s) limit 1",

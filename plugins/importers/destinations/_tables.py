@@ -37,7 +37,7 @@ def shadow_table(run: int) -> str:
 def our_columns(stream: Stream) -> dict[str, str]:
     """The columns that the mode adds to a table."""
     ours = {RUN: "bigint"}
-    if stream.load_mode is LoadMode.MERGE or (stream.load_mode is LoadMode.APPEND and stream.cursor):
+    if stream.versioned:
         ours |= {VERSION: "bigint"}
     if stream.load_mode is LoadMode.MERGE:
         ours |= {DELETED: "boolean", PARTITION: "integer"}

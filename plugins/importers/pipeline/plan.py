@@ -76,6 +76,11 @@ def _check(job: Job, kind: RunKind, full_refresh: bool) -> None:
             "a backfill would append rows that an incremental run loads as well",
             do="set load.mode: merge with a primary_key, then backfill",
         )
+    if kind is RunKind.INCREMENTAL and mode is LoadMode.APPEND and reads is Reads.WINDOW:
+        raise ConfigError(
+            "rows are appended by interval, and without one nothing says which of them are in already",
+            do="say from when to when; or set load.mode: merge with a primary_key",
+        )
     if kind is not RunKind.REPLAY and mode is LoadMode.APPEND and (reads is Reads.SNAPSHOT or full_refresh):
         raise ConfigError(
             "appending everything again would double its rows", do="set load.mode: replace, or merge with a primary_key"

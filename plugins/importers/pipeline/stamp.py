@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from importers.core.model import VERSION, LoadMode, Stream
+from importers.core.model import VERSION, Stream
 from importers.exceptions import ConfigError
 
 _OLDEST = -(2**63)
@@ -14,9 +14,8 @@ _OLDEST = -(2**63)
 
 def stamped(stream: Stream, rows: pa.RecordBatch, otherwise: int) -> pa.RecordBatch:
     """The rows with `_version` where the mode needs one: what the source gave, else the cursor, else `otherwise`."""
-    mode, cursor = stream.load_mode, stream.cursor
-    needed = mode is LoadMode.MERGE or (mode is LoadMode.APPEND and cursor)
-    if not needed or VERSION in rows.schema.names:
+    cursor = stream.cursor
+    if not stream.versioned or VERSION in rows.schema.names:
         return rows
     if cursor is None:
         version = pa.array(np.full(rows.num_rows, otherwise, dtype=np.int64))

@@ -5,22 +5,37 @@ from __future__ import annotations
 import base64
 import re
 from abc import abstractmethod
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
 from enum import StrEnum
 from math import ceil
 from pathlib import Path
 from time import perf_counter
 from typing import Annotated, Any, ClassVar, TypeAlias, TypeVar, cast
 
+import numpy as np
 import pyarrow as pa
 from pydantic import BeforeValidator, Field
 
-from importers.core.model import JSON, Batch, Column, Health, LoadMode, Plan, Position, Reads, Stream, Window
+from importers.core.model import (
+    JSON,
+    VERSION,
+    Batch,
+    Column,
+    Health,
+    LoadMode,
+    Plan,
+    Position,
+    Reads,
+    Stream,
+    Window,
+)
 from importers.core.names import Name, as_name, did_you_mean, is_like_a_value
 from importers.core.source import Source, SourceConfig
 from importers.exceptions import ConfigError, ContractError, EmptySourceError, ImporterError
 from importers.sources.files._cells import ARROW, TypeName
+from importers.sources.files._interval import Interval, changed, covered, microseconds, within
 from importers.transport.files import File, find, fixed_directory, is_pattern, local, named, nearby, unchanged
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.\-]{0,40}")
@@ -57,6 +72,11 @@ class FileConfig(SourceConfig):
         description="What to do with a loaded file that has changed since, when its rows are appended: stop with an "
         "`error`, or `reload` it, which doubles the rows that it still has.",
     )
+    interval: Interval | None = Field(
+        None,
+        description="The date in a file's path, `plays-%Y-%m-%d`: each run then reads the files of its interval, and "
+        "once more takes the place of what it loaded. See docs/backfill.md.",
+    )
     max_partitions: int = Field(8, ge=1, le=1024, description="How many parts the files are read in at most.")
 
 
@@ -67,7 +87,7 @@ class FileSource(Source[FilesT]):
     """Files of one format. A format says what its columns are, where it can be cut, and how a slice is read.
 
     Incremental by file: a lane is a path below the pattern's directory, its value size and time of change. A window
-    reads again every file that changed inside it, loaded or not, and moves nothing.
+    reads again every file that is of it, loaded or not, and moves nothing: by `interval`, else by the time of change.
     """
 
     whole_below: ClassVar[int] = 16 << 20
@@ -103,7 +123,7 @@ class FileSource(Source[FilesT]):
     def streams(self) -> Sequence[Stream]:
         schema = self._typed(self._listed())
         columns = tuple(Column(field.name, loadable(field.type), None) for field in schema if not is_bare(field.type))
-        return [Stream(self._name(), columns, Reads.POSITION)]
+        return [Stream(self._name(), columns, Reads.WINDOW if self.config.interval else Reads.POSITION)]
 
     def plan(self, stream: Stream, window: Window, position: Position) -> Plan:
         if not find(self.config.path) and any(named(lane, self.config.path) for lane in position):
@@ -117,7 +137,10 @@ class FileSource(Source[FilesT]):
             self.fits(file, schema)
         sealed = base64.b64encode(schema.serialize()).decode()
         partitions: list[JSON] = [{"slices": part, "schema": sealed} for part in self._packed(wanted)]
-        return Plan(partitions, {} if window.bounded else {file.lane: file.identity for file in wanted})
+        if not window.bounded:
+            return Plan(partitions, {file.lane: file.identity for file in wanted})
+        replaces = self.config.interval is not None and stream.load_mode is LoadMode.APPEND
+        return Plan(partitions, covers=covered(window) if replaces else None)
 
     def describe(self, partition: JSON) -> tuple[str, int | None]:
         slices = cast(Mapping[str, Any], partition)["slices"]
@@ -134,8 +157,17 @@ class FileSource(Source[FilesT]):
         for part in planned["slices"]:
             file = File(part["path"], part["size"], part["mtime_ns"])
             unchanged(file)
-            yield from self.read_slice(stream, file, part, schema)
+            for batch in self.read_slice(stream, file, part, schema):
+                yield self._dated(batch, stream, part)
             unchanged(file)
+
+    def _dated(self, batch: Batch, stream: Stream, part: Slice) -> Batch:
+        """Rows are as new as the time that their file is of, unless a cursor says more: appended ones need no more."""
+        mode = stream.load_mode
+        if "from" not in part or not stream.versioned or (stream.cursor and mode is not LoadMode.APPEND):
+            return batch
+        versions = pa.array(np.full(batch.rows.num_rows, part["from"], dtype=np.int64))
+        return replace(batch, rows=batch.rows.append_column(VERSION, versions))
 
     def _listed(self) -> list[File]:
         files = find(self.config.path)
@@ -177,7 +209,10 @@ class FileSource(Source[FilesT]):
     def _wanted(self, file: File, stream: Stream, window: Window, position: Position) -> bool:
         known = file.lane in position
         if window.bounded:
-            if not _within(file, window):
+            interval = self.config.interval
+            if interval:
+                return within(interval.start(file), window)
+            if not within(changed(file), window):
                 return False
         elif position.get(file.lane) == file.identity:
             return False
@@ -191,17 +226,22 @@ class FileSource(Source[FilesT]):
             )
         return True
 
+    def _begun(self, file: File) -> Slice:
+        interval = self.config.interval
+        return {"from": microseconds(interval.start(file))} if interval else {}
+
     def _packed(self, files: Sequence[File]) -> list[list[Slice]]:
         """Parts of about equal weight, in the files' order: of two rows with one key the later one is newer."""
         total = sum(file.size for file in files)
         count = min(self.config.max_partitions, ceil(total / self.whole_below) or 1)
         share = total / count or 1
         slices = [
-            {"path": file.path, **file.identity, **part}
+            {"path": file.path, **file.identity, **part, **self._begun(file)}
             for file in files
             for part in self.cut(file, max(1, round(file.size / share)))
         ]
         slices.sort(key=lambda part: (part["path"], part["start"]))
+        _one_after_the_other(slices)
         if len(slices) <= count:
             return [[part] for part in slices]
         whole = sum(part["weight"] for part in slices) or 1
@@ -214,10 +254,14 @@ class FileSource(Source[FilesT]):
         return [part for part in bins if part]
 
 
-def _within(file: File, window: Window) -> bool:
-    changed = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=file.mtime_ns // 1000)
-    start = datetime.fromisoformat(window.start) if window.start else changed
-    return start <= changed and (window.end is None or changed < datetime.fromisoformat(window.end))
+def _one_after_the_other(slices: Sequence[Slice]) -> None:
+    """Of one time, what is later in the files' order is newer, by a microsecond."""
+    seen: Counter[int] = Counter()
+    for part in slices:
+        if "from" in part:
+            begun = part["from"]
+            part["from"] += seen[begun]
+            seen[begun] += 1
 
 
 def is_bare(kind: pa.DataType) -> bool:
