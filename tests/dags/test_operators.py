@@ -9,6 +9,7 @@ from typing import Any, ClassVar, cast
 
 import pytest
 from airflow.sdk import RetryAction
+from airflow.sdk.exceptions import TaskDeferred
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -28,8 +29,9 @@ from importers.exceptions import (
     TransientSourceError,
 )
 from importers.operators import ExtractOperator, PlanOperator, RetryByRemedy
-from importers.operators.base import kept_alive
+from importers.operators.base import ImportOperator, kept_alive
 from importers.operators.interval import FIELDS, Form, form_of, request_of
+from importers.operators.retry import WAITS
 
 START, END = datetime(2026, 3, 1, tzinfo=UTC), datetime(2026, 3, 2, tzinfo=UTC)
 INTERVAL = {"data_interval_start": START, "data_interval_end": END}
@@ -152,6 +154,29 @@ def test_every_field_says_what_it_is_and_where_it_belongs() -> None:
 def test_a_window_that_is_none_is_refused(entered: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):
         request_of(context(params=entered), Reads.POSITION)
+
+
+class Told(ImportOperator):
+    """Is told to wait, always."""
+
+    def attempt(self, context: Any) -> Any:
+        raise TransientSourceError("later", retry_after=90)
+
+
+def test_a_wait_that_was_told_is_the_triggerers_and_the_try_goes_on() -> None:
+    operator = Told(task_id="told", tenant="acme")
+    before = datetime.now(UTC)
+    with pytest.raises(TaskDeferred) as deferred:
+        operator.go_on({}, event=None, waited=7)  # type: ignore[typeddict-item]
+    moment = deferred.value.trigger.moment
+    assert timedelta(seconds=90) <= moment - before <= timedelta(seconds=95)
+    assert (deferred.value.method_name, deferred.value.kwargs) == ("go_on", {"waited": 8})
+    assert deferred.value.timeout is None
+
+
+def test_who_is_told_to_wait_for_ever_fails_some_time() -> None:
+    with pytest.raises(TransientSourceError):
+        Told(task_id="told", tenant="acme").go_on({}, event=None, waited=WAITS)  # type: ignore[typeddict-item]
 
 
 def decide(error: BaseException, number: int = 1) -> Any:

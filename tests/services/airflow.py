@@ -29,6 +29,8 @@ from typing import Any, Self, TypeVar
 
 import httpx
 
+from importers.pipeline.lint import lint
+
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
 FOREIGN = ("AIRFLOW", "IMPORTERS_", "POSTGRES_URL", "ENCRYPTION_KEY", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE")
@@ -47,7 +49,7 @@ T = TypeVar("T")
 class Airflow:
     """`metadata` and `warehouse` are URLs of two empty PostgreSQL databases.
 
-    `settings` are environment variables over ours; `dags` is the directory of the DAG files, by default the project's.
+    `settings` are environment variables over ours. `dags` is a directory of its own, which begins with the project's.
     """
 
     def __init__(
@@ -57,13 +59,12 @@ class Airflow:
         *,
         settings: Mapping[str, str] | None = None,
         processes: Mapping[str, tuple[str, ...]] = PROCESSES,
-        dags: Path = ROOT / "dags",
     ) -> None:
-        self.metadata, self.warehouse, self.dags = metadata, warehouse, dags
+        self.metadata, self.warehouse = metadata, warehouse
         self.settings = dict(settings or {})
         self.processes = processes
         self.home = Path(tempfile.mkdtemp(prefix="importers-airflow-"))
-        self.tenants = self.home / "tenants"
+        self.tenants, self.dags = self.home / "tenants", self.home / "dags"
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.user, self.password = "admin", secrets.token_urlsafe(16)
@@ -95,6 +96,7 @@ class Airflow:
         """What has to be there before the processes start."""
         (self.home / "logs").mkdir()
         self.tenants.mkdir(exist_ok=True)
+        shutil.copytree(ROOT / "dags", self.dags, ignore=shutil.ignore_patterns("__pycache__"))
         (self.home / "passwords.json").write_text(json.dumps({self.user: self.password}))
         self.cli("db", "migrate")
 
@@ -116,6 +118,7 @@ class Airflow:
             "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(self.home / "passwords.json"),
             "AIRFLOW__API__BASE_URL": self.url,
             "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": self.metadata,
+            "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "5",
             "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "2",
             "AIRFLOW__DAG_PROCESSOR__DAG_FILE_PROCESSOR_TIMEOUT": "180",
             "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.2",
@@ -212,7 +215,10 @@ class Airflow:
 
     def describe(self, tenant: str, text: str, *dags: str) -> None:
         """Write a tenant's file, and wait until its `dags` are there; then switch them on."""
-        (self.tenants / f"{tenant}.yaml").write_text(text)
+        path = self.tenants / f"{tenant}.yaml"
+        path.write_text(text)
+        for finding in lint(path):
+            raise finding
         for dag_id in dags:
             self.wait_for_dag(dag_id)
             self.unpause(dag_id)

@@ -13,14 +13,17 @@ from contextlib import closing, contextmanager, suppress
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from airflow.providers.standard.triggers.temporal import TimeDeltaTrigger
 from airflow.sdk import BaseOperator
 
 from importers.exceptions import ConfigError, RunAbortedError, TransientSourceError
 from importers.hooks.connections import resolve
 from importers.hooks.deployment import find_installation, tenants_directory
-from importers.operators.retry import RetryByRemedy
+from importers.operators.retry import WAITS, RetryByRemedy, told_to_wait
 
 if TYPE_CHECKING:
+    from datetime import timedelta
+
     from airflow.sdk import Context, RetryPolicy
 
     from importers.core.model import JSON, Run
@@ -56,6 +59,35 @@ class ImportOperator(BaseOperator):
         self.pipeline = pipeline
         self.importer = importer
         self.config = config
+
+    def execute(self, context: Context) -> Any:
+        """Do the step; where the other side says when to come back, wait for that in the triggerer, not on a worker.
+
+        It is the same try that then begins anew, so that the wait costs none, up to `WAITS` times.
+        """
+        return self._patiently(context, 0)
+
+    def go_on(self, context: Context, event: Any, waited: int) -> Any:
+        """After a wait."""
+        return self._patiently(context, waited)
+
+    def _patiently(self, context: Context, waited: int) -> Any:
+        try:
+            return self.attempt(context)
+        except TransientSourceError as error:
+            told = told_to_wait(error)
+            if told is None or waited >= WAITS:
+                raise
+            self.log.info("%s; waiting %.0f s", error, told.total_seconds())
+            self.rest(told)
+        return self.defer(trigger=TimeDeltaTrigger(told), method_name="go_on", kwargs={"waited": waited + 1})
+
+    @abstractmethod
+    def attempt(self, context: Context) -> Any:
+        """Do the step."""
+
+    def rest(self, wait: timedelta) -> None:
+        """Before a wait: say what else has to know of it."""
 
     def described(self) -> tuple[Tenant, str]:
         """The tenant as it is described now, and the pipeline's name. Raises ConfigError."""
@@ -96,7 +128,13 @@ class StepOperator(RunOperator):
 
     step: ClassVar[str]
 
-    def execute(self, context: Context) -> Mapping[str, JSON]:
+    def rest(self, wait: timedelta) -> None:
+        """The run is alive until the wait is over: neither another run nor the sweeper may end it."""
+        job, run = self.resumed()
+        with closing(job):
+            job.destination.renew(run, wait.total_seconds() + LEASE)
+
+    def attempt(self, context: Context) -> Mapping[str, JSON]:
         """Counts, for XCom."""
         job, run = self.resumed()
         with closing(job), kept_alive(job, run, LEASE):

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
 FIRST, LONGEST = 15.0, 900.0  # seconds
+WAITS = 20
+"""How often one try waits as it was told; then it has failed. A source may say 'later' for ever."""
 
 
 class RetryByRemedy(RetryPolicy):
@@ -24,14 +26,21 @@ class RetryByRemedy(RetryPolicy):
     ) -> RetryDecision:
         name = type(exception).__name__
         match exception:
-            case TransientSourceError(retry_after=float() | int() as seconds):
-                return RetryDecision.retry(timedelta(seconds=seconds + _jitter(1.0)), f"{name}: as it was told")
             case TransientSourceError():
+                told = told_to_wait(exception)
+                if told is not None:
+                    return RetryDecision.retry(told, f"{name}: as it was told")
                 delay = min(FIRST * 2.0 ** min(try_number - 1, 10), LONGEST)
                 return RetryDecision.retry(timedelta(seconds=delay + _jitter(delay)), f"{name}: it may pass")
             case ImporterError() if type(exception) is not ImporterError:  # the base itself: nobody foresaw it
                 return RetryDecision.fail(f"{name}: trying again won't help")
         return RetryDecision.default()
+
+
+def told_to_wait(error: TransientSourceError) -> timedelta | None:
+    """For how long the other side asked to be left alone; None if it didn't."""
+    seconds = error.retry_after
+    return None if seconds is None else timedelta(seconds=max(0.0, seconds) + _jitter(1.0))
 
 
 def _jitter(most: float) -> float:

@@ -38,7 +38,7 @@ class PlanOperator(ImportOperator, SkipMixin):
         super().__init__(**kwargs)
         self.stream = stream
 
-    def execute(self, context: Context) -> list[int]:
+    def attempt(self, context: Context) -> list[int]:
         form = form_of(context)
         if not form.wants(self.stream):
             self.log.info("%s wasn't asked for", self.stream)
@@ -176,7 +176,7 @@ class CleanOperator(RunOperator):
     teardown that succeeds would turn into a success.
     """
 
-    def execute(self, context: Context) -> None:
+    def attempt(self, context: Context) -> None:
         from importers.pipeline.finish import clean
 
         if self.run in (None, "", "None"):
