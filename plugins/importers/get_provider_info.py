@@ -28,6 +28,7 @@ def get_provider_info() -> dict[str, Any]:
         ],
         "connection-types": CONNECTION_TYPES,
         "cli": ["importers.airflow_commands.commands"],
+        "notifications": ["importers.triggers.alert.AlertNotifier"],
         "config": {
             "importers": {
                 "description": "Governed imports for many tenants.",

@@ -137,6 +137,7 @@ def test_continuous_integration_calls_what_the_readme_says() -> None:
     assert [line for line in run.splitlines() if line.startswith("alone make")] == [
         "alone make check",
         'alone make test | tee "$home/test.log"',
+        'alone make test-services | tee "$home/live.log"',
         "alone make demo",
     ]
     assert os.access(ROOT / ".ci/run", os.X_OK)

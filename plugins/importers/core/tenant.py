@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from importers.core.model import LoadMode
 from importers.core.names import Name, TenantName
+from importers.core.schedule import Moment, Zone
 
 
 class _Strict(BaseModel):
@@ -251,6 +252,10 @@ class Load(_Strict):
     """Whether a REPLACE from an empty source may empty the table."""
 
 
+AlertName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9]{0,31}$", examples=["slack"])]
+"""Without `_`, so that no tenant's alert has the connection of another's."""
+
+
 class StreamSpec(_Strict):
     """What a stream refines of its pipeline."""
 
@@ -270,7 +275,15 @@ class Pipeline(_Strict):
     config: dict[str, Any] = {}
     """Settings of this pipeline's importer, over the tenant's."""
     schedule: str | None = None
-    """Cron in UTC, or a preset such as `@daily`; none: only when triggered."""
+    """Cron, or a preset such as `@daily`, `@continuous` or `@once`; none: only when triggered."""
+    timezone: Zone = "UTC"
+    """Whose wall clock `schedule` and `start` mean, by its IANA name."""
+    start: Moment | None = None
+    """The first interval begins here or later, and backfills reach no further back: a day, or a moment."""
+    catchup: bool = False
+    """Whether intervals that have passed since `start`, or while the DAG was paused, are run later."""
+    max_active_runs: Annotated[int, Field(ge=1, le=1024)] = 1
+    """How many of the pipeline's runs may be active at once. Only runs about intervals can work side by side."""
     quarantine: Quarantine = Quarantine()
     """When bad rows fail the run, and how long they are kept."""
     privacy: Privacy = Privacy()
@@ -286,9 +299,9 @@ class Pipeline(_Strict):
     staging_ttl: Period = "PT24H"
     """How long what a failed run staged waits, encrypted, for a repair."""
     deadline: Period | None = None
-    """Reserved: how long a run may take."""
-    alerts: list[str] = []
-    """Reserved: whom to tell."""
+    """How long a run may take, from when it is queued. One that takes longer goes on, and `alerts` are told."""
+    alerts: list[AlertName] = []
+    """Whom to tell: `slack` posts to the Airflow connection `alert_<tenant>_slack`. It is logged in any case."""
 
 
 class Controller(_Strict):

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
-from airflow.sdk import DAG, CronDataIntervalTimetable, get_parsing_context
+from airflow.sdk import DAG, get_parsing_context
 from airflow.sdk.definitions.param import ParamsDict
 from airflow.sdk.exceptions import AirflowException
 
@@ -19,17 +19,17 @@ from importers.core.names import did_you_mean
 from importers.core.registry import sources
 from importers.core.settings import importer_settings
 from importers.core.tenant_file import TenantFile
+from importers.dag_factory.deadline import deadlines
 from importers.dag_factory.document import document
 from importers.dag_factory.group import add_streams
 from importers.dag_factory.params import form
 from importers.dag_factory.shares import Share, share_of
+from importers.dag_factory.schedule import schedule_of, start_of
 from importers.exceptions import ConfigError
 from importers.hooks.deployment import tenants_directory
 from importers.pipeline.tenants import find_tenant, read_tenant, read_tenants
 
-SINCE = datetime(2000, 1, 1, tzinfo=UTC)  # nothing before it can be backfilled
 RETRIES = {"retries": 5, "retry_delay": timedelta(seconds=30)}
-NOT_CRON = frozenset({"@once", "@continuous"})
 
 log = logging.getLogger(__name__)
 
@@ -83,10 +83,11 @@ def pipeline_dag(file: TenantFile, pipeline: str) -> DAG:
     dag = DAG(
         dag_id=f"{tenant.tenant}.{pipeline}",
         description=f"{importer} → {tenant.tenant}",
-        schedule=_schedule(spec.schedule),
-        start_date=SINCE,
-        catchup=False,
-        max_active_runs=1,  # only one incremental run of a stream may be open
+        schedule=schedule_of(spec),
+        start_date=start_of(spec),
+        catchup=spec.catchup,
+        max_active_runs=spec.max_active_runs,
+        deadline=deadlines(tenant.tenant, spec),
         default_args={"owner": tenant.tenant, **RETRIES},
         tags=[tenant.tenant, importer, sources()[importer]],
         doc_md=document(tenant, pipeline, _text(file, pipeline)),
@@ -98,13 +99,6 @@ def pipeline_dag(file: TenantFile, pipeline: str) -> DAG:
     dag.params = ParamsDict(form(spec.streams))
     dag.validate()  # type: ignore[no-untyped-call]
     return dag
-
-
-def _schedule(text: str | None) -> CronDataIntervalTimetable | str | None:
-    """A cron string as Airflow takes it has intervals without width: nothing for a window to read."""
-    if text is None or text in NOT_CRON:
-        return text
-    return CronDataIntervalTimetable(text, timezone="UTC")
 
 
 def _text(file: TenantFile, pipeline: str) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from airflow.sdk import DAG
 
-from importers.dag_factory.factory import RETRIES, SINCE
+from importers.dag_factory.factory import RETRIES
+from importers.dag_factory.schedule import SINCE
 from importers.operators import SweepOperator
 
 

@@ -14,6 +14,7 @@ from importers.core.model import LoadMode
 from importers.core.model_faults import Fault, faults
 from importers.core.names import did_you_mean
 from importers.core.registry import source_class, sources
+from importers.core.schedule import PRESETS, WITHOUT_INTERVALS
 from importers.core.settings import effective, importer_settings
 from importers.core.tenant import Expectation, Load, Pipeline
 from importers.core.tenant_file import TenantFile
@@ -22,11 +23,6 @@ from importers.exceptions import ConfigError, MissingExtraError
 from importers.pipeline.connection import needs_connection
 from importers.pipeline.lint_streams import contradictions
 from importers.pipeline.tenants import examine_all
-
-PRESETS = frozenset(
-    ("@once", "@hourly", "@daily", "@weekly", "@monthly", "@quarterly", "@yearly", "@annually", "@midnight")
-) | {"@continuous"}
-"""Airflow's names for schedules."""
 
 
 def lint(place: str | Path) -> list[ConfigError]:
@@ -124,7 +120,15 @@ def _blame(file: TenantFile, path: KeyPath, importer: str, fault: Fault) -> Conf
 
 
 def _schedule(file: TenantFile, name: str, pipeline: Pipeline) -> Iterator[ConfigError]:
-    schedule = pipeline.schedule
+    schedule, at = pipeline.schedule, ("pipelines", name)
+    if pipeline.catchup and (schedule is None or schedule in WITHOUT_INTERVALS):
+        what, do = "without a schedule by the clock there is nothing to catch up", "set `schedule` to cron or @daily"
+        yield file.error((*at, "catchup"), what, got=f"schedule {schedule or 'none'}", do=do)
+    elif pipeline.catchup and pipeline.start is None:
+        yield file.error((*at, "catchup"), "nothing says since when to catch up", do="set `start: 2026-01-01`")
+    if schedule == "@continuous" and pipeline.max_active_runs > 1:
+        what, do = "@continuous starts a run when the one before has ended", "leave `max_active_runs` out"
+        yield file.error((*at, "max_active_runs"), what, got=str(pipeline.max_active_runs), do=do)
     if schedule is None or schedule in PRESETS:
         return
     if schedule.startswith("@"):
@@ -133,7 +137,7 @@ def _schedule(file: TenantFile, name: str, pipeline: Pipeline) -> Iterator[Confi
         return
     else:
         do = "five fields, minute hour day month weekday, such as '0 6 * * *'; or a preset such as '@daily'"
-    path = ("pipelines", name, "schedule")
+    path = (*at, "schedule")
     yield file.error(path, f"`{dotted(path)}` isn't a schedule", got=repr(schedule)[:60], do=do)
 
 

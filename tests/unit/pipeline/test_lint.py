@@ -98,6 +98,37 @@ def test_a_right_file_is_silent(tenants: Path) -> None:
             5,
             ("0 0 * * * *", "Five fields"),
         ),
+        (
+            "pipelines:\n  a:\n    importer: shelf\n    config: {path: x}\n    timezone: Europe/Berlni\n",
+            6,
+            ("`pipelines.a.timezone`", "'Europe/Berlni'", "Did you mean 'Europe/Berlin'"),
+        ),
+        (
+            "pipelines:\n  a:\n    importer: shelf\n    config: {path: x}\n    start: tomorrow\n",
+            6,
+            ("`pipelines.a.start`", "'tomorrow'", "ISO 8601"),
+        ),
+        (
+            "pipelines:\n  a:\n    importer: shelf\n    config: {path: x}\n    schedule: '@daily'\n    catchup: true\n",
+            7,
+            ("since when", "start: 2026-01-01"),
+        ),
+        (
+            "pipelines:\n  a:\n    importer: shelf\n    config: {path: x}\n    start: 2026-01-01\n    catchup: true\n",
+            7,
+            ("nothing to catch up", "schedule none"),
+        ),
+        (
+            "pipelines:\n  a:\n    importer: shelf\n    config: {path: x}\n    schedule: '@continuous'\n"
+            "    max_active_runs: 2\n",
+            7,
+            ("@continuous", "max_active_runs"),
+        ),
+        (
+            "pipelines:\n  a:\n    importer: shelf\n    config: {path: x}\n    alerts: [beta_slack]\n",
+            6,
+            ("alerts", "'beta_slack'"),
+        ),
         ("pipelines:\n  a:\n    importer: shelf\n    schedule: '@dayly'\n    config: {path: x}\n", 5, ("'@daily'",)),
         (
             "pipelines:\n  a:\n    importer: shelf\n    config: {path: x}\n    expect:\n"

@@ -1,0 +1,1 @@
+"""What the triggerer does for us, beside Airflow's own triggers."""

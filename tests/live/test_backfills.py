@@ -1,0 +1,141 @@
+"""Backfills by the command line, executed by a scheduler: each interval once, whatever runs beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from tests.services.airflow import Airflow
+
+FIRST, DAYS = date(2026, 1, 1), 30
+TENANT = """
+tenant: history
+privacy:
+  purpose: to test
+  lawful_basis: contract
+  subject: {{none: true, reason: made up}}
+  columns: {{id: keep, day: keep, total: keep}}
+pipelines:
+  plays:
+    importer: csv
+    schedule: "@daily"
+    start: 2026-01-01
+    config: {{path: "{data}/plays-*.csv", interval: "plays-%Y-%m-%d", types: {{day: string}}}}
+  orders:
+    importer: csv
+    schedule: "@daily"
+    start: 2026-01-01
+    config: {{path: "{data}/orders-*.csv", types: {{day: string}}}}
+    load: {{mode: merge, table: orders, primary_key: id}}
+"""
+
+
+def day(number: int) -> str:
+    return (FIRST + timedelta(days=number)).isoformat()
+
+
+def rows(number: int) -> list[tuple[int, str, int]]:
+    """What is in the file of a day: three rows that no other day has."""
+    return [(10 * number + k, day(number), 1) for k in range(3)]
+
+
+def write(path: Path, found: list[tuple[int, str, int]]) -> None:
+    path.write_text("id,day,total\n" + "".join(f"{i},{d},{t}\n" for i, d, t in found))
+
+
+@pytest.fixture(scope="module")
+def data(airflow: Airflow) -> Path:
+    directory = airflow.home / "history"
+    directory.mkdir()
+    for number in range(DAYS):
+        write(directory / f"plays-{day(number)}.csv", rows(number))
+    write(directory / "orders-1.csv", rows(0))
+    airflow.describe("history", TENANT.format(data=directory), "history.plays", "history.orders")
+    return directory
+
+
+@pytest.fixture
+def warehouse(airflow: Airflow) -> Iterator[psycopg.Connection[Any]]:
+    with psycopg.connect(airflow.warehouse, autocommit=True) as connection:
+        yield connection
+
+
+def backfill(airflow: Airflow, dag_id: str, last: int, *options: str, seconds: float) -> list[dict[str, Any]]:
+    """Its runs, in the order in which they began, once they are over."""
+    dates = ("--from-date", day(0), "--to-date", day(last))
+    airflow.cli("backfill", "create", "--dag-id", dag_id, *dates, *options)
+
+    def over() -> list[dict[str, Any]] | None:
+        made = [run for run in airflow.runs(dag_id) if run["run_type"] == "backfill"]
+        busy = [run for run in made if run["state"] not in ("success", "failed")]
+        return made if made and not busy else None
+
+    found = airflow.until(f"the backfill of {dag_id} isn't over", over, seconds)
+    return sorted(found, key=lambda run: str(run["start_date"]))
+
+
+def committed(warehouse: psycopg.Connection[Any], stream: str) -> list[tuple[Any, ...]]:
+    return warehouse.execute(
+        """select lower(span)::date::text, generation, lower(covers), upper(covers) from _importers.run
+           where stream like %s and kind = 'window' and state = 'committed' and plan -> 'partitions' <> '[]'
+           order by 1, 2""",
+        (stream,),
+    ).fetchall()
+
+
+@pytest.mark.timeout(2400)
+def test_each_of_thirty_intervals_once(airflow: Airflow, data: Path, warehouse: psycopg.Connection[Any]) -> None:
+    runs = backfill(airflow, "history.plays", DAYS - 1, "--max-active-runs", "4", seconds=2300)
+    assert {run["state"] for run in runs} == {"success"}
+    assert sorted(run["data_interval_start"][:10] for run in runs) == [day(number) for number in range(DAYS)]
+    expected = sorted(row for number in range(DAYS) for row in rows(number))
+    assert warehouse.execute("select id, day, total from history.plays order by id").fetchall() == expected
+    microseconds = [1_767_225_600_000_000 + number * 86_400_000_000 for number in range(DAYS + 1)]  # of 2026-01-01 UTC
+    assert committed(warehouse, "%plays%") == [
+        (day(number), 1, microseconds[number], microseconds[number + 1]) for number in range(DAYS)
+    ]
+
+
+@pytest.mark.timeout(1200)
+def test_backwards_and_again_each_interval_takes_the_place_of_what_it_loaded(
+    airflow: Airflow, data: Path, warehouse: psycopg.Connection[Any]
+) -> None:
+    """Whether the test before ran or not."""
+    for number in range(4):
+        write(data / f"plays-{day(number)}.csv", [(i, d, 2) for i, d, _ in rows(number)])
+    again = ("--run-backwards", "--reprocess-behavior", "completed", "--max-active-runs", "1")
+    runs = backfill(airflow, "history.plays", 3, *again, seconds=1000)
+    order = [run["data_interval_start"][:10] for run in runs][-4:]
+    assert order == [day(number) for number in (3, 2, 1, 0)]
+    found = warehouse.execute("select id, day, total from history.plays where day <= %s order by id", (day(3),))
+    assert found.fetchall() == [(i, d, 2) for number in range(4) for i, d, _ in rows(number)]
+
+
+@pytest.mark.timeout(1200)
+def test_the_position_stays_where_incremental_runs_have_moved_it(
+    airflow: Airflow, data: Path, warehouse: psycopg.Connection[Any]
+) -> None:
+    first = airflow.trigger("history.orders")
+    airflow.wait_for_run("history.orders", first, {"success"}, 400)
+    before = position(warehouse)
+    assert len(before) == 1
+    write(data / "orders-2.csv", rows(1))
+    airflow.cli("backfill", "create", "--dag-id", "history.orders", "--from-date", day(0), "--to-date", day(1))
+    second = airflow.trigger("history.orders")
+    airflow.wait_for_run("history.orders", second, {"success"}, 600)
+    moved = position(warehouse)
+    assert moved.keys() > before.keys()
+    for run in airflow.runs("history.orders"):
+        airflow.wait_for_run("history.orders", run["dag_run_id"], {"success"}, 600)
+    assert position(warehouse) == moved
+    found = warehouse.execute("select id, day, total from history.orders order by id").fetchall()
+    assert found == [*rows(0), *rows(1)]
+
+
+def position(warehouse: psycopg.Connection[Any]) -> dict[str, Any]:
+    found = warehouse.execute("select lane, value from _importers.position where stream like '%orders%'")
+    return dict(found.fetchall())
