@@ -60,7 +60,7 @@ def run(*options: str) -> Result:
 
 
 def window(first: int, last: int) -> tuple[str, ...]:
-    return ("--from", f"2026-01-0{first}", "--to", f"2026-01-0{last}")
+    return ("--from", f"2026-01-0{first}T00:00Z", "--to", f"2026-01-0{last}T00:00Z")
 
 
 def table(sql: Sql) -> list[tuple[Any, ...]]:

@@ -23,8 +23,8 @@ from importers.dag_factory.deadline import deadlines
 from importers.dag_factory.document import document
 from importers.dag_factory.group import add_streams
 from importers.dag_factory.params import form
-from importers.dag_factory.shares import Share, share_of
 from importers.dag_factory.schedule import schedule_of, start_of
+from importers.dag_factory.shares import Share, share_of
 from importers.exceptions import ConfigError
 from importers.hooks.deployment import tenants_directory
 from importers.pipeline.tenants import find_tenant, read_tenant, read_tenants
