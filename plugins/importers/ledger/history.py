@@ -1,0 +1,230 @@
+"""What has happened, for people to look at: runs, tables, quarantine. Counts and names; never a row, never a position.
+
+Reads only, and keeps no lock: a swap of a table doesn't wait for somebody who looks at a page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import psycopg
+from psycopg.errors import QueryCanceled
+from psycopg.rows import class_row, kwargs_row
+from psycopg.sql import SQL, Composed, Identifier, Literal
+
+from importers.core.model import Leaf, LoadMode, PersonalData, RunKind, RunState
+from importers.ledger.schema import revision
+from importers.transport.postgres import connect, translated
+
+PATIENCE = 2000
+"""Milliseconds for one question. Counting a table that takes longer is given up for the server's estimate."""
+
+
+@dataclass(frozen=True, slots=True)
+class PastRun:
+    """A run of a stream. `seconds` is the work by step, whatever ran at once, in the order of the steps."""
+
+    id: int
+    stream: str
+    key: str
+    generation: int
+    kind: RunKind
+    mode: LoadMode
+    table: str
+    state: RunState
+    opened: datetime
+    closed: datetime | None
+    partitions: int
+    loaded: int
+    suppressed: int
+    quarantined: int
+    seconds: Mapping[str, float]
+
+    @property
+    def read(self) -> int | None:
+        """Known once all of it has gone somewhere."""
+        return self.loaded + self.suppressed + self.quarantined if self.state is RunState.COMMITTED else None
+
+
+@dataclass(frozen=True, slots=True)
+class KeptFile:
+    """A quarantine file: how many rows each rule or reason put there. `replayed_by` is the run that loaded them."""
+
+    run: int
+    stream: str
+    partition: int
+    uri: str
+    rows: int
+    reasons: Mapping[str, int]
+    since: datetime
+    replayed_by: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class KnownTable:
+    """A stream's table as its newest schema version has it: columns with their types, and where each leaf went."""
+
+    stream: str
+    name: str
+    version: int
+    since: datetime
+    columns: Mapping[str, str]
+    lineage: Sequence[Leaf]
+
+    @property
+    def added(self) -> Mapping[str, str]:
+        """Columns that come from no leaf of the source: ours."""
+        theirs = {leaf.column for leaf in self.lineage}
+        return {name: kind for name, kind in self.columns.items() if name not in theirs}
+
+
+@dataclass(frozen=True, slots=True)
+class RowCount:
+    """`exact` is false for the server's estimate."""
+
+    rows: int
+    exact: bool
+
+
+@contextmanager
+def reading(url: str) -> Iterator[psycopg.Connection]:
+    """A connection that can't write, each statement for itself. Raises as `connect` does, and ContractError."""
+    with connect(url, "importers history") as connection, translated("reading what has happened"):
+        connection.execute(SQL("set statement_timeout = {}").format(Literal(PATIENCE)))
+        connection.execute("set default_transaction_read_only = on")
+        yield connection
+
+
+def begun(connection: psycopg.Connection) -> bool:
+    """Whether anything was ever imported into this warehouse. The other questions need it."""
+    return revision(connection) is not None
+
+
+def runs(connection: psycopg.Connection, tenant: str, pipeline: str | None = None, *, limit: int = 50) -> list[PastRun]:
+    """The newest runs of a tenant, or of one pipeline; newest first."""
+    return _runs(connection, SQL("where {} order by id desc limit {}").format(_of(tenant, pipeline), Literal(limit)))
+
+
+def last_runs(connection: psycopg.Connection, tenants: Sequence[str]) -> dict[str, PastRun]:
+    """The newest run of each pipeline of these tenants, by `tenant.pipeline`."""
+    newest = SQL(
+        "where id in (select max(id) from _importers.run where tenant = any({})"
+        " group by tenant, split_part(stream, '.', 2)) order by stream"
+    ).format(Literal(list(tenants)))
+    return {run.stream.rpartition(".")[0]: run for run in _runs(connection, newest)}
+
+
+def _runs(connection: psycopg.Connection, which: Composed) -> list[PastRun]:
+    query = SQL(
+        """
+        select r.id, r.stream, r.key, r.generation, r.kind, r.mode, r.tenant || '.' || r.table_name as table, r.state,
+          r.opened_at as opened, r.closed_at as closed, jsonb_array_length(r.plan -> 'partitions') as partitions,
+          received.loaded, received.suppressed, kept.quarantined, worked.seconds
+        from (select * from _importers.run {which}) r
+        cross join lateral (
+          select coalesce(sum(loaded), 0)::bigint as loaded, coalesce(sum(suppressed), 0)::bigint as suppressed
+          from _importers.receipt where run = r.id) received
+        cross join lateral (
+          select coalesce(sum(rows), 0)::bigint as quarantined from _importers.quarantine where run = r.id) kept
+        cross join lateral (
+          select coalesce(json_object_agg(step, seconds order by first), '{{}}') as seconds from (
+            select step, sum(seconds) as seconds, min(at) as first
+            from _importers.step where run = r.id group by step) steps) worked
+        order by r.id desc
+        """
+    ).format(which=which)
+    with connection.cursor(row_factory=kwargs_row(_past_run)) as cursor:
+        return cursor.execute(query).fetchall()
+
+
+def _past_run(*, kind: str, mode: str, state: str, **said: Any) -> PastRun:
+    return PastRun(kind=RunKind(kind), mode=LoadMode(mode), state=RunState(state), **said)
+
+
+def kept_files(
+    connection: psycopg.Connection, tenant: str, pipeline: str | None = None, *, limit: int = 500
+) -> list[KeptFile]:
+    """The registered quarantine files of a tenant, or of one pipeline; those of the newest run first."""
+    query = SQL(
+        "select q.run, r.stream, q.partition, q.uri, q.rows, q.reasons, q.at as since, q.replayed_by"
+        " from _importers.quarantine q join (select id, stream, tenant from _importers.run) r on r.id = q.run"
+        " where {} order by q.run desc, q.partition, q.uri limit {}"
+    ).format(_of(tenant, pipeline), Literal(limit))
+    with connection.cursor(row_factory=class_row(KeptFile)) as cursor:
+        return cursor.execute(query).fetchall()
+
+
+def tables(connection: psycopg.Connection, tenant: str, pipeline: str) -> list[KnownTable]:
+    """What a pipeline has made, by stream."""
+    versions = connection.execute(
+        SQL(
+            "select distinct on (stream) stream, version, v.at, v.columns"
+            " from _importers.schema_version v join (select distinct tenant, stream from _importers.run) r"
+            " using (stream) where {} order by stream, version desc"
+        ).format(_of(tenant, pipeline))
+    ).fetchall()
+    return [_table(connection, *version) for version in versions]
+
+
+def _table(
+    connection: psycopg.Connection, stream: str, version: int, since: datetime, columns: Mapping[str, str]
+) -> KnownTable:
+    rows = connection.execute(
+        "select source, personal, treatment, column_name, key_version, table_name from _importers.lineage"
+        " where stream = %s and version = %s order by source",
+        (stream, version),
+    ).fetchall()
+    leaves = [Leaf(source, PersonalData(c) if c else None, treated, to, key) for source, c, treated, to, key, _ in rows]
+    name = rows[0][-1] if rows else ""
+    order = _order(connection, name)
+    leaves.sort(key=lambda leaf: order.get(leaf.column or "", len(order)))
+    in_order = {column: columns[column] for column in sorted(columns, key=lambda column: order.get(column, len(order)))}
+    return KnownTable(stream, name, version, since, in_order, leaves)
+
+
+def _order(connection: psycopg.Connection, table: str) -> dict[str, int]:
+    """The places of a table's columns: the ledger's JSON has forgotten them."""
+    rows = connection.execute(
+        "select attname, attnum from pg_attribute where attrelid = to_regclass(%s) and attnum > 0 and not attisdropped",
+        (_quoted(table),),
+    )
+    return dict(rows.fetchall())
+
+
+def count(connection: psycopg.Connection, table: str) -> RowCount | None:
+    """The rows that a reader of `schema.table` sees; None if there is no such table."""
+    there = connection.execute("select to_regclass(%s)", (_quoted(table),)).fetchone()
+    if there is None or there[0] is None:
+        return None
+    try:
+        row = connection.execute(SQL("select count(*) from {}").format(Identifier(*table.split(".", 1)))).fetchone()
+    except QueryCanceled:
+        return RowCount(_estimate(connection, table), exact=False)
+    return RowCount(row[0] if row else 0, exact=True)
+
+
+def _estimate(connection: psycopg.Connection, table: str) -> int:
+    """What the server believes since it last analysed the table, or the one behind a merged table's view."""
+    row = connection.execute(
+        "with named as (select coalesce(to_regclass(%s), to_regclass(%s))::oid as oid)"
+        " select coalesce(sum(greatest(reltuples, 0)) filter (where relkind = 'r'), 0)::bigint from pg_class"
+        " where oid in (select oid from named"
+        " union select inhrelid from pg_inherits join named on inhparent = oid)",
+        (_quoted(f"{table}__rows"), _quoted(table)),
+    ).fetchone()
+    return int(row[0]) if row else 0
+
+
+def _quoted(table: str) -> str:
+    return Identifier(*table.split(".", 1)).as_string()
+
+
+def _of(tenant: str, pipeline: str | None) -> Composed:
+    """Not LIKE: the underscores of a name would stand for any character, of another tenant's name too."""
+    if pipeline is None:
+        return SQL("tenant = {}").format(Literal(tenant))
+    return SQL("tenant = {} and starts_with(stream, {})").format(Literal(tenant), Literal(f"{tenant}.{pipeline}."))
