@@ -10,7 +10,6 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
-from typing import NamedTuple
 
 import phonenumbers
 import pyarrow as pa
@@ -22,6 +21,7 @@ from stdnum.gb import nhs
 from stdnum.us import ssn
 
 from importers.core.model import PersonalData
+from importers.privacy.hints import hint_of
 
 P = PersonalData
 _SAMPLE = 200
@@ -45,76 +45,6 @@ class Suggestion:
         return f"{key}: {self.treatment}  # {self.why}"
 
 
-class _Hint(NamedTuple):
-    words: str
-    personal: PersonalData
-    treatment: str
-    says: str
-
-
-# Tried in order: the more specific first. Words are matched whole, in snake case: `userId` is `user_id`.
-_HINTS = (
-    _Hint(r"password|passwd|pwd|secret|token|api_key|pin|cvv|cvc", P.SPECIAL, "drop", "a secret"),
-    _Hint(r"e?_?mails?|email_?addr(ess)?", P.CONTACT, "drop", "an e-mail address ({mask: email} keeps the domain)"),
-    _Hint(r"phone|mobile|cell|tel|telephone|fax|msisdn", P.CONTACT, "drop", "a telephone number"),
-    _Hint(r"ip|ips|ip_?addr(ess)?|ipv[46]|remote_addr|client_ip", P.ONLINE_ID, "{mask: ip_prefix}", "an IP address"),
-    _Hint(
-        r"(birth|born|dob|birthday|birthdate)|date_of_birth|birth_date",
-        P.IDENTIFIER,
-        "{mask: date, unit: year}",
-        "a date of birth",
-    ),
-    _Hint(
-        r"gender|sex|religion|ethnic(ity)?|race|health|diagnosis|disability|orientation|politic(s|al)|union",
-        P.SPECIAL,
-        "drop",
-        "a special category (GDPR art. 9) or close to one",
-    ),
-    _Hint(
-        r"ssn|social_security|passport|tax_?id|national_id|iban|bic|card|card_number|pan|licen[cs]e_number|nhs",
-        P.IDENTIFIER,
-        "drop",
-        "an official or bank number",
-    ),
-    _Hint(
-        r"(first|last|full|middle|maiden|given|family|user|display|customer|contact|person|screen|nick)_?name"
-        r"|surname|forename|nickname|username|initials",
-        P.CONTACT,
-        "drop",
-        "a person's name",
-    ),
-    _Hint(
-        r"(user|account|customer|client|member|person|listener|subscriber|employee|patient|contact|player|owner"
-        r"|profile|author|follower|fan|buyer|visitor|subject)(_?(id|ids|uuid|guid|key|no|number|ref|code))?",
-        P.IDENTIFIER,
-        "pseudonymise",
-        "an identifier of a person",
-    ),
-    _Hint(
-        r"(device|session|cookie|browser|advert(ising|iser)?|install(ation)?|fingerprint|visitor|push)_?(id|uuid|key)?"
-        r"|idfa|gaid|imei|imsi|mac|mac_address|user_agent|ua|referr?er",
-        P.ONLINE_ID,
-        "pseudonymise",
-        "an identifier of a device",
-    ),
-    _Hint(r"lat|latitude|lon|lng|long|longitude|geo|geohash|gps|coordinates?", P.LOCATION, "drop", "a place"),
-    _Hint(
-        r"street|address|addr|zip|zip_?code|postcode|postal_code|city|town|house_number|location",
-        P.LOCATION,
-        "drop",
-        "an address",
-    ),
-    _Hint(
-        r"comments?|notes?|message|body|description|bio|about|review|feedback|remarks?|free_?text|transcript",
-        P.FREE_TEXT,
-        "drop",
-        "free text: people write anything",
-    ),
-    _Hint(r"age", P.IDENTIFIER, "{mask: band, width: 10}", "an age"),
-)
-_BY_NAME = [(re.compile(rf"(?:^|_)(?:{hint.words})(?:_|$)"), hint) for hint in _HINTS]
-
-
 def suggest(path: str, kind: pa.DataType, sample: pa.Array | None = None) -> Suggestion:
     """A classification to confirm. `sample` are a few of the column's values, if they are at hand."""
     by_name = _by_name(path, kind)
@@ -123,19 +53,10 @@ def suggest(path: str, kind: pa.DataType, sample: pa.Array | None = None) -> Sug
     return by_name or Suggestion(path, P.NONE, "keep", "if it concerns no person")
 
 
-def words(path: str) -> str:
-    """A leaf's own name and what it is in, in snake case: `payload.billingUser[].id` → `billing_user_id`."""
-    steps = [step for step in re.split(r"[.\[\]{}]+", path) if step and step not in ("key", "value")]
-    text = "_".join(steps[-2:])
-    text = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", text)
-    return re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")
-
-
 def _by_name(path: str, kind: pa.DataType) -> Suggestion | None:
     if t.is_boolean(kind):
         return None  # has_email, is_member: no value of a person's
-    name = words(path)
-    hint = next((hint for pattern, hint in _BY_NAME if pattern.search(name)), None)
+    hint = hint_of(path)
     if hint is None:
         return None
     return Suggestion(path, hint.personal, _fitting(hint.treatment, kind), f"its name says {hint.says}")

@@ -12,7 +12,8 @@ from importers.core.model import PersonalData, Stream
 from importers.core.names import is_like_a_value
 from importers.core.tenant import Mask, Privacy, Subject, Treat, Treatment
 from importers.exceptions import PrivacyError
-from importers.privacy.detect import suggest, words
+from importers.privacy.detect import suggest
+from importers.privacy.hints import words
 from importers.privacy.leaves import Part, leaves
 from importers.privacy.transforms import Rule
 

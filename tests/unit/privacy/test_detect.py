@@ -6,7 +6,8 @@ from ruamel.yaml import YAML
 
 from importers.core.model import PersonalData as P
 from importers.core.tenant import Privacy, Treat
-from importers.privacy.detect import suggest, words
+from importers.privacy.detect import suggest
+from importers.privacy.hints import words
 
 S, N, F, D = pa.string(), pa.int64(), pa.float64(), pa.date32()
 
