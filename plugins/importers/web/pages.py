@@ -1,0 +1,101 @@
+"""What each page shows: asks the ledger, fills a template."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from fastapi.responses import HTMLResponse
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from importers.hooks.deployment import find_installation
+from importers.ledger import history
+from importers.privacy.hints import class_by_name
+from importers.web import words
+from importers.web.plugin import PREFIX
+
+if TYPE_CHECKING:
+    import psycopg
+    from fastapi import Request
+
+    from importers.web.access import Pipeline
+
+RUNS = 20
+
+_templates = Environment(
+    loader=PackageLoader("importers.web"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+_templates.filters |= {
+    "number": words.number,
+    "moment": words.moment,
+    "seconds": words.seconds,
+    "class_by_name": class_by_name,
+    "segment": lambda text: quote(text, safe=""),
+}
+
+
+def index(request: Request, pipelines: Sequence[Pipeline]) -> HTMLResponse:
+    """The pipelines that the user may see, each with its last run."""
+    with _ledger() as connection:
+        tenants = sorted({pipeline.tenant for pipeline in pipelines})
+        last = history.last_runs(connection, tenants) if connection else {}
+    by_tenant = [(tenant, list(group)) for tenant, group in groupby(pipelines, lambda pipeline: pipeline.tenant)]
+    return _page(request, "index.html", by_tenant=by_tenant, last=last)
+
+
+def pipeline(request: Request, pipeline: Pipeline) -> HTMLResponse:
+    """The tables of a pipeline, column by column, and its last runs."""
+    with _ledger() as connection:
+        tables = history.tables(connection, pipeline.tenant, pipeline.name) if connection else []
+        counts = {table.name: history.count(connection, table.name) for table in tables} if connection else {}
+        runs = history.runs(connection, pipeline.tenant, pipeline.name, limit=RUNS) if connection else []
+    return _page(request, "pipeline.html", pipeline=pipeline, tables=tables, counts=counts, runs=runs)
+
+
+def quarantine(request: Request, pipeline: Pipeline) -> HTMLResponse:
+    """What was kept out, by run and rule. Never a row."""
+    with _ledger() as connection:
+        files = history.kept_files(connection, pipeline.tenant, pipeline.name) if connection else []
+    by_run = [(run, list(group)) for run, group in groupby(files, lambda file: file.run)]
+    reasons = {run: sum((Counter(file.reasons) for file in group), Counter[str]()) for run, group in by_run}
+    return _page(request, "quarantine.html", pipeline=pipeline, by_run=by_run, reasons=reasons)
+
+
+def refused(request: Request, status: int) -> HTMLResponse:
+    """Not logged in, or nothing here."""
+    return _page(request, "refused.html", status=status)
+
+
+def failed(request: Request, said: str) -> HTMLResponse:
+    """The ledger can't be read. What errors of ours say may be shown."""
+    return _page(request, "failed.html", status=503, said=said)
+
+
+@contextmanager
+def _ledger() -> Iterator[psycopg.Connection | None]:
+    """The warehouse's ledger; None before the first run."""
+    with history.reading(find_installation().warehouse) as connection:
+        yield connection if history.begun(connection) else None
+
+
+def _page(request: Request, template: str, status: int = 200, **said: Any) -> HTMLResponse:
+    here = request.scope.get("root_path", "")
+    text = _templates.get_template(template).render(
+        here=here,
+        airflow=here.removesuffix(PREFIX),
+        # Inside Airflow's page a link to Airflow would open a second one in the frame.
+        framed=request.headers.get("sec-fetch-dest") == "iframe",
+        now=datetime.now(UTC),
+        status=status,
+        **said,
+    )
+    return HTMLResponse(text, status_code=status)
