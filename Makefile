@@ -8,7 +8,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 UV := .tools/bin/uv
 BIN := .venv/bin
 
-.PHONY: env demo test test-services check bench soak docs lock clean help
+.PHONY: env demo ui test test-services browser check bench soak docs lock clean help
 
 env: .venv/.ready  ## install the locked packages into .venv, unless they are there
 
@@ -29,10 +29,18 @@ env: .venv/.ready  ## install the locked packages into .venv, unless they are th
 demo: env  ## two tenants' DAGs on real and on synthetic data, and what to look at afterwards
 	$(BIN)/python scripts/demo.py
 
+ui: env  ## Airflow's web UI with the tenants' DAGs, on the embedded database; Ctrl-C ends it
+	$(BIN)/python scripts/ui.py
+
 test: env  ## every test but the soak; fails if none ran
 	$(BIN)/pytest -n 2 --dist loadfile
 
-test-services: env  ## whole deployments of Airflow, as processes on loopback
+# The browser's test is skipped where there is neither a browser nor a way to get one here.
+browser:
+	command -v chromedriver >/dev/null || test "$$(id -u)" != 0 || ! command -v apt-get >/dev/null \
+	  || { apt-get update -qq && apt-get install -y -qq chromium chromium-driver; }
+
+test-services: env browser  ## whole deployments of Airflow, as processes on loopback
 	$(BIN)/pytest tests/live --timeout 600
 
 check: env  ## lint, format, strict types, layers

@@ -23,9 +23,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-ROOT = Path(__file__).resolve().parents[1]
-HISTORY = Path("include/samples/synthetic-listening/synthetic-listening-100k.csv")
-ROWS = 100_000
+from house import HISTORY, ROOT, ROWS, find_home, settle, told, write_plays
+
 DAGS = ("classic_rock_fm.songs", "synthetic_radio.listening")
 REASONS = {
     "too_few_fields": "expected 11 columns, got 8",
@@ -38,15 +37,14 @@ REASONS = {
     "repeated_event": "expect_column_values_to_be_unique(event_id)",
 }
 """What the import should say of each fault that bench/listening.py plants."""
-ELSEWHERE = ("POSTGRES_URL", "ENCRYPTION_KEY", "ENCRYPTION_KEY_PREVIOUS", "IMPORTERS_STAGING", "IMPORTERS_QUARANTINE")
-"""Settings that would send the demo's rows to a real warehouse."""
 
 
 def main() -> int:
     started = time.perf_counter()
     os.chdir(ROOT)
-    home = Path(os.environ.setdefault("IMPORTERS_HOME", ".importers")).expanduser().resolve()
-    settle(home)
+    home = find_home()
+    settle(home / "airflow")
+    (home / "airflow" / "airflow.db").unlink(missing_ok=True)  # an empty one each time
     log = home / "demo.log"
     with everything_else_into(log) as console:
         console.print("\n[bold]importers[/]: two tenants, each a YAML file in include/tenants, each an Airflow DAG.")
@@ -65,21 +63,6 @@ def main() -> int:
         console.print(f"\nReady after {ready:.0f} s, all done after {time.perf_counter() - started:.0f} s.")
         say_what_next(console, home)
         return 0 if right else 1
-
-
-def settle(home: Path) -> None:
-    """An Airflow of its own, with an empty database; nothing that would lead elsewhere."""
-    for name in ELSEWHERE:
-        os.environ.pop(name, None)
-    (home / "airflow").mkdir(mode=0o700, parents=True, exist_ok=True)
-    (home / "airflow" / "airflow.db").unlink(missing_ok=True)
-    os.environ |= {
-        "AIRFLOW_HOME": str(home / "airflow"),
-        "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "dags"),
-        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow/airflow.db",
-        "IMPORTERS_TENANTS": "include/tenants",
-    }
 
 
 @contextmanager
@@ -103,14 +86,11 @@ def everything_else_into(log: Path) -> Iterator[Console]:
 
 def prepare(home: Path) -> tuple[dict[str, int], str]:
     """What the generator planted, and the warehouse's URL. Airflow makes its database meanwhile."""
-    sys.path.insert(0, str(ROOT))
-    from bench.listening import write_history
-
     from importers.transport.embedded import start_postgres
 
     with ThreadPoolExecutor() as others:
         warehouse = others.submit(start_postgres, home)
-        planted = others.submit(write_history, HISTORY, ROWS, faults=True)
+        planted = others.submit(write_plays)
         from airflow.utils.db import initdb
 
         initdb()
@@ -274,10 +254,6 @@ def plain(*headings: str, title: str) -> Table:
 
 def one(connection: psycopg.Connection, query: str, *values: Any) -> Any:
     return connection.execute(query, values).fetchone()[0]
-
-
-def told(path: Path) -> str:
-    return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path)
 
 
 if __name__ == "__main__":

@@ -44,9 +44,9 @@ def test_each_column_has_its_treatment_and_a_guess_at_its_class() -> None:
 
 def test_each_stream_says_where_it_goes() -> None:
     text = page("plays")
-    assert "Into `acme.plays`, merge." in text.split("## heard")[1].split("## skipped")[0]
-    assert "Into `acme.skipped`, the source's own mode." in text.split("## skipped")[1]
-    assert "Into a table named like the stream of the source" in page("songs")
+    assert "- Into `acme.plays`, merge." in text.split("## heard")[1].split("## skipped")[0]
+    assert "- Into `acme.skipped`, the source's own mode." in text.split("## skipped")[1]
+    assert "- Into a table named like the stream of the source" in page("songs")
 
 
 def test_what_happens_to_a_column_that_is_not_named() -> None:

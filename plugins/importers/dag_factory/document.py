@@ -52,18 +52,18 @@ def _stream(tenant: str, stream: str, settings: StreamSettings) -> Iterator[str]
     table = settings.load.table or stream
     mode = settings.load.mode or "the source's own mode"
     where = f"`{tenant}.{_plain(table)}`" if table else "a table named like the stream of the source"
-    yield f"Into {where}, {mode}."
-    yield ""
+    yield f"- Into {where}, {mode}."
     yield from _privacy(settings.privacy)
 
 
 def _privacy(privacy: Privacy) -> Iterator[str]:
-    yield f"Purpose: {_plain(privacy.purpose or 'unspecified')}. Lawful basis: {privacy.lawful_basis or 'unspecified'}."
+    yield f"- Purpose: {_plain(privacy.purpose or 'unspecified')}"
+    yield f"- Lawful basis: {privacy.lawful_basis or 'unspecified'}"
     match privacy.subject:
         case Subject(column=column, domain=domain):
-            yield f"Data subject: `{_plain(column)}` in the domain `{domain}`."
+            yield f"- Data subject: `{_plain(column)}` in the domain `{domain}`."
         case NoSubject(reason=reason):
-            yield f"Data subject: none. {_plain(reason)}"
+            yield f"- Data subject: none. {_plain(reason)}"
     yield ""
     yield "| column | treatment | class, by its name |"
     yield "|---|---|---|"
