@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from unittest.mock import patch
 
 import psycopg
@@ -60,7 +61,22 @@ def test_quarantine_is_counts_by_rule(merged: Site) -> None:
         "expected 5 columns, got 2": 1,
     }
     assert sum(file.rows for file in files) == 4
-    assert {file.replayed_by for file in files} == {None}
+    assert {(file.replayed_by, file.discarded) for file in files} == {(None, None)}
+
+
+def test_what_was_given_up_is_told_as_such(merged: Site) -> None:
+    with psycopg.connect(merged.warehouse, autocommit=True) as sql:
+        sql.execute("update _importers.quarantine set discarded_at = '2026-01-02T03:04:05Z'")
+    with history.reading(merged.warehouse) as connection:
+        files = history.kept_files(connection, "acme", "listening")
+    assert {file.discarded for file in files} == {datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)}
+
+
+def test_an_older_ledger_is_read_too(merged: Site) -> None:
+    with psycopg.connect(merged.warehouse, autocommit=True) as sql:
+        sql.execute("alter table _importers.quarantine drop column discarded_at")
+    with history.reading(merged.warehouse) as connection:
+        assert {file.discarded for file in history.kept_files(connection, "acme")} == {None}
 
 
 def test_a_table_is_known_with_its_lineage_in_its_own_order(merged: Site) -> None:
@@ -72,7 +88,7 @@ def test_a_table_is_known_with_its_lineage_in_its_own_order(merged: Site) -> Non
     assert [source for source, _, _ in treatments] == ["play", "id", "listener", "track", "score"]
     assert ("listener", "pseudonymise(listener)", "listener") in treatments
     assert table.columns["score"] == "bigint"
-    assert set(table.added) == {"_version", "_deleted", "_run"}
+    assert set(table.added) == {"_version", "_deleted", "_partition", "_run"}
     assert counted == history.RowCount(len(merged.after), exact=True)
 
 

@@ -52,7 +52,10 @@ class PastRun:
 
 @dataclass(frozen=True, slots=True)
 class KeptFile:
-    """A quarantine file: how many rows each rule or reason put there. `replayed_by` is the run that loaded them."""
+    """A quarantine file: how many rows each rule or reason put there.
+
+    `replayed_by` is the run that loaded them, `discarded` when a person gave them up.
+    """
 
     run: int
     stream: str
@@ -62,6 +65,7 @@ class KeptFile:
     reasons: Mapping[str, int]
     since: datetime
     replayed_by: int | None
+    discarded: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +154,8 @@ def kept_files(
 ) -> list[KeptFile]:
     """The registered quarantine files of a tenant, or of one pipeline; those of the newest run first."""
     query = SQL(
-        "select q.run, r.stream, q.partition, q.uri, q.rows, q.reasons, q.at as since, q.replayed_by"
+        "select q.run, r.stream, q.partition, q.uri, q.rows, q.reasons, q.at as since, q.replayed_by,"
+        " (to_jsonb(q) ->> 'discarded_at')::timestamptz as discarded"  # a column that an older ledger lacks
         " from _importers.quarantine q join (select id, stream, tenant from _importers.run) r on r.id = q.run"
         " where {} order by q.run desc, q.partition, q.uri limit {}"
     ).format(_of(tenant, pipeline), Literal(limit))

@@ -20,7 +20,8 @@ from importers.core.names import as_name
 from importers.core.registry import source_class
 from importers.core.source import Source
 from importers.exceptions import ConfigError
-from importers.privacy.detect import Suggestion, suggest, words
+from importers.privacy.detect import Suggestion, suggest
+from importers.privacy.hints import words
 from importers.privacy.leaves import Part, leaves
 
 TODO = "TODO"
