@@ -32,7 +32,7 @@ from tests.services.s3 import s3_endpoint
 
 from importers.transport.embedded import start_postgres
 
-ROWS, BAD, PARTITIONS = 600_000, 7, 4
+ROWS, BAD, PARTITIONS = 1_000_000, 7, 4
 CREDENTIALS = ("nobody", "not-a-secret")
 WORKERS = [f"worker-{number}" for number in range(1, 5)]
 FAST = {
@@ -240,23 +240,38 @@ def test_nothing_is_written_outside_of_what_the_image_gives_away(deployment: Dep
 
 
 def _reads(deployment: Deployment, dag_id: str, run_id: str, path: Path) -> str | None:
-    """A worker with an extract that has the file open and is somewhere within it."""
-    tasks = deployment.tasks(dag_id, run_id)
-    titles = {f"airflow worker -- {each['id']}" for each in tasks if each["task_id"] == "read.extract"}
-    for name in deployment.running:
-        for process in deployment.descendants(name) if name.startswith("worker-") else ():
-            with suppress(psutil.Error):
-                within = any(file.path == str(path) and file.position for file in process.open_files())
-                if within and " ".join(process.cmdline()).strip() in titles:
-                    return name
+    """A worker with an extract that is within the file, and is halted there; looks often, for a while."""
+    until = time.monotonic() + 5
+    while time.monotonic() < until:
+        for name in deployment.running:
+            for process in deployment.descendants(name) if name.startswith("worker-") else ():
+                with suppress(psutil.Error):
+                    if not any(file.path == str(path) and file.position for file in process.open_files()):
+                        continue
+                    process.suspend()
+                    if " ".join(process.cmdline()).strip() in _titles(deployment, dag_id, run_id, "read.extract"):
+                        return name
+                    process.resume()  # plan looks into the file as well
+        time.sleep(0.01)
     return None
 
 
+def _titles(deployment: Deployment, dag_id: str, run_id: str, task: str) -> set[str]:
+    """What the processes of a task call themselves."""
+    return {f"airflow worker -- {each['id']}" for each in deployment.tasks(dag_id, run_id) if each["task_id"] == task}
+
+
 def _loads(deployment: Deployment) -> str | None:
-    """A worker whose connection has copied some rows and isn't done."""
+    """A worker whose connection has copied some rows and isn't done; looks often, for a while."""
     query = (
         "select usename from pg_stat_progress_copy join pg_stat_activity using (pid)"
-        " where tuples_processed > 0 and usename like 'worker-%%' and command = 'COPY FROM'"
+        " where tuples_processed > 0 and usename like 'worker-%' and command = 'COPY FROM'"
     )
-    found = deployment.ask(query)
-    return found[0][0] if found else None
+    until = time.monotonic() + 5
+    with psycopg.connect(deployment.postgres, autocommit=True) as connection:
+        while time.monotonic() < until:
+            found = connection.execute(query).fetchone()
+            if found:
+                return str(found[0])
+            time.sleep(0.005)
+    return None
