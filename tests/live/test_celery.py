@@ -38,6 +38,8 @@ WORKERS = [f"worker-{number}" for number in range(1, 5)]
 FAST = {
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "20",
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "2",
+    "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT": "90",  # a worker that is lost before its task has begun
+    "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT_CHECK_INTERVAL": "5",
     "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.2",
     "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "2",
 }
@@ -211,7 +213,7 @@ def test_two_workers_lost_in_mid_run_leave_the_table_of_an_undisturbed_run(
     assert deployment.ask(position, lost) == deployment.ask(position, calm)
 
     deployment.unpause("_importers.sweep")
-    deployment.wait_for_run("_importers.sweep", deployment.trigger("_importers.sweep"), {"success"}, 120)
+    deployment.wait_for_run("_importers.sweep", deployment.trigger("_importers.sweep"), {"success"}, 300)
     assert deployment.staged() == []
 
 
