@@ -8,7 +8,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 UV := .tools/bin/uv
 BIN := .venv/bin
 
-.PHONY: env demo ui test test-services browser check bench soak docs lock clean help
+.PHONY: env demo ui test test-services servers check bench soak docs lock clean help
 
 env: .venv/.ready  ## install the locked packages into .venv, unless they are there
 
@@ -36,11 +36,11 @@ test: env  ## every test but the soak; fails if none ran
 	$(BIN)/pytest -n 2 --dist loadfile
 
 # The browser's test is skipped where there is neither a browser nor a way to get one here.
-browser:
-	command -v chromedriver >/dev/null || test "$$(id -u)" != 0 || ! command -v apt-get >/dev/null \
-	  || { apt-get update -qq && apt-get install -y -qq chromium chromium-driver; }
+servers:  # a browser and a Redis, where a package manager gives them and they are missing
+	{ command -v chromedriver && command -v redis-server; } >/dev/null || test "$$(id -u)" != 0 || ! command -v apt-get >/dev/null \
+	  || { apt-get update -qq && apt-get install -y -qq chromium chromium-driver redis-server; }
 
-test-services: env browser  ## whole deployments of Airflow, as processes on loopback
+test-services: env servers  ## whole deployments of Airflow, as processes on loopback
 	$(BIN)/pytest tests/live --timeout 600
 
 check: env  ## lint, format, strict types, layers
