@@ -23,8 +23,9 @@ from airflow.sdk.definitions.context import _AIRFLOW_PARSING_CONTEXT_DAG_ID as P
 from airflow.serialization.serialized_objects import DagSerialization
 
 from importers.dag_factory import tenant_dags
-from importers.dag_factory.factory import RETRIES, SINCE
+from importers.dag_factory.factory import RETRIES
 from importers.dag_factory.params import form
+from importers.dag_factory.schedule import SINCE
 
 PIPELINES = ("listening", "orders", "songs")
 PIPELINE = """\

@@ -42,7 +42,7 @@ def test_rows_are_printed_up_to_the_limit(table: psycopg.Connection) -> None:
     ],
 )
 def test_nothing_is_written(table: psycopg.Connection, query: str) -> None:
-    assert ask(query).exit_code == 1
+    assert ask(query).exit_code == 2
     assert table.execute("select count(*) from plays").fetchone() == (5,)
 
 

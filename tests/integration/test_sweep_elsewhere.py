@@ -80,6 +80,6 @@ def test_without_tenant_files_nothing_is_swept(
         "IMPORTERS_TENANTS": None,
     }
     done = CliRunner().invoke(main, ["sweep"], env=environment)
-    assert done.exit_code == 1
+    assert done.exit_code == 2
     assert "nothing is swept" in done.stderr
     assert files(installation) == mine
