@@ -41,7 +41,7 @@ servers:  # a browser and a Redis, where a package manager gives them and they a
 	  || { apt-get update -qq && apt-get install -y -qq chromium chromium-driver redis-server; }
 
 test-services: env servers  ## whole deployments of Airflow, as processes on loopback
-	$(BIN)/pytest tests/live --timeout 600
+	$(BIN)/pytest tests/live -m 'not soak' --timeout 600
 
 check: env  ## lint, format, strict types, layers
 	$(BIN)/ruff check .
@@ -53,8 +53,8 @@ bench: env  ## the whole chain against the server's own COPY; a thousand tenants
 	$(BIN)/python -m bench
 	$(BIN)/python -m bench dags
 
-soak: env  ## random kills, for a long time
-	$(BIN)/pytest tests/soak -m soak --timeout 0
+soak: env  ## random kills, and a thousand tenants through Airflow's DAG processor, for a long time
+	$(BIN)/pytest tests/soak tests/live -m soak --timeout 0
 
 docs: env  ## write docs/reference from the code, and build the site; a broken link is an error
 	$(BIN)/python scripts/reference.py

@@ -213,5 +213,5 @@ def test_without_airflow_its_connections_are_not_asked(airflow: Airflow, runs: d
         text=True,
         timeout=120,
     )
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "Set VAULT_ID and VAULT_SECRET, or give config=" in done.stderr

@@ -20,6 +20,7 @@ SETTINGS = {
 }
 
 
+@pytest.mark.soak
 @pytest.mark.timeout(1200)
 def test_one_mistake_among_a_thousand_tenants_hides_nobody(deploy: Deploy) -> None:
     with deploy(processes={}, settings=SETTINGS) as airflow:

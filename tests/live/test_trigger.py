@@ -113,3 +113,41 @@ def test_a_run_that_a_person_marks_failed_ends_failed(orders: Airflow) -> None:
     orders.wait_for_run(DAG, run, {"failed"}, 400)
     assert states(orders, run)["commit"] in ("skipped", "failed")
     assert runs(orders)[-1] == ("incremental", "open")
+
+
+MENDED = """
+tenant: mended
+pipelines:
+  orders:
+    importer: csv
+    config: {{path: "{data}/orders.csv"}}
+    expect: [{{expect_column_values_to_be_between: {{column: total, max_value: {most}}}}}]
+    quarantine: {{max_fraction: 0.9}}
+    privacy:
+      purpose: to test
+      lawful_basis: contract
+      subject: {{column: customer, domain: customer}}
+      columns: {{id: keep, customer: pseudonymise, total: keep}}
+    load: {{mode: append}}
+"""
+
+
+def test_mended_quarantine_is_loaded_once_by_the_form(airflow: Airflow, tmp_path: Path) -> None:
+    dag = "mended.orders"
+    (tmp_path / "orders.csv").write_text("id,customer,total\n1,ada,5\n2,grace,50\n3,joan,500\n")
+
+    def ids() -> list[int]:
+        with psycopg.connect(airflow.warehouse) as connection:
+            return [row[0] for row in connection.execute("select id from mended.orders order by id").fetchall()]
+
+    def done(conf: dict[str, Any]) -> None:
+        airflow.wait_for_run(dag, airflow.trigger(dag, conf=conf), {"success"}, 400)
+
+    airflow.describe("mended", MENDED.format(data=tmp_path, most=10), dag)
+    done({})
+    assert ids() == [1]
+    airflow.describe("mended", MENDED.format(data=tmp_path, most=100), dag)
+    done({"replay_quarantine": True})
+    assert ids() == [1, 2]
+    done({"replay_quarantine": True})
+    assert ids() == [1, 2]  # order 3 is still bad
