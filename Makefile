@@ -32,7 +32,7 @@ demo: env  ## two tenants' DAGs on real and on synthetic data, and what to look 
 ui: env  ## Airflow's web UI with the tenants' DAGs, on the embedded database; Ctrl-C ends it
 	$(BIN)/python scripts/ui.py
 
-test: env  ## every test but the soak; fails if none ran
+test: env  ## every test that needs no server of its own; fails if none ran
 	$(BIN)/pytest -n 2 --dist loadfile
 
 # The browser's test is skipped where there is neither a browser nor a way to get one here.
@@ -41,7 +41,7 @@ servers:  # a browser and a Redis, where a package manager gives them and they a
 	  || { apt-get update -qq && apt-get install -y -qq chromium chromium-driver redis-server; }
 
 test-services: env servers  ## whole deployments of Airflow, as processes on loopback
-	$(BIN)/pytest tests/live -m 'not soak' --timeout 600
+	$(BIN)/pytest tests/live -m 'not soak' --timeout 1800
 
 check: env  ## lint, format, strict types, layers
 	$(BIN)/ruff check .

@@ -95,7 +95,7 @@ def test_each_of_thirty_intervals_once(airflow: Airflow, data: Path, warehouse: 
     expected = sorted(row for number in range(DAYS) for row in rows(number))
     assert warehouse.execute("select id, day, total from history.plays order by id").fetchall() == expected
     microseconds = [1_767_225_600_000_000 + number * 86_400_000_000 for number in range(DAYS + 1)]  # of 2026-01-01 UTC
-    assert committed(warehouse, "%plays%") == [
+    assert committed(warehouse, "history.plays.%") == [
         (day(number), 1, microseconds[number], microseconds[number + 1]) for number in range(DAYS)
     ]
 
@@ -137,5 +137,5 @@ def test_the_position_stays_where_incremental_runs_have_moved_it(
 
 
 def position(warehouse: psycopg.Connection[Any]) -> dict[str, Any]:
-    found = warehouse.execute("select lane, value from _importers.position where stream like '%orders%'")
+    found = warehouse.execute("select lane, value from _importers.position where stream like 'history.orders.%'")
     return dict(found.fetchall())

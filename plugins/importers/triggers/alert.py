@@ -38,7 +38,7 @@ class AlertNotifier(BaseNotifier):
                 self.log.error("nobody was told by '%s': %s", alert, error)  # noqa: TRY400
             except httpx.HTTPStatusError as error:  # its message has the address, which may be a secret
                 self.log.error("nobody was told by '%s': answered %s", alert, error.response.status_code)  # noqa: TRY400
-            except httpx.HTTPError as error:
+            except (httpx.HTTPError, httpx.InvalidURL) as error:
                 self.log.error("nobody was told by '%s': %s", alert, type(error).__name__)  # noqa: TRY400
             else:
                 self.log.info("told by '%s'", alert)
