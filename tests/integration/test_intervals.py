@@ -11,9 +11,11 @@ import psycopg
 import pytest
 from click.testing import CliRunner, Result
 
+from importers.api import runner
 from importers.cli.main import main
 from importers.core.model import Plan, RunKind, Window
 from importers.core.tenant_file import parse_tenant
+from importers.pipeline import extract, finish, gate, load, plan
 from importers.pipeline.installation import Installation
 from importers.pipeline.job import jobs
 
@@ -114,3 +116,63 @@ def test_a_plan_that_takes_longer_than_its_lease_opens_a_run_that_is_alive(data:
     row = sql.execute("select lease > clock_timestamp() from _importers.run where id = %s", (opened.id,)).fetchone()
     job.close()
     assert row == (True,)
+
+
+def test_the_same_run_again_keeps_rows_whose_file_is_gone(data: Path, sql: Sql) -> None:
+    assert run("--key", "first", *window(1, 2)).exit_code == 0
+    (data / "plays-2026-01-01.csv").unlink()
+    assert run("--key", "first", *window(1, 2)).exit_code == 0
+    assert table(sql) == [(10, 1), (11, 1)]
+
+
+def test_a_window_that_is_read_again_while_its_quarantine_is_replayed(data: Path, sql: Sql) -> None:
+    """The rows are in the table once, whichever of the two ends first."""
+    rule = "\n    expect: [{expect_column_values_to_be_between: {column: n, min_value: 0}}]"
+    strict = (data / "tenants" / "acme.yaml").read_text() + rule + "\n    quarantine: {max_fraction: 0.9}\n"
+    (data / "plays-2026-01-01.csv").write_text("id,n\n10,1\n11,-1\n")
+    (data / "tenants" / "acme.yaml").write_text(strict)
+    assert run(*window(1, 2)).exit_code == 0
+    assert table(sql) == [(10, 1)]
+    (data / "tenants" / "acme.yaml").write_text(strict.replace("min_value: 0", "min_value: -9"))
+
+    tenant = parse_tenant((data / "tenants" / "acme.yaml").read_text(), "acme.yaml").tenant
+    (job,) = jobs(Installation.from_environment(), tenant, "plays")
+    opened = plan.plan(job, "replay", RunKind.REPLAY)
+    fixed = job.fixed(opened)
+    extract.stage(fixed, opened, 0)
+    passed = gate.gate(fixed, opened).run
+    load.load(fixed, passed, 0)
+    assert run(*window(1, 2)).exit_code == 0
+    finish.commit(fixed, passed)
+    finish.clean(fixed, passed)
+    job.close()
+    fixed.close()
+    assert table(sql) == [(10, 1), (11, -1)]
+
+
+def test_a_replay_that_was_interrupted_goes_on_under_its_key(
+    data: Path, sql: Sql, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rule = "\n    expect: [{expect_column_values_to_be_between: {column: n, min_value: 0}}]"
+    file = data / "tenants" / "acme.yaml"
+    strict = file.read_text() + rule + "\n    quarantine: {max_fraction: 0.9}\n"
+    file.write_text(strict)
+    for day in (1, 2, 3):
+        (data / f"plays-2026-01-0{day}.csv").write_text(f"id,n\n{day}0,1\n{day}1,-1\n")
+        assert run(*window(day, day + 1)).exit_code == 0
+    tenant = parse_tenant(strict.replace("min_value: 0", "min_value: -9"), "acme.yaml").tenant
+
+    def interrupted(job: Any, key: str, *args: Any, **more: Any) -> Any:
+        if key == "mend/1":
+            raise KeyboardInterrupt
+        return whole(job, key, *args, **more)
+
+    whole = runner.run
+    monkeypatch.setattr(runner, "run", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        runner.replay_pipeline(tenant, "plays", None, "mend")
+    monkeypatch.setattr(runner, "run", whole)
+    runner.replay_pipeline(tenant, "plays", None, "mend")
+    assert table(sql) == [(id_, n) for day in (1, 2, 3) for id_, n in ((10 * day, 1), (10 * day + 1, -1))]
+    runner.replay_pipeline(tenant, "plays", None, "mend")
+    assert len(table(sql)) == 6

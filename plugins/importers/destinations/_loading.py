@@ -98,11 +98,12 @@ def _take_back_what_was_read_again(connection: psycopg.Connection, schema: str, 
     table = Identifier(schema, tables.rows_table(stream))
     if connection.execute(
         """select from _importers.run o join _importers.run g on g.stream = o.stream and g.key = o.key
-           where o.id = %s and o.kind = 'window' and g.generation > o.generation and g.state = 'committed'""",
+           where o.id = %s and o.kind = 'window' and g.generation > o.generation and g.state = 'committed'
+             and g.plan -> 'partitions' <> '[]'""",
         (_root(run),),
     ).fetchone():
         connection.execute(SQL("delete from {} where {} = {}").format(table, Identifier(RUN), run.id))
-    elif stream.cursor:
+    elif stream.versioned:
         connection.execute(
             SQL(
                 "delete from {t} where {r} = {run} and exists (select from _importers.run c where c.stream = {stream}"
@@ -123,7 +124,8 @@ def _delete_what_is_replaced(connection: psycopg.Connection, schema: str, stream
     others = SQL("select id from _importers.run where stream = {} and id <> {} and state = 'committed'").format(
         run.stream, run.id
     )
-    if run.generation > 1:  # the same window again takes the place of its earlier generations
+    # The same window again takes the place of its earlier generations, unless what it read is gone by now.
+    if run.generation > 1 and run.plan.partitions:
         again = others + SQL(
             " and (key = {key} or kind = 'replay' and (plan -> 'partitions' -> 0 ->> 'root')::bigint in"
             " (select id from _importers.run where stream = {stream} and key = {key}))"

@@ -39,7 +39,7 @@ def held(connection: psycopg.Connection, streams: str, since: datetime) -> list[
         select q.run, r.stream, r.state, r.mode, q.replayed_by, o.id, case when o.kind = 'window' then o.key end,
           coalesce((from_.part ->> 'version')::bigint, o.version + q.partition), o.plan -> 'stream' ->> 'cursor',
           exists (select from _importers.run g where g.stream = o.stream and g.key = o.key
-            and g.generation > o.generation and g.state = 'committed'),
+            and g.generation > o.generation and g.state = 'committed' and g.plan -> 'partitions' <> '[]'),
           (select coalesce(jsonb_agg(jsonb_build_array(lower(c.covers), upper(c.covers))), '[]') from _importers.run c
             where c.stream = o.stream and c.state = 'committed' and c.closed_at > o.closed_at and c.covers is not null),
           q.partition, q.uri, q.rows, q.reasons, q.at

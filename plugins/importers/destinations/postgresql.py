@@ -129,6 +129,8 @@ class PostgresDestination(Destination):
         name = self._name(stream)
         with self._transaction("opening a run") as connection:
             control.lock(connection, control.OPEN, name)
+            if kind is RunKind.REPLAY:  # its plan says what was read again: by a commit that has begun, too
+                control.lock(connection, control.COMMIT, name)
             self._check_key(connection)
             run = control.latest(connection, name, key)
             if run and (run.state is RunState.OPEN or self._is_done(run)):

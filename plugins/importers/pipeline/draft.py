@@ -23,6 +23,7 @@ from importers.exceptions import ConfigError
 from importers.privacy.detect import Suggestion, suggest
 from importers.privacy.hints import words
 from importers.privacy.leaves import Part, leaves
+from importers.privacy.rules import is_data, told_path
 
 TODO = "TODO"
 SAMPLE = 1000
@@ -52,7 +53,8 @@ def draft(sample: Path, tenant: str, pipeline: str | None = None) -> Draft:
     (stream,) = source.streams()
     values = _first_rows(source, stream)
     found = leaves(stream.schema)
-    suggestions = tuple(suggest(leaf.path, leaf.type, _sample(values, leaf)) for leaf in found)
+    named = (leaf for leaf in found if not is_data(leaf))  # a key may be a person's: it isn't written down
+    suggestions = tuple(suggest(leaf.path, leaf.type, _sample(values, leaf)) for leaf in named)
     lines = [
         f"# Drafted by `importers init` from {sample.name}. Each guess says why: confirm or change it, then run",
         "# `importers lint`.",
@@ -123,6 +125,8 @@ def _privacy(found: Sequence[Part], suggestions: Sequence[Suggestion]) -> Iterat
     for one in suggestions:
         line, _, why = str(one).partition("  # ")
         yield f"        {line}  # {kinds[one.path]}; {why}"
+    around = dict.fromkeys(told_path(leaf).rstrip(".…") for leaf in found if is_data(leaf))
+    yield from (f"        {name}: drop  # its keys look like values" for name in around if name)
 
 
 def _subject(found: Sequence[Part], suggestions: Sequence[Suggestion], personal: bool) -> Iterator[str]:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Iterator, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import pairwise
@@ -25,7 +26,7 @@ from importers.privacy.distinct import Values
 from importers.privacy.leaves import Part, Treated, leaves, treat
 from importers.privacy.pseudonyms import TYPE as TOKEN
 from importers.privacy.pseudonyms import normalised, pseudonymising
-from importers.privacy.rules import Rules, domain_of
+from importers.privacy.rules import Rules, domain_of, told_path
 from importers.privacy.transforms import KEY_VERSION, transform
 
 PASSED = {VERSION: pa.int64(), DELETED: pa.bool_(), RUN: pa.int64()}
@@ -137,22 +138,27 @@ class Policy:
             return self._token(_reach(rows, self._subject)).storage
 
     def lineage(self, schema: pa.Schema) -> list[Leaf]:
-        """What became of each leaf: of those in the rows, and of those that weren't even asked for."""
+        """What became of each leaf: of those in the rows, and of those that weren't even asked for.
+
+        It is kept and shown, so keys that look like values are not in it: those of one object that were treated alike
+        are one leaf.
+        """
         with _located(self._keys, self._rules.stream):
             present = leaves(_theirs(schema))
             rules = self._rules.covering(present)
         dropped = {path: rule for path, rule in self._rules.by_path.items() if rule.treat is Treat.DROP}
-        column = {leaf.path: leaf.column for leaf in present}
-        return [
+        parts = {leaf.path: leaf for leaf in (*self._rules.leaves, *present)}
+        found = (
             Leaf(
-                source=path,
+                source=told_path(parts[path]),
                 personal=rule.personal,
                 treatment=str(rule),
-                column=None if rule.treat is Treat.DROP else column[path],
+                column=None if rule.treat is Treat.DROP else parts[path].column,
                 key_version=KEY_VERSION if rule.keyed else None,
             )
             for path, rule in (rules | dropped).items()
-        ]
+        )
+        return _told_apart(dict.fromkeys(found))
 
     def _columns_to_read(self) -> frozenset[str]:
         stream, found = self._rules.stream, self._rules.leaves
@@ -190,6 +196,17 @@ class Policy:
             for field in fields
         }
         return {name: treated for name, treated in results.items() if treated is not None}
+
+
+def _told_apart(leaves: Iterable[Leaf]) -> list[Leaf]:
+    """What is called alike and was treated differently gets a number."""
+    seen = Counter[str]()
+    found = []
+    for leaf in leaves:
+        seen[leaf.source] += 1
+        number = seen[leaf.source]
+        found.append(leaf if number == 1 else replace(leaf, source=f"{leaf.source} ({number})"))
+    return found
 
 
 @contextmanager

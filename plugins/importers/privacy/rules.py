@@ -100,9 +100,21 @@ def class_default(leaf: Part, personal: PersonalData | None) -> Treatment | None
     return None if personal is None else _BY_CLASS[personal]
 
 
-def _is_data(leaf: Part) -> bool:
+def told_path(leaf: Part) -> str:
+    """The leaf's path as it may be written down: `plays.…` where it has keys in it that look like values."""
+    if not is_data(leaf):
+        return leaf.path
+    around = next((outer for outer in leaf.parents if not _made_of_values(outer, nested=outer != leaf.column)), "")
+    return f"{around}.…" if around else "…"
+
+
+def is_data(leaf: Part) -> bool:
     """Whether its path isn't made of names: a key inside of an object may be a person's."""
-    steps = leaf.path.replace("[]", "").split(".") if leaf.parents else [leaf.path]
+    return _made_of_values(leaf.path, nested=bool(leaf.parents))
+
+
+def _made_of_values(path: str, *, nested: bool) -> bool:
+    steps = path.replace("[]", "").split(".") if nested else [path]
     return any(is_like_a_value(step) for step in steps) or not all(_KEY.fullmatch(step) for step in steps[1:])
 
 
@@ -111,11 +123,11 @@ _KEY = re.compile(r"[A-Za-z_$][A-Za-z0-9_$-]{0,60}(?:\{(?:key|value)\})?")
 
 def unclassified(left: Sequence[Part], stream: str) -> PrivacyError:
     """The refusal, with all leaves that nobody classified and a guess for each."""
-    told = [leaf for leaf in left if not _is_data(leaf)]
+    told = [leaf for leaf in left if not is_data(leaf)]
     lines = [f"    {suggest(leaf.path, leaf.type)}" for leaf in told]
     names = [leaf.path for leaf in told]
     if len(told) < len(left):
-        hidden = [leaf for leaf in left if _is_data(leaf)]
+        hidden = [leaf for leaf in left if is_data(leaf)]
         names.append(f"{len(hidden)} whose names look like values and aren't shown")
         around = {leaf.parents[-1] for leaf in hidden if leaf.parents and not is_like_a_value(leaf.parents[-1])}
         lines += [f"    {name}: drop  # its keys look like values" for name in sorted(around)]

@@ -109,3 +109,14 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
     done = init(tmp_path / "bad.parquet", "--tenants", tmp_path)
     assert done.exit_code == 1
     assert not list(tmp_path.glob("*.yaml"))
+
+
+def test_keys_that_look_like_values_are_not_written_down(tmp_path: Path) -> None:
+    sample = tmp_path / "plays.jsonl"
+    sample.write_text('{"id": 1, "plays": {"ann.smith@example.org": 2, "4111111111111111": 3}}\n')
+    done = init(sample, "--tenant", "acme", "--tenants", tmp_path / "tenants")
+    text = (tmp_path / "tenants" / "acme.yaml").read_text()
+    for said in (text, done.output):
+        assert "ann.smith" not in said
+        assert "4111" not in said
+    assert "        plays: drop  # its keys look like values\n" in text

@@ -419,6 +419,13 @@ def test_lineage_has_every_leaf() -> None:
     ]
 
 
+def test_lineage_holds_no_key_that_looks_like_a_value() -> None:
+    keys = pa.struct([("ann.smith@example.org", N), ("4111111111111111", N), ("total", N)])
+    policy = build({"columns": COLUMNS | {"plays": "drop"}}, stream(PLAYS | {"plays": (keys, None)}))
+    found = [leaf for leaf in policy.lineage(policy.request(stream(PLAYS)).schema) if leaf.treatment == "drop"]
+    assert [leaf.source for leaf in found] == ["plays.…", "plays.total"]
+
+
 def test_fingerprint_changes_with_what_is_done_and_with_nothing_else() -> None:
     first = build({"columns": COLUMNS})
     same = build({"columns": dict(reversed(COLUMNS.items())), "purpose": "x"}, stream(dict(reversed(PLAYS.items()))))
