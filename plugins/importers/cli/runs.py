@@ -10,7 +10,7 @@ import click
 from importers.cli import asked
 
 if TYPE_CHECKING:
-    from importers.core.model import PastRun
+    from importers.ledger.history import PastRun
 
 
 @click.command("runs")
@@ -21,13 +21,15 @@ if TYPE_CHECKING:
 def command(target: tuple[str, str] | None, limit: int, tenants: Path | None, as_json: bool) -> None:
     """List runs, the last first: state, kind, window, rows, seconds, and whether the position moved."""
     from importers.cli.answer import say_json, say_table
+    from importers.ledger import history
     from importers.pipeline.installation import Installation
 
     installation = Installation.from_environment()
     past: list[PastRun] = []
-    for tenant, pipeline in asked.matching(tenants, target):
-        with asked.destination_of(installation, tenant, pipeline) as destination:
-            past += destination.history(limit) if destination else []
+    pipelines = asked.matching(tenants, target)
+    with history.reading(installation.warehouse) as connection:
+        for tenant, pipeline in pipelines if history.begun(connection) else ():
+            past += history.runs(connection, tenant.tenant, pipeline, limit=limit)
     rows = [entry(run) for run in sorted(past, key=lambda run: run.id, reverse=True)[:limit]]
     if as_json:
         say_json(rows)
@@ -49,9 +51,9 @@ def entry(run: PastRun) -> dict[str, Any]:
         "state": run.state.value,
         "window_start": run.window.start,
         "window_end": run.window.end,
-        "opened_at": run.opened_at.isoformat(timespec="seconds"),
-        "closed_at": run.closed_at.isoformat(timespec="seconds") if run.closed_at else None,
-        "seconds": round(run.seconds, 3),
+        "opened_at": run.opened.isoformat(timespec="seconds"),
+        "closed_at": run.closed.isoformat(timespec="seconds") if run.closed else None,
+        "seconds": round(run.lasted, 3),
         "partitions": run.partitions,
         "rows_loaded": run.loaded,
         "rows_quarantined": run.quarantined,

@@ -13,7 +13,6 @@ from importers.core.model import (
     Held,
     Leaf,
     LoadMode,
-    PastRun,
     Plan,
     Position,
     QuarantineFile,
@@ -155,10 +154,6 @@ class Destination(ABC):
     @abstractmethod
     def held(self, since: datetime, stream: Stream | None = None) -> Sequence[Held]:
         """What the pipeline, or one stream, has in quarantine since a moment, the oldest first."""
-
-    @abstractmethod
-    def history(self, limit: int) -> Sequence[PastRun]:
-        """The pipeline's last runs, the last first."""
 
     @abstractmethod
     def discard(self, uris: Sequence[str]) -> Sequence[QuarantineFile]:

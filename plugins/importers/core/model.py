@@ -281,27 +281,6 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True)
-class PastRun:
-    """What the ledger says of a run. `seconds` from opening to end, `lanes` of the position that it moved."""
-
-    id: int
-    stream: str
-    key: str
-    kind: RunKind
-    mode: LoadMode
-    state: RunState
-    window: Window
-    opened_at: datetime
-    closed_at: datetime | None
-    seconds: float
-    partitions: int
-    loaded: int
-    suppressed: int
-    quarantined: int
-    lanes: int
-
-
-@dataclass(frozen=True, slots=True)
 class Health:
     """Whether a system answers, in how many seconds, and what it said (without secrets)."""
 

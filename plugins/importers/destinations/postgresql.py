@@ -22,7 +22,6 @@ from importers.core.model import (
     Held,
     Leaf,
     LoadMode,
-    PastRun,
     Plan,
     Position,
     QuarantineFile,
@@ -41,7 +40,6 @@ from importers.destinations import _loading as loading
 from importers.destinations import _opening as opening
 from importers.destinations import _quarantine as quarantine
 from importers.destinations import _tables as tables
-from importers.destinations._history import history
 from importers.destinations._unfit import unfit
 from importers.exceptions import (
     ConfigError,
@@ -370,10 +368,6 @@ class PostgresDestination(Destination):
     def held(self, since: datetime, stream: Stream | None = None) -> Sequence[Held]:
         with self._transaction("listing quarantine") as connection:
             return quarantine.held(connection, self._like(stream), since)
-
-    def history(self, limit: int) -> Sequence[PastRun]:
-        with self._transaction("looking runs up") as connection:
-            return history(connection, self._like(None), limit)
 
     def discard(self, uris: Sequence[str]) -> Sequence[QuarantineFile]:
         with self._transaction("discarding quarantine") as connection:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -16,7 +16,7 @@ from psycopg.errors import QueryCanceled
 from psycopg.rows import class_row, kwargs_row
 from psycopg.sql import SQL, Composed, Identifier, Literal
 
-from importers.core.model import Leaf, LoadMode, PersonalData, RunKind, RunState
+from importers.core.model import Leaf, LoadMode, PersonalData, RunKind, RunState, Window
 from importers.ledger.schema import revision
 from importers.transport.postgres import connect, translated
 
@@ -26,7 +26,10 @@ PATIENCE = 2000
 
 @dataclass(frozen=True, slots=True)
 class PastRun:
-    """A run of a stream. `seconds` is the work by step, whatever ran at once, in the order of the steps."""
+    """A run of a stream. `seconds` is the work by step, whatever ran at once, in the order of the steps.
+
+    It `lasted` from opening to end or, while it is open, to now, in seconds; `lanes` of the position were moved by it.
+    """
 
     id: int
     stream: str
@@ -43,6 +46,9 @@ class PastRun:
     suppressed: int
     quarantined: int
     seconds: Mapping[str, float]
+    window: Window = field(default_factory=Window)
+    lasted: float = 0.0
+    lanes: int = 0
 
     @property
     def read(self) -> int | None:
@@ -127,7 +133,13 @@ def _runs(connection: psycopg.Connection, which: Composed) -> list[PastRun]:
         """
         select r.id, r.stream, r.key, r.generation, r.kind, r.mode, r.tenant || '.' || r.table_name as table, r.state,
           r.opened_at as opened, r.closed_at as closed, jsonb_array_length(r.plan -> 'partitions') as partitions,
-          received.loaded, received.suppressed, kept.quarantined, worked.seconds
+          received.loaded, received.suppressed, kept.quarantined, worked.seconds,
+          lower(r.span) as starts, upper(r.span) as ends,
+          extract(epoch from coalesce(r.closed_at, now()) - r.opened_at)::float as lasted,
+          case when r.kind = 'incremental' and r.state = 'committed' and r.mode <> 'replace' then
+            (select count(*) from jsonb_object_keys(r.plan -> 'position'))
+            + (select count(*) from _importers.receipt c, jsonb_object_keys(c.position) where c.run = r.id)
+          else 0 end as lanes
         from (select * from _importers.run {which}) r
         cross join lateral (
           select coalesce(sum(loaded), 0)::bigint as loaded, coalesce(sum(suppressed), 0)::bigint as suppressed
@@ -145,8 +157,11 @@ def _runs(connection: psycopg.Connection, which: Composed) -> list[PastRun]:
         return cursor.execute(query).fetchall()
 
 
-def _past_run(*, kind: str, mode: str, state: str, **said: Any) -> PastRun:
-    return PastRun(kind=RunKind(kind), mode=LoadMode(mode), state=RunState(state), **said)
+def _past_run(
+    *, kind: str, mode: str, state: str, starts: datetime | None, ends: datetime | None, **said: Any
+) -> PastRun:
+    window = Window(starts.isoformat() if starts else None, ends.isoformat() if ends else None)
+    return PastRun(kind=RunKind(kind), mode=LoadMode(mode), state=RunState(state), window=window, **said)
 
 
 def kept_files(
