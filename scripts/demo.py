@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 from pluggy import HookimplMarker
@@ -24,6 +24,9 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from house import HISTORY, ROOT, ROWS, find_home, settle, told, write_plays
+
+if TYPE_CHECKING:
+    from importers.ledger.history import PastRun
 
 DAGS = ("classic_rock_fm.songs", "synthetic_radio.listening")
 REASONS = {
@@ -137,17 +140,20 @@ def report(console: Console, connection: psycopg.Connection, planted: dict[str, 
     """Print what was done; False if it isn't what should have been."""
     runs = last_runs(connection)
     show_counts(console, connection, runs)
-    reasons = why(connection, runs["synthetic_radio.listening"])
+    reasons = why(connection, runs["synthetic_radio.listening"].id)
     right = show_faults(console, planted, reasons)
     show_rows(console, connection)
-    show_seconds(console, connection, runs)
+    show_seconds(console, runs)
     return right
 
 
-def last_runs(connection: psycopg.Connection) -> dict[str, int]:
-    """The newest run of each DAG."""
-    query = "select max(id) from _importers.run where stream like %s and state = 'committed'"
-    return {dag: connection.execute(query, [f"{dag}.%"]).fetchone()[0] for dag in DAGS}
+def last_runs(connection: psycopg.Connection) -> dict[str, PastRun]:
+    """The newest committed run of each DAG."""
+    from importers.ledger import history
+
+    return {
+        dag: next(run for run in history.runs(connection, *dag.split(".")) if run.state == "committed") for dag in DAGS
+    }
 
 
 def why(connection: psycopg.Connection, run: int) -> Counter[str]:
@@ -159,20 +165,16 @@ def why(connection: psycopg.Connection, run: int) -> Counter[str]:
     return counted
 
 
-def show_counts(console: Console, connection: psycopg.Connection, runs: dict[str, int]) -> None:
+def show_counts(console: Console, connection: psycopg.Connection, runs: dict[str, PastRun]) -> None:
+    from importers.ledger import history
+
     table = plain("table", "read>", "loaded>", "quarantined>", "in the table now>", title="Rows")
-    for dag, run in runs.items():
-        loaded = one(
-            connection, "select coalesce(sum(loaded + suppressed), 0) from _importers.receipt where run = %s", run
-        )
-        kept_out = one(connection, "select coalesce(sum(rows), 0) from _importers.quarantine where run = %s", run)
-        name = (
-            dag.split(".")[0] + "." + str(one(connection, "select table_name from _importers.run where id = %s", run))
-        )
-        now = one(connection, f"select count(*) from {name}")
-        table.add_row(name, *(f"{number:,}" for number in (loaded + kept_out, loaded, kept_out, now)))
+    for run in runs.values():
+        now = history.count(connection, run.table)
+        loaded = run.loaded + run.suppressed
+        table.add_row(run.table, *(f"{n:,}" for n in (run.read, loaded, run.quarantined, now.rows if now else 0)))
     console.print(table)
-    for reason, rows in why(connection, runs["classic_rock_fm.songs"]).items():
+    for reason, rows in why(connection, runs["classic_rock_fm.songs"].id).items():
         console.print(f"  songs: {rows} quarantined by {escape(reason)}", soft_wrap=True)
 
 
@@ -210,13 +212,11 @@ def show_rows(console: Console, connection: psycopg.Connection) -> None:
     console.print(table)
 
 
-def show_seconds(console: Console, connection: psycopg.Connection, runs: dict[str, int]) -> None:
+def show_seconds(console: Console, runs: dict[str, PastRun]) -> None:
     """From the ledger: the work itself, without Airflow's own time around it."""
-    query = "select step, sum(seconds) from _importers.step where run = %s group by step order by min(at)"
     table = plain("DAG", "seconds of each step", title="Time")
     for dag, run in runs.items():
-        steps = connection.execute(query, [run]).fetchall()
-        table.add_row(dag, ", ".join(f"{step} {seconds:.2f}" for step, seconds in steps))
+        table.add_row(dag, ", ".join(f"{step} {seconds:.2f}" for step, seconds in run.seconds.items()))
     console.print(table)
 
 
@@ -250,10 +250,6 @@ def plain(*headings: str, title: str) -> Table:
             heading.rstrip(">"), justify="right" if numbers else "left", header_style="dim", overflow="fold"
         )
     return table
-
-
-def one(connection: psycopg.Connection, query: str, *values: Any) -> Any:
-    return connection.execute(query, values).fetchone()[0]
 
 
 if __name__ == "__main__":
