@@ -10,6 +10,7 @@ from psycopg.sql import SQL, Composed, Identifier
 
 from importers.core.model import PARTITION, RUN, VERSION, LoadMode, Run, RunKind, Stream
 from importers.destinations import _tables as tables
+from importers.destinations._quarantine import SUPERSEDED
 from importers.destinations._rows import binary_copy
 
 _INCOMING = Identifier("pg_temp", "importers_incoming")
@@ -97,10 +98,7 @@ def _take_back_what_was_read_again(connection: psycopg.Connection, schema: str, 
     """While the replay ran, its rows' window or range may have been read anew by a run that is committed now."""
     table = Identifier(schema, tables.rows_table(stream))
     if connection.execute(
-        """select from _importers.run o join _importers.run g on g.stream = o.stream and g.key = o.key
-           where o.id = %s and o.kind = 'window' and g.generation > o.generation and g.state = 'committed'
-             and g.plan -> 'partitions' <> '[]'""",
-        (_root(run),),
+        f"select from _importers.run o where o.id = %s and o.kind = 'window' and {SUPERSEDED}", (_root(run),)
     ).fetchone():
         connection.execute(SQL("delete from {} where {} = {}").format(table, Identifier(RUN), run.id))
     elif stream.versioned:

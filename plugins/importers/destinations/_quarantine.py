@@ -11,6 +11,10 @@ from psycopg.types.json import Jsonb
 from importers.core.model import Held, LoadMode, QuarantineFile, Run, RunState
 from importers.exceptions import ContractError
 
+SUPERSEDED = """exists (select from _importers.run g where g.stream = o.stream and g.key = o.key
+  and g.generation > o.generation and g.state = 'committed' and g.plan -> 'partitions' <> '[]')"""
+"""Whether a later generation of the run `o` has read its window again; one that found nothing there hasn't."""
+
 
 def register(connection: psycopg.Connection, run: int, files: Sequence[QuarantineFile]) -> None:
     connection.execute("delete from _importers.quarantine where run = %s and replayed_by is null", (run,))
@@ -38,8 +42,9 @@ def held(connection: psycopg.Connection, streams: str, since: datetime) -> list[
         """
         select q.run, r.stream, r.state, r.mode, q.replayed_by, o.id, case when o.kind = 'window' then o.key end,
           coalesce((from_.part ->> 'version')::bigint, o.version + q.partition), o.plan -> 'stream' ->> 'cursor',
-          exists (select from _importers.run g where g.stream = o.stream and g.key = o.key
-            and g.generation > o.generation and g.state = 'committed' and g.plan -> 'partitions' <> '[]'),
+          """
+        + SUPERSEDED
+        + """,
           (select coalesce(jsonb_agg(jsonb_build_array(lower(c.covers), upper(c.covers))), '[]') from _importers.run c
             where c.stream = o.stream and c.state = 'committed' and c.closed_at > o.closed_at and c.covers is not null),
           q.partition, q.uri, q.rows, q.reasons, q.at
