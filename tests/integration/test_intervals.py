@@ -125,12 +125,19 @@ def test_the_same_run_again_keeps_rows_whose_file_is_gone(data: Path, sql: Sql) 
     assert table(sql) == [(10, 1), (11, 1)]
 
 
+def judged(data: Path) -> str:
+    """The tenant's file with a rule that negative numbers break; its text."""
+    file = data / "tenants" / "acme.yaml"
+    rule = "\n    expect: [{expect_column_values_to_be_between: {column: n, min_value: 0}}]"
+    text = file.read_text() + rule + "\n    quarantine: {max_fraction: 0.9}\n"
+    file.write_text(text)
+    return text
+
+
 def test_a_window_that_is_read_again_while_its_quarantine_is_replayed(data: Path, sql: Sql) -> None:
     """The rows are in the table once, whichever of the two ends first."""
-    rule = "\n    expect: [{expect_column_values_to_be_between: {column: n, min_value: 0}}]"
-    strict = (data / "tenants" / "acme.yaml").read_text() + rule + "\n    quarantine: {max_fraction: 0.9}\n"
+    strict = judged(data)
     (data / "plays-2026-01-01.csv").write_text("id,n\n10,1\n11,-1\n")
-    (data / "tenants" / "acme.yaml").write_text(strict)
     assert run(*window(1, 2)).exit_code == 0
     assert table(sql) == [(10, 1)]
     (data / "tenants" / "acme.yaml").write_text(strict.replace("min_value: 0", "min_value: -9"))
@@ -153,10 +160,7 @@ def test_a_window_that_is_read_again_while_its_quarantine_is_replayed(data: Path
 def test_a_replay_that_was_interrupted_goes_on_under_its_key(
     data: Path, sql: Sql, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rule = "\n    expect: [{expect_column_values_to_be_between: {column: n, min_value: 0}}]"
-    file = data / "tenants" / "acme.yaml"
-    strict = file.read_text() + rule + "\n    quarantine: {max_fraction: 0.9}\n"
-    file.write_text(strict)
+    strict = judged(data)
     for day in (1, 2, 3):
         (data / f"plays-2026-01-0{day}.csv").write_text(f"id,n\n{day}0,1\n{day}1,-1\n")
         assert run(*window(day, day + 1)).exit_code == 0
