@@ -187,7 +187,7 @@ def test_git_does_not_take_the_secrets() -> None:
 
 def test_the_secrets_file_is_nobody_elses_as_documented(tmp_path: Path) -> None:
     command = "(umask 077; sh deploy/secrets.sh > .env)"
-    assert f"    {command}\n" in (ROOT / "docs" / "deploy.md").read_text()
+    assert f"\n{command}\n" in (ROOT / "docs" / "deploy.md").read_text()
     assert f"#   {command}\n" in FILE.read_text()
     (tmp_path / "deploy").symlink_to(ROOT / "deploy")
     subprocess.run(["sh", "-c", command], cwd=tmp_path, check=True)
