@@ -2,39 +2,22 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Iterator, Sequence
-from enum import StrEnum
-from itertools import islice, pairwise
-from typing import Any, ClassVar
+from itertools import pairwise
+from typing import ClassVar
 
-import numpy as np
 import pyarrow as pa
-from pyarrow import json as arrow_json
 from pydantic import Field, field_validator
 
-from importers.core.model import Batch, Reject, Stream
-from importers.core.names import is_like_a_value
+from importers.core.model import Batch, Stream
 from importers.exceptions import ContractError
-from importers.sources.files._blocks import BLOCK, Block, Places, blocks
+from importers.sources.files._blocks import BLOCK, Places, blocks
 from importers.sources.files._cells import TypeName
-from importers.sources.files._files import NAME, FileConfig, FileSource, Slice, one_batch, wanted
+from importers.sources.files._files import FileConfig, FileSource, Slice, one_batch, wanted
+from importers.sources.files._lines import Lines, UnknownKeys, infer, parsed
 from importers.transport.files import BOM, File, Fill, as_utf8
 
 SAMPLE = 1 << 20
-NULL_FIRST = re.compile(rb"(?:\xef\xbb\xbf)?\s*+null")
-NULL_NEXT = re.compile(rb"\}\s*+null")
-"""A line that is only `null` makes Arrow 26's parser read through a null pointer: such a block is read by line."""
-MIXED = re.compile(r"Column\(/?([^)]*)\) changed from (\w+) to (\w+)")
-ZONED = re.compile(r"\d(?:Z|[+-]\d\d:?\d\d)$")
-
-
-class UnknownKeys(StrEnum):
-    """The person's word on keys past the sample; a source knows no policy."""
-
-    STOP = "stop"
-    IGNORE = "ignore"
 
 
 class JsonlConfig(FileConfig):
@@ -64,7 +47,7 @@ class Jsonl(FileSource[JsonlConfig]):
 
     def schema(self, files: Sequence[File]) -> pa.Schema:
         lines = [line for file in dict.fromkeys((files[0], files[-1])) for line in self._sample(file)]
-        lines = [line for line in lines if _object(line) is not None]
+        lines = [line for line in lines if parsed(line) is not None]
         if not lines:
             raise ContractError(f"the file '{files[0].path}' starts without a JSON object", do="check its format")
         return infer(lines)
@@ -112,154 +95,3 @@ def _next_line(fill: Fill, at: int, size: int) -> int:
             return at + found
         at += got
     return size
-
-
-def infer(lines: Sequence[bytes]) -> pa.Schema:
-    """What the lines hold. Text stays text, but for columns that are all times, with a zone or all without."""
-    try:
-        schema = _read(b"\n".join(lines)).schema
-    except pa.ArrowInvalid:
-        lines = [line for line in lines if _readable(line)]
-        try:
-            schema = _read(b"\n".join(lines)).schema
-        except pa.ArrowInvalid as error:
-            mixed = MIXED.search(str(error))
-            raise ContractError(
-                f"'{_told(mixed[1])}' is a {mixed[2]} in some lines and a {mixed[3]} in others"
-                if mixed
-                else "lines differ",
-                do="let the writer settle on one",
-            ) from None
-    rows = [row for line in lines if (row := _object(line)) is not None]
-    return pa.schema([(field.name, _settled(field, rows)) for field in schema])
-
-
-def _settled(field: pa.Field, rows: Sequence[dict[str, Any]]) -> pa.DataType:
-    if not pa.types.is_timestamp(field.type):
-        return _textual(field.type)
-    zoned = {bool(ZONED.search(row[field.name])) for row in rows if row.get(field.name)}
-    return pa.timestamp("us", "UTC" if zoned == {True} else None) if len(zoned) == 1 else pa.string()
-
-
-def _textual(kind: pa.DataType) -> pa.DataType:
-    """The type with text where there were only nulls, or times inside of objects."""
-    if pa.types.is_struct(kind):
-        return pa.struct([field.with_type(_textual(field.type)) for field in kind])
-    if pa.types.is_list(kind):
-        return pa.list_(kind.value_field.with_type(_textual(kind.value_type)))
-    return pa.string() if pa.types.is_null(kind) or pa.types.is_timestamp(kind) else kind
-
-
-def _read(data: memoryview | bytes, options: arrow_json.ParseOptions | None = None) -> pa.Table:
-    whole = arrow_json.ReadOptions(use_threads=False, block_size=len(data) + 1)
-    return arrow_json.read_json(pa.BufferReader(pa.py_buffer(data)), whole, options)
-
-
-def _readable(line: bytes) -> bool:
-    try:
-        _read(line)
-    except pa.ArrowInvalid:
-        return False
-    return True
-
-
-class Lines:
-    """Reads blocks of lines as tables of `schema`: at once if all fit, else without those that don't."""
-
-    def __init__(self, schema: pa.Schema, unknown_keys: UnknownKeys) -> None:
-        self._schema, self._stops = schema, unknown_keys is UnknownKeys.STOP
-        unexpected = "error" if self._stops else "ignore"
-        self._options = arrow_json.ParseOptions(explicit_schema=schema, unexpected_field_behavior=unexpected)
-
-    def read(self, block: Block, places: Places) -> tuple[pa.Table, list[Reject]]:
-        view = block.view
-        try:
-            str(view, "utf-8")  # Arrow doesn't look
-            if not NULL_FIRST.match(view) and not NULL_NEXT.search(view):
-                table = _read(view, self._options)
-                ends = np.count_nonzero(np.frombuffer(view, np.uint8) == ord("\n"))
-                if table.num_rows == ends + (view[-1] != ord("\n")):
-                    return table, []
-        except (pa.ArrowInvalid, UnicodeDecodeError):
-            pass
-        return self._one_by_one(block, places)
-
-    def _one_by_one(self, block: Block, places: Places) -> tuple[pa.Table, list[Reject]]:
-        lines, rejects, unknown = [], [], []
-        for start, text in _texts(block):
-            value = _object(text)
-            if value is None:
-                rejects.append((start, text, "not a JSON object"))
-                continue
-            lines.append((start, text))
-            unknown += [(start, key) for key in islice(_unknown(value, pa.struct(list(self._schema)), ""), 1)]
-        if unknown and self._stops:
-            raise _unclassified(unknown, places)
-        tables, unfit = self._halved(lines)
-        rejects += [(start, text, "a value's type isn't that of its column") for start, text in unfit]
-        table = pa.concat_tables(tables) if tables else self._schema.empty_table()
-        return table, [Reject(text, places(start), reason) for start, text, reason in sorted(rejects)]
-
-    def _halved(self, lines: list[tuple[int, bytes]]) -> tuple[list[pa.Table], list[tuple[int, bytes]]]:
-        """Tables of what fits, by Arrow's own parser, and the lines that it refuses when they stand alone."""
-        if not lines:
-            return [], []
-        try:
-            table = _read(b"\n".join(text for _, text in lines), self._options)
-        except pa.ArrowInvalid:
-            if len(lines) == 1:
-                return [], lines
-        else:
-            return [table], []
-        half = len(lines) // 2
-        first, second = self._halved(lines[:half]), self._halved(lines[half:])
-        return first[0] + second[0], first[1] + second[1]
-
-
-def _texts(block: Block) -> Iterator[tuple[int, bytes]]:
-    """Where each line starts that isn't blank, and what it says."""
-    at = block.offset
-    for line in bytes(block.view).split(b"\n"):
-        start, at = at, at + len(line) + 1
-        text = line.strip(b" \t\r\n")
-        if text := text.removeprefix(BOM) if start == 0 else text:
-            yield start, text
-
-
-def _unclassified(unknown: Sequence[tuple[int, str]], places: Places) -> ContractError:
-    start, key = unknown[0]
-    return ContractError(
-        f"{places(start)} has a key that the sample didn't show, so that nobody has classified it",
-        got=f"{_told(key)}; in {len(unknown)} line(s) of the first block that has any",
-        do="raise `sample_rows` until the sample shows it, and classify it; or set `unknown_keys: ignore` not to read "
-        "such keys",
-    )
-
-
-def _told(path: str) -> str:
-    """The path of a key if it looks like names. A key may be data, such as an address."""
-    plain = NAME.fullmatch(path.replace("[]", "").replace("/", "."))
-    return path if plain and not is_like_a_value(path) else "a key that isn't shown"
-
-
-def _object(text: bytes) -> dict[str, Any] | None:
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-    return value if isinstance(value, dict) else None
-
-
-def _unknown(value: Any, kind: pa.DataType, path: str) -> Iterator[str]:
-    """Paths of the keys that the type doesn't have: `payload.user.email`, `items[].id`."""
-    if isinstance(value, dict) and pa.types.is_struct(kind):
-        fields = {field.name: field.type for field in kind}
-        for key, inner in value.items():
-            here = f"{path}.{key}" if path else key
-            if key in fields:
-                yield from _unknown(inner, fields[key], here)
-            else:
-                yield here
-    elif isinstance(value, list) and pa.types.is_list(kind):
-        for inner in value:
-            yield from _unknown(inner, kind.value_type, f"{path}[]")
