@@ -50,6 +50,20 @@ def store(monkeypatch: pytest.MonkeyPatch) -> Any:
     return put
 
 
+@pytest.fixture
+def hiccup(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first lookup finds nothing, whatever there is."""
+    real, asked = BaseHook.get_connection, []
+
+    def get_connection(conn_id: str) -> Any:
+        asked.append(conn_id)
+        if len(asked) == 1:
+            raise AirflowNotFoundException(f"The conn_id `{conn_id}` isn't defined")
+        return real(conn_id)
+
+    monkeypatch.setattr(BaseHook, "get_connection", get_connection)
+
+
 def tenant(name: str = "acme", importer: str = "vault_api", **more: Any) -> Tenant:
     return Tenant.model_validate({"tenant": name, "pipelines": {"things": {"importer": importer}}, **more})
 
@@ -88,19 +102,10 @@ def test_an_error_names_both_ids(store: Any) -> None:
         connections.resolve(tenant(shared_connections=["vault_api"]), "things")
 
 
-def test_a_lookup_that_failed_once_does_not_give_another_account(store: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lookup_that_failed_once_does_not_give_another_account(store: Any, hiccup: None) -> None:
     """Airflow tells "not there" and "the API server had a hiccup" alike."""
     store("importer_acme_vault_api", SECRET)
     store("importer_vault_api", SHARED)
-    real, asked = BaseHook.get_connection, []
-
-    def hiccup(conn_id: str) -> Any:
-        asked.append(conn_id)
-        if len(asked) == 1:
-            raise AirflowNotFoundException(f"The conn_id `{conn_id}` isn't defined")
-        return real(conn_id)
-
-    monkeypatch.setattr(BaseHook, "get_connection", hiccup)
     found = connections.resolve(tenant(shared_connections=["vault_api"]), "things")
     assert found is not None
     assert found["password"] == SECRET
@@ -144,6 +149,74 @@ def test_an_extra_that_is_no_object_is_refused_unshown(extra: str, caplog: pytes
 def test_a_source_that_needs_none_asks_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(BaseHook, "get_connection", lambda conn_id: pytest.fail(conn_id))
     assert connections.resolve(tenant(importer="csv"), "things") is None
+
+
+def test_a_source_that_can_do_without_gets_one_only_if_it_may(store: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registered.Vault, "connection_optional", True)
+    store("importer_vault_api", SHARED)
+    store("importer_beta_vault_api", OTHERS)
+    assert connections.resolve(tenant(), "things") is None
+    found = connections.resolve(tenant(shared_connections=["vault_api"]), "things")
+    assert found is not None
+    assert found["password"] == SHARED
+    store("importer_acme_vault_api", SECRET, conn_type="postgres")
+    with pytest.raises(ConfigError, match="Make it of type spotify"):
+        connections.resolve(tenant(), "things")
+
+
+def test_a_lookup_that_failed_once_does_not_read_as_nobody(
+    store: Any, hiccup: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registered.Vault, "connection_optional", True)
+    store("importer_acme_vault_api", SECRET)
+    found = connections.resolve(tenant(), "things")
+    assert found is not None
+    assert found["password"] == SECRET
+
+
+def test_a_providers_hook_adds_what_it_works_out(store: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Redis' own hook, of the provider that is installed: it makes a client, and doesn't connect."""
+
+    def from_hook(cls: type[Any], hook: Any) -> dict[str, Any]:
+        made = hook.get_conn().connection_pool.connection_kwargs
+        return {"db": made["db"], "username": made["username"], "socket": made.get("ssl_cert_reqs")}
+
+    monkeypatch.setattr(registered.Vault, "connection_type", "redis")
+    monkeypatch.setattr(registered.Vault, "from_hook", classmethod(from_hook))
+    extra = {"db": 3, "ssl": True, "ssl_cert_reqs": "optional"}
+    store("importer_acme_vault_api", SECRET, conn_type="redis", host="127.0.0.1", port=1, extra=extra)
+    store("importer_beta_vault_api", OTHERS, conn_type="redis", host="127.0.0.2", login="other", extra={"db": 9})
+    found = connections.resolve(tenant(), "things")
+    assert found is not None
+    assert (found["host"], found["password"]) == ("127.0.0.1", SECRET)
+    assert {name: found[name] for name in ("db", "username", "socket")} == {
+        "db": 3,
+        "username": "me",
+        "socket": "optional",
+    }
+
+
+def test_without_the_provider_the_fields_are_what_there_is(store: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = classmethod(lambda cls, hook: pytest.fail(str(hook)))
+    monkeypatch.setattr(registered.Vault, "connection_type", "aws")
+    monkeypatch.setattr(registered.Vault, "from_hook", asked)
+    store("importer_acme_vault_api", SECRET, conn_type="aws", extra={"region_name": "eu-north-9"})
+    assert connections.resolve(tenant(), "things") == {"login": "me", "password": SECRET, "region_name": "eu-north-9"}
+
+
+def test_what_a_providers_hook_complains_of_is_not_shown(store: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def from_hook(cls: type[Any], hook: Any) -> dict[str, Any]:
+        raise RuntimeError(hook.get_connection(hook.redis_conn_id).password)
+
+    monkeypatch.setattr(registered.Vault, "connection_type", "redis")
+    monkeypatch.setattr(registered.Vault, "from_hook", classmethod(from_hook))
+    store("importer_acme_vault_api", SECRET, conn_type="redis")
+    with pytest.raises(
+        ConfigError, match=r"can't use the connection 'importer_acme_vault_api'; got RuntimeError"
+    ) as caught:
+        connections.resolve(tenant(), "things")
+    assert SECRET not in str(caught.value)
+    assert caught.value.__suppress_context__
 
 
 def test_what_is_handed_over_is_masked_in_logs(store: Any) -> None:

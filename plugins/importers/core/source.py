@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from typing import ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
@@ -38,9 +38,13 @@ class Source(ABC, Generic[ConfigT]):
     permitted_use: ClassVar[str] = ""
     """What the vendor's terms say of storing, commercial use and model training; empty for systems one owns."""
     connection_type: ClassVar[str | None] = None
-    """Airflow's type of the connection that the source needs, if it needs one."""
+    """Airflow's type of the connection that the source takes, if it takes one: one of Airflow's own, such as `kafka`,
+    `redis`, `postgres`, `aws` or `http`, where a provider has it, else one of ours."""
+    connection_optional: ClassVar[bool] = False
+    """Whether the source can also read without one, as from an API or a broker that asks nobody who they are."""
     environment: ClassVar[Mapping[str, str]] = {}
-    """Without Airflow: the variable that holds each part of the connection, such as `password`. All must be set."""
+    """Without Airflow: the variable that holds each part of the connection, such as `password`. All must be set,
+    unless the connection is optional: then those that are."""
 
     def __init__(self, config: ConfigT, *, tenant: str, connection: Connection | None = None) -> None:
         self.config = config
@@ -49,6 +53,15 @@ class Source(ABC, Generic[ConfigT]):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {self.tenant}>"
+
+    @classmethod
+    def from_hook(cls, hook: Any) -> Mapping[str, JSON]:
+        """What Airflow's hook for the connection knows beyond its fields: these parts are laid over them.
+
+        Only for what a provider's hook works out, such as the credentials of a role that it assumes. Called where
+        that provider is installed, in the task that is about to read; never without Airflow.
+        """
+        return {}
 
     @abstractmethod
     def check(self) -> Health:

@@ -3,49 +3,54 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseHook
-from airflow.sdk.exceptions import AirflowNotFoundException
+from airflow.sdk.exceptions import AirflowException, AirflowNotFoundException
 from airflow.sdk.log import mask_secret
 
 from importers.core.connection import Connection
 from importers.core.settings import pipeline_of
-from importers.exceptions import ConfigError
-from importers.pipeline.connection import connection_ids, needs_connection
+from importers.core.source import Source
+from importers.exceptions import ConfigError, ImporterError
+from importers.pipeline.connection import connection_ids, takes_connection
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection as AirflowConnection
 
+    from importers.core.model import JSON
     from importers.core.tenant import Tenant
 
 
 def resolve(tenant: Tenant, pipeline: str) -> Connection | None:
-    """The tenant's own connection, else the shared one if the tenant's file allows it; None if the source needs none.
+    """The tenant's own connection, else the shared one if the tenant's file allows it; None if the source takes none.
 
-    Raises ConfigError, which names both ids.
+    None also if there is neither and the source can do without. Raises ConfigError, which names both ids.
     """
-    source = needs_connection(tenant, pipeline)
+    source = takes_connection(tenant, pipeline)
     if source is None:
         return None
     ids = connection_ids(tenant, pipeline)
     found = _stored(ids.own)
-    if found is None and ids.may_share:
+    if found is None and (ids.may_share or source.connection_optional):
         # To Airflow a lookup that failed is one that found nothing. A tenant that has its own must not get the shared
-        # account because of that: it counts when the tenant's own is missing before and after.
-        shared, found = _stored(ids.shared), _stored(ids.own)
-        found = found or shared
+        # account because of that, nor read as nobody: it counts when its own is missing before and after.
+        shared = _stored(ids.shared) if ids.may_share else None
+        found = _stored(ids.own) or shared
     if found is None:
+        if source.connection_optional:
+            return None
         raise _missing(tenant, pipeline)
     if found.conn_type != source.connection_type:
         what = f"the connection '{found.conn_id}' is of another type than {source.title} needs"
         do = f"make it of type {source.connection_type}"
         raise ConfigError(what, got=str(found.conn_type), do=do, tenant=tenant.tenant, pipeline=pipeline)
-    return handed_over(found)
+    return handed_over(found, _from_hook(source, found))
 
 
-def handed_over(connection: AirflowConnection) -> Connection:
-    """As a source takes it. Its secrets are masked in what the task logs from now on."""
+def handed_over(connection: AirflowConnection, more: Mapping[str, JSON] | None = None) -> Connection:
+    """As a source takes it, with `more` over its fields. Its secrets are masked in what the task logs from now on."""
     try:
         extra = json.loads(connection.extra or "{}")
     except ValueError:  # its text may hold a secret
@@ -54,8 +59,26 @@ def handed_over(connection: AirflowConnection) -> Connection:
         what = f"the extra of the connection '{connection.conn_id}' isn't a JSON object"
         raise ConfigError(what, do="write one, or nothing")
     fields = {name: getattr(connection, name) for name in ("host", "port", "schema", "login", "password")}
-    mask_secret({**extra, "password": connection.password})  # those whose name is a secret's
-    return Connection({**extra, **fields})
+    said = {**extra, **fields, **(more or {})}
+    mask_secret(said)  # those whose name is a secret's
+    return Connection(said)
+
+
+def _from_hook(source: type[Source[Any]], connection: AirflowConnection) -> Mapping[str, JSON]:
+    """What the source takes from the hook of the connection's provider. Nothing where that isn't installed."""
+    if source.from_hook.__func__ is Source.from_hook.__func__:  # type: ignore[attr-defined]
+        return {}
+    try:
+        hook = connection.get_hook()  # type: ignore[no-untyped-call]
+    except (AirflowException, ImportError):
+        return {}
+    try:
+        return source.from_hook(hook)
+    except ImporterError:
+        raise
+    except Exception as error:  # noqa: BLE001 - a vendor's; its text may hold a secret
+        what = f"Airflow's hook can't use the connection '{connection.conn_id}'"
+        raise ConfigError(what, got=type(error).__name__, do="correct the connection") from None
 
 
 def _stored(conn_id: str) -> AirflowConnection | None:

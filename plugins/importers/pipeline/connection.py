@@ -46,17 +46,23 @@ def connection_ids(tenant: Tenant, pipeline: str) -> Ids:
     return Ids(own, f"importer_{source}", called in tenant.shared_connections)
 
 
-def needs_connection(tenant: Tenant, pipeline: str) -> type[Source[Any]] | None:
-    """The pipeline's source, if it needs a connection. Raises ConfigError for a source that there isn't."""
+def takes_connection(tenant: Tenant, pipeline: str) -> type[Source[Any]] | None:
+    """The pipeline's source, if it takes a connection. Raises ConfigError for a source that there isn't."""
     source = source_class(importer_settings(tenant, pipeline)[0])
     return source if source.connection_type is not None else None
 
 
 def from_environment(tenant: Tenant, pipeline: str, environ: Mapping[str, str] = os.environ) -> Connection | None:
-    """What the source's variables say; they are the same for all tenants. Raises ConfigError if one isn't set."""
-    source = needs_connection(tenant, pipeline)
+    """What the source's variables say; they are the same for all tenants.
+
+    Raises ConfigError if one isn't set and the source can't do without.
+    """
+    source = takes_connection(tenant, pipeline)
     if source is None:
         return None
+    if source.connection_optional:
+        found = {part: environ[name] for part, name in source.environment.items() if environ.get(name)}
+        return Connection(found) if found else None
     missing = [name for name in source.environment.values() if not environ.get(name)]
     if missing or not source.environment:
         own = connection_ids(tenant, pipeline).own

@@ -20,7 +20,7 @@ from importers.core.tenant import Expectation, Load, Pipeline
 from importers.core.tenant_file import TenantFile
 from importers.core.yaml_marks import KeyPath, dotted
 from importers.exceptions import ConfigError, MissingExtraError
-from importers.pipeline.connection import needs_connection
+from importers.pipeline.connection import takes_connection
 from importers.pipeline.lint_streams import contradictions
 from importers.pipeline.tenants import examine_all
 
@@ -83,8 +83,8 @@ def _shared(file: TenantFile) -> Iterator[ConfigError]:
             yield file.error(path, f"no pipeline has the importer '{importer}'", do=did_you_mean(importer, named))
         elif importer_settings(file.tenant, named[importer])[0] not in sources():
             continue  # said elsewhere
-        elif needs_connection(file.tenant, named[importer]) is None:
-            yield file.error(path, f"'{importer}' needs no connection", do="take it out")
+        elif takes_connection(file.tenant, named[importer]) is None:
+            yield file.error(path, f"'{importer}' takes no connection", do="take it out")
 
 
 def _importer(file: TenantFile, name: str, pipeline: Pipeline) -> Iterator[ConfigError]:

@@ -115,7 +115,7 @@ def test_lint_looks_at_what_may_be_shared(tmp_path: Path, vault: None) -> None:
     file.write_text(text)
     assert [(found.where["line"], found.what) for found in lint(file)] == [
         (4, "no pipeline has the importer 'vault_ap'"),
-        (5, "'csv' needs no connection"),
+        (5, "'csv' takes no connection"),
     ]
 
 
@@ -131,6 +131,12 @@ def test_a_missing_variable_is_named(vault: None) -> None:
     assert "Set VAULT_SECRET, or" in said
     assert "VAULT_ID" not in said
     assert "importer_acme_vault_api" in said
+
+
+def test_a_source_that_can_do_without_gets_what_is_set(vault: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registered.Vault, "connection_optional", True)
+    assert from_environment(tenant("acme"), "things", {"VAULT_ID": ""}) is None
+    assert from_environment(tenant("acme"), "things", {"VAULT_SECRET": SECRET}) == {"password": SECRET}
 
 
 def test_a_source_that_needs_none_gets_none() -> None:
