@@ -45,6 +45,8 @@ class Source(ABC, Generic[ConfigT]):
     environment: ClassVar[Mapping[str, str]] = {}
     """Without Airflow: the variable that holds each part of the connection, such as `password`. All must be set,
     unless the connection is optional: then those that are."""
+    environment_besides: ClassVar[Mapping[str, str]] = {}
+    """Likewise, for parts that a connection also goes without."""
 
     def __init__(self, config: ConfigT, *, tenant: str, connection: Connection | None = None) -> None:
         self.config = config
@@ -53,6 +55,11 @@ class Source(ABC, Generic[ConfigT]):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {self.tenant}>"
+
+    @classmethod
+    def takes_connection(cls, settings: Mapping[str, Any]) -> bool:
+        """Whether one is looked for. Nobody has checked these settings yet."""
+        return cls.connection_type is not None
 
     @classmethod
     def from_hook(cls, hook: Any) -> Mapping[str, JSON]:

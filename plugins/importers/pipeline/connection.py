@@ -48,8 +48,9 @@ def connection_ids(tenant: Tenant, pipeline: str) -> Ids:
 
 def takes_connection(tenant: Tenant, pipeline: str) -> type[Source[Any]] | None:
     """The pipeline's source, if it takes a connection. Raises ConfigError for a source that there isn't."""
-    source = source_class(importer_settings(tenant, pipeline)[0])
-    return source if source.connection_type is not None else None
+    name, settings = importer_settings(tenant, pipeline)
+    source = source_class(name)
+    return source if source.takes_connection(settings) else None
 
 
 def from_environment(tenant: Tenant, pipeline: str, environ: Mapping[str, str] = os.environ) -> Connection | None:
@@ -60,8 +61,9 @@ def from_environment(tenant: Tenant, pipeline: str, environ: Mapping[str, str] =
     source = takes_connection(tenant, pipeline)
     if source is None:
         return None
+    parts = {**source.environment_besides, **source.environment}
+    found = {part: environ[name] for part, name in parts.items() if environ.get(name)}
     if source.connection_optional:
-        found = {part: environ[name] for part, name in source.environment.items() if environ.get(name)}
         return Connection(found) if found else None
     missing = [name for name in source.environment.values() if not environ.get(name)]
     if missing or not source.environment:
@@ -73,7 +75,7 @@ def from_environment(tenant: Tenant, pipeline: str, environ: Mapping[str, str] =
             tenant=tenant.tenant,
             pipeline=pipeline,
         )
-    return Connection({part: environ[name] for part, name in source.environment.items()})
+    return Connection(found)
 
 
 RESOLVER: ContextVar[Resolver] = ContextVar("resolver", default=from_environment)

@@ -76,14 +76,16 @@ def _importers(file: TenantFile) -> Iterator[ConfigError]:
 
 def _shared(file: TenantFile) -> Iterator[ConfigError]:
     """What may use a shared connection is named as the pipelines name it, and needs one."""
-    named = {pipeline.importer: name for name, pipeline in file.tenant.pipelines.items()}
+    named: dict[str, list[str]] = {}
+    for name, pipeline in file.tenant.pipelines.items():
+        named.setdefault(pipeline.importer, []).append(name)
     for number, importer in enumerate(file.tenant.shared_connections):
         path: KeyPath = ("shared_connections", number)
         if importer not in named:
             yield file.error(path, f"no pipeline has the importer '{importer}'", do=did_you_mean(importer, named))
-        elif importer_settings(file.tenant, named[importer])[0] not in sources():
+        elif importer_settings(file.tenant, named[importer][0])[0] not in sources():
             continue  # said elsewhere
-        elif takes_connection(file.tenant, named[importer]) is None:
+        elif not any(takes_connection(file.tenant, pipeline) for pipeline in named[importer]):
             yield file.error(path, f"'{importer}' takes no connection", do="take it out")
 
 

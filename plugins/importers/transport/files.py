@@ -1,49 +1,229 @@
 """Files: which there are, whether they are still the same, and how their bytes arrive.
 
-Local paths, globs and `file://` for now. Bytes come through `pyarrow.fs`, so that a bucket needs no second way in.
+A path is one of this machine, a glob, `file:///path`, or `s3://bucket/key` with the same wildcards.
 """
 
 from __future__ import annotations
 
-import codecs
 import glob
 import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
+from functools import cached_property
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, BinaryIO, cast
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 import pyarrow as pa
 from pyarrow import fs
 
+from importers.core.connection import Connection
 from importers.core.model import JSON
 from importers.exceptions import ConfigError, ContractError, FatalSourceError, TransientSourceError
-
-Fill: TypeAlias = Callable[[memoryview, int], int]
-"""Put the bytes from an offset on into a buffer; how many there were. Fewer than it holds: the end."""
-
-UTF8 = frozenset({"utf-8", "utf-8-sig", "ascii"})
-BOM = codecs.BOM_UTF8
+from importers.transport import packed
+from importers.transport.packed import Codec, Readable
+from importers.transport.s3 import SCHEME, Bucket, Found, bucket_and_key
+from importers.transport.text import Fill, FrontToBack, is_utf8
 
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """A file as it was when it was listed. Another size or time of change (ns) means another content."""
+    """A file as it was when it was listed. Another size or time of change (ns), or another ETag, is another content.
+
+    Of a compressed file `codec` is known once it was looked into; of an archive's member `member` is the name, and
+    `size` its compressed bytes.
+    """
 
     path: str
     size: int
     mtime_ns: int
+    etag: str = ""
+    codec: Codec | None = None
+    member: str = ""
     lane: str = field(default="", compare=False)
     """What the file is remembered by, wherever its directory stands; empty unless `find` found it."""
 
     @property
     def identity(self) -> dict[str, JSON]:
-        return {"size": self.size, "mtime_ns": self.mtime_ns}
+        """What is remembered of it: the ETag where there is one, since a copy of the same bytes has another time."""
+        named = {"etag": self.etag} if self.etag else {}
+        return {"size": self.size, "mtime_ns": self.mtime_ns, **named}
+
+    def is_still(self, remembered: JSON) -> bool:
+        """Whether its content is that of an `identity`."""
+        if not isinstance(remembered, Mapping):
+            return False
+        of = "etag" if self.etag else "mtime_ns"
+        return remembered.get("size") == self.size and remembered.get(of) == self.identity[of]
+
+    @property
+    def planned(self) -> dict[str, JSON]:
+        """As JSON, for `File.of`."""
+        inside = {"codec": self.codec and self.codec.value, "member": self.member}
+        return {"path": self.path, **self.identity, **{name: value for name, value in inside.items() if value}}
+
+    @classmethod
+    def of(cls, planned: Mapping[str, Any]) -> File:
+        codec = planned.get("codec")
+        return cls(
+            planned["path"],
+            planned["size"],
+            planned["mtime_ns"],
+            planned.get("etag", ""),
+            Codec(codec) if codec else None,
+            planned.get("member", ""),
+        )
+
+    @property
+    def shown(self) -> str:
+        """For people."""
+        return f"{self.path}!{self.member}" if self.member else self.path
+
+
+class Files:
+    """What one source sees: this machine's files, and buckets by its connection."""
+
+    def __init__(
+        self, connection: Connection | None = None, *, codec: Codec | None = None, plain: bool = False, ratio: int = 250
+    ) -> None:
+        """A `codec` holds for every file, and `plain` says that none is compressed; else each file's bytes say it."""
+        self._connection, self._codec, self._plain, self._ratio = connection, codec, plain, ratio
+
+    @cached_property
+    def bucket(self) -> Bucket:
+        return Bucket(self._connection)
+
+    def find(self, patterns: Sequence[str]) -> list[File]:
+        """Every file that any of the paths or globs (`**` too) names, by path. Raises ConfigError for a directory.
+
+        Its lane is its path below the pattern's fixed directory. Those of a second directory in the list begin with
+        `2//`, which no path does, so that files of one name don't share a lane, whichever of them comes first.
+        """
+        found: dict[str, File] = {}
+        directories: list[str] = []
+        for pattern in map(absolute, patterns):
+            directory = fixed_directory(pattern)
+            if directory not in directories:
+                directories.append(directory)
+            number = directories.index(directory) + 1
+            prefix = f"{number}//" if number > 1 else ""
+            for file in self._expanded(pattern):
+                lane = prefix + file.path.removeprefix(directory).lstrip("/")
+                found.setdefault(file.path, replace(file, lane=lane))
+        return [found[path] for path in sorted(found)]
+
+    def _expanded(self, pattern: str) -> list[File]:
+        if is_remote(pattern):
+            return [_remote(found) for found in self.bucket.list(pattern)]
+        return [look(path) for path in _local(pattern)]
+
+    def nearby(self, pattern: str) -> list[str]:
+        """Names in the pattern's directory that look like what it asks for."""
+        if is_remote(pattern):
+            return []
+        path = Path(absolute(pattern))
+        if not path.parent.is_dir():
+            return []
+        return get_close_matches(path.name, [entry.name for entry in path.parent.iterdir()], n=3, cutoff=0.4)
+
+    def unchanged(self, file: File) -> None:
+        """Raises ContractError if the file isn't what it was when it was planned."""
+        now = _remote(self.bucket.look(file.path)) if is_remote(file.path) else look(file.path)
+        if file.member:  # whose size is its own
+            now = replace(now, size=file.size)
+        if not now.is_still(file.identity):
+            raise ContractError(
+                f"the file '{file.path}' changed while it was read",
+                got=f"{now.size:,} bytes changed at {now.mtime_ns} ns, planned {file.size:,} bytes "
+                f"at {file.mtime_ns} ns",
+                do="start a new run once nobody writes to it; let writers rename a finished file into place",
+            )
+
+    def inside(self, file: File) -> list[File]:
+        """The file with its codec, or its members: what a format reads one by one. Raises ContractError."""
+        codec = self._codec_of(file)
+        if codec is not Codec.ZIP:
+            return [replace(file, codec=codec)]
+        with self._raw(file) as raw:
+            return [
+                replace(file, codec=codec, member=member.name, size=member.size)
+                for member in packed.members(raw, file.path)
+            ]
+
+    def _codec_of(self, file: File) -> Codec | None:
+        if self._plain or not file.size:
+            return None
+        with self._raw(file) as raw:
+            found = packed.by_content(raw.read(8))
+        expected = self._codec or packed.by_name(file.path)
+        if expected is not None and found is not expected:
+            raise ContractError(
+                f"the file '{file.path}' isn't compressed with {expected}",
+                got=found.value if found else "something else",
+                do="have it written again; or set `compression: none` if it is only called so",
+            )
+        return found
+
+    @contextmanager
+    def _raw(self, file: File) -> Iterator[BinaryIO]:
+        """The bytes as they are stored, at random."""
+        if is_remote(file.path):
+            with self.bucket.opened(Found(file.path, file.size, file.mtime_ns, file.etag)) as remote:
+                yield remote
+            return
+        with reaching(file.path), Path(file.path).open("rb") as opened:
+            yield opened
+
+    @contextmanager
+    def front_to_back(self, file: File) -> Iterator[Readable]:
+        """The plain bytes, once through. Raises ContractError for a damaged archive."""
+        with self._raw(file) as raw:
+            if file.codec is None:
+                yield raw
+                return
+            bounded = {"size": file.size, "ratio": self._ratio, "member": file.member}
+            with packed.unpacked(raw, file.codec, file.shown, **bounded) as plain:  # type: ignore[arg-type]
+                yield plain
+
+    @contextmanager
+    def opened(self, file: File) -> Iterator[pa.NativeFile]:
+        """The plain bytes, at random; of a compressed file in memory, up to `packed.HELD`."""
+        with ExitStack() as stack:
+            if file.codec is not None:
+                plain = stack.enter_context(self.front_to_back(file))
+                opened: pa.NativeFile = pa.BufferReader(packed.held(plain, file.shown))
+            elif is_remote(file.path):
+                opened = pa.PythonFile(stack.enter_context(self._raw(file)), mode="r")
+            else:
+                with reaching(file.path):
+                    opened = fs.LocalFileSystem().open_input_file(file.path)
+            with opened:
+                yield opened
+
+    def at_random(self, file: File, encoding: str = "utf-8") -> bool:
+        """Whether a slice may begin in the middle of the file."""
+        return file.codec is None and is_utf8(encoding)
+
+    @contextmanager
+    def as_utf8(self, file: File, encoding: str = "utf-8") -> Iterator[Fill]:
+        """The file as UTF-8, whatever its encoding: at random if that is possible, else front to back."""
+        if not self.at_random(file, encoding):
+            with self.front_to_back(file) as plain:
+                yield FrontToBack(file.shown, plain, encoding)
+            return
+        with self._raw(file) as raw:
+
+            def fill(view: memoryview, offset: int) -> int:
+                with reaching(file.path):
+                    raw.seek(offset)
+                    return int(cast("Any", raw).readinto(view))
+
+            yield fill
 
 
 @contextmanager
@@ -60,46 +240,24 @@ def reaching(path: str) -> Iterator[None]:
 
 
 def look(path: str) -> File:
-    """The file as it is now. Raises FatalSourceError if it isn't there."""
+    """The file of this machine as it is now. Raises FatalSourceError if it isn't there."""
     with reaching(path):
         found = Path(path).stat()
     return File(path, found.st_size, found.st_mtime_ns)
 
 
-def unchanged(file: File) -> None:
-    """Raises ContractError if the file isn't what it was when it was planned."""
-    now = look(file.path)
-    if now != file:
-        raise ContractError(
-            f"the file '{file.path}' changed while it was read",
-            got=f"{now.size:,} bytes changed at {now.mtime_ns} ns, planned {file.size:,} bytes at {file.mtime_ns} ns",
-            do="start a new run once nobody writes to it; let writers rename a finished file into place",
-        )
+def _remote(found: Found) -> File:
+    return File(found.path, found.size, found.mtime_ns, found.etag)
 
 
-def find(patterns: Sequence[str]) -> list[File]:
-    """Every file that any of the paths or globs (`**` too) names, by path. Raises ConfigError for a directory.
-
-    Its lane is its path below the pattern's fixed directory. Those of a second directory in the list begin with `2//`,
-    which no path does, so that files of one name don't share a lane, whichever of them comes first.
-    """
-    lanes: dict[str, str] = {}
-    directories: list[Path] = []
-    for pattern in map(local, patterns):
-        directory = fixed_directory(pattern)
-        if directory not in directories:
-            directories.append(directory)
-        number = directories.index(directory) + 1
-        prefix = f"{number}//" if number > 1 else ""
-        for path in _expanded(pattern):
-            lanes.setdefault(path, prefix + Path(path).relative_to(directory).as_posix())
-    return [replace(look(path), lane=lanes[path]) for path in sorted(lanes)]
+def is_remote(path: str) -> bool:
+    return path.startswith(SCHEME)
 
 
 def named(lane: str, patterns: Sequence[str]) -> bool:
     """Whether a file of this lane would be found by one of the patterns, wherever its directory stands now."""
     path = lane.partition("//")[2] or lane
-    wanted = (Path(pattern).relative_to(fixed_directory(pattern)).as_posix() for pattern in map(local, patterns))
+    wanted = (pattern.removeprefix(fixed_directory(pattern)).lstrip("/") for pattern in map(absolute, patterns))
     return any(fnmatchcase(path, below.replace("**/", "*")) for below in wanted)
 
 
@@ -107,96 +265,40 @@ def is_pattern(pattern: str) -> bool:
     return glob.has_magic(pattern)
 
 
-def fixed_directory(pattern: str) -> Path:
-    """The directory in which every file that a local pattern names lies: what comes before its first wildcard."""
+def fixed_directory(pattern: str) -> str:
+    """The directory in which every file that an absolute pattern names lies: what comes before its first wildcard."""
+    if is_remote(pattern):
+        plain = re.split(r"[*?[]", pattern, maxsplit=1)[0]
+        return plain.rpartition("/")[0]
     path = Path(pattern)
     while glob.has_magic(str(path.parent)) and not path.parent.is_dir():
         path = path.parent
-    return path.parent
+    return str(path.parent)
 
 
-def local(pattern: str) -> str:
-    """The pattern as an absolute path of this machine. Raises ConfigError for a scheme that isn't `file`."""
+def is_there(directory: str) -> bool:
+    """Whether there is such a directory; a bucket has none, so that any may be."""
+    return is_remote(directory) or Path(directory).is_dir()
+
+
+def absolute(pattern: str) -> str:
+    """The pattern as an absolute path of this machine, or a bucket's as it is. Raises ConfigError for other schemes."""
     scheme, sep, _ = pattern.partition("://")
     if not sep:
         return str(Path(os.path.normpath(Path.cwd() / Path(pattern).expanduser())))
+    if is_remote(pattern):
+        bucket_and_key(pattern)
+        return pattern
     if scheme != "file":
-        raise ConfigError(f"files can't be read from '{scheme}://'", do="write a path, a glob or file:///path")
+        raise ConfigError(
+            f"files can't be read from '{scheme}://'", do="write a path, a glob, file:///path or s3://bucket/key"
+        )
     return url2pathname(urlsplit(pattern, allow_fragments=False).path)
 
 
-def _expanded(pattern: str) -> list[str]:
+def _local(pattern: str) -> list[str]:
     if Path(pattern).is_dir():
         raise ConfigError(f"'{pattern}' is a directory", do=f"say which of its files: {pattern}/*.csv")
     if Path(pattern).exists():  # a file may have a bracket in its name
         return [pattern]
     return [path for path in glob.glob(pattern, recursive=True) if Path(path).is_file()]  # noqa: PTH207 - pathlib's `**` doesn't match files
-
-
-def nearby(pattern: str) -> list[str]:
-    """Names in the pattern's directory that look like what it asks for."""
-    path = Path(local(pattern))
-    if not path.parent.is_dir():
-        return []
-    return get_close_matches(path.name, [entry.name for entry in path.parent.iterdir()], n=3, cutoff=0.4)
-
-
-@contextmanager
-def opened(path: str) -> Iterator[pa.NativeFile]:
-    """The file's bytes, at random."""
-    with reaching(path):
-        file = fs.LocalFileSystem().open_input_file(path)
-    with file:
-        yield file
-
-
-@contextmanager
-def as_utf8(path: str, encoding: str) -> Iterator[Fill]:
-    """The file as UTF-8, whatever its encoding; only UTF-8 itself may be read at random, the others front to back."""
-    with opened(path) as file:
-        if codecs.lookup(encoding).name in UTF8:
-
-            def fill(view: memoryview, offset: int) -> int:
-                with reaching(path):
-                    file.seek(offset)
-                    return int(file.readinto(view))
-
-            yield fill
-        else:
-            yield _Transcoded(path, file, encoding)
-
-
-class _Transcoded:
-    """What a single-byte encoding doesn't define comes through as it is, so that its record alone is refused."""
-
-    chunk = 1 << 20
-
-    def __init__(self, path: str, file: pa.NativeFile, encoding: str) -> None:
-        self._path, self._file, self._encoding = path, file, encoding
-        self._decoder = codecs.getincrementaldecoder(encoding)(errors="surrogateescape")
-        self._ready, self._base, self._ended = bytearray(), 0, False
-
-    def __call__(self, view: memoryview, offset: int) -> int:
-        while self._base + len(self._ready) < offset + len(view) and not self._ended:
-            self._forget(offset)
-            self._ready += self._more()
-        self._forget(offset)
-        count = min(len(view), len(self._ready))
-        view[:count] = self._ready[:count]
-        return count
-
-    def _forget(self, before: int) -> None:
-        passed = min(before - self._base, len(self._ready))
-        del self._ready[:passed]
-        self._base += passed
-
-    def _more(self) -> bytes:
-        with reaching(self._path):
-            raw = self._file.read(self.chunk)
-        self._ended = not raw
-        try:
-            return self._decoder.decode(raw, final=self._ended).encode("utf-8", "surrogateescape")
-        except UnicodeError:
-            raise ContractError(
-                f"the file '{self._path}' isn't {self._encoding}", do="set `encoding` to what the file is written in"
-            ) from None

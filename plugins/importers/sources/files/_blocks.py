@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from importers.exceptions import ContractError
-from importers.transport.files import Fill
+from importers.transport.text import Fill
 
 BLOCK = 4 << 20
 """Bytes parsed at a time: large enough that a call costs nothing, small enough to stay near the processor."""

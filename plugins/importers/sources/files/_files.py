@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from enum import StrEnum
+from functools import cached_property
 from math import ceil
 from pathlib import Path
 from time import perf_counter
@@ -36,7 +37,17 @@ from importers.core.source import Source, SourceConfig
 from importers.exceptions import ConfigError, ContractError, EmptySourceError, ImporterError
 from importers.sources.files._cells import ARROW, TypeName
 from importers.sources.files._interval import Interval, changed, covered, microseconds, within
-from importers.transport.files import File, find, fixed_directory, is_pattern, local, named, nearby, unchanged
+from importers.transport.files import (
+    File,
+    Files,
+    absolute,
+    fixed_directory,
+    is_pattern,
+    is_remote,
+    is_there,
+    named,
+)
+from importers.transport.packed import Codec
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.\-]{0,40}")
 UNSHOWN = "a name that isn't shown"
@@ -50,16 +61,44 @@ class OnChange(StrEnum):
     RELOAD = "reload"
 
 
+class Compression(StrEnum):
+    """`auto`: as the file's bytes say. The others are errors for a file that isn't so; `none` looks at nothing."""
+
+    AUTO = "auto"
+    NONE = "none"
+    GZIP = "gzip"
+    ZSTD = "zstd"
+    BZIP2 = "bz2"
+    XZ = "xz"
+    ZIP = "zip"
+
+    @property
+    def codec(self) -> Codec | None:
+        return None if self in (Compression.AUTO, Compression.NONE) else Codec(self.value)
+
+
 class FileConfig(SourceConfig):
     path: Annotated[
         list[Annotated[str, Field(min_length=1)]],
         BeforeValidator(lambda value: [value] if isinstance(value, str) else value),
         Field(
             min_length=1,
-            description="A path, a glob (`data/**/*.csv`) or `file:///path`, or a list of them.",
+            description="A path, a glob (`data/**/*.csv`), `file:///path` or `s3://bucket/prefix/*.csv`, or a list of "
+            "them. A bucket needs a connection of type `aws`.",
             examples=["in/2026-*/*"],
         ),
     ]
+    compression: Compression = Field(
+        Compression.AUTO,
+        description="How the files are compressed. By default each one's first bytes say it. Of a zip archive "
+        "every member is read.",
+    )
+    max_ratio: int = Field(
+        250,
+        ge=1,
+        description="How many times its size a compressed file may unpack to, once that is more than 64 MiB. What "
+        "unpacks to more is taken for a bomb and stops the run.",
+    )
     stream: Name | None = Field(
         None, description="What to call the stream. By default the file's name up to the first wildcard, else `rows`."
     )
@@ -86,16 +125,44 @@ FilesT = TypeVar("FilesT", bound=FileConfig)
 class FileSource(Source[FilesT]):
     """Files of one format. A format says what its columns are, where it can be cut, and how a slice is read.
 
-    Incremental by file: a lane is a path below the pattern's directory, its value size and time of change. A window
-    reads again every file that is of it, loaded or not, and moves nothing: by `interval`, else by the time of change.
+    Incremental by file: a lane is a path below the pattern's directory, its value size and time of change, or an ETag.
+    A window reads again every file that is of it, loaded or not, and moves nothing: by `interval`, else by the time of
+    change. A format sees files through `self.files`, which also unpacks them: to a format a member of an archive is a
+    file.
     """
 
+    connection_type: ClassVar[str | None] = "aws"
+    environment: ClassVar[Mapping[str, str]] = {"login": "AWS_ACCESS_KEY_ID", "password": "AWS_SECRET_ACCESS_KEY"}
+    environment_besides: ClassVar[Mapping[str, str]] = {
+        "aws_session_token": "AWS_SESSION_TOKEN",
+        "region_name": "AWS_REGION",
+        "endpoint_url": "AWS_ENDPOINT_URL_S3",
+    }
     whole_below: ClassVar[int] = 16 << 20
     """Bytes under which a second partition costs more than it saves."""
+    is_archive: ClassVar[bool] = False
+    """Whether the format itself is a zip archive, as a workbook is: then no file's bytes are taken for compressed."""
+
+    @classmethod
+    def takes_connection(cls, settings: Mapping[str, Any]) -> bool:
+        path = settings.get("path", ())
+        return any(isinstance(each, str) and is_remote(each) for each in ([path] if isinstance(path, str) else path))
+
+    @classmethod
+    def from_hook(cls, hook: Any) -> Mapping[str, JSON]:
+        """The keys of the connection's role, if it names one."""
+        found = hook.get_credentials()
+        return {"login": found.access_key, "password": found.secret_key, "aws_session_token": found.token}
+
+    @cached_property
+    def files(self) -> Files:
+        setting = self.config.compression
+        plain = setting is Compression.NONE or (self.is_archive and setting is Compression.AUTO)
+        return Files(self.connection, codec=setting.codec, plain=plain, ratio=self.config.max_ratio)
 
     @abstractmethod
     def schema(self, files: Sequence[File]) -> pa.Schema:
-        """The columns that the files have. Raises ContractError if they don't agree."""
+        """The columns of the first and of the last file that there is. Raises ContractError if they don't agree."""
 
     @abstractmethod
     def fits(self, file: File, schema: pa.Schema) -> None:
@@ -113,8 +180,7 @@ class FileSource(Source[FilesT]):
         begun = perf_counter()
         try:
             files = self._listed()
-            for file in files[:1]:
-                self.schema([file])
+            self._typed(files[:1])
             ok, said = True, f"{len(files)} files, {sum(file.size for file in files):,} bytes"
         except ImporterError as error:
             ok, said = False, str(error)
@@ -126,17 +192,18 @@ class FileSource(Source[FilesT]):
         return [Stream(self._name(), columns, Reads.WINDOW if self.config.interval else Reads.POSITION)]
 
     def plan(self, stream: Stream, window: Window, position: Position) -> Plan:
-        if not find(self.config.path) and any(named(lane, self.config.path) for lane in position):
+        if not self.files.find(self.config.path) and any(named(lane, self.config.path) for lane in position):
             return Plan(partitions=[])  # all that was there is loaded, and somebody has taken it away
         listed = self._listed()
         wanted = [file for file in listed if self._wanted(file, stream, window, position)]
         if not wanted:
             return Plan(partitions=[])
         schema = self._typed(listed)
-        for file in wanted:
+        inside = [part for file in wanted for part in self.files.inside(file)]
+        for file in inside:
             self.fits(file, schema)
         sealed = base64.b64encode(schema.serialize()).decode()
-        partitions: list[JSON] = [{"slices": part, "schema": sealed} for part in self._packed(wanted)]
+        partitions: list[JSON] = [{"slices": part, "schema": sealed} for part in self._packed(inside)]
         if not window.bounded:
             return Plan(partitions, {file.lane: file.identity for file in wanted})
         replaces = self.config.interval is not None and stream.load_mode is LoadMode.APPEND
@@ -155,11 +222,11 @@ class FileSource(Source[FilesT]):
         planned = cast(Mapping[str, Any], partition)
         schema = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(planned["schema"])))
         for part in planned["slices"]:
-            file = File(part["path"], part["size"], part["mtime_ns"])
-            unchanged(file)
+            file = File.of(part)
+            self.files.unchanged(file)
             for batch in self.read_slice(stream, file, part, schema):
                 yield self._dated(batch, stream, part)
-            unchanged(file)
+            self.files.unchanged(file)
 
     def _dated(self, batch: Batch, stream: Stream, part: Slice) -> Batch:
         """Rows are as new as the time that their file is of, unless a cursor says more: appended ones need no more."""
@@ -170,12 +237,13 @@ class FileSource(Source[FilesT]):
         return replace(batch, rows=batch.rows.append_column(VERSION, versions))
 
     def _listed(self) -> list[File]:
-        files = find(self.config.path)
+        files = self.files.find(self.config.path)
         if files:
             return files
-        close = [name for pattern in self.config.path for name in nearby(pattern)]
+        close = [name for pattern in self.config.path for name in self.files.nearby(pattern)]
         do = f"correct `path`{'; nearby: ' + ', '.join(close) if close else ''}"
-        if any(is_pattern(pattern) and fixed_directory(pattern).is_dir() for pattern in map(local, self.config.path)):
+        patterns = map(absolute, self.config.path)
+        if any(is_pattern(pattern) and is_there(fixed_directory(pattern)) for pattern in patterns):
             raise EmptySourceError(
                 f"no file matches {self._patterns}, though the directory is there: nothing tells its columns",
                 do=f"start the pipeline when there is a file; if there never was one, {do}",
@@ -185,7 +253,7 @@ class FileSource(Source[FilesT]):
 
     @property
     def _patterns(self) -> str:
-        return " or ".join(repr(local(pattern)) for pattern in self.config.path)
+        return " or ".join(repr(absolute(pattern)) for pattern in self.config.path)
 
     def _name(self) -> str:
         if self.config.stream:
@@ -196,7 +264,7 @@ class FileSource(Source[FilesT]):
         return as_name(stem) if stem.strip("_- ") else "rows"
 
     def _typed(self, files: Sequence[File]) -> pa.Schema:
-        schema = self.schema(files)
+        schema = self.schema(self._ends(files))
         for name, kind in self.config.types.items():
             if name not in schema.names:
                 raise ConfigError(
@@ -206,6 +274,15 @@ class FileSource(Source[FilesT]):
             schema = schema.set(index, pa.field(name, ARROW[kind]))
         return schema
 
+    def _ends(self, files: Sequence[File]) -> list[File]:
+        """The first and the last that hold anything, looked into: they stand for all of them."""
+        holding = [file for file in files if file.size] or list(files[:1])
+        inside = [self.files.inside(file) for file in dict.fromkeys((holding[0], holding[-1]))]
+        ends = [part for parts in inside for part in (*parts[:1], *parts[-1:])]
+        if not ends:
+            raise ContractError(f"the archive '{holding[0].path}' has no files", do="wait for one that has")
+        return list(dict.fromkeys((ends[0], ends[-1])))
+
     def _wanted(self, file: File, stream: Stream, window: Window, position: Position) -> bool:
         known = file.lane in position
         if window.bounded:
@@ -214,7 +291,7 @@ class FileSource(Source[FilesT]):
                 return within(interval.start(file), window)
             if not within(changed(file), window):
                 return False
-        elif position.get(file.lane) == file.identity:
+        elif file.is_still(position.get(file.lane)):
             return False
         if known and stream.load_mode is LoadMode.APPEND and self.config.on_change is OnChange.ERROR:
             raise ContractError(
@@ -236,11 +313,10 @@ class FileSource(Source[FilesT]):
         count = min(self.config.max_partitions, ceil(total / self.whole_below) or 1)
         share = total / count or 1
         slices = [
-            {"path": file.path, **file.identity, **part, **self._begun(file)}
+            {**file.planned, **part, **self._begun(file)}
             for file in files
             for part in self.cut(file, max(1, round(file.size / share)))
         ]
-        slices.sort(key=lambda part: (part["path"], part["start"]))
         _one_after_the_other(slices)
         if len(slices) <= count:
             return [[part] for part in slices]

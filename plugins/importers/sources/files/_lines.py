@@ -18,7 +18,7 @@ from importers.core.names import is_like_a_value
 from importers.exceptions import ContractError
 from importers.sources.files._blocks import Block, Places
 from importers.sources.files._files import NAME
-from importers.transport.files import BOM
+from importers.transport.text import BOM
 
 NULL_FIRST = re.compile(rb"(?:\xef\xbb\xbf)?\s*+null")
 NULL_NEXT = re.compile(rb"\}\s*+null")

@@ -14,7 +14,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from importers.transport.files import Fill
+from importers.transport.text import Fill
 
 Bytes = npt.NDArray[np.uint8]
 Positions = npt.NDArray[np.int64]

@@ -20,7 +20,8 @@ from importers.sources.files._cells import infer
 from importers.sources.files._files import FileConfig, FileSource, Slice, same_columns, wanted
 from importers.sources.files._records import Dialect
 from importers.sources.files._rows import Rows
-from importers.transport.files import BOM, UTF8, File, Fill, as_utf8
+from importers.transport.files import File
+from importers.transport.text import BOM, Fill
 
 SAMPLE = 1 << 20
 ONE_BYTE = r"^[\x01-\x09\x0b\x0c\x0e-\x7f]$"
@@ -88,10 +89,10 @@ class Csv(FileSource[CsvConfig]):
 
     def cut(self, file: File, pieces: int) -> list[Slice]:
         whole: Slice = {"start": 0, "end": file.size, "weight": file.size, "tidy": False}
-        if codecs.lookup(self.config.encoding).name not in UTF8 or not file.size:
+        if not file.size or not self.files.at_random(file, self.config.encoding):
             return [whole]
         _, start = self._header(file)
-        with as_utf8(file.path, self.config.encoding) as fill:
+        with self.files.as_utf8(file, self.config.encoding) as fill:
             cuts, tidy = self.dialect.splits(fill, start, file.size, pieces)
         bounds = [0, *cuts, file.size]
         return [{"start": begin, "end": end, "weight": end - begin, "tidy": tidy} for begin, end in pairwise(bounds)]
@@ -101,8 +102,11 @@ class Csv(FileSource[CsvConfig]):
             return
         names, start = self._header(file)
         cut = partial(self.dialect.cut, tidy=part["tidy"])
-        end = part["end"] if codecs.lookup(self.config.encoding).name in UTF8 else None
-        with as_utf8(file.path, self.config.encoding) as fill, as_utf8(file.path, self.config.encoding) as again:
+        end = part["end"] if self.files.at_random(file, self.config.encoding) else None
+        with (
+            self.files.as_utf8(file, self.config.encoding) as fill,
+            self.files.as_utf8(file, self.config.encoding) as again,
+        ):
             inferred = frozenset(names) - self.config.types.keys()
             rows = Rows(self.dialect, names, wanted(stream, schema), self.config.null_values, inferred)
             places = Places(file.path, again, by_line=part["start"] == 0)
@@ -112,7 +116,7 @@ class Csv(FileSource[CsvConfig]):
     def _sample(self, file: File) -> pa.Table:
         names, start = self._header(file)
         rows = Rows(self.dialect, names, pa.schema([(name, pa.string()) for name in names]), self.config.null_values)
-        with as_utf8(file.path, self.config.encoding) as fill:
+        with self.files.as_utf8(file, self.config.encoding) as fill:
             for block in blocks(fill, start, None, self.dialect.cut, size=SAMPLE, path=file.path):
                 batch = rows.batch(block, Places(file.path, fill, by_line=False)).rows
                 return pa.Table.from_batches([batch[: self.config.sample_rows]])
@@ -134,7 +138,7 @@ class Csv(FileSource[CsvConfig]):
 
     def _header(self, file: File) -> tuple[list[str], int]:
         """The file's column names and the byte after its header. Raises ContractError."""
-        with as_utf8(file.path, self.config.encoding) as fill:
+        with self.files.as_utf8(file, self.config.encoding) as fill:
             first, start, end = _first_record(fill, self.dialect, file.path)
         setting = self.config
         text = first.decode("utf-8", "replace")

@@ -15,7 +15,8 @@ from importers.sources.files._blocks import BLOCK, Places, blocks
 from importers.sources.files._cells import TypeName
 from importers.sources.files._files import FileConfig, FileSource, Slice, one_batch, wanted
 from importers.sources.files._lines import Lines, UnknownKeys, infer, parsed
-from importers.transport.files import BOM, File, Fill, as_utf8
+from importers.transport.files import File
+from importers.transport.text import BOM, Fill
 
 SAMPLE = 1 << 20
 
@@ -56,8 +57,10 @@ class Jsonl(FileSource[JsonlConfig]):
         """A file of lines declares nothing: keys that the sample lacked show when it is read."""
 
     def cut(self, file: File, pieces: int) -> list[Slice]:
+        if not self.files.at_random(file):
+            return [{"start": 0, "end": None, "weight": file.size}]
         bounds = [0]
-        with as_utf8(file.path, "utf-8") as fill:
+        with self.files.as_utf8(file) as fill:
             for piece in range(1, pieces):
                 bounds.append(_next_line(fill, max(bounds[-1], file.size * piece // pieces), file.size))
         bounds.append(file.size)
@@ -65,7 +68,7 @@ class Jsonl(FileSource[JsonlConfig]):
 
     def read_slice(self, stream: Stream, file: File, part: Slice, schema: pa.Schema) -> Iterator[Batch]:
         lines, target = Lines(schema, self.config.unknown_keys), wanted(stream, schema)
-        with as_utf8(file.path, "utf-8") as fill, as_utf8(file.path, "utf-8") as again:
+        with self.files.as_utf8(file) as fill, self.files.as_utf8(file) as again:
             places = Places(file.path, again, by_line=part["start"] == 0)
             for block in blocks(fill, part["start"], part["end"], cut_lines, size=self.block, path=file.path):
                 table, rejects = lines.read(block, places)
@@ -73,7 +76,7 @@ class Jsonl(FileSource[JsonlConfig]):
 
     def _sample(self, file: File) -> list[bytes]:
         lines: list[bytes] = []
-        with as_utf8(file.path, "utf-8") as fill:
+        with self.files.as_utf8(file) as fill:
             for block in blocks(fill, 0, None, cut_lines, size=SAMPLE, path=file.path):
                 lines += bytes(block.view).removeprefix(BOM).splitlines()
                 # the default is for quick lines; who asks for many gets them

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from importers.core.model import Batch, Stream
 from importers.exceptions import ContractError
 from importers.sources.files._files import FileConfig, FileSource, Slice, loadable, same_columns, wanted
-from importers.transport.files import File, opened
+from importers.transport.files import File, Files
 
 ROWS = 64 * 1024
 
@@ -28,12 +28,12 @@ class Parquet(FileSource[ParquetConfig]):
     config_model = ParquetConfig
 
     def schema(self, files: Sequence[File]) -> pa.Schema:
-        first, last = _schema(files[0]), _schema(files[-1])
+        first, last = self._declared(files[0]), self._declared(files[-1])
         same_columns(files[-1].path, last.names, first.names)
         return _widest(files[-1], first, last)
 
     def fits(self, file: File, schema: pa.Schema) -> None:
-        own = _schema(file)
+        own = self._declared(file)
         same_columns(file.path, own.names, schema.names)
         expected = pa.schema([field for field in schema if field.name not in self.config.types])
         own = pa.schema([own.field(field.name) for field in expected])
@@ -45,7 +45,7 @@ class Parquet(FileSource[ParquetConfig]):
             )
 
     def cut(self, file: File, pieces: int) -> list[Slice]:
-        with _read(file) as parquet:
+        with _read(self.files, file) as parquet:
             weights = [parquet.metadata.row_group(i).total_byte_size for i in range(parquet.num_row_groups)]
         share = sum(weights) / pieces
         slices: list[Slice] = []
@@ -59,7 +59,7 @@ class Parquet(FileSource[ParquetConfig]):
     def read_slice(self, stream: Stream, file: File, part: Slice, schema: pa.Schema) -> Iterator[Batch]:
         target = wanted(stream, schema)
         groups = list(range(part["start"], part["end"]))
-        with _read(file) as parquet:
+        with _read(self.files, file) as parquet:
             for rows in parquet.iter_batches(ROWS, row_groups=groups, columns=target.names, use_threads=False):
                 try:
                     columns = [rows.column(field.name).cast(field.type) for field in target]
@@ -71,10 +71,18 @@ class Parquet(FileSource[ParquetConfig]):
                     ) from None
                 yield Batch(pa.RecordBatch.from_arrays(columns, schema=target))
 
+    def _declared(self, file: File) -> pa.Schema:
+        with _read(self.files, file) as parquet:
+            found = parquet.schema_arrow.remove_metadata()
+        twice = {name for name in found.names if found.names.count(name) > 1}
+        if twice:
+            raise ContractError(f"the file '{file.path}' has several columns called {', '.join(sorted(twice))}")
+        return pa.schema([(field.name, loadable(field.type)) for field in found])
+
 
 @contextmanager
-def _read(file: File) -> Iterator[pq.ParquetFile]:
-    with opened(file.path) as raw:
+def _read(files: Files, file: File) -> Iterator[pq.ParquetFile]:
+    with files.opened(file) as raw:
         try:
             with pq.ParquetFile(raw) as parquet:
                 yield parquet
@@ -84,15 +92,6 @@ def _read(file: File) -> Iterator[pq.ParquetFile]:
                 got=f"{file.size:,} bytes",
                 do="have it written again; let writers rename a finished file into place",
             ) from None
-
-
-def _schema(file: File) -> pa.Schema:
-    with _read(file) as parquet:
-        found = parquet.schema_arrow.remove_metadata()
-    twice = {name for name in found.names if found.names.count(name) > 1}
-    if twice:
-        raise ContractError(f"the file '{file.path}' has several columns called {', '.join(sorted(twice))}")
-    return pa.schema([(field.name, loadable(field.type)) for field in found])
 
 
 def _widest(file: File, one: pa.Schema, other: pa.Schema) -> pa.Schema:

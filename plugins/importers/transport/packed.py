@@ -1,0 +1,170 @@
+"""Compressed files: which codec, which members, and their bytes front to back, bounded against bombs."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import lzma
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import BinaryIO, Protocol, cast
+
+import pyarrow as pa
+
+from importers.exceptions import ContractError, ImporterError
+
+
+class Codec(StrEnum):
+    """How a file is compressed; `zip` also holds several files."""
+
+    GZIP = "gzip"
+    ZSTD = "zstd"
+    BZIP2 = "bz2"
+    XZ = "xz"
+    ZIP = "zip"
+
+
+MAGIC = {
+    b"\x1f\x8b": Codec.GZIP,
+    b"\x28\xb5\x2f\xfd": Codec.ZSTD,
+    b"BZh": Codec.BZIP2,
+    b"\xfd7zXZ\x00": Codec.XZ,
+    b"PK\x03\x04": Codec.ZIP,
+    b"PK\x05\x06": Codec.ZIP,  # an archive without members
+}
+"""What the first bytes say (RFC 1952, RFC 8878, the formats' own specifications)."""
+SUFFIXES = {
+    ".gz": Codec.GZIP,
+    ".zst": Codec.ZSTD,
+    ".bz2": Codec.BZIP2,
+    ".xz": Codec.XZ,
+    ".zip": Codec.ZIP,
+}
+GRACE = 64 << 20
+"""Bytes that any archive may unpack to, however small it is: some real files are one value over and over."""
+HELD = 256 << 20
+"""Bytes of a compressed file that is unpacked in memory, where a format reads it at random."""
+PIECE = 1 << 20
+DAMAGE = (EOFError, OSError, ValueError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, pa.ArrowException)
+
+
+class Readable(Protocol):
+    """Bytes front to back; nothing says the end."""
+
+    def read(self, size: int, /) -> bytes: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A file in a zip archive, and its compressed bytes."""
+
+    name: str
+    size: int
+
+
+def by_name(path: str) -> Codec | None:
+    return next((codec for suffix, codec in SUFFIXES.items() if path.lower().endswith(suffix)), None)
+
+
+def by_content(head: bytes) -> Codec | None:
+    return next((codec for magic, codec in MAGIC.items() if head.startswith(magic)), None)
+
+
+@contextmanager
+def unharmed(path: str) -> Iterator[None]:
+    """Says that an archive is damaged in one sentence, whichever library found it out. Its text may hold data."""
+    try:
+        yield
+    except ImporterError:
+        raise
+    except DAMAGE as error:
+        if isinstance(error, OSError) and error.errno:  # of the disk, not of what it holds
+            raise
+        raise ContractError(
+            f"the compressed file '{path}' is damaged or cut off",
+            do="have it written again; let writers rename a finished file into place",
+        ) from None
+
+
+def members(raw: BinaryIO, path: str) -> list[Member]:
+    """What a zip archive holds that isn't empty, a directory or a note of macOS, by name. Raises ContractError."""
+    with unharmed(path), zipfile.ZipFile(raw) as archive:
+        entries = [entry for entry in archive.infolist() if not entry.is_dir() and entry.file_size]
+    entries = [entry for entry in entries if not entry.filename.startswith("__MACOSX/")]
+    if any(entry.flag_bits & 1 for entry in entries):
+        raise ContractError(f"the archive '{path}' is protected by a password", do="have it sent without one")
+    names = [entry.filename for entry in entries]
+    if len(set(names)) < len(names):
+        raise ContractError(f"the archive '{path}' has several members of one name", do="have it written again")
+    return sorted((Member(entry.filename, entry.compress_size) for entry in entries), key=lambda member: member.name)
+
+
+@contextmanager
+def unpacked(raw: BinaryIO, codec: Codec, path: str, *, size: int, ratio: int, member: str = "") -> Iterator[Readable]:
+    """The plain bytes of an archive of `size` bytes, or of its member, which may be at most `ratio` times as many.
+
+    Raises ContractError for one that is damaged, cut off, or unpacks to more; what was read before is whole.
+    """
+    with unharmed(path):
+        plain = _opened(raw, codec, path, member)
+    try:
+        yield _Bounded(plain, path, max(GRACE, size * ratio), ratio)
+    finally:
+        plain.close()
+
+
+def _opened(raw: BinaryIO, codec: Codec, path: str, member: str) -> BinaryIO:
+    match codec:
+        case Codec.GZIP:
+            return cast("BinaryIO", gzip.GzipFile(fileobj=raw))
+        case Codec.BZIP2:
+            return cast("BinaryIO", bz2.BZ2File(raw))
+        case Codec.XZ:
+            return cast("BinaryIO", lzma.LZMAFile(raw))
+        case Codec.ZSTD:
+            return cast("BinaryIO", pa.CompressedInputStream(pa.PythonFile(raw, mode="r"), "zstd"))
+    archive = zipfile.ZipFile(raw)
+    try:
+        return cast("BinaryIO", archive.open(member))
+    except NotImplementedError:
+        raise ContractError(
+            f"a member of the archive '{path}' is compressed in a way that isn't read",
+            do="have it compressed with deflate",
+        ) from None
+
+
+class _Bounded:
+    """Counts what comes out, so that a small file can't fill a disk or keep a worker for days."""
+
+    def __init__(self, plain: BinaryIO, path: str, limit: int, ratio: int) -> None:
+        self._plain, self._path, self._limit, self._ratio, self._out = plain, path, limit, ratio, 0
+
+    def read(self, size: int, /) -> bytes:
+        with unharmed(self._path):
+            data = bytes(self._plain.read(size))
+        self._out += len(data)
+        if self._out > self._limit:
+            raise ContractError(
+                f"the compressed file '{self._path}' unpacks to more than {self._limit:,} bytes",
+                got=f"more than {self._ratio} times its size",
+                do="if it is no bomb, set `max_ratio` higher",
+            )
+        return data
+
+
+def held(plain: Readable, path: str) -> bytes:
+    """All of it in memory. Raises ContractError for more than `HELD` bytes."""
+    kept = io.BytesIO()
+    while data := plain.read(PIECE):
+        kept.write(data)
+        if kept.tell() > HELD:
+            raise ContractError(
+                f"the compressed file '{path}' unpacks to more than {HELD >> 20} MiB, and its format is read at random",
+                do="have it delivered without the compression around it",
+            )
+    return kept.getvalue()

@@ -1,0 +1,146 @@
+"""Archives are made by the standard library, and zstd by polars; what is read back is what went in."""
+
+import bz2
+import gzip
+import io
+import lzma
+import zipfile
+
+import polars as pl
+import pyarrow as pa
+import pytest
+
+from importers.core.model import LoadMode, Stream, Window
+from importers.exceptions import ContractError
+from importers.sources.files.csv import Csv, CsvConfig
+from importers.sources.files.jsonl import Jsonl, JsonlConfig
+from importers.sources.files.parquet import Parquet, ParquetConfig
+from importers.transport import packed
+
+ROWS = b"n,who\n" + b"".join(b"%d,someone %d\n" % (n, n * 7919) for n in range(4000))
+
+
+def zstd(data):
+    return pa.compress(data, codec="zstd", asbytes=True)
+
+
+def zipped(**members):
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in members.items():
+            archive.writestr(f"{name}.csv", data)
+    return out.getvalue()
+
+
+PACK = {
+    "gz": gzip.compress,
+    "zst": zstd,
+    "bz2": bz2.compress,
+    "xz": lzma.compress,
+    "zip": lambda data: zipped(plays=data),
+}
+
+
+def read(path, kind=Csv, config=CsvConfig, **settings):
+    of = kind(config(path=str(path), **settings), tenant="acme")
+    found = of.streams()[0]
+    stream = Stream(found.name, found.columns, found.reads, load_mode=LoadMode.APPEND)
+    plan = of.plan(stream, Window(), {})
+    batches = [batch for part in plan.partitions for batch in of.read(stream, part)]
+    return [row for batch in batches for row in batch.rows.to_pylist()], plan
+
+
+@pytest.fixture(autouse=True)
+def eager(monkeypatch):
+    monkeypatch.setattr(Csv, "whole_below", 1)
+
+
+@pytest.mark.parametrize("suffix", PACK)
+@pytest.mark.parametrize("says_so", [True, False])
+def test_a_compressed_file_is_read_as_its_bytes_say_in_one_slice(tmp_path, suffix, says_so):
+    path = tmp_path / (f"plays.csv.{suffix}" if says_so else "plays.csv")
+    path.write_bytes(PACK[suffix](ROWS))
+    rows, plan = read(path)
+    assert rows == [{"n": n, "who": f"someone {n * 7919}"} for n in range(4000)]
+    assert len(plan.partitions) == 1
+    assert plan.position == {path.name: {"size": path.stat().st_size, "mtime_ns": path.stat().st_mtime_ns}}
+
+
+@pytest.mark.parametrize("suffix", PACK)
+@pytest.mark.parametrize("cut", [0.3, 0.9])
+def test_one_that_is_cut_off_is_a_clear_error(tmp_path, suffix, cut):
+    path = tmp_path / f"plays.csv.{suffix}"
+    whole = PACK[suffix](ROWS)
+    path.write_bytes(whole[: int(len(whole) * cut)])
+    with pytest.raises(ContractError, match="damaged or cut off"):
+        read(path)
+
+
+@pytest.mark.parametrize("suffix", ["gz", "bz2", "xz", "zip"])
+def test_a_flipped_bit_is_found(tmp_path, suffix):
+    path = tmp_path / f"plays.csv.{suffix}"
+    whole = bytearray(PACK[suffix](ROWS))
+    whole[len(whole) // 2] ^= 1
+    path.write_bytes(whole)
+    with pytest.raises(ContractError, match="damaged or cut off"):
+        read(path)
+
+
+def test_several_members_of_a_stream_are_all_read(tmp_path):
+    (tmp_path / "plays.csv.gz").write_bytes(gzip.compress(b"n\n1\n") + gzip.compress(b"2\n"))
+    assert read(tmp_path / "plays.csv.gz")[0] == [{"n": 1}, {"n": 2}]
+
+
+def test_a_zip_is_read_member_by_member_each_a_slice_of_its_own(tmp_path):
+    data = zipped(b=b"n\n2\n", a=b"n\n1\n", empty=b"")
+    (tmp_path / "plays.zip").write_bytes(data)
+    rows, plan = read(tmp_path / "plays.zip")
+    assert rows == [{"n": 1}, {"n": 2}]
+    assert len(plan.partitions) == 2
+    assert list(plan.position) == ["plays.zip"]
+
+
+def test_an_archive_without_members_and_one_with_a_password(tmp_path):
+    (tmp_path / "a.zip").write_bytes(zipped())
+    with pytest.raises(ContractError, match="has no files"):
+        read(tmp_path / "a.zip")
+    locked = bytearray(zipped(a=b"n\n1\n"))
+    for sign, at in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):  # the flag of encryption, APPNOTE 4.4.4
+        locked[locked.index(sign) + at] |= 1
+    (tmp_path / "a.zip").write_bytes(locked)
+    with pytest.raises(ContractError, match="password"):
+        read(tmp_path / "a.zip")
+
+
+def test_what_is_only_called_compressed(tmp_path):
+    (tmp_path / "plays.csv.gz").write_bytes(b"n\n1\n")
+    with pytest.raises(ContractError, match="isn't compressed with gzip"):
+        read(tmp_path / "plays.csv.gz")
+    assert read(tmp_path / "plays.csv.gz", compression="none")[0] == [{"n": 1}]
+    with pytest.raises(ContractError, match="isn't compressed with xz"):
+        read(tmp_path / "plays.csv.gz", compression="xz")
+
+
+@pytest.mark.parametrize("suffix", PACK)
+def test_a_bomb_is_stopped(tmp_path, monkeypatch, suffix):
+    monkeypatch.setattr(packed, "GRACE", 1 << 20)
+    (tmp_path / f"x.csv.{suffix}").write_bytes(PACK[suffix](b"n\n" + b"0\n" * (2 << 20)))
+    with pytest.raises(ContractError, match="unpacks to more than") as stopped:
+        read(tmp_path / f"x.csv.{suffix}", max_ratio=2)
+    assert "max_ratio" in str(stopped.value)
+
+
+def test_a_format_that_is_read_at_random_is_unpacked_in_memory_up_to_a_limit(tmp_path, monkeypatch):
+    path = tmp_path / "plays.parquet.gz"
+    out = io.BytesIO()
+    pl.DataFrame({"n": [1, 2, 3]}).write_parquet(out)
+    path.write_bytes(gzip.compress(out.getvalue()))
+    assert read(path, Parquet, ParquetConfig)[0] == [{"n": 1}, {"n": 2}, {"n": 3}]
+    monkeypatch.setattr(packed, "HELD", 10)
+    with pytest.raises(ContractError, match="read at random"):
+        read(path, Parquet, ParquetConfig)
+
+
+def test_lines_too(tmp_path):
+    (tmp_path / "plays.jsonl.zst").write_bytes(zstd(b'{"n": 1}\n' * 5000))
+    assert len(read(tmp_path / "plays.jsonl.zst", Jsonl, JsonlConfig)[0]) == 5000
