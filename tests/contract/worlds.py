@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
+import fastavro
 import polars as pl
 import psycopg
 from psycopg.sql import SQL, Identifier
@@ -166,7 +167,18 @@ class Parquet(_Files):
         pl.DataFrame(rows, schema).write_parquet(file, row_group_size=1)
 
 
-WORLDS: dict[str, type[World]] = {"csv": Csv, "jsonl": JsonLines, "parquet": Parquet}
+class Avro(_Files):
+    suffix = "avro"
+
+    def write(self, file: Path, rows: list[dict[str, Any]]) -> None:
+        types: dict[str, Any] = {"id": "long", "who": "string", "what": "string", "ms": ["null", "long"]}
+        fields = [{"name": name, "type": kind} for name, kind in types.items()]
+        schema = fastavro.parse_schema({"type": "record", "name": "Play", "fields": fields})
+        with file.open("wb") as out:
+            fastavro.writer(out, schema, rows, codec="deflate", sync_interval=1)
+
+
+WORLDS: dict[str, type[World]] = {"avro": Avro, "csv": Csv, "jsonl": JsonLines, "parquet": Parquet}
 """By the source's name; a second world of the same source is `NAME:WHAT`."""
 
 
