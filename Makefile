@@ -36,9 +36,9 @@ test: env  ## every test that needs no server of its own; fails if none ran
 	$(BIN)/pytest -n 2 --dist loadfile -m 'not services and not soak'
 
 # The browser's test is skipped where there is neither a browser nor a way to get one here.
-servers:  # a browser and a Redis, where a package manager gives them and they are missing
-	{ command -v chromedriver && command -v redis-server; } >/dev/null || test "$$(id -u)" != 0 || ! command -v apt-get >/dev/null \
-	  || { apt-get update -qq && apt-get install -y -qq chromium chromium-driver redis-server; }
+servers:  # a browser, a Redis and Maven with Java, where a package manager gives them and they are missing
+	{ command -v chromedriver && command -v redis-server && command -v mvn; } >/dev/null || test "$$(id -u)" != 0 || ! command -v apt-get >/dev/null \
+	  || { apt-get update -qq && apt-get install -y -qq chromium chromium-driver redis-server maven; }
 
 test-services: env servers  ## real servers and whole deployments of Airflow, as processes on loopback
 	$(BIN)/pytest tests/contract tests/integration tests/live -m 'services and not soak' --timeout 1800

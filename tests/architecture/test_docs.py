@@ -67,7 +67,7 @@ SESSIONS = [page for page in PAGES if any(not block.why_not for block in blocks(
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
     """The project as a reader has it: what a page may write to is a copy."""
-    for each in ("plugins", "dags", "tests/contract", "tests/support"):
+    for each in ("plugins", "dags", "tests/contract", "tests/services", "tests/support"):
         shutil.copytree(ROOT / each, tmp_path / each)
     for each in ("tests/__init__.py", "tests/conftest.py"):
         shutil.copy(ROOT / each, tmp_path / each)

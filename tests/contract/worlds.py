@@ -12,8 +12,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
+from uuid import uuid4
 
-import fastavro
 import polars as pl
 import psycopg
 from psycopg.sql import SQL, Identifier
@@ -22,6 +22,7 @@ from importers.core.connection import Connection
 from importers.core.destination import Destination
 from importers.core.model import LoadMode, Reads
 from importers.destinations.postgresql import PostgresDestination
+from tests.services.kafka import PASSWORD, Kafka
 from tests.support.runs import blind
 
 ROWS: list[dict[str, Any]] = [
@@ -167,18 +168,68 @@ class Parquet(_Files):
         pl.DataFrame(rows, schema).write_parquet(file, row_group_size=1)
 
 
-class Avro(_Files):
-    suffix = "avro"
+class KafkaTopic(World):
+    """Two partitions that are read one after the other, so that a read has a middle in which the broker can fail."""
 
-    def write(self, file: Path, rows: list[dict[str, Any]]) -> None:
-        types: dict[str, Any] = {"id": "long", "who": "string", "what": "string", "ms": ["null", "long"]}
-        fields = [{"name": name, "type": kind} for name, kind in types.items()]
-        schema = fastavro.parse_schema({"type": "record", "name": "Play", "fields": fields})
-        with file.open("wb") as out:
-            fastavro.writer(out, schema, rows, codec="deflate", sync_interval=1)
+    service = "kafka"
+    server: Kafka
+    wrong: ClassVar[dict[str, Any]] = {"settings": {"sasl.password": "in a file"}}
+
+    def __init__(self, directory: Path, server: Any = None) -> None:
+        super().__init__(directory, server)
+        self.topic = server.topic(f"plays.{uuid4().hex}", partitions=2)
+        self.put(ROWS)
+
+    def config(self) -> dict[str, Any]:
+        read = {"batch_rows": 2, "max_partitions": 1, "metadata": [], "timeout": 5}
+        return {"topic": self.topic, "stream": self.stream, **read}
+
+    def connection(self) -> Mapping[str, Any] | None:
+        return {"bootstrap.servers": self.server.address}
+
+    def put(self, rows: list[dict[str, Any]]) -> None:
+        messages = [{"value": json.dumps(row).encode(), "partition": row["id"] % 2} for row in rows]
+        self.server.produce(self.topic, *messages)
+
+    def grow(self) -> None:
+        self.put(MORE)
+
+    def vanish(self) -> None:
+        self.server.drop(self.topic)
+
+    def die(self) -> None:
+        self.server.stop()
+
+    def stall(self) -> None:
+        self.server.pause()
+
+    def mend(self) -> None:
+        self.server.start()
+
+    def close(self) -> None:
+        self.server.start()
 
 
-WORLDS: dict[str, type[World]] = {"avro": Avro, "csv": Csv, "jsonl": JsonLines, "parquet": Parquet}
+class EventHub(KafkaTopic):
+    """By a listener with the settings that Event Hubs' Kafka endpoint has. It isn't Event Hubs."""
+
+    secrets: ClassVar[tuple[str, ...]] = (PASSWORD, "c2VjcmV0LXNlY3JldC1zZWNyZXQ")
+    die = World.die  # a broker's start takes seconds, and `kafka` has shown it
+
+    def config(self) -> dict[str, Any]:
+        return super().config() | {"settings": {"ssl.ca.location": self.server.authority}}
+
+    def connection(self) -> Mapping[str, Any] | None:
+        return {"sasl.password": PASSWORD, "port": int(self.server.sasl_address.rpartition(":")[2])}
+
+
+WORLDS: dict[str, type[World]] = {
+    "azure_event_hubs": EventHub,
+    "csv": Csv,
+    "jsonl": JsonLines,
+    "kafka": KafkaTopic,
+    "parquet": Parquet,
+}
 """By the source's name; a second world of the same source is `NAME:WHAT`."""
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from enum import StrEnum
 from itertools import islice
 from typing import Any
@@ -16,7 +16,7 @@ from pyarrow import json as arrow_json
 from importers.core.model import Reject
 from importers.core.names import is_like_a_value
 from importers.exceptions import ContractError
-from importers.sources.files._blocks import Block, Places
+from importers.sources.files._blocks import Block
 from importers.sources.files._files import NAME
 from importers.transport.text import BOM
 
@@ -91,7 +91,7 @@ class Lines:
         unexpected = "error" if self._stops else "ignore"
         self._options = arrow_json.ParseOptions(explicit_schema=schema, unexpected_field_behavior=unexpected)
 
-    def read(self, block: Block, places: Places) -> tuple[pa.Table, list[Reject]]:
+    def read(self, block: Block, places: Callable[[int], str]) -> tuple[pa.Table, list[Reject]]:
         view = block.view
         try:
             str(view, "utf-8")  # Arrow doesn't look
@@ -104,7 +104,7 @@ class Lines:
             pass
         return self._one_by_one(block, places)
 
-    def _one_by_one(self, block: Block, places: Places) -> tuple[pa.Table, list[Reject]]:
+    def _one_by_one(self, block: Block, places: Callable[[int], str]) -> tuple[pa.Table, list[Reject]]:
         lines, rejects, unknown = [], [], []
         for start, text in _texts(block):
             value = parsed(text)
@@ -146,7 +146,7 @@ def _texts(block: Block) -> Iterator[tuple[int, bytes]]:
             yield start, text
 
 
-def _unclassified(unknown: Sequence[tuple[int, str]], places: Places) -> ContractError:
+def _unclassified(unknown: Sequence[tuple[int, str]], places: Callable[[int], str]) -> ContractError:
     start, key = unknown[0]
     return ContractError(
         f"{places(start)} has a key that the sample didn't show, so that nobody has classified it",

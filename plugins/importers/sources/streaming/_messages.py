@@ -1,0 +1,207 @@
+"""What messages hold, as columns: a decoder for each format of values, and what the broker says of each message."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import accumulate
+from typing import Any, Protocol
+
+import pyarrow as pa
+
+from importers.core.model import Column, PersonalData, Reject
+from importers.sources.files._blocks import Block
+from importers.sources.files._lines import Lines, UnknownKeys, infer, parsed
+
+VALUE = "message_value"
+NO_VALUE = "it has no value (a tombstone)"
+
+
+class Metadata(StrEnum):
+    """What a broker knows of a message beside its value."""
+
+    KEY = "key"
+    HEADERS = "headers"
+    TIMESTAMP = "timestamp"
+    PARTITION = "partition"
+    OFFSET = "offset"
+
+    @property
+    def column(self) -> str:
+        return f"message_{self.value}"
+
+
+class KeyType(StrEnum):
+    TEXT = "text"
+    BYTES = "bytes"
+
+
+HEADERS = pa.list_(pa.struct([("name", pa.string()), ("value", pa.string())]))
+_CLASSES = {
+    Metadata.KEY: PersonalData.IDENTIFIER,
+    Metadata.HEADERS: PersonalData.FREE_TEXT,
+}
+_TYPES = {
+    Metadata.HEADERS: HEADERS,
+    Metadata.TIMESTAMP: pa.timestamp("ms", "UTC"),
+    Metadata.PARTITION: pa.int32(),
+    Metadata.OFFSET: pa.int64(),
+}
+
+
+def described(which: Metadata, key: KeyType) -> Column:
+    """The column. Keys mostly say whose message it is, and headers may say anything."""
+    kind = pa.string() if key is KeyType.TEXT else pa.binary()
+    return Column(which.column, _TYPES.get(which, kind), _CLASSES.get(which, PersonalData.NONE))
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """The rows of those values that are one, which values these are (None: all), and the others."""
+
+    rows: pa.RecordBatch
+    kept: Sequence[int] | None
+    rejects: Sequence[Reject]
+
+
+Place = Callable[[int], str]
+"""Where a message stands, for people, by its number in the list of values."""
+
+
+class Decoder(Protocol):
+    def read(self, values: Sequence[bytes | None], place: Place) -> Decoded: ...
+
+
+class Json:
+    """JSON objects: all at once by Arrow's parser, and one by one only where some are none."""
+
+    def __init__(self, known: pa.Schema, unknown_keys: UnknownKeys) -> None:
+        self._lines = Lines(known, unknown_keys)
+
+    def read(self, values: Sequence[bytes | None], place: Place) -> Decoded:
+        if values and None not in values:
+            joined = bytearray(b"\n").join(values)  # type: ignore[arg-type]
+            if joined.count(b"\n") == len(values) - 1:
+                decoded = self._together(joined, values, range(len(values)), place)
+                if decoded.rows.num_rows + len(decoded.rejects) == len(values):
+                    return decoded
+        return self._carefully(values, place)
+
+    def _together(
+        self, joined: bytearray, texts: Sequence[bytes | None], numbers: Sequence[int], place: Place
+    ) -> Decoded:
+        """One text a line. `numbers` are those of the values that the texts come from."""
+        starts = [0, *accumulate(len(text or b"") + 1 for text in texts)]
+        bad: list[int] = []
+
+        def told(start: int) -> str:
+            bad.append(bisect_right(starts, start) - 1)
+            return place(numbers[bad[-1]])
+
+        table, rejects = self._lines.read(Block(0, joined, len(joined)), told)
+        wrong = set(bad)
+        kept = [number for at, number in enumerate(numbers) if at not in wrong] if rejects else None
+        return Decoded(_one(table), kept, rejects)
+
+    def _carefully(self, values: Sequence[bytes | None], place: Place) -> Decoded:
+        """Values with newlines in them, none at all, or nothing but blanks."""
+        texts, numbers, rejects = [], [], []
+        for number, value in enumerate(values):
+            text = one_line(value) if value is not None else None
+            if text:
+                texts.append(text)
+                numbers.append(number)
+            else:
+                why = NO_VALUE if value is None else "not a JSON object"
+                rejects.append(Reject(value or b"", place(number), why))
+        decoded = self._together(bytearray(b"\n").join(texts), texts, numbers, place)
+        kept = numbers if decoded.kept is None else decoded.kept
+        return Decoded(decoded.rows, kept, [*rejects, *decoded.rejects])
+
+
+def one_line(value: bytes) -> bytes:
+    """The JSON object without newlines, which JSON allows between tokens only; empty if it is none."""
+    if b"\n" not in value:
+        return value.strip()
+    return value.replace(b"\n", b" ").strip() if parsed(value) is not None else b""
+
+
+def infer_json(values: Sequence[bytes]) -> pa.Schema | None:
+    """What the objects among the values hold; None if there is no object."""
+    lines = [line for value in values if (line := one_line(value)) and parsed(line) is not None]
+    return infer(lines) if lines else None
+
+
+class Raw:
+    """The value as it is: bytes, or text in UTF-8. A message without one is a row without one."""
+
+    def __init__(self, kind: pa.DataType) -> None:
+        self._kind = kind
+
+    def read(self, values: Sequence[bytes | None], place: Place) -> Decoded:
+        array, kept, rejects = as_text(values, place) if self._kind == pa.string() else (_bytes(values), None, [])
+        return Decoded(pa.RecordBatch.from_arrays([array], [VALUE]), kept, rejects)
+
+
+def _bytes(values: Sequence[bytes | None]) -> pa.Array:
+    return pa.array(values, pa.binary())
+
+
+def as_text(values: Sequence[bytes | None], place: Place) -> tuple[pa.Array, Sequence[int] | None, list[Reject]]:
+    try:
+        return _bytes(values).cast(pa.string()), None, []
+    except pa.ArrowInvalid:
+        bad = {number for number, value in enumerate(values) if not _decodes(value)}
+    kept = [number for number in range(len(values)) if number not in bad]
+    rejects = [Reject(values[number] or b"", place(number), "not UTF-8") for number in sorted(bad)]
+    return _bytes([values[number] for number in kept]).cast(pa.string()), kept, rejects
+
+
+def _decodes(value: bytes | None) -> bool:
+    try:
+        (value or b"").decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def metadata(messages: Sequence[Any], which: Metadata, key: KeyType) -> pa.Array:
+    """A column of what the broker says of confluent-kafka's messages."""
+    cls = type(messages[0])
+    match which:
+        case Metadata.OFFSET:
+            return pa.array(list(map(cls.offset, messages)), pa.int64())
+        case Metadata.PARTITION:
+            return pa.array(list(map(cls.partition, messages)), pa.int32())
+        case Metadata.TIMESTAMP:  # (kind, milliseconds); kind 0: there is none
+            times = [at if kind else None for kind, at in map(cls.timestamp, messages)]
+            return pa.array(times, pa.int64()).cast(pa.timestamp("ms", "UTC"))
+        case Metadata.HEADERS:
+            return pa.array([_headers(each.headers()) for each in messages], HEADERS)
+        case _:
+            keys = _bytes(list(map(cls.key, messages)))
+            return keys if key is KeyType.BYTES else _keys(keys)
+
+
+def _keys(keys: pa.Array) -> pa.Array:
+    """As text. What isn't UTF-8 is escaped, so that two keys that differ stay different."""
+    try:
+        return keys.cast(pa.string())
+    except pa.ArrowInvalid:
+        return pa.array([None if key is None else key.decode(errors="backslashreplace") for key in keys.to_pylist()])
+
+
+def _headers(pairs: Any) -> list[dict[str, str | None]] | None:
+    if not pairs:
+        return None
+    return [
+        {"name": name, "value": None if value is None else bytes(value).decode(errors="backslashreplace")}
+        for name, value in pairs
+    ]
+
+
+def _one(table: pa.Table) -> pa.RecordBatch:
+    batches = table.combine_chunks().to_batches()
+    return batches[0] if batches else pa.RecordBatch.from_pylist([], schema=table.schema)

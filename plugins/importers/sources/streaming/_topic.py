@@ -1,0 +1,109 @@
+"""What a tenant says of a topic."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from pydantic import AwareDatetime, Field, field_validator
+
+from importers.core.model import JSON
+from importers.core.names import Name
+from importers.core.secret_shapes import INSTEAD, names_a_secret
+from importers.core.source import SourceConfig
+from importers.sources.files._cells import TypeName
+from importers.sources.files._lines import UnknownKeys
+from importers.sources.streaming._messages import KeyType, Metadata
+from importers.transport.broker import OURS
+
+_SECRETS = frozenset({"sasl.oauthbearer.config", "ssl.key.pem"})
+_CODE = frozenset({"plugin.library.paths", "ssl.engine.location", "ssl.providers"})
+"""Settings that load code into the process."""
+
+
+class Format(StrEnum):
+    """What a message's value is."""
+
+    JSON = "json"
+    TEXT = "text"
+    BYTES = "bytes"
+
+
+class Reset(StrEnum):
+    EARLIEST = "earliest"
+    LATEST = "latest"
+
+
+class OnLost(StrEnum):
+    STOP = "stop"
+    SKIP = "skip"
+
+
+class TopicConfig(SourceConfig):
+    topic: str = Field(min_length=1, max_length=249, description="The topic.", examples=["plays"])
+    stream: Name | None = Field(None, description="What to call the stream. By default like the topic.")
+    format: Format = Field(
+        Format.JSON,
+        description="What a message's value is: a `json` object, whose keys become columns, or `text` or `bytes`, "
+        "which become the column `message_value`.",
+    )
+    columns: dict[str, TypeName] = Field(
+        {}, description="The keys of JSON values, with their types. By default a sample of the topic's end tells."
+    )
+    types: dict[str, TypeName] = Field({}, description="Types of keys, where the sample would mislead.")
+    sample_rows: int = Field(
+        1_000, ge=1, le=100_000, description="How many of the latest messages the columns and their types come from."
+    )
+    unknown_keys: UnknownKeys = Field(
+        UnknownKeys.STOP,
+        description="What to do with a JSON value that has a key which neither the sample nor `columns` showed: `stop` "
+        "the run, since nobody has classified it, or `ignore` the key, which then isn't read.",
+    )
+    metadata: list[Metadata] = Field(
+        [Metadata.TIMESTAMP, Metadata.PARTITION, Metadata.OFFSET],
+        description="What of a message beside its value becomes a column: `key`, `headers`, `timestamp`, `partition`, "
+        "`offset`, each as `message_…`. Keys count as identifiers, headers as free text.",
+    )
+    key_type: KeyType = Field(KeyType.TEXT, description="Whether keys are `text` in UTF-8, or `bytes`.")
+    auto_offset_reset: Reset = Field(
+        Reset.EARLIEST, description="Where the first run begins, unless `start_time` or `start_offsets` says so."
+    )
+    start_time: AwareDatetime | None = Field(
+        None, description="The first run begins with the first message that isn't older, by the messages' timestamps."
+    )
+    start_offsets: dict[int, int] = Field({}, description="Offsets that the first run begins with, by partition.")
+    lost_messages: OnLost = Field(
+        OnLost.STOP,
+        description="What to do when the broker has deleted messages before they were read: `stop`, or `skip` them.",
+    )
+    consumer_group: str | None = Field(
+        None,
+        min_length=1,
+        description="A group whose offsets are set once a run has committed, for whoever watches it. What is read next "
+        "is decided by the warehouse alone.",
+    )
+    max_poll_records: int = Field(1_000, ge=1, le=100_000, description="How many messages a call to the client takes.")
+    max_messages: int | None = Field(
+        None, ge=1, description="How many messages of a partition one run reads at most. By default all there are."
+    )
+    batch_rows: int = Field(65_536, ge=1, le=1_000_000, description="How many messages are decoded at once.")
+    max_partitions: int = Field(8, ge=1, le=1024, description="How many parts the topic is read in at most.")
+    timeout: float = Field(
+        30, gt=0, le=600, description="For how many seconds the broker may keep silent before a read is given up."
+    )
+    settings: dict[str, str | int | float | bool] = Field(
+        {},
+        description="Settings of librdkafka, over those of the connection. Secrets belong into the connection.",
+        examples=[{"fetch.wait.max.ms": 100}],
+    )
+
+    @field_validator("settings")
+    @classmethod
+    def _harmless(cls, settings: dict[str, JSON]) -> dict[str, JSON]:
+        for name in settings:
+            if name in _SECRETS or names_a_secret(name.replace(".", "_")):
+                raise ValueError(f"{name} is a secret: {INSTEAD}")
+            if name in _CODE:
+                raise ValueError(f"{name} loads code; that isn't a tenant's decision")
+            if name in OURS or name == "group.id":
+                raise ValueError(f"{name} is what exactness hangs on, and can't be set")
+        return settings

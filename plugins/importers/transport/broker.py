@@ -1,0 +1,216 @@
+"""A Kafka cluster, or whatever speaks its protocol: what a topic's partitions hold, and their messages in order.
+
+Partitions are assigned, never subscribed to: which of them is read, from where to where, is the plan's decision. So no
+other member of a consumer group, and no rebalance, has a say in it.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+from importers.core.model import JSON
+from importers.core.registry import optional
+from importers.exceptions import ConfigError, ContractError, FatalSourceError, ImporterError, TransientSourceError
+
+if TYPE_CHECKING:
+    from confluent_kafka import Consumer, KafkaError, Message
+
+SLICE = 2.0  # seconds after which a call that isn't answered is interrupted, to hear whether it was refused
+PATIENCE = 0.1  # seconds that a read waits for more messages before it gives what it has
+OURS: Mapping[str, JSON] = {
+    "client.id": "importers",
+    "enable.auto.commit": False,
+    "enable.auto.offset.store": False,
+    "enable.partition.eof": True,
+    "auto.offset.reset": "error",
+    "allow.auto.create.topics": False,
+}
+"""What exactness hangs on: nobody may set these otherwise."""
+DEFAULTS: Mapping[str, JSON] = {
+    "isolation.level": "read_committed",
+    "fetch.wait.max.ms": 10,  # what is read is there; nobody waits for more
+    "fetch.queue.backoff.ms": 1,  # by default a reader that is faster than the network stalls for a second
+    "queued.max.messages.kbytes": 65_536,
+    "log_level": 2,  # what matters is raised; the rest would be said every tenth of a second while a broker is away
+}
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """What a partition holds: offsets from `low` to before `high`; transactions that are still open come after it."""
+
+    low: int
+    high: int
+
+
+class Cluster:
+    """The clients of one reader. Settings are librdkafka's, credentials among them; `timeout` is in seconds."""
+
+    def __init__(self, settings: Mapping[str, JSON], *, group: str, timeout: float, extra: str) -> None:
+        self._kafka: Any = optional("confluent_kafka", extra)
+        self._settings = {**DEFAULTS, **settings, **OURS, "group.id": group}
+        self._timeout = timeout
+        self._refusal: KafkaError | None = None
+        self._consumer: Consumer | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._consumer is not None:
+            self._consumer.close()
+            self._consumer = None
+
+    @property
+    def consumer(self) -> Consumer:
+        """Raises ConfigError for a setting that librdkafka doesn't know."""
+        if self._consumer is None:
+            ours: dict[str, Any] = {**self._settings, "error_cb": self._told, "logger": _log}
+            try:
+                self._consumer = self._kafka.Consumer(ours)
+            except self._kafka.KafkaException as error:  # its text names the setting, and may quote its value
+                named = next((name for name in self._settings if f'"{name}"' in str(error)), "a setting")
+                raise ConfigError(
+                    f"librdkafka refuses {named}", do="see its list of settings (CONFIGURATION.md)"
+                ) from None
+        return self._consumer
+
+    def partitions(self, topic: str) -> list[int]:
+        """The topic's partitions. Raises FatalSourceError if there is no such topic."""
+        found = self._ask("asking for its topics", self.consumer.list_topics, topic)
+        about = found.topics[topic]
+        if about.error is not None:
+            raise self._remedy(about.error, f"asking for the topic '{topic}'")
+        return sorted(about.partitions)
+
+    def extents(self, topic: str, partitions: Sequence[int]) -> dict[int, Extent]:
+        """What each partition holds now. What an open transaction wrote, and all after it, counts as not yet there."""
+        found = {}
+        for number in partitions:
+            where = self._kafka.TopicPartition(topic, number)
+            found[number] = Extent(
+                *self._ask("asking for a partition's end", self.consumer.get_watermark_offsets, where)
+            )
+        return found
+
+    def since(self, topic: str, partitions: Sequence[int], moment: int) -> dict[int, int]:
+        """The offset of each partition's first message that is not older than `moment` (ms since 1970), if any."""
+        wanted = [self._kafka.TopicPartition(topic, number, moment) for number in partitions]
+        found = self._ask("looking for a time", self.consumer.offsets_for_times, wanted)
+        for each in found:
+            if each.error is not None:
+                raise self._remedy(each.error, "looking for a time")
+        return {each.partition: each.offset for each in found if each.offset >= 0}
+
+    def messages(self, topic: str, partition: int, start: int, end: int, size: int) -> Iterator[list[Message]]:
+        """The messages with offsets in [start, end), at most `size` at a time, in their order.
+
+        Offsets have gaps, where transactions were marked or the log was compacted: the end is reached when a message
+        beyond it comes, or the broker says that there are no more. Raises ContractError if some are deleted meanwhile.
+        """
+        message = self._kafka.Message
+        self.consumer.assign([self._kafka.TopicPartition(topic, partition, start)])
+        heard = time.monotonic()
+        while start < end:
+            got = self.consumer.consume(min(size, end - start), PATIENCE)
+            if not got:
+                self._still_there(heard)
+                continue
+            heard = time.monotonic()
+            over = False
+            if any(map(message.error, got)):
+                got, over = self._without_events(got, end)
+            if got and (last := got[-1].offset() or 0) >= end:
+                got, over = [each for each in got if (each.offset() or 0) < end], True
+            if got:
+                start = end if over else last + 1
+                yield got
+            elif over:
+                return
+
+    def commit(self, topic: str, offsets: Mapping[int, int]) -> None:
+        """Tell the consumer group where it stands. Raises FatalSourceError or TransientSourceError."""
+        where = [self._kafka.TopicPartition(topic, number, offset) for number, offset in offsets.items()]
+        try:
+            answered = self.consumer.commit(offsets=where, asynchronous=False) or []
+        except self._kafka.KafkaException as error:
+            raise self._remedy(error.args[0], "committing the group's offsets") from None
+        for each in answered:
+            if each.error is not None:
+                raise self._remedy(each.error, "committing the group's offsets")
+
+    def _without_events(self, got: list[Message], end: int) -> tuple[list[Message], bool]:
+        """Only the messages, and whether the end of the partition was among what isn't one. Raises what is an error."""
+        messages, over = [], False
+        for each in got:
+            error = each.error()
+            if error is None:
+                messages.append(each)
+            elif error.code() == error._PARTITION_EOF:
+                over = (each.offset() or 0) >= end
+            elif error.code() not in self._passing:
+                raise self._remedy(error, "reading")
+        return messages, over
+
+    @property
+    def _passing(self) -> frozenset[int]:
+        """Errors that librdkafka gets over by itself, unless they last."""
+        error = self._kafka.KafkaError
+        return frozenset({error._TRANSPORT, error._ALL_BROKERS_DOWN, error._TIMED_OUT, error._RESOLVE})
+
+    def _still_there(self, heard: float) -> None:
+        """Raises if the cluster has refused us, or hasn't been heard of for too long."""
+        if self._refusal is not None:
+            raise self._remedy(self._refusal, "reading")
+        if time.monotonic() - heard > self._timeout:
+            raise TransientSourceError(
+                f"the broker has sent nothing for {self._timeout:g} s, and there are messages left",
+                do="see that it runs and can be reached, then run again",
+            )
+
+    def _ask(self, doing: str, call: Callable[..., Any], about: Any) -> Any:
+        """A question and its answer. Refusals are told to a callback only, which is served in between."""
+        deadline = time.monotonic() + self._timeout
+        while True:
+            left = deadline - time.monotonic()
+            try:
+                return call(about, timeout=max(PATIENCE, min(SLICE, left)))
+            except self._kafka.KafkaException as caught:
+                self.consumer.poll(PATIENCE)
+                error = self._refusal or caught.args[0]
+                if error is self._refusal or error.code() not in self._passing or left <= SLICE:
+                    raise self._remedy(error, doing) from None
+
+    def _told(self, error: KafkaError) -> None:
+        if error.code() in (error._AUTHENTICATION, error._SSL) or error.fatal():
+            self._refusal = error
+
+    def _remedy(self, error: KafkaError, doing: str) -> ImporterError:
+        """By what the reader has to do. Names the error's code, never its text: that may quote a setting."""
+        code, got = error.code(), error.name()
+        for codes, cls, what, do in (
+            (_REFUSED, FatalSourceError, "it refuses these credentials", "check the connection's user and password"),
+            (_FORBIDDEN, FatalSourceError, "this user may not do that", "ask for the right to read topic and group"),
+            (_UNTRUSTED, FatalSourceError, "no trusted connection is possible", "check ssl.ca.location and the host"),
+            (_ABSENT, FatalSourceError, "there is no such topic or partition", "correct `topic`"),
+            (_DELETED, ContractError, "messages were deleted before they were read", "start a new run"),
+        ):
+            if code in (getattr(error, name) for name in codes):
+                return cls(f"Kafka failed while {doing}: {what}", got=got, do=do)
+        if error.fatal():
+            return FatalSourceError(f"Kafka failed while {doing}", got=got, do="correct the connection's settings")
+        return TransientSourceError(
+            f"Kafka failed while {doing}", got=got, do="see that the broker runs, then run again"
+        )
+
+
+_REFUSED = ("_AUTHENTICATION", "SASL_AUTHENTICATION_FAILED")
+_FORBIDDEN = ("TOPIC_AUTHORIZATION_FAILED", "GROUP_AUTHORIZATION_FAILED", "CLUSTER_AUTHORIZATION_FAILED")
+_UNTRUSTED = ("_SSL",)
+_ABSENT = ("UNKNOWN_TOPIC_OR_PART", "_UNKNOWN_TOPIC", "_UNKNOWN_PARTITION")
+_DELETED = ("OFFSET_OUT_OF_RANGE", "_AUTO_OFFSET_RESET")
