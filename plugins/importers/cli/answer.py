@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Sequence
-from datetime import timedelta
 from typing import Any
 
 import click
@@ -37,15 +36,6 @@ def _cell(value: Any, counts: bool) -> str:
     if not counts or isinstance(value, bool) or not isinstance(value, int | float):
         return str(value)
     return f"{value:,}" if isinstance(value, int) else f"{value:,.2f}"
-
-
-def age(since: timedelta) -> str:
-    """In the largest unit that fits: `3 d`, `4 h`, `12 min`."""
-    seconds = int(since.total_seconds())
-    for unit, length in (("d", 86_400), ("h", 3600), ("min", 60)):
-        if seconds >= length:
-            return f"{seconds // length} {unit}"
-    return f"{seconds} s"
 
 
 def counted(reasons: dict[str, int]) -> str:

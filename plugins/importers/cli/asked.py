@@ -4,17 +4,39 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
 if TYPE_CHECKING:
     from importers.core.destination import Destination
+    from importers.core.model import Window
     from importers.core.tenant import Tenant
     from importers.pipeline.installation import Installation
+    from importers.pipeline.job import Job
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What is to be read: of a tenant's pipeline these streams, or all; a window, or what is new, or everything."""
+
+    tenant: Tenant
+    pipeline: str
+    streams: tuple[str, ...]
+    window: Window
+    full_refresh: bool
+
+    def jobs(self) -> list[Job]:
+        """One for each stream, in the installation that the environment describes. Raises ConfigError."""
+        from importers.pipeline.installation import Installation
+        from importers.pipeline.job import jobs
+
+        return jobs(Installation.from_environment(), self.tenant, self.pipeline, self.streams)
 
 
 def tenants(command: Command) -> Command:
@@ -64,6 +86,29 @@ def _moment(_: click.Context, __: click.Parameter, text: str | None) -> str | No
 def pipeline(command: Command) -> Command:
     """An argument `TENANT.PIPELINE`, taken apart."""
     return click.argument("job", metavar="TENANT.PIPELINE", callback=_apart)(command)
+
+
+def reading(command: Command) -> Command:
+    """What `plan`, `preview` and `run` have in common: what is to be read, given as `Reading`, and how to answer."""
+
+    @wraps(command)
+    def told(
+        job: tuple[str, str],
+        tenants: Path | None,
+        streams: tuple[str, ...],
+        start: str | None,
+        end: str | None,
+        full_refresh: bool,
+        **more: Any,
+    ) -> Any:
+        from importers.core.model import Window
+
+        tenant = tenant_file(tenants, *job)
+        return command(Reading(tenant, job[1], streams, Window(start, end), full_refresh), **more)
+
+    for option in (as_json, full_refresh, window, streams, tenants, pipeline):
+        told = option(told)
+    return cast("Command", told)
 
 
 def target(command: Command) -> Command:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import closing
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -15,35 +14,18 @@ if TYPE_CHECKING:
 
 
 @click.command("plan")
-@asked.pipeline
-@asked.tenants
-@asked.streams
-@asked.window
-@asked.full_refresh
-@asked.as_json
-def command(
-    job: tuple[str, str],
-    tenants: Path | None,
-    streams: tuple[str, ...],
-    start: str | None,
-    end: str | None,
-    full_refresh: bool,
-    as_json: bool,
-) -> None:
+@asked.reading
+def command(reading: asked.Reading, as_json: bool) -> None:
     """Show what a run would read that started now. Opens no run and writes nothing.
 
     Names each stream's kind of run, where it starts, and its partitions with their sizes, as far as the source knows.
     """
     from importers.cli.answer import say_json
-    from importers.core.model import Window
-    from importers.pipeline.installation import Installation
-    from importers.pipeline.job import jobs
 
-    tenant = asked.tenant_file(tenants, *job)
     outlooks = []
-    for one in jobs(Installation.from_environment(), tenant, job[1], streams):
-        with closing(one):
-            outlooks.append(_outlook(one, Window(start, end), full_refresh))
+    for job in reading.jobs():
+        with closing(job):
+            outlooks.append(_outlook(job, reading.window, reading.full_refresh))
     if as_json:
         say_json(outlooks)
     else:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -15,39 +14,17 @@ if TYPE_CHECKING:
 
 
 @click.command("preview")
-@asked.pipeline
 @click.option("--rows", type=click.IntRange(1, 10_000), default=20, show_default=True, help="Good rows to show.")
-@asked.tenants
-@asked.streams
-@asked.window
-@asked.full_refresh
-@asked.as_json
-def command(
-    job: tuple[str, str],
-    rows: int,
-    tenants: Path | None,
-    streams: tuple[str, ...],
-    start: str | None,
-    end: str | None,
-    full_refresh: bool,
-    as_json: bool,
-) -> None:
+@asked.reading
+def command(reading: asked.Reading, rows: int, as_json: bool) -> None:
     """Show the first rows that a run would load, under the policy, and count what it would quarantine by rule.
 
     Writes nothing: no run, no staging, no quarantine, no table. Exits 1 if all was read and the run would fail.
     """
     from importers.cli.answer import say_json
-    from importers.core.model import Window
-    from importers.pipeline.installation import Installation
-    from importers.pipeline.job import jobs
     from importers.pipeline.preview import preview
 
-    tenant = asked.tenant_file(tenants, *job)
-    window = Window(start, end)
-    found = [
-        preview(one, rows, window, full_refresh=full_refresh)
-        for one in jobs(Installation.from_environment(), tenant, job[1], streams)
-    ]
+    found = [preview(job, rows, reading.window, full_refresh=reading.full_refresh) for job in reading.jobs()]
     if as_json:
         say_json([summary(one) for one in found])
     else:

@@ -37,7 +37,8 @@ def _runs(command: Command) -> Command:
 @asked.as_json
 def list_(target: tuple[str, str] | None, tenants: Path | None, as_json: bool) -> None:
     """List quarantine: whose, how many rows by rule, how old, how long it is kept, whether it can be replayed."""
-    from importers.cli.answer import age, counted, say_json, say_table
+    from importers.cli.answer import counted, say_json, say_table
+    from importers.core.durations import spelled
     from importers.core.settings import pipeline_of
     from importers.pipeline.held import all_held
     from importers.pipeline.installation import Installation
@@ -63,7 +64,7 @@ def list_(target: tuple[str, str] | None, tenants: Path | None, as_json: bool) -
             (
                 *(e[name] for name in ("stream", "run", "partition", "rows")),
                 counted(e["reasons"]),
-                age(now - datetime.fromisoformat(e["since"])),
+                spelled(now - datetime.fromisoformat(e["since"])),
                 e["kept_until"][:10],
                 e["not_replayable"] or "possible",
             )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -16,23 +15,9 @@ if TYPE_CHECKING:
 
 
 @click.command("run")
-@asked.pipeline
-@asked.tenants
-@asked.streams
 @click.option("--key", help="Name of the run: the same key again continues it, or finds it done.")
-@asked.window
-@asked.full_refresh
-@asked.as_json
-def command(
-    job: tuple[str, str],
-    tenants: Path | None,
-    streams: tuple[str, ...],
-    key: str | None,
-    start: str | None,
-    end: str | None,
-    full_refresh: bool,
-    as_json: bool,
-) -> None:
+@asked.reading
+def command(reading: asked.Reading, key: str | None, as_json: bool) -> None:
     """Run a pipeline of a tenant file here and now, without Airflow.
 
     With --start or --end it is a backfill of that interval: what is there of it is replaced (mode append) or updated
@@ -42,18 +27,16 @@ def command(
     """
     from importers.api.bar import progress_bar
     from importers.api.runner import run_pipeline
-    from importers.core.model import Window
 
-    tenant = asked.tenant_file(tenants, *job)
     with progress_bar(None) as progress:
         results = run_pipeline(
-            tenant,
-            job[1],
-            streams=streams or None,
+            reading.tenant,
+            reading.pipeline,
+            streams=reading.streams or None,
             key=key,
             progress=progress,
-            window=Window(start, end),
-            full_refresh=full_refresh,
+            window=reading.window,
+            full_refresh=reading.full_refresh,
         )
     tell(results, as_json=as_json)
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from markupsafe import Markup
 
-_UNITS = ((86400, "day"), (3600, "hour"), (60, "minute"))
+from importers.core.durations import spelled
 
 
 def number(value: int | None) -> str:
@@ -27,9 +27,5 @@ def moment(at: datetime, now: datetime) -> Markup:
 
 
 def ago(age: timedelta) -> str:
-    """In the largest unit of which one is full."""
-    for size, unit in _UNITS:
-        count = int(age.total_seconds() // size)
-        if count:
-            return f"{count} {unit}{'s' if count > 1 else ''} ago"
-    return "just now"
+    """`3 hours ago`; less than a minute is now."""
+    return "just now" if age < timedelta(minutes=1) else f"{spelled(age)} ago"
