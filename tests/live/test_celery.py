@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, quote, urlencode, urlsplit, urlunsplit
 
+import httpx
 import numpy as np
 import polars as pl
 import psutil
@@ -41,7 +43,8 @@ FAST = {
     "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT": "90",  # a worker that is lost before its task has begun
     "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT_CHECK_INTERVAL": "5",
     "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.2",
-    "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "2",
+    "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "3600",
+    "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "5",
 }
 """So that what airflow.cfg.template gives a minute takes seconds."""
 
@@ -89,9 +92,19 @@ class Deployment(Composed):
         for name in ("dag-processor", *self.workers):
             self.begin(name)
 
+    def warehouse_of(self, role: str) -> str:
+        """The URL by which a role reaches the warehouse."""
+        return urlunsplit(urlsplit(self.postgres)._replace(netloc=f"{role}@", path="/warehouse"))
+
     def ask(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
-        with psycopg.connect(urlunsplit(urlsplit(self.postgres)._replace(path="/warehouse"))) as connection:
+        with psycopg.connect(self.warehouse_of("postgres")) as connection:
             return connection.execute(query, values).fetchall()  # type: ignore[arg-type]
+
+    def page(self, path: str) -> str:
+        """What a page of ours says, to somebody who has logged in."""
+        answer = httpx.get(f"{self.url}{path}", headers=self.bearer(), timeout=60)
+        answer.raise_for_status()
+        return " ".join(re.sub(r"<[^>]+>", " ", answer.text).split())
 
     def staged(self) -> list[str]:
         """What lies in staging, by its place's own listing."""
@@ -141,10 +154,13 @@ def _databases(found: Mapping[str, dict[str, Any]]) -> str:
 @pytest.fixture(scope="module")
 def plays(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One file, to be read in several partitions."""
-    path = tmp_path_factory.mktemp("data") / "plays-1.csv"
-    ids = np.arange(ROWS)
-    rows = pl.DataFrame({"id": ids, "listener": ids % 5000, "track": ids % 777, "score": np.where(ids < BAD, -1, ids)})
-    rows.with_columns(("listener " + pl.col("listener").cast(str)).alias("listener")).write_csv(path)
+    return _write(tmp_path_factory.mktemp("data") / "plays-1.csv", ROWS)
+
+
+def _write(path: Path, rows: int) -> Path:
+    ids = np.arange(rows)
+    table = pl.DataFrame({"id": ids, "listener": ids % 5000, "track": ids % 777, "score": np.where(ids < BAD, -1, ids)})
+    table.with_columns(("listener " + pl.col("listener").cast(str)).alias("listener")).write_csv(path)
     return path
 
 
@@ -217,6 +233,28 @@ def test_two_workers_lost_in_mid_run_leave_the_table_of_an_undisturbed_run(
     assert deployment.staged() == []
 
 
+def test_the_pages_read_the_ledger_and_their_role_no_row(deployment: Deployment, tmp_path: Path) -> None:
+    _write(tmp_path / "plays-1.csv", 1_000)
+    deployment.describe("seen", TENANT.format(name="seen", data=tmp_path, partitions=1), "seen.plays")
+    deployment.wait_for_run("seen.plays", deployment.trigger("seen.plays"), {"success"}, 600)
+    assert re.search(r"seen .*plays committed .* 1,000 993 7\b", deployment.page("/importers/"))
+    kept = deployment.page("/importers/dags/seen.plays/quarantine")
+    assert "expect_column_values_to_be_between(score) 7" in kept
+    with psycopg.connect(deployment.warehouse_of("postgres"), autocommit=True) as admin:
+        admin.execute("analyze seen.plays")
+    assert "about 993 rows" in deployment.page("/importers/dags/seen.plays")
+
+    with psycopg.connect(deployment.warehouse_of("importers_reader"), autocommit=True) as looks:
+        for query in ("select * from seen.plays", "select count(*) from seen.plays"):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                looks.execute(query)
+        with pytest.raises((psycopg.errors.ReadOnlySqlTransaction, psycopg.errors.InsufficientPrivilege)):
+            looks.execute("update _importers.run set state = 'aborted'")
+        looks.execute("set default_transaction_read_only = off")
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            looks.execute("delete from _importers.position")
+
+
 def test_staging_that_not_every_worker_sees_is_refused_before_anything_is_read(
     deployment: Deployment, plays: Path
 ) -> None:
@@ -229,10 +267,11 @@ def test_staging_that_not_every_worker_sees_is_refused_before_anything_is_read(
     assert "staged data lies on one machine's disk" in deployment.task_logs("alone.plays", run)
 
     def listed() -> bool:
+        deployment.read_again()
         errors = deployment.api("GET", "/importErrors")["import_errors"]
         return any("staged data lies on one machine's disk" in error["stack_trace"] for error in errors)
 
-    deployment.until("config_check lists nothing", listed, 120)
+    deployment.until("config_check lists nothing", listed, 240)
 
 
 def test_nothing_is_written_outside_of_what_the_image_gives_away(deployment: Deployment) -> None:
