@@ -29,6 +29,7 @@ def settle(airflow_home: Path) -> None:
         "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "dags"),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{airflow_home}/airflow.db",
+        "AIRFLOW__IMPORTERS__EMBEDDED_WAREHOUSE": "True",
         "IMPORTERS_TENANTS": "include/tenants",
     }
 

@@ -40,10 +40,9 @@ def run(args: Namespace) -> None:
     from importers.hooks.connections import resolve
     from importers.hooks.deployment import tenants_directory, warehouse
     from importers.pipeline.connection import RESOLVER
+    from importers.pipeline.installation import WAREHOUSE
 
     RESOLVER.set(resolve)
+    WAREHOUSE.set(warehouse)
     os.environ["IMPORTERS_TENANTS"] = str(tenants_directory())
-    found = warehouse()
-    if found is not None:
-        os.environ["POSTGRES_URL"] = found  # of this process and of those that it starts
     main(args.arguments, prog_name="airflow importers")

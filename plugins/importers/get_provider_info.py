@@ -41,6 +41,15 @@ def get_provider_info() -> dict[str, Any]:
                         "example": "/opt/airflow/include/tenants",
                         "default": "",
                     },
+                    "embedded_warehouse": {
+                        "description": "Whether rows go into the embedded PostgreSQL under IMPORTERS_HOME, for trying "
+                        "things. Without it, and without POSTGRES_URL, the connection importers_warehouse has to be "
+                        "there.",
+                        "version_added": "0.1.0",
+                        "type": "boolean",
+                        "example": None,
+                        "default": "False",
+                    },
                     "shared_disk": {
                         "description": "Whether a local directory that data is staged in is a mount that every worker "
                         "sees. Without it, an executor with several machines needs object storage.",

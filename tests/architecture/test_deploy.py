@@ -87,14 +87,27 @@ def test_secrets_are_long_and_never_the_same_twice(values: dict[str, str]) -> No
 
 
 def test_who_governs_has_no_key_and_who_imports_no_metadata(composed: dict[str, dict[str, Any]]) -> None:
-    imports = {"ENCRYPTION_KEY", "ENCRYPTION_KEY_PREVIOUS", "AIRFLOW_CONN_IMPORTERS_WAREHOUSE"}
+    imports = {"ENCRYPTION_KEY", "ENCRYPTION_KEY_PREVIOUS"}
     governs = {"AIRFLOW__CORE__FERNET_KEY", "AIRFLOW__API_AUTH__JWT_SECRET"}
     for name in AIRFLOW:
         has = composed[name]["environment"]
         assert has.keys() & (imports | governs) == (imports if name == "worker" else governs), name
         assert ("@metadata" in has["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"]) == (name != "worker")
     assert set(composed["worker"]["networks"]).isdisjoint(composed["metadata"]["networks"])
-    assert "warehouse" not in [network for name in AIRFLOW[:-1] for network in composed[name]["networks"]]
+
+
+def test_the_warehouse_is_reached_by_workers_and_read_by_the_pages(
+    composed: dict[str, dict[str, Any]], values: dict[str, str]
+) -> None:
+    asks = {name for name in AIRFLOW if "AIRFLOW_CONN_IMPORTERS_WAREHOUSE" in composed[name]["environment"]}
+    reach = {name for name in AIRFLOW if "warehouse" in composed[name]["networks"]}
+    assert asks == reach == {"worker", "api-server"}
+    for name, role, password in (
+        ("worker", "importers", "WAREHOUSE"),
+        ("api-server", "importers_reader", "WAREHOUSE_READER"),
+    ):
+        url = composed[name]["environment"]["AIRFLOW_CONN_IMPORTERS_WAREHOUSE"]
+        assert url == f"postgres://{role}:{values[f'{password}_PASSWORD']}@warehouse:5432/warehouse"
 
 
 def test_only_the_api_server_is_reached_and_only_from_this_machine(composed: dict[str, dict[str, Any]]) -> None:

@@ -63,6 +63,7 @@ def prepare() -> None:
         "AIRFLOW__CORE__UNIT_TEST_MODE": "False",
         "AIRFLOW__CORE__FERNET_KEY": "",
         "IMPORTERS_HOME": ROOT / "importers",
+        "AIRFLOW__IMPORTERS__EMBEDDED_WAREHOUSE": "True",
         "IMPORTERS_TENANTS": ROOT / "tenants",
     }
     os.environ.update({name: str(value) for name, value in settings.items()})

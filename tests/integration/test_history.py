@@ -102,6 +102,22 @@ def test_a_count_that_takes_too_long_is_an_estimate(a_site, mode: LoadMode) -> N
         assert history.count(connection, "acme.plays") == history.RowCount(len(FIRST), exact=False)
 
 
+def test_who_may_read_no_row_gets_the_estimate(a_site) -> None:
+    """As the role of the web pages under compose: it sees the ledger, and that there are tables."""
+    site, sql = a_site(LoadMode.MERGE)
+    sql.execute("create role looks")
+    sql.execute("grant usage on schema acme to looks")
+    try:
+        with history.reading(site.warehouse) as connection:
+            connection.execute("set role looks")
+            assert history.count(connection, "acme.plays") == history.RowCount(None, exact=False)
+            sql.execute("analyze")
+            assert history.count(connection, "acme.plays") == history.RowCount(len(FIRST), exact=False)
+    finally:
+        sql.execute("drop owned by looks")
+        sql.execute("drop role looks")
+
+
 def test_a_table_that_is_gone_has_no_count(merged: Site) -> None:
     with history.reading(merged.warehouse) as connection:
         assert history.count(connection, "acme.gone") is None
@@ -116,18 +132,22 @@ def test_an_underscore_is_an_underscore(merged: Site) -> None:
             assert pipeline is None or history.tables(connection, tenant, pipeline) == []
 
 
-def test_the_newest_run_of_each_pipeline(merged: Site) -> None:
+def test_the_newest_run_of_each_stream(merged: Site) -> None:
     other = replace(merged, tenant="beta")
     with psycopg.connect(merged.warehouse, autocommit=True) as sql:
-        sql.execute(
-            "insert into _importers.run (tenant, stream, key, generation, kind, mode, table_name, version, plan)"
-            """ values ('beta', 'beta.other.s', 'k', 1, 'incremental', 'append', 's', 1, '{"partitions": []}')"""
-        )
+        for stream, key in (("beta.other.s", "k"), ("beta.other.s", "l"), ("beta.other.t", "m")):
+            sql.execute(
+                "insert into _importers.run (tenant, stream, key, generation, kind, mode, table_name, version, plan)"
+                """ values ('beta', %s, %s, 1, 'window', 'append', 's', 1, '{"partitions": []}')""",
+                (stream, key),
+            )
     with history.reading(other.warehouse) as connection:
-        assert {name: run.key for name, run in history.last_runs(connection, ["acme"]).items()} == {
-            "acme.listening": "second"
-        }
-        assert set(history.last_runs(connection, ["acme", "beta"])) == {"acme.listening", "beta.other"}
+        found = history.last_runs(connection, ["acme", "beta"])
+        assert history.last_runs(connection, ["acme"]).keys() == {"acme.listening"}
+    assert {name: [run.key for run in runs] for name, runs in found.items()} == {
+        "acme.listening": ["second"],
+        "beta.other": ["m", "l"],
+    }
 
 
 def test_nothing_has_begun_in_an_empty_database(database: str) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode, urlsplit
@@ -36,21 +37,48 @@ def tenants_directory() -> Path:
 
 
 def find_installation() -> Installation:
-    """With the warehouse of the connection `importers_warehouse`; without one, as outside Airflow.
-
-    Raises ConfigError.
-    """
+    """With the warehouse that `warehouse` finds; the embedded one is started. Raises ConfigError."""
     from importers.pipeline.installation import Installation
 
     return Installation.from_environment(warehouse=warehouse())
 
 
+def find_ledger() -> str:
+    """The URL of the warehouse, for whoever only looks: starts nothing.
+
+    Raises ConfigError if there is none, or if the embedded one isn't running.
+    """
+    from importers.pipeline.installation import home
+    from importers.transport.embedded import running_postgres
+
+    found = warehouse() or running_postgres(home())
+    if found is None:
+        what, do = "the embedded PostgreSQL isn't running", "start a run, which starts it, or `make ui`, which keeps it"
+        raise ConfigError(what, do=do)
+    return found
+
+
 def warehouse() -> str | None:
-    """The URL that the connection `importers_warehouse` gives, if there is one. Raises ConfigError."""
-    try:
-        return warehouse_url(BaseHook.get_connection(WAREHOUSE))
-    except AirflowNotFoundException:
+    """`POSTGRES_URL`, else what the connection `importers_warehouse` gives; None for the embedded one.
+
+    The embedded one has to be asked for, by `[importers] embedded_warehouse`: to Airflow a lookup that failed is one
+    that found nothing, and rows must not go elsewhere because of that. So each of the three excludes those after it.
+    Raises ConfigError if there is none.
+    """
+    said = os.environ.get("POSTGRES_URL")
+    if said:
+        return said
+    if conf.getboolean(SECTION, "embedded_warehouse", fallback=False):
         return None
+    for _ in range(2):
+        with suppress(AirflowNotFoundException):
+            return warehouse_url(BaseHook.get_connection(WAREHOUSE))
+    raise ConfigError(
+        "no warehouse is named",
+        got=f"no POSTGRES_URL, and twice no answer with a connection '{WAREHOUSE}'",
+        do="make the connection; if there is one, Airflow's API server didn't give it out: see its log, and try again; "
+        "to try things out, set AIRFLOW__IMPORTERS__EMBEDDED_WAREHOUSE=True",
+    )
 
 
 def warehouse_url(connection: Connection) -> str:

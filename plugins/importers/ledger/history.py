@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 
 import psycopg
-from psycopg.errors import QueryCanceled
+from psycopg.errors import InsufficientPrivilege, QueryCanceled
 from psycopg.rows import class_row, kwargs_row
 from psycopg.sql import SQL, Composed, Identifier, Literal
 
@@ -94,9 +94,9 @@ class KnownTable:
 
 @dataclass(frozen=True, slots=True)
 class RowCount:
-    """`exact` is false for the server's estimate."""
+    """`exact` is false for the server's estimate; `rows` None if it has none yet."""
 
-    rows: int
+    rows: int | None
     exact: bool
 
 
@@ -119,13 +119,15 @@ def runs(connection: psycopg.Connection, tenant: str, pipeline: str | None = Non
     return _runs(connection, SQL("where {} order by id desc limit {}").format(_of(tenant, pipeline), Literal(limit)))
 
 
-def last_runs(connection: psycopg.Connection, tenants: Sequence[str]) -> dict[str, PastRun]:
-    """The newest run of each pipeline of these tenants, by `tenant.pipeline`."""
+def last_runs(connection: psycopg.Connection, tenants: Sequence[str]) -> dict[str, list[PastRun]]:
+    """The newest run of each stream of these tenants, by `tenant.pipeline`; of each pipeline the newest first."""
     newest = SQL(
-        "where id in (select max(id) from _importers.run where tenant = any({})"
-        " group by tenant, split_part(stream, '.', 2)) order by stream"
+        "where id in (select max(id) from _importers.run where tenant = any({}) group by tenant, stream)"
     ).format(Literal(list(tenants)))
-    return {run.stream.rpartition(".")[0]: run for run in _runs(connection, newest)}
+    found: dict[str, list[PastRun]] = {}
+    for run in _runs(connection, newest):
+        found.setdefault(run.stream.rpartition(".")[0], []).append(run)
+    return found
 
 
 def _runs(connection: psycopg.Connection, which: Composed) -> list[PastRun]:
@@ -216,27 +218,33 @@ def _order(connection: psycopg.Connection, table: str) -> dict[str, int]:
 
 
 def count(connection: psycopg.Connection, table: str) -> RowCount | None:
-    """The rows that a reader of `schema.table` sees; None if there is no such table."""
+    """The rows that a reader of `schema.table` sees; None if there is no such table.
+
+    Whoever may not read rows, as the role of the web pages, gets the server's estimate.
+    """
     there = connection.execute("select to_regclass(%s)", (_quoted(table),)).fetchone()
     if there is None or there[0] is None:
         return None
     try:
         row = connection.execute(SQL("select count(*) from {}").format(Identifier(*table.split(".", 1)))).fetchone()
-    except QueryCanceled:
+    except (QueryCanceled, InsufficientPrivilege):
         return RowCount(_estimate(connection, table), exact=False)
     return RowCount(row[0] if row else 0, exact=True)
 
 
-def _estimate(connection: psycopg.Connection, table: str) -> int:
-    """What the server believes since it last analysed the table, or the one behind a merged table's view."""
+def _estimate(connection: psycopg.Connection, table: str) -> int | None:
+    """What the server believes since it last analysed the table, or the one behind a merged table's view.
+
+    None before it has done so for the first time.
+    """
     row = connection.execute(
         "with named as (select coalesce(to_regclass(%s), to_regclass(%s))::oid as oid)"
-        " select coalesce(sum(greatest(reltuples, 0)) filter (where relkind = 'r'), 0)::bigint from pg_class"
+        " select sum(reltuples) filter (where relkind = 'r' and reltuples >= 0)::bigint from pg_class"
         " where oid in (select oid from named"
         " union select inhrelid from pg_inherits join named on inhparent = oid)",
         (_quoted(f"{table}__rows"), _quoted(table)),
     ).fetchone()
-    return int(row[0]) if row else 0
+    return None if row is None or row[0] is None else int(row[0])
 
 
 def _quoted(table: str) -> str:

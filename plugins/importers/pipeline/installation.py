@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import closing
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
@@ -15,6 +16,14 @@ from importers.core.model import Health
 from importers.core.registry import SCHEMES, destination_class
 from importers.exceptions import ConfigError
 from importers.keys.keyring import Keyring, TenantKeys
+
+WAREHOUSE: ContextVar[Callable[[], str | None]] = ContextVar("warehouse", default=lambda: None)
+"""Where its URL stands beside `POSTGRES_URL`: `airflow importers …` looks among Airflow's connections."""
+
+
+def home(environ: Mapping[str, str] = os.environ) -> Path:
+    """`IMPORTERS_HOME`, by default `.importers` where the process was started."""
+    return Path(environ.get("IMPORTERS_HOME") or ".importers").expanduser().resolve()
 
 
 def tell_on_stderr(text: str) -> None:
@@ -39,19 +48,19 @@ class Installation:
 
         `IMPORTERS_STAGING` and `IMPORTERS_QUARANTINE` may name other disks or buckets. Raises ConfigError.
         """
-        home = Path(environ.get("IMPORTERS_HOME") or ".importers").expanduser().resolve()
-        url = warehouse or environ.get("POSTGRES_URL")
+        place = home(environ)
+        url = warehouse or environ.get("POSTGRES_URL") or WAREHOUSE.get()()
         embedded = not url
         if not url:
             from importers.transport.embedded import start_postgres
 
-            url = start_postgres(home, keep_running=environ.get("IMPORTERS_EMBEDDED_KEEP", "") == "1")
+            url = start_postgres(place, keep_running=environ.get("IMPORTERS_EMBEDDED_KEEP", "") == "1")
         return cls(
-            home,
+            place,
             url,
             embedded,
-            environ.get("IMPORTERS_STAGING") or str(home / "staging"),
-            environ.get("IMPORTERS_QUARANTINE") or str(home / "quarantine"),
+            environ.get("IMPORTERS_STAGING") or str(place / "staging"),
+            environ.get("IMPORTERS_QUARANTINE") or str(place / "quarantine"),
         )
 
     def keyring(self, tell: Callable[[str], None] = tell_on_stderr) -> Keyring:

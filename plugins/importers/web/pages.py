@@ -13,7 +13,7 @@ from urllib.parse import quote
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from importers.hooks.deployment import find_installation
+from importers.hooks.deployment import find_ledger
 from importers.ledger import history
 from importers.privacy.hints import class_by_name
 from importers.web import words
@@ -44,10 +44,11 @@ _templates.filters |= {
 
 
 def index(request: Request, pipelines: Sequence[Pipeline]) -> HTMLResponse:
-    """The pipelines that the user may see, each with its last run."""
+    """The pipelines that the user may see, each with the last runs of its streams."""
     with _ledger() as connection:
         tenants = sorted({pipeline.tenant for pipeline in pipelines})
         last = history.last_runs(connection, tenants) if connection else {}
+    last = {pipeline.dag_id: last.get(pipeline.dag_id, []) for pipeline in pipelines}
     by_tenant = [(tenant, list(group)) for tenant, group in groupby(pipelines, lambda pipeline: pipeline.tenant)]
     return _page(request, "index.html", by_tenant=by_tenant, last=last)
 
@@ -83,7 +84,7 @@ def failed(request: Request, said: str) -> HTMLResponse:
 @contextmanager
 def _ledger() -> Iterator[psycopg.Connection | None]:
     """The warehouse's ledger; None before the first run."""
-    with history.reading(find_installation().warehouse) as connection:
+    with history.reading(find_ledger()) as connection:
         yield connection if history.begun(connection) else None
 
 

@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import SimpleNamespace
@@ -83,19 +83,23 @@ def ledger(monkeypatch: pytest.MonkeyPatch) -> Ledger:
 
         return asked
 
-    monkeypatch.setattr(pages, "find_installation", lambda: SimpleNamespace(warehouse="postgresql://nowhere"))
+    monkeypatch.setattr(pages, "find_ledger", lambda: "postgresql://nowhere")
     monkeypatch.setattr(history, "reading", reading)
     monkeypatch.setattr(history, "begun", lambda _: said.begun)
     monkeypatch.setattr(history, "runs", answer("runs"))
     monkeypatch.setattr(history, "kept_files", answer("files"))
     monkeypatch.setattr(history, "tables", answer("tables"))
     monkeypatch.setattr(history, "count", lambda *_: history.RowCount(1234567, exact=True))
-    monkeypatch.setattr(
-        history,
-        "last_runs",
-        lambda _, tenants: {r.stream.rpartition(".")[0]: r for r in said.runs if r.stream.split(".")[0] in tenants},
-    )
+    monkeypatch.setattr(history, "last_runs", lambda _, tenants: last_runs(said.runs, tenants))
     return said
+
+
+def last_runs(runs: Sequence[Any], tenants: Sequence[str]) -> dict[str, list[Any]]:
+    found: dict[str, list[Any]] = {}
+    for run in runs:
+        if run.stream.split(".")[0] in tenants:
+            found.setdefault(run.stream.rpartition(".")[0], []).append(run)
+    return found
 
 
 @pytest.fixture

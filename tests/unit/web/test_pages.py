@@ -12,6 +12,7 @@ import pytest
 
 from importers.core.model import Leaf, LoadMode, PersonalData, RunKind, RunState
 from importers.exceptions import TransientSourceError
+from importers.ledger import history
 from importers.ledger.history import KeptFile, KnownTable, PastRun
 
 OPENED = datetime.now(UTC) - timedelta(hours=3)
@@ -116,6 +117,20 @@ async def test_the_list_has_what_one_may_see_and_nothing_else(client) -> None:
     assert "31,337" in bob
     assert "acme" not in bob
     assert "no pipeline that you may see" in text_of(await get(client, "/importers/", "eve"))
+
+
+async def test_the_list_adds_up_a_pipelines_streams(client, ledger) -> None:
+    """The third is still at work: what it has read isn't known yet, and so isn't the sum."""
+    skips = replace(RUN, id=6, stream="acme.listening.skips", loaded=5, quarantined=1)
+    ledger.runs = [RUN, skips]
+    assert "listening committed 3 hours ago 100,006 99,245 761" in text_of(await get(client, "/importers/", "ada"))
+    ledger.runs.append(replace(skips, id=5, stream="acme.listening.likes", state=RunState.OPEN))
+    assert "listening committed open 3 hours ago – 99,250 762" in text_of(await get(client, "/importers/", "ada"))
+
+
+async def test_a_table_that_nobody_may_count_yet_says_so(client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(history, "count", lambda *_: history.RowCount(None, exact=False))
+    assert "acme.plays Not counted yet. Columns as of" in text_of(await get(client, PATHS[0], "ada"))
 
 
 async def test_a_pipelines_page_has_columns_rows_and_runs(client, ledger) -> None:
