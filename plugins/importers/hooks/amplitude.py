@@ -5,7 +5,8 @@ from __future__ import annotations
 import httpx
 
 from importers.core.connection import Connection
-from importers.hooks.http import HttpHook, accepted, needed
+from importers.hooks.http import HttpHook, accepted
+from importers.transport.http.address import needed
 
 
 class AmplitudeHook(HttpHook):

@@ -5,17 +5,16 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Generator, Mapping
 from typing import ClassVar
-from urllib.parse import urlsplit
 
 import httpx
 from airflow.sdk import BaseHook
 
 from importers.core.connection import Connection
-from importers.exceptions import ConfigError, FatalSourceError, ImporterError, TransientSourceError
+from importers.exceptions import FatalSourceError, ImporterError, TransientSourceError
 from importers.hooks.connections import handed_over
+from importers.transport.http.address import base_url, needed
 
 TIMEOUT = 15.0  # seconds; somebody waits beside a button
-LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 class HttpHook(BaseHook):
@@ -138,32 +137,3 @@ def json_of(response: httpx.Response) -> Mapping[str, object]:
         what = f"{response.url.host} doesn't answer as the system does"
         raise FatalSourceError(what, got=f"HTTP {response.status_code} without a JSON object", do="correct the host")
     return body
-
-
-def needed(connection: Connection, *names: str) -> str:
-    """The first of these parts that the connection has. Raises ConfigError if it has none."""
-    for name in names:
-        if name in connection:
-            return str(connection[name])
-    raise ConfigError("the connection lacks its credentials", do=f"fill in {' or '.join(names)}")
-
-
-def base_url(connection: Connection, default: str) -> str:
-    """The host of the connection, else the system's. Raises ConfigError where credentials would travel in the clear."""
-    host = str(connection.get("host", default))
-    url = host if "://" in host else f"https://{host}"
-    if "port" in connection and urlsplit(url).port is None:
-        parts = urlsplit(url)
-        url = parts._replace(netloc=f"{parts.netloc}:{connection['port']}").geturl()
-    return encrypted(url)
-
-
-def encrypted(url: str) -> str:
-    """The address, if it is of https or of this machine. Raises ConfigError."""
-    parts = urlsplit(url)
-    if parts.username or parts.password:
-        raise ConfigError("an address holds credentials", do="put them into the connection's own fields")
-    if parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in LOOPBACK):
-        return url
-    what = "credentials would travel unencrypted"
-    raise ConfigError(what, got=f"{parts.scheme}://", do="give the host as https://…, or without a scheme")

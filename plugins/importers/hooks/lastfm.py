@@ -8,7 +8,8 @@ from urllib.parse import parse_qsl
 import httpx
 
 from importers.core.connection import Connection
-from importers.hooks.http import HttpHook, accepted, json_of, needed, refused
+from importers.hooks.http import HttpHook, accepted, json_of, refused
+from importers.transport.http.address import needed
 
 
 class LastfmHook(HttpHook):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import httpx
 
 from importers.core.connection import Connection
-from importers.hooks.http import HttpHook, TokenFirst, accepted, encrypted, grant, needed
+from importers.hooks.http import HttpHook, TokenFirst, accepted, grant
+from importers.transport.http.address import encrypted, needed
 
 TOKENS = "https://accounts.spotify.com/api/token"
 

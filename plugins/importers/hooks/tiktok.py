@@ -5,7 +5,8 @@ from __future__ import annotations
 import httpx
 
 from importers.core.connection import Connection
-from importers.hooks.http import HttpHook, TokenFirst, base_url, grant, needed
+from importers.hooks.http import HttpHook, TokenFirst, grant
+from importers.transport.http.address import base_url, needed
 
 
 class TiktokHook(HttpHook):

@@ -1,0 +1,167 @@
+"""From one page to the next, in the ways that APIs have."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
+
+from importers.exceptions import ContractError, TransientSourceError
+from importers.transport.http.client import Answer, Call, Client
+
+logger = logging.getLogger(__name__)
+
+Path: TypeAlias = tuple[str, ...]
+"""Where something stands in an answer: `("meta", "next")`."""
+
+
+@dataclass(frozen=True, slots=True)
+class ByToken:
+    """The answer's body holds what has to be sent for the next page: a cursor, or a token."""
+
+    records: Path
+    token: Path
+    parameter: str
+
+    def after(self, call: Call, answer: Answer, body: Any) -> Call | None:  # noqa: ARG002 - others look at it
+        token = dig(body, self.token)
+        return call.having(**{self.parameter: token}) if token not in (None, "") else None
+
+
+@dataclass(frozen=True, slots=True)
+class ByLink:
+    """The next page's address: in the body, or in the header `Link` (RFC 8288) where no path is given."""
+
+    records: Path
+    link: Path = ()
+
+    def after(self, call: Call, answer: Answer, body: Any) -> Call | None:
+        link = dig(body, self.link) if self.link else _linked(answer.headers.get("link", ""))
+        return replace(call, path=str(link), params={}) if link else None
+
+
+@dataclass(frozen=True, slots=True)
+class ByPage:
+    """Numbered from 1. The answer says how many there are."""
+
+    records: Path
+    pages: Path
+    total: Path
+    parameter: str = "page"
+
+    def rest(self, call: Call, body: Any) -> Iterator[Call]:
+        for number in range(2, int(dig(body, self.pages) or 0) + 1):
+            yield call.having(**{self.parameter: number})
+
+    def joined(self, before: list[Any], page: list[Any]) -> list[Any] | None:  # noqa: ARG002 - pages share nothing
+        return page
+
+
+@dataclass(frozen=True, slots=True)
+class ByOffset:
+    """So many from there on. Each page begins with the last record of the one before.
+
+    That shows a list that has shifted between two calls even where its total is the same as before, because one record
+    came and another went. `identity` is what tells two records of the list apart.
+    """
+
+    records: Path
+    total: Path
+    limit: int
+    identity: tuple[Path, ...]
+
+    def rest(self, call: Call, body: Any) -> Iterator[Call]:
+        total = int(dig(body, self.total) or 0)
+        for offset in range(self.limit - 1, max(total - 1, 0), self.limit - 1):
+            yield call.having(offset=offset)
+
+    def joined(self, before: list[Any], page: list[Any]) -> list[Any] | None:
+        """What is new in the page; None if it doesn't continue the one before."""
+        if len(before) < self.limit:  # records were left out: nothing says where the page ends
+            return page
+        same = page and [dig(before[-1], path) for path in self.identity] == [
+            dig(page[0], path) for path in self.identity
+        ]
+        return page[1:] if same else None
+
+
+Chained: TypeAlias = ByToken | ByLink
+Counted: TypeAlias = ByPage | ByOffset
+
+
+def pages(client: Client, first: Call, style: Chained | Counted) -> Iterator[list[Any]]:
+    """Every page's records, in order; those of a counted list are asked for several at once.
+
+    Raises ContractError where the system goes round in a circle or hasn't what `style` says, TransientSourceError where
+    a list changed while it was read, and what `client` raises.
+    """
+    return _counted(client, first, style) if isinstance(style, ByPage | ByOffset) else _chained(client, first, style)
+
+
+def _chained(client: Client, first: Call, style: Chained) -> Iterator[list[Any]]:
+    call: Call | None = first
+    seen = set()
+    before = None
+    while call is not None:
+        asked = (call.path, repr(sorted({**call.params, **(call.form or {})}.items())))
+        if asked in seen:
+            raise _repeated(client, call)
+        seen.add(asked)
+        answer = client.ask(call)
+        if answer.body == before:
+            raise _repeated(client, call)
+        before, body = answer.body, answer.json()
+        yield records(body, style.records, call, client)
+        call = style.after(call, answer, body)
+
+
+def _counted(client: Client, first: Call, style: Counted) -> Iterator[list[Any]]:
+    answer = client.ask(first)
+    body = answer.json()
+    total, before = dig(body, style.total), answer.body
+    last = records(body, style.records, first, client)
+    read = len(last)
+    yield last
+    for answer in client.ask_all(style.rest(first, body)):
+        if answer.body == before:
+            raise _repeated(client, first)
+        before, body = answer.body, answer.json()
+        page = records(body, style.records, first, client)
+        new = style.joined(last, page)
+        if new is None or dig(body, style.total) != total:
+            what = f"{client.host}'s list changed while it was read"
+            raise TransientSourceError(what, got=first.label, do="read it again")
+        read, last = read + len(new), page
+        yield new
+    if read < int(total or 0):
+        logger.warning("%s says that %s has %s records and gave %d", client.host, first.label, total, read)
+
+
+def dig(value: Any, path: Path) -> Any:
+    """What stands at the path in an object, None where nothing does."""
+    for name in path:
+        value = value.get(name) if isinstance(value, Mapping) else None
+    return value
+
+
+def records(body: Any, path: Path, call: Call, client: Client) -> list[Any]:
+    """The list that stands at the path. Raises ContractError where none does."""
+    found = dig(body, path)
+    if isinstance(found, Mapping):  # an API that was made of XML has no lists of one
+        return [found]
+    if not isinstance(found, list):
+        what = f"{client.host} doesn't answer as its API does"
+        raise ContractError(what, got=f"no list for {call.label}", do="see whether the API has changed")
+    return found
+
+
+def _repeated(client: Client, call: Call) -> ContractError:
+    what = f"{client.host} gives a page that it has given before"
+    return ContractError(what, got=call.label, do="see whether the API has changed how it pages")
+
+
+def _linked(header: str) -> str | None:
+    found = re.search(r'<([^>]*)>\s*;[^,]*\brel="?next\b', header)
+    return found[1] if found else None

@@ -1,0 +1,58 @@
+"""The settings that every HTTP source has, beside its own."""
+
+from __future__ import annotations
+
+from typing import Literal
+from urllib.parse import urlsplit
+
+from pydantic import Field, field_validator
+
+from importers.core.source import SourceConfig
+
+RATE = r"^[1-9]\d{0,6}/[1-9]?\d{0,4}(s|min|h|d)$"
+RATE_LIMIT = """How many calls in which time, for this account by all workers together (with REDIS_URL; in one process
+without it)."""
+
+
+class HttpConfig(SourceConfig):
+    """How hard to ask, how long to wait, and whom to trust."""
+
+    rate_limit: str | None = Field(
+        None,
+        pattern=RATE,
+        description=RATE_LIMIT,
+        examples=["100/30s", "600/min"],
+    )
+    concurrency: int = Field(4, ge=1, le=32, description="How many calls are under way at once, where pages allow it.")
+    retry_attempts: int = Field(4, ge=1, le=20, description="How often one call is tried before the task fails.")
+    max_wait: float = Field(
+        60,
+        ge=0,
+        le=900,
+        description="How many seconds a worker waits for the rate limit or as the system tells it. What takes longer "
+        "ends the task, which Airflow starts again when it is time.",
+    )
+    cache_ttl: int = Field(
+        0, ge=0, description="For how many seconds an answer is good enough to be read again from Redis; 0: never."
+    )
+    connect_timeout: float = Field(10, gt=0, description="Seconds until the connection stands.")
+    read_timeout: float = Field(30, gt=0, description="Seconds between two pieces of an answer.")
+    call_timeout: float = Field(300, gt=0, description="Seconds until an answer is complete.")
+    max_body_mb: int = Field(64, ge=1, le=4096, description="An answer that is larger, unpacked, is refused.")
+    proxy: str | None = Field(
+        None, description="The proxy's address, without credentials. By default what HTTPS_PROXY says."
+    )
+    tls_minimum: Literal["1.2", "1.3"] = Field("1.2", description="The oldest version of TLS that is spoken.")
+    tls_ca_file: str | None = Field(None, description="Certificates (PEM) to trust instead of the usual ones.")
+    tls_pins: tuple[str, ...] = Field(
+        (),
+        description="SHA-256 of public keys (base64, as in RFC 7469), one of which the system must have. By default "
+        "any that a trusted certificate vouches for.",
+    )
+
+    @field_validator("proxy")
+    @classmethod
+    def _without_credentials(cls, proxy: str | None) -> str | None:
+        if proxy is not None and (urlsplit(proxy).username or urlsplit(proxy).password):
+            raise ValueError("credentials don't belong into a tenant's file")
+        return proxy
