@@ -26,7 +26,8 @@ from importers.pipeline.installation import Installation
 from importers.pipeline.job import Job, jobs
 from importers.pipeline.run import Result, run
 
-from .worlds import WORLDS, World
+from .world import World
+from .worlds import WORLDS
 
 SOURCES = sorted(registry.sources())
 TROUBLES = {"deny": FatalSourceError, "die": TransientSourceError, "stall": TransientSourceError}

@@ -37,6 +37,8 @@ class Source(ABC, Generic[ConfigT]):
     """The extra of the distribution that brings the client library, if it needs one."""
     permitted_use: ClassVar[str] = ""
     """What the vendor's terms say of storing, commercial use and model training; empty for systems one owns."""
+    withheld: ClassVar[Mapping[str, str]] = {}
+    """Streams that the system has and not everybody may read, and what one has to do to read them."""
     connection_type: ClassVar[str | None] = None
     """Airflow's type of the connection that the source takes, if it takes one: one of Airflow's own, such as `kafka`,
     `redis`, `postgres`, `aws` or `http`, where a provider has it, else one of ours."""

@@ -231,7 +231,8 @@ def jobs(
         wanted = list(streams) or list(pipeline_of(tenant, pipeline).streams) or list(offered)
         for name in wanted:
             if name not in offered:
-                raise ConfigError(f"the source has no stream '{name}'", do=did_you_mean(name, offered))
+                do = source.withheld.get(name) or did_you_mean(name, offered)
+                raise ConfigError(f"the source has no stream '{name}'", do=do)
         refined = [refine(offered[name], effective(tenant, pipeline, name)) for name in wanted]
     except ImporterError as error:
         error.at(tenant=tenant.tenant, pipeline=pipeline)

@@ -1,0 +1,162 @@
+"""What the sources share that ask an HTTP API: a client, a health check, and rows made of JSON objects."""
+
+from __future__ import annotations
+
+import json
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import datetime
+from time import perf_counter
+from typing import Any, ClassVar, Literal, TypeVar
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from importers.core.connection import Connection
+from importers.core.model import Batch, Column, Health, PersonalData, Reject, Stream
+from importers.core.source import Source
+from importers.exceptions import ImporterError
+from importers.transport.http.address import base_url
+from importers.transport.http.auth import Auth
+from importers.transport.http.client import Answer, Client
+from importers.transport.http.settings import HttpConfig
+from importers.transport.http.shared import Shared, shared
+
+TIME = pa.timestamp("us", "UTC")
+HttpConfigT = TypeVar("HttpConfigT", bound=HttpConfig)
+
+
+class ApiSource(Source[HttpConfigT]):
+    """A source behind an HTTP API, whose connection may name another address than `address`."""
+
+    address: ClassVar[str]
+    extra: ClassVar[str | None] = "http"
+
+    @abstractmethod
+    def auth(self, connection: Connection, shared: Shared) -> Auth:
+        """How a call shows who is asking. Raises ConfigError for what the connection lacks."""
+
+    @abstractmethod
+    def greet(self, client: Client) -> str:
+        """The cheapest call that only right credentials pass, and what is to be said of it."""
+
+    def judge(self, answer: Answer) -> ImporterError | None:  # noqa: ARG002 - most say nothing beyond
+        """What an answer means beyond its status, by the system's documentation."""
+        return None
+
+    def client(self) -> Client:
+        """A client to close. Raises ConfigError."""
+        connection = self.connection or Connection({})
+        among = shared(self.tenant, connection)
+        address = base_url(connection, self.address)
+        return Client(address, self.config, self.auth(connection, among), among, self.judge)
+
+    def check(self) -> Health:
+        begun = perf_counter()
+        try:
+            with closing(self.client()) as client:
+                return Health(True, self.greet(client), perf_counter() - begun)
+        except ImporterError as error:
+            return Health(False, str(error), perf_counter() - begun)
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A column, and where it stands in a record. A time is text as ISO 8601 has it, or counted since the `epoch`."""
+
+    name: str
+    path: tuple[str, ...]
+    type: pa.DataType = pa.string()  # noqa: RUF009 - a value
+    personal: PersonalData | None = PersonalData.NONE
+    epoch: Literal["s", "ms"] | None = None
+
+    @property
+    def sent(self) -> pa.DataType:
+        """JSON has no times, and numbers come as text."""
+        return self.type if pa.types.is_boolean(self.type) or pa.types.is_nested(self.type) else pa.string()
+
+    def made(self, texts: pa.Array) -> pa.Array:
+        if self.epoch is not None:
+            texts = pc.cast(pc.cast(texts, pa.int64()), pa.timestamp(self.epoch))
+        return pc.cast(texts, self.type)
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A stream of an API: the call for it, where the answer has its records, their columns and the key."""
+
+    call: str
+    records: tuple[str, ...]
+    fields: Sequence[Field]
+    key: tuple[str, ...]
+
+
+class Rows:
+    """Makes Arrow rows of JSON objects. What isn't named in a field isn't kept."""
+
+    def __init__(self, fields: Sequence[Field], stream: Stream, same: Mapping[str, str] | None = None) -> None:
+        """`same` are columns that no record has, with the value of all rows."""
+        self._schema, self._same = stream.schema, same or {}
+        self._fields = {field.name: field for field in fields if field.name in self._schema.names}
+        self._type = _struct({field.path: field.sent for field in self._fields.values()})
+
+    def batch(self, records: Sequence[Any], place: str) -> Batch:
+        """The rows, and a Reject for each record that isn't as the fields say."""
+        rows, unfit = self._halved(records, 0)
+        rejects = [
+            Reject(_raw(record), f"{place}, record {at + 1}", "not as the API describes it") for at, record in unfit
+        ]
+        return Batch(rows, tuple(rejects))
+
+    def _halved(self, records: Sequence[Any], start: int) -> tuple[pa.RecordBatch, list[tuple[int, Any]]]:
+        """Rows of what fits, at once if all does, and what doesn't even when it stands alone."""
+        try:
+            return self._all(records), []
+        except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError, UnicodeError):
+            if len(records) == 1:
+                return _empty(self._schema), [(start, records[0])]
+        half = len(records) // 2
+        first, second = self._halved(records[:half], start), self._halved(records[half:], start + half)
+        table = pa.Table.from_batches([first[0], second[0]], self._schema)
+        return table.combine_chunks().to_batches()[0] if len(table) else _empty(self._schema), first[1] + second[1]
+
+    def _all(self, records: Sequence[Any]) -> pa.RecordBatch:
+        if not all(isinstance(record, Mapping) for record in records):
+            raise pa.ArrowTypeError("not an object")
+        found = pa.array(records, type=self._type)
+        return pa.RecordBatch.from_arrays(
+            [self._column(name, found) for name in self._schema.names], schema=self._schema
+        )
+
+    def _column(self, name: str, found: pa.StructArray) -> pa.Array:
+        if name in self._same:
+            return pa.repeat(pa.scalar(self._same[name], pa.string()), len(found))
+        field = self._fields[name]
+        return field.made(pc.struct_field(found, list(field.path)))
+
+
+def seconds(at: str | None) -> int | None:
+    """An end of a window, in seconds since 1970."""
+    return None if at is None else int(datetime.fromisoformat(at).timestamp())
+
+
+def columns(fields: Sequence[Field]) -> tuple[Column, ...]:
+    return tuple(Column(field.name, field.type, field.personal) for field in fields)
+
+
+def _struct(paths: Mapping[tuple[str, ...], pa.DataType]) -> pa.StructType:
+    """The nested type that holds what stands at the paths."""
+    inner: dict[str, dict[tuple[str, ...], pa.DataType]] = {}
+    for path, kind in paths.items():
+        inner.setdefault(path[0], {})[path[1:]] = kind
+    return pa.struct([(name, below[()] if () in below else _struct(below)) for name, below in inner.items()])
+
+
+def _empty(schema: pa.Schema) -> pa.RecordBatch:
+    return pa.RecordBatch.from_pylist([], schema=schema)
+
+
+def _raw(record: Any) -> bytes:
+    return json.dumps(record, ensure_ascii=False).encode("utf-8", "surrogatepass")
