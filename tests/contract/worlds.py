@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 from uuid import uuid4
 
+import fastavro
 import polars as pl
 import psycopg
 from psycopg.sql import SQL, Identifier
@@ -77,6 +78,17 @@ class Parquet(_Files):
         pl.DataFrame(rows, schema).write_parquet(file, row_group_size=1)
 
 
+class Avro(_Files):
+    suffix = "avro"
+
+    def write(self, file: Path, rows: list[dict[str, Any]]) -> None:
+        types: dict[str, Any] = {"id": "long", "who": "string", "what": "string", "ms": ["null", "long"]}
+        fields = [{"name": name, "type": kind} for name, kind in types.items()]
+        schema = fastavro.parse_schema({"type": "record", "name": "Play", "fields": fields})
+        with file.open("wb") as out:
+            fastavro.writer(out, schema, rows, codec="deflate", sync_interval=1)
+
+
 class KafkaTopic(World):
     """Two partitions that are read one after the other, so that a read has a middle in which the broker can fail."""
 
@@ -133,6 +145,7 @@ class EventHub(KafkaTopic):
 
 
 WORLDS: dict[str, type[World]] = {
+    "avro": Avro,
     "azure_event_hubs": EventHub,
     "csv": Csv,
     "jsonl": JsonLines,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import ClassVar
 
@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 
 from importers.core.model import Batch, Stream
 from importers.exceptions import ContractError
-from importers.sources.files._files import FileConfig, FileSource, Slice, loadable, same_columns, wanted
+from importers.sources.files._declared import DeclaringFileSource, shared_out, unfit
+from importers.sources.files._files import FileConfig, Slice, loadable, wanted
 from importers.transport.files import File, Files
 
 ROWS = 64 * 1024
@@ -21,40 +22,17 @@ class ParquetConfig(FileConfig):
     """Types come from the footers; no row is sampled."""
 
 
-class Parquet(FileSource[ParquetConfig]):
+class Parquet(DeclaringFileSource[ParquetConfig]):
     """A file's columns may be narrower than the first and last file's together (int32 beside int64)."""
 
     title: ClassVar[str] = "Parquet files"
     config_model = ParquetConfig
 
-    def schema(self, files: Sequence[File]) -> pa.Schema:
-        first, last = self._declared(files[0]), self._declared(files[-1])
-        same_columns(files[-1].path, last.names, first.names)
-        return _widest(files[-1], first, last)
-
-    def fits(self, file: File, schema: pa.Schema) -> None:
-        own = self._declared(file)
-        same_columns(file.path, own.names, schema.names)
-        expected = pa.schema([field for field in schema if field.name not in self.config.types])
-        own = pa.schema([own.field(field.name) for field in expected])
-        if _widest(file, expected, own) != expected:
-            raise ContractError(
-                f"the file '{file.path}' has wider types than the first and the last file",
-                got=f"{_types(own)}, expected {_types(expected)}",
-                do="set `types`, or give it a pipeline of its own",
-            )
-
     def cut(self, file: File, pieces: int) -> list[Slice]:
         with _read(self.files, file) as parquet:
             weights = [parquet.metadata.row_group(i).total_byte_size for i in range(parquet.num_row_groups)]
-        share = sum(weights) / pieces
-        slices: list[Slice] = []
-        for group, weight in enumerate(weights):
-            if slices and slices[-1]["weight"] + weight / 2 <= share:
-                slices[-1]["end"], slices[-1]["weight"] = group + 1, slices[-1]["weight"] + weight
-            else:
-                slices.append({"start": group, "end": group + 1, "weight": weight})
-        return slices
+        groups: list[Slice] = [{"start": n, "end": n + 1, "weight": weight} for n, weight in enumerate(weights)]
+        return shared_out(groups, sum(weights) / pieces)
 
     def read_slice(self, stream: Stream, file: File, part: Slice, schema: pa.Schema) -> Iterator[Batch]:
         target = wanted(stream, schema)
@@ -64,14 +42,10 @@ class Parquet(FileSource[ParquetConfig]):
                 try:
                     columns = [rows.column(field.name).cast(field.type) for field in target]
                 except pa.ArrowInvalid:
-                    raise ContractError(
-                        f"a value of the file '{file.path}' doesn't fit its column's type",
-                        got=f"{_types(rows.schema)}, expected {_types(target)}",
-                        do="correct `types`",
-                    ) from None
+                    raise unfit(file.path, rows.schema, target) from None
                 yield Batch(pa.RecordBatch.from_arrays(columns, schema=target))
 
-    def _declared(self, file: File) -> pa.Schema:
+    def declared(self, file: File) -> pa.Schema:
         with _read(self.files, file) as parquet:
             found = parquet.schema_arrow.remove_metadata()
         twice = {name for name in found.names if found.names.count(name) > 1}
@@ -92,18 +66,3 @@ def _read(files: Files, file: File) -> Iterator[pq.ParquetFile]:
                 got=f"{file.size:,} bytes",
                 do="have it written again; let writers rename a finished file into place",
             ) from None
-
-
-def _widest(file: File, one: pa.Schema, other: pa.Schema) -> pa.Schema:
-    try:
-        return pa.unify_schemas([one, other], promote_options="permissive")
-    except pa.ArrowException:
-        raise ContractError(
-            f"the file '{file.path}' has types that don't go with those of the files before it",
-            got=f"{_types(other)}, expected {_types(one)}",
-            do="give it a pipeline of its own",
-        ) from None
-
-
-def _types(schema: pa.Schema) -> str:
-    return ", ".join(f"{field.name} {field.type}" for field in schema)
