@@ -75,10 +75,19 @@ def _first_16_bytes(digests: pa.LargeStringArray) -> np.ndarray:
     if len(digests) == 0:
         return np.empty((0, 16), np.uint8)
     start = digests.offset * _HEX_DIGITS
-    digits = np.frombuffer(digests.buffers()[2], np.uint8)[start : start + len(digests) * _HEX_DIGITS]
-    half = digits.reshape(len(digests), _HEX_DIGITS)[:, :32]
-    nibbles = (half & 15) + 9 * (half >> 6)  # '0'..'9' are 0x30.., 'a'..'f' are 0x61..
-    return (nibbles[:, 0::2] << 4) | nibbles[:, 1::2]
+    pairs = np.frombuffer(digests.buffers()[2], np.uint16, len(digests) * _HEX_DIGITS // 2, start)
+    return _BYTE[pairs.reshape(len(digests), _HEX_DIGITS // 2)[:, :16]]
+
+
+def _byte_of_two_digits() -> np.ndarray:
+    """A table: the two characters as they lie in memory → the byte that they write."""
+    table = np.zeros(1 << 16, np.uint8)
+    for byte in range(256):
+        table[np.frombuffer(f"{byte:02x}".encode(), np.uint16)] = byte
+    return table
+
+
+_BYTE = _byte_of_two_digits()
 
 
 def uuid_text(values: pa.ExtensionArray) -> pa.Array:

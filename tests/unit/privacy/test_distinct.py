@@ -13,12 +13,12 @@ from importers.privacy.distinct import OverDistinct
 Seen = list[list[str | None]]
 
 
-def upper(seen: Seen) -> OverDistinct:
+def upper(seen: Seen, most: int = 100) -> OverDistinct:
     def apply(values: pa.Array) -> pa.Array:
         seen.append(values.to_pylist())
         return pc.utf8_upper(values)
 
-    return OverDistinct(apply, most=100)
+    return OverDistinct(apply, most=most)
 
 
 def test_a_text_is_worked_on_once_in_all_batches() -> None:
@@ -29,6 +29,27 @@ def test_a_text_is_worked_on_once_in_all_batches() -> None:
     assert function(pa.array(["c", "a", None, "c", "a"] * 5)).to_pylist() == ["C", "A", None, "C", "A"] * 5
     assert function(first.slice(1)).to_pylist() == (["B", None, "A", "B"] * 5)[1:]
     assert seen == [["b", "a"], ["c"]]
+
+
+def test_texts_that_recur_in_later_batches_only_are_worked_on_once() -> None:
+    """More texts than a sample of a batch would show to repeat, and than the table begins with."""
+    seen: Seen = []
+    function = upper(seen, most=1 << 18)
+    many = pa.array([f"user{i:05}" for i in range(20_000)])
+    order = pa.array([i * 7919 % 20_000 for i in range(20_000)])
+    for batch in (many, many.take(order), pa.array(["someone else", "user00007"])):
+        assert function(batch).equals(pc.utf8_upper(batch))
+    assert [len(values) for values in seen] == [20_000, 1]
+
+
+def test_where_nothing_ever_recurred_nothing_is_remembered_any_more() -> None:
+    seen: Seen = []
+    function = upper(seen)
+    for number in range(3):
+        unlike = pa.array([f"user{number}-{i}" for i in range(90)])
+        assert function(unlike).equals(pc.utf8_upper(unlike))
+    assert function(pa.array(["user2-1", "user2-2"])).to_pylist() == ["USER2-1", "USER2-2"]
+    assert [len(values) for values in seen] == [90, 90, 90, 2]
 
 
 def test_where_nothing_repeats_nothing_is_looked_for() -> None:
