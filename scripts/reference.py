@@ -36,7 +36,10 @@ from importers.core.tenant import (
     Treatment,
 )
 from importers.quality.gx import ROW_LEVEL
-from importers.quality.vocabulary import COMPILED
+from importers.quality.rowwise import RowRule
+from importers.quality.runwide import UniqueRule
+from importers.quality.typewise import ShapeRule
+from importers.quality.vocabulary import COMPILED, UNSAID
 
 DIRECTORY = Path(__file__).resolve().parents[1] / "docs" / "reference"
 GENERATED = "<!-- Written by scripts/reference.py from the code: change that, then `make docs`. -->"
@@ -119,26 +122,44 @@ def tenant_file() -> str:
         "Masks: " + ", ".join(f"`{m}`" for m in Mask) + ".",
     ]
     lines += ["Short forms: `keep`; `{mask: date, unit: month}`; `{pseudonymise: {domain: listener}}`."]
-    return _page([*lines, "## Rules", *_rules()])
+    lines += ["## Rules", "In Great Expectations' words: [every rule, and how it is judged](rules.md)."]
+    return _page(lines)
 
 
-def _rules() -> Iterator[str]:
-    yield (
-        "In Great Expectations' words. A row that breaks a rule goes to quarantine; with `mostly`, the run fails"
-        " if a smaller share of the values holds. A rule on the whole run fails the run."
-    )
-    rows = []
+def rules() -> str:
+    """The page on rules: every type, and how it runs."""
+    lines = [
+        "# Rules",
+        GENERATED,
+        "What `expect` may say, in Great Expectations' words; a setting means what it means there, and a test holds"
+        " both to the same rows. A row that breaks a rule about rows is bad: it goes to quarantine, and with `mostly`"
+        " the run fails if a smaller share of the values holds. A rule on the whole run or on its columns has no bad"
+        " rows: it fails the run. Both look at all partitions together.",
+    ]
+    kinds: dict[str, list[tuple[str, type[BaseModel]]]] = {"rows": [], "runs": [], "columns": []}
     for name, rule in COMPILED.items():
-        fields = rule.model_json_schema()["properties"]
-        rows.append(
-            f"| `{name}` | {(rule.__doc__ or '').splitlines()[0]} | {', '.join(f'`{field}`' for field in fields)} |"
-        )
-    yield "\n".join(["| rule | holds when | settings |", "|---|---|---|", *rows])
-    yield (
-        "Judged by Great Expectations itself, slower, with its extra installed: "
-        + ", ".join(f"`{n}`" for n in ROW_LEVEL)
-        + "."
-    )
+        keyed = issubclass(rule, UniqueRule | RowRule)
+        kinds["rows" if keyed else "columns" if issubclass(rule, ShapeRule) else "runs"].append((name, rule))
+    for about, found in kinds.items():
+        rows = [
+            f"| `{name}` | {(rule.__doc__ or '').splitlines()[0]} |"
+            f" {', '.join(f'`{field}`' for field in rule.model_json_schema()['properties'])} |"
+            for name, rule in found
+        ]
+        title = {"rows": "On rows", "runs": "On a run", "columns": "On columns and their types"}[about]
+        lines += [f"## {title}", "\n".join(["| rule | holds when | settings |", "|---|---|---|", *rows])]
+    lines += [
+        "## Judged by Great Expectations itself",
+        "Slower, batch by batch, with the extra `great-expectations` installed: "
+        + ", ".join(f"`{name}`" for name in ROW_LEVEL)
+        + "; and regular expressions with look-around or back-references.",
+        "## Not there",
+        "`importers lint` refuses these.",
+        "\n".join(
+            ["| type | why, or what to say instead |", "|---|---|", *(f"| `{n}` | {w} |" for n, w in UNSAID.items())]
+        ),
+    ]
+    return _page(lines)
 
 
 def catalogue() -> str:
@@ -241,7 +262,7 @@ def _page(parts: list[str]) -> str:
 
 def pages() -> dict[str, str]:
     """Every generated page by its name below docs/reference."""
-    made = {"tenant-file.md": tenant_file(), "cli.md": commands(), "sources/index.md": catalogue()}
+    made = {"tenant-file.md": tenant_file(), "rules.md": rules(), "cli.md": commands(), "sources/index.md": catalogue()}
     return made | {f"sources/{name}.md": source_page(name) for name in sources()}
 
 

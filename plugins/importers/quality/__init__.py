@@ -14,8 +14,8 @@ NaN being a missing value included. On purpose it differs here:
 - Bounds may be text. Bounds on times are ISO 8601, in UTC where the bound of an instant names no zone. A bound or set
   member of another type than the column's is a ConfigError, not a value that can't occur.
 - Regular expressions are Rust's (linear time; `$` is the very end); those it can't do run in Great Expectations.
-- Types have Arrow's or Python's names. `row_condition`, and rules that need all rows at once (median, quantiles, order,
-  outliers), aren't there.
+- LIKE, which Great Expectations leaves to a database, is PostgreSQL's.
+- Types have Arrow's or Python's names. `row_condition` isn't there; `vocabulary.UNSAID` says what else, and why.
 """
 
 from importers.quality.checker import Checked, Checker

@@ -134,7 +134,7 @@ class Checker:
 
     def _note_measures(self, bound: Bound, seen: pl.DataFrame, rows: int) -> None:
         for label, measures in bound.measures.items():
-            measured = {name: seen[f"{name} {label}"][0] for name in measures}
+            measured = {name: _plain(seen[f"{name} {label}"][0]) for name in measures}
             self._count(label, measured.get("count", rows), 0)
             self._merge(label, measured)
 
@@ -150,6 +150,10 @@ class Checker:
 
     def _merge(self, label: str, state: State) -> None:
         self._states[label] = merged([self._states.get(label, {}), state])
+
+
+def _plain(measured: Any) -> Any:
+    return measured.to_list() if isinstance(measured, pl.Series) else measured
 
 
 def living(rows: pa.RecordBatch) -> Mask | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
@@ -19,9 +20,19 @@ BUCKETS = 64
 Read = Callable[[int], Iterator[pa.RecordBatch]]
 
 
-def survey(sorted_keys: Sequence[Numbers]) -> tuple[int, Numbers]:
-    """How many hashes are distinct, and which occur more than once. A bucket at a time, so that memory stays small."""
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """Of hashes: how many are distinct, which occur more than once, and which most often."""
+
+    distinct: int
+    repeated: Numbers
+    most_common: Numbers
+
+
+def survey(sorted_keys: Sequence[Numbers]) -> Survey:
+    """A bucket at a time, so that memory stays small."""
     distinct, repeated = 0, [np.empty(0, np.uint64)]
+    highest, most_common = 0, [np.empty(0, np.uint64)]
     edges = np.arange(1, BUCKETS, dtype=np.uint64) * np.uint64(2**64 // BUCKETS)
     cuts = [np.concatenate([[0], np.searchsorted(keys, edges), [len(keys)]]) for keys in sorted_keys]
     for bucket in range(BUCKETS):
@@ -29,11 +40,15 @@ def survey(sorted_keys: Sequence[Numbers]) -> tuple[int, Numbers]:
             [np.empty(0, np.uint64)]
             + [keys[cut[bucket] : cut[bucket + 1]] for keys, cut in zip(sorted_keys, cuts, strict=True)]
         )
-        found.sort()
-        again = found[1:][found[1:] == found[:-1]]
-        distinct += len(found) - len(again)
-        repeated.append(np.unique(again))
-    return distinct, np.concatenate(repeated)
+        found, times = np.unique(found, return_counts=True)
+        distinct += len(found)
+        repeated.append(found[times > 1])
+        most = int(times.max(initial=0))
+        if most > highest:
+            highest, most_common = most, []
+        if most == highest:
+            most_common.append(found[times == most])
+    return Survey(distinct, np.concatenate(repeated), np.concatenate(most_common))
 
 
 def among(hashes: Numbers, wanted: Numbers) -> Mask:

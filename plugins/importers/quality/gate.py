@@ -13,8 +13,9 @@ from importers.core.tenant import Quarantine
 from importers.exceptions import ConfigError, ContractError
 from importers.quality.binding import Bound, Labelled, bind
 from importers.quality.checker import labels_of
-from importers.quality.duplicates import Read, confirm, survey
-from importers.quality.hashing import seed
+from importers.quality.duplicates import Read, Survey, confirm, survey
+from importers.quality.hashing import seed as hash_seed
+from importers.quality.members import MostCommonInSet
 from importers.quality.rules import Rules
 from importers.quality.runwide import DistinctBetween, KeyRule, RunRule, UniqueRule
 from importers.quality.typewise import ShapeRule
@@ -73,33 +74,31 @@ def judge(
             )
     none = Tally(evaluated={labelled.label: 0 for labelled in rules.rules})
     tally = sum((verdict.tally for verdict in verdicts.values()), none)
-    unique, distinct = _survey(rules, verdicts, tally)
+    surveyed = _survey(rules, verdicts, tally)
+    unique = {r.label: surveyed[r.label].repeated for r in rules.rules if isinstance(r.rule, UniqueRule)}
     found = confirm(
         [r for r in rules.rules if r.label in unique],
         unique,
         verdicts,
         read_partition,
-        {label: seed(key, label) for label in unique},
+        {label: hash_seed(key, label) for label in unique},
     )
     extra = {partition: _duplicates(by_rule) for partition, by_rule in sorted(found.items())}
     tally += _tally(found, extra)
     bound = bind(rules.rules, rules.schema, rules.schema)
-    failures = [failure for labelled in rules.rules for failure in _failures(labelled, tally, distinct, bound)]
+    seen = _Seen(tally, surveyed, bound, key)
+    failures = [failure for labelled in rules.rules for failure in _failures(labelled, seen)]
     return Judgement((*failures, *_too_many(tally, quarantine)), extra, tally)
 
 
-def _survey(rules: Rules, verdicts: Mapping[int, Verdict], tally: Tally) -> tuple[dict[str, Numbers], dict[str, int]]:
-    """By label the repeated hashes of unique rules, and the numbers of distinct ones of the other rules on keys."""
-    unique, distinct = {}, {}
+def _survey(rules: Rules, verdicts: Mapping[int, Verdict], tally: Tally) -> dict[str, Survey]:
+    """By label what is known of the hashes of rules on keys."""
+    surveyed = {}
     for labelled in rules.rules:
         if isinstance(labelled.rule, KeyRule):
             _same_kind(labelled, tally)
-            count, repeated = survey([verdict.keys[labelled.label] for verdict in verdicts.values()])
-            if isinstance(labelled.rule, UniqueRule):
-                unique[labelled.label] = repeated
-            else:
-                distinct[labelled.label] = count
-    return unique, distinct
+            surveyed[labelled.label] = survey([verdict.keys[labelled.label] for verdict in verdicts.values()])
+    return surveyed
 
 
 def _same_kind(labelled: Labelled, tally: Tally) -> None:
@@ -128,22 +127,37 @@ def _tally(found: Mapping[int, Mapping[str, Numbers]], extra: Mapping[int, Dupli
     return Tally(bad=sum(len(duplicates.rows) for duplicates in extra.values()), unexpected=unexpected)
 
 
-def _failures(labelled: Labelled, tally: Tally, distinct: Mapping[str, int], bound: Bound) -> Iterator[Failure]:
-    label, rule = labelled.label, labelled.rule
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """All that is known of a run when its rules are judged."""
+
+    tally: Tally
+    surveyed: Mapping[str, Survey]
+    bound: Bound
+    key: bytes
+
+
+def _failures(labelled: Labelled, seen: _Seen) -> Iterator[Failure]:
+    label, rule, tally = labelled.label, labelled.rule, seen.tally
     evaluated, unexpected = tally.evaluated.get(label, 0), tally.unexpected.get(label, 0)
-    broken = f"{unexpected:,} of {evaluated:,} break it"
     if isinstance(rule, ShapeRule):
-        if unexpected or (not evaluated and not bound.fits[label]):
+        if unexpected or (not evaluated and not seen.bound.fits[label]):
             yield Failure(label, rule.wrong, f"{unexpected:,} of {evaluated:,} rows")
     elif isinstance(rule, RunRule):
         state = {"rows": 0, "count": 0} | tally.states.get(label, {})
-        if not rule.holds(state, bound.at):
+        if not rule.holds(state, seen.bound.at):
             values = f"{state['count']:,} values in " if labelled.paths else ""
             yield Failure(label, rule.wrong, f"{values}{state['rows']:,} rows")
     elif isinstance(rule, DistinctBetween):
-        if not rule.holds(distinct[label], evaluated):
-            yield Failure(label, rule.wrong, f"{distinct[label]:,} distinct ones of {evaluated:,}")
+        distinct = seen.surveyed[label].distinct
+        if not rule.holds(distinct, evaluated):
+            yield Failure(label, rule.wrong, f"{distinct:,} distinct ones of {evaluated:,}")
+    elif isinstance(rule, MostCommonInSet):
+        most_common = seen.surveyed[label].most_common
+        if tally.rows and not rule.holds(most_common, seen.bound.at, hash_seed(seen.key, label)):
+            yield Failure(label, rule.wrong, f"{len(most_common):,} most frequent ones of {evaluated:,}")
     elif labelled.mostly is not None and evaluated and (evaluated - unexpected) / evaluated < labelled.mostly:
+        broken = f"{unexpected:,} of {evaluated:,} break it"
         yield Failure(label, f"fewer than mostly: {labelled.mostly} of the values hold", broken)
 
 

@@ -31,9 +31,6 @@ ROW_LEVEL = (
     "expect_column_values_to_be_json_parseable",
     "expect_column_values_to_match_json_schema",
     "expect_column_values_to_match_strftime_format",
-    "expect_column_pair_values_to_be_in_set",
-    "expect_multicolumn_sum_to_equal",
-    "expect_multicolumn_values_to_be_equal",
 )
 """Types whose verdict on a row depends on that row alone, and that Great Expectations has for pandas."""
 

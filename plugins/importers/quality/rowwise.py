@@ -6,11 +6,13 @@ Each class is one expectation type; its fields are the type's kwargs, its `judge
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import reduce
 from itertools import combinations
-from operator import and_, or_
+from operator import add, and_, or_
 from typing import Annotated, Any, Literal
 
 import polars as pl
@@ -129,78 +131,6 @@ class NotBeInSet(BeInSet):
         return known(x, ~x.expr.is_in(x.members(self.value_set).implode()))
 
 
-class PatternRule(RowRule):
-    """Searches text for regular expressions, with Rust's linear-time engine."""
-
-    column: str
-
-    @property
-    @abstractmethod
-    def patterns(self) -> Sequence[str]: ...
-
-    @property
-    def compiles(self) -> bool:
-        """Whether the engine can do every pattern; it refuses look-around and back-references."""
-        try:
-            for pattern in self.patterns:
-                pl.Series([""]).str.contains(pattern)
-        except pl.exceptions.ComputeError:
-            return False
-        return True
-
-    def found(self, x: Operand) -> list[pl.Expr]:
-        text = x.text()
-        return [text.str.contains(pattern) for pattern in self.patterns]
-
-
-class MatchRegex(PatternRule):
-    """The pattern occurs somewhere in the text."""
-
-    regex: str
-
-    @property
-    def patterns(self) -> Sequence[str]:
-        return [self.regex]
-
-    def judged(self, at: Columns) -> Judged:
-        x = at(self.column)
-        return known(x, self.found(x)[0])
-
-
-class NotMatchRegex(MatchRegex):
-    """The pattern occurs nowhere in the text."""
-
-    def judged(self, at: Columns) -> Judged:
-        x = at(self.column)
-        return known(x, ~self.found(x)[0])
-
-
-class _PatternList(PatternRule):
-    regex_list: Annotated[list[str], Field(min_length=1)]
-
-    @property
-    def patterns(self) -> Sequence[str]:
-        return self.regex_list
-
-
-class MatchRegexList(_PatternList):
-    """Any of the patterns, or all, occur."""
-
-    match_on: Literal["any", "all"] = "any"
-
-    def judged(self, at: Columns) -> Judged:
-        x = at(self.column)
-        return known(x, reduce(or_ if self.match_on == "any" else and_, self.found(x)))
-
-
-class NotMatchRegexList(_PatternList):
-    """None of the patterns occurs."""
-
-    def judged(self, at: Columns) -> Judged:
-        x = at(self.column)
-        return known(x, ~reduce(or_, self.found(x)))
-
-
 class LengthsBetween(Bounds, RowRule):
     """Lengths in characters (code points), as Python counts them."""
 
@@ -234,12 +164,16 @@ class PairRule(RowRule):
         a, b = at(self.a).within(families), at(self.b).within(families)
         if a.family is not Family.NOTHING:
             b.within([a.family])
+        return a.expr, b.expr, self.domain(a, b)
+
+    def domain(self, a: Operand, b: Operand) -> pl.Expr:
+        """The rows that the rule has a say in."""
         missing = {
             "both_values_are_missing": a.expr.is_null() & b.expr.is_null(),
             "either_value_is_missing": a.expr.is_null() | b.expr.is_null(),
             "neither": a.expr.is_null() & False,
         }
-        return a.expr, b.expr, ~missing[self.ignore_row_if]
+        return ~missing[self.ignore_row_if]
 
 
 class GreaterPair(PairRule):
@@ -258,6 +192,25 @@ class EqualPair(PairRule):
     def judged(self, at: Columns) -> Judged:
         a, b, domain = self.pair(at, PLAIN)
         return inside(domain, a == b)
+
+
+class PairInSet(PairRule):
+    """The two values together are one of the pairs; `null` in a pair stands for a missing value."""
+
+    value_pairs_set: list[Annotated[tuple[Any, Any], Field(strict=False)]]
+
+    def judged(self, at: Columns) -> Judged:
+        a, b = at(self.a).within(PLAIN - {Family.BINARY}), at(self.b).within(PLAIN - {Family.BINARY})
+        partners: dict[Any, list[Any]] = defaultdict(list)
+        for first, second in self.value_pairs_set:
+            partners[first].append(second)
+        allowed = [_is(a, [first]) & _is(b, seconds) for first, seconds in partners.items()]
+        return inside(self.domain(a, b), reduce(or_, allowed, pl.lit(value=False)))
+
+
+def _is(x: Operand, members: list[Any]) -> pl.Expr:
+    found = x.expr.is_in(x.members(members).implode()).fill_null(value=False)
+    return found | x.expr.is_null() if None in members else found
 
 
 class ManyColumns(Rule):
@@ -286,3 +239,35 @@ def _same(a: Operand, b: Operand) -> pl.Expr:
     if a.family is b.family or Family.NOTHING in (a.family, b.family):
         return a.expr.eq_missing(b.expr)
     return a.expr.is_null() & b.expr.is_null()
+
+
+class AllEqual(ManyColumns, RowRule):
+    """All of the columns are equal; two missing values are."""
+
+    def judged(self, at: Columns) -> Judged:
+        operands = [at(path).within(PLAIN) for path in self.column_list]
+        return inside(self.domain(operands), reduce(and_, [_same(operands[0], x) for x in operands[1:]]))
+
+
+class SumEqual(ManyColumns, RowRule):
+    """The columns add up to `sum_total`: exactly, unless one of them is a float. A missing value adds up to nothing."""
+
+    sum_total: float | Decimal
+
+    def judged(self, at: Columns) -> Judged:
+        operands = [at(path).within([Family.NUMBER]) for path in self.column_list]
+        total = reduce(add, [x.expr.cast(_wide(operands)) for x in operands])
+        wanted = self.sum_total
+        if isinstance(wanted, float) and wanted.is_integer():
+            wanted = int(wanted)
+        elif not any(x.dtype.is_float() for x in operands):
+            wanted = Decimal(str(wanted))
+        return inside(self.domain(operands), total == wanted)
+
+
+def _wide(operands: list[Operand]) -> pl.DataType:
+    """A type in which numbers add up without overflow, and exactly where they are exact."""
+    if any(x.dtype.is_float() for x in operands):
+        return pl.Float64()
+    scales = [x.dtype.scale for x in operands if isinstance(x.dtype, pl.Decimal)]
+    return pl.Decimal(38, max(scales)) if scales else pl.Int128()

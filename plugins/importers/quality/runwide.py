@@ -6,6 +6,7 @@ rows and of distinct values speak: an incremental run that found nothing new isn
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Callable, Iterable
 from datetime import UTC, date, datetime, time, timedelta
@@ -18,13 +19,32 @@ from importers.quality.columns import PLAIN, Columns, Family, Operand
 from importers.quality.rowwise import Bounds, ManyColumns, Rule, number
 
 State = dict[str, Any]
-"""`rows`, `count` (of values that aren't missing), `sum`, `min`, `max` (times as µs since 1970), `kinds`."""
+"""`rows`, `count` (of values that aren't missing), `sum`, `min`, `max` (times as µs since 1970), `kinds`, `moments`
+(number, mean, sum of squared distances from it); of members of sets and of ranks see there. What follows a colon in a
+name tells several of a kind apart.
+"""
+
+
+def _pooled(a: State, b: State) -> State:
+    """Moments of both together, without the cancellation that sums of squares suffer (Chan, Golub, LeVeque 1979)."""
+    n = a["n"] + b["n"]
+    if not a["n"] or not b["n"]:
+        return a if a["n"] else b
+    apart = b["mean"] - a["mean"]
+    mean = a["mean"] + apart * b["n"] / n
+    return {"n": n, "mean": mean, "m2": a["m2"] + b["m2"] + apart**2 * a["n"] * b["n"] / n}
+
+
+def _union(a: Iterable[Any], b: Iterable[Any]) -> list[Any]:
+    return sorted({*a, *b})
+
 
 _MERGE: dict[str, Callable[[Any, Any], Any]] = {
-    **dict.fromkeys(("rows", "count", "sum"), add),
-    "min": min,
-    "max": max,
-    "kinds": lambda a, b: sorted({*a, *b}),
+    **dict.fromkeys(("rows", "count", "sum", "outside", "left"), add),
+    **dict.fromkeys(("min", "over"), min),
+    **dict.fromkeys(("max", "under"), max),
+    **dict.fromkeys(("kinds", "members"), _union),
+    "moments": _pooled,
 }
 _MOMENTS = frozenset({Family.DATE, Family.DATETIME, Family.INSTANT})
 
@@ -35,7 +55,7 @@ def merged(states: Iterable[State]) -> State:
     for state in states:
         for name, value in state.items():
             old = total.get(name)
-            total[name] = old if value is None else value if old is None else _MERGE[name](old, value)
+            total[name] = old if value is None else value if old is None else _MERGE[name.partition(":")[0]](old, value)
     return total
 
 
@@ -162,6 +182,24 @@ class MeanBetween(SumBetween):
 
     def observed(self, state: State) -> Any:
         return state["sum"] / state["count"] if state["count"] else None
+
+
+class StdevBetween(_Aggregate):
+    """The standard deviation of a sample: of n values it divides by n - 1, and of one there is none."""
+
+    wrong = "the standard deviation is outside the range"
+
+    def measure(self, x: Operand) -> dict[str, pl.Expr]:
+        values = x.within([Family.NUMBER]).expr.cast(pl.Float64)
+        moments = pl.struct(
+            values.count().alias("n"), values.mean().alias("mean"), (values.var(ddof=0) * values.count()).alias("m2")
+        )
+        return {"moments": moments}
+
+    def observed(self, state: State) -> Any:
+        moments = state.get("moments") or {"n": 0}
+        deviation = math.sqrt(moments["m2"] / (moments["n"] - 1)) if moments["n"] > 1 else math.nan
+        return None if math.isnan(deviation) else deviation
 
 
 class NonNullProportionBetween(_Aggregate):

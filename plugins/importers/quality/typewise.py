@@ -12,7 +12,7 @@ from pydantic import Field
 from importers.core.names import did_you_mean
 from importers.exceptions import ConfigError
 from importers.quality.columns import leaf_type
-from importers.quality.rowwise import Rule
+from importers.quality.rowwise import Bounds, Rule, number
 
 _NAMES: list[tuple[Callable[[pa.DataType], bool], tuple[str, ...]]] = [
     (pa.types.is_integer, ("int", "integer")),
@@ -83,6 +83,51 @@ class OfTypes(ShapeRule):
 
     def fits(self, schema: pa.Schema) -> bool:
         return _is_one_of(self.type_list, leaf_type(schema, self.column))
+
+
+class ColumnCountEqual(ShapeRule):
+    """The stream has that many columns."""
+
+    value: int
+    wrong = "the number of columns is another one"
+    named = False
+
+    def fits(self, schema: pa.Schema) -> bool:
+        return len(schema) == self.value
+
+
+class ColumnCountBetween(Bounds, ShapeRule):
+    """The number of the stream's columns."""
+
+    wrong = "the number of columns is outside the range"
+    named = False
+
+    def fits(self, schema: pa.Schema) -> bool:
+        return bool(self.inside(len(schema), number))
+
+
+class ColumnsInOrder(ShapeRule):
+    """The stream has these columns, in this order, and no others."""
+
+    column_list: list[str]
+    wrong = "the columns are others, or in another order"
+    named = False
+
+    def fits(self, schema: pa.Schema) -> bool:
+        return bool(schema.names == self.column_list)
+
+
+class ColumnsInSet(ShapeRule):
+    """The stream has these columns in any order; with `exact_match: false` it may have others too."""
+
+    column_set: list[str]
+    exact_match: bool | None = None
+    wrong = "the columns are others"
+    named = False
+
+    def fits(self, schema: pa.Schema) -> bool:
+        wanted, found = set(self.column_set), set(schema.names)
+        return wanted <= found if self.exact_match is False else wanted == found
 
 
 def _is_one_of(names: list[str], found: pa.DataType) -> bool:

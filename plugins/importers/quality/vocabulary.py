@@ -7,7 +7,7 @@ from pydantic import ValidationError
 from importers.core.names import did_you_mean
 from importers.core.tenant import Expectation
 from importers.exceptions import ConfigError
-from importers.quality import gx, rowwise, runwide, typewise
+from importers.quality import gx, members, patterns, ranks, rowwise, runwide, typewise
 
 COMPILED: dict[str, type[rowwise.Rule]] = {
     "expect_column_values_to_not_be_null": rowwise.NotBeNull,
@@ -15,43 +15,76 @@ COMPILED: dict[str, type[rowwise.Rule]] = {
     "expect_column_values_to_be_between": rowwise.Between,
     "expect_column_values_to_be_in_set": rowwise.BeInSet,
     "expect_column_values_to_not_be_in_set": rowwise.NotBeInSet,
-    "expect_column_values_to_match_regex": rowwise.MatchRegex,
-    "expect_column_values_to_not_match_regex": rowwise.NotMatchRegex,
-    "expect_column_values_to_match_regex_list": rowwise.MatchRegexList,
-    "expect_column_values_to_not_match_regex_list": rowwise.NotMatchRegexList,
+    "expect_column_values_to_match_regex": patterns.MatchRegex,
+    "expect_column_values_to_not_match_regex": patterns.NotMatchRegex,
+    "expect_column_values_to_match_regex_list": patterns.MatchRegexList,
+    "expect_column_values_to_not_match_regex_list": patterns.NotMatchRegexList,
+    "expect_column_values_to_match_like_pattern": patterns.MatchLike,
+    "expect_column_values_to_not_match_like_pattern": patterns.NotMatchLike,
+    "expect_column_values_to_match_like_pattern_list": patterns.MatchLikeList,
+    "expect_column_values_to_not_match_like_pattern_list": patterns.NotMatchLikeList,
     "expect_column_value_lengths_to_be_between": rowwise.LengthsBetween,
     "expect_column_value_lengths_to_equal": rowwise.LengthsEqual,
     "expect_column_pair_values_a_to_be_greater_than_b": rowwise.GreaterPair,
     "expect_column_pair_values_to_be_equal": rowwise.EqualPair,
+    "expect_column_pair_values_to_be_in_set": rowwise.PairInSet,
+    "expect_multicolumn_values_to_be_equal": rowwise.AllEqual,
+    "expect_multicolumn_sum_to_equal": rowwise.SumEqual,
     "expect_select_column_values_to_be_unique_within_record": rowwise.UniqueWithinRecord,
     "expect_column_values_to_be_unique": runwide.Unique,
     "expect_compound_columns_to_be_unique": runwide.CompoundUnique,
     "expect_column_unique_value_count_to_be_between": runwide.DistinctBetween,
     "expect_column_proportion_of_unique_values_to_be_between": runwide.DistinctProportionBetween,
+    "expect_column_distinct_values_to_be_in_set": members.DistinctInSet,
+    "expect_column_distinct_values_to_contain_set": members.DistinctContainSet,
+    "expect_column_distinct_values_to_equal_set": members.DistinctEqualSet,
+    "expect_column_most_common_value_to_be_in_set": members.MostCommonInSet,
     "expect_column_min_to_be_between": runwide.MinBetween,
     "expect_column_max_to_be_between": runwide.MaxBetween,
     "expect_column_mean_to_be_between": runwide.MeanBetween,
     "expect_column_sum_to_be_between": runwide.SumBetween,
+    "expect_column_stdev_to_be_between": runwide.StdevBetween,
+    "expect_column_median_to_be_between": ranks.MedianBetween,
+    "expect_column_quantile_values_to_be_between": ranks.QuantilesBetween,
     "expect_column_proportion_of_non_null_values_to_be_between": runwide.NonNullProportionBetween,
     "expect_table_row_count_to_be_between": runwide.RowCountBetween,
     "expect_table_row_count_to_equal": runwide.RowCountEqual,
+    "expect_table_column_count_to_be_between": typewise.ColumnCountBetween,
+    "expect_table_column_count_to_equal": typewise.ColumnCountEqual,
+    "expect_table_columns_to_match_ordered_list": typewise.ColumnsInOrder,
+    "expect_table_columns_to_match_set": typewise.ColumnsInSet,
     "expect_column_to_exist": typewise.Exists,
     "expect_column_type_to_be": typewise.OfType,
     "expect_column_values_to_be_of_type": typewise.OfType,
     "expect_column_values_to_be_in_type_list": typewise.OfTypes,
 }
 
+_WHOLE = "it depends on all rows at once: a row that is right in one batch is wrong in another"
+UNSAID = {
+    "expect_column_kl_divergence_to_be_less_than": "say `expect_column_quantile_values_to_be_between`",
+    "expect_column_value_z_scores_to_be_less_than": f"{_WHOLE}; say `expect_column_values_to_be_between`",
+    "expect_column_values_to_not_be_outliers": f"{_WHOLE}; say `expect_column_values_to_be_between`",
+    "expect_column_values_to_be_increasing": "partitions are read side by side and have no order",
+    "expect_column_values_to_be_decreasing": "partitions are read side by side and have no order",
+    "expect_query_results_to_match_comparison": "rules see the rows of a run before they are in any database",
+    "expect_table_row_count_to_equal_other_table": "rules see the rows of a run before they are in any database",
+    "unexpected_rows_expectation": "rules see the rows of a run before they are in any database",
+}
+"""Great Expectations' types that nothing here can judge, and why not or what to say instead."""
+
 
 def rule_of(expectation: Expectation) -> rowwise.Rule:
     """The rule behind an expectation. Raises ConfigError for an unknown type, kwarg or value."""
+    if expectation.type in UNSAID:
+        raise ConfigError(f"no run can be judged by '{expectation.type}'", do=UNSAID[expectation.type])
     kind = COMPILED.get(expectation.type)
     if kind is None and expectation.type not in gx.ROW_LEVEL:
         raise ConfigError(
-            f"there is no rule '{expectation.type}' that can be judged partition by partition",
+            f"there is no rule '{expectation.type}'",
             do=did_you_mean(expectation.type, [*COMPILED, *gx.ROW_LEVEL]),
         )
     rule = gx.GxRule.of(expectation) if kind is None else _validated(kind, expectation)
-    if isinstance(rule, rowwise.PatternRule) and not rule.compiles:
+    if isinstance(rule, patterns.PatternRule) and not rule.compiles:
         rule = gx.GxRule.of(expectation)
     if expectation.mostly is not None and not isinstance(rule, rowwise.RowRule | runwide.UniqueRule | gx.GxRule):
         raise ConfigError("`mostly` is for rules that judge rows", got=expectation.type, do="leave it out")

@@ -32,8 +32,22 @@ def expect(type_: str, /, mostly: float | None = None, **kwargs) -> Expectation:
     ("wrong", "says"),
     [
         (expect("column_values_to_be_nul", column="id"), ["did you mean 'expect_column_values_to_be_null'?"]),
-        (expect("column_median_to_be_between", column="id", min_value=1), ["partition by partition"]),
-        (expect("column_values_to_match_like_pattern", column="name", like_pattern="%"), ["partition by partition"]),
+        (
+            expect("column_value_z_scores_to_be_less_than", column="id", threshold=3),
+            ["can be judged", "all rows at once"],
+        ),
+        (expect("column_values_to_be_increasing", column="id"), ["no run can be judged by", "no order"]),
+        (expect("column_values_to_match_like_pattern", column="name", like_pattern="a\\"), ["ends with its escape"]),
+        (expect("column_distinct_values_to_contain_set", column="id", value_set=[None]), ["take null out of the set"]),
+        (expect("column_most_common_value_to_be_in_set", column="id", value_set=["1"]), ["type str"]),
+        (
+            expect(
+                "column_quantile_values_to_be_between",
+                column="id",
+                quantile_ranges={"quantiles": [0.5, 0.9], "value_ranges": [[0, 1]]},
+            ),
+            ["2 quantiles, 1 ranges"],
+        ),
         (expect("column_values_to_not_be_null", column="nmae"), ["no column 'nmae'", "did you mean 'name'?"]),
         (expect("column_values_to_not_be_null"), ["'column' is wrong", "Field required"]),
         (expect("column_values_to_be_between", column="id", min=1), ["no setting 'min'", "min_value"]),
@@ -65,7 +79,8 @@ def expect(type_: str, /, mostly: float | None = None, **kwargs) -> Expectation:
         (expect("column_values_to_be_null", column="payload.usr.email"), ["no 'usr'", "did you mean 'user'?"]),
         (expect("column_values_to_be_null", column="tags.x"), ["no column 'tags.x'"]),
         (expect("column_values_to_be_null", column="payload.user.email.x"), ["is inside a string"]),
-        (expect("multicolumn_sum_to_equal", column_list=["id"]), ["Great Expectations refuses"]),
+        (expect("multicolumn_sum_to_equal", column_list=["id"]), ["'column_list' is wrong"]),
+        (expect("column_values_to_match_json_schema", column="name", json_schema=1), ["Great Expectations refuses"]),
     ],
     ids=str,
 )
