@@ -168,9 +168,9 @@ def test_nothing_planted_is_found(
     written = dict(everything_written(installation, sql))
     if how == "succeeds":
         assert sql.execute("select count(*) from acme.plays").fetchone() == (50,)
-        assert not list(Path(installation.staging).rglob("*.parquet"))
+        assert not list(Path(installation.staging).rglob("*.frames"))
     if how in ("fails its rules", "dies"):
-        assert list(Path(installation.staging).rglob("*.parquet"))
+        assert list(Path(installation.staging).rglob("*.frames"))
     if how != "lacks a policy":
         assert list(Path(installation.quarantine).rglob("*.parquet"))
     said = caplog.text + "".join(capfd.readouterr()) + repr(error)

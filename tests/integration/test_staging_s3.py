@@ -85,7 +85,7 @@ def test_rows_come_back_and_lie_there_encrypted(staging: Staging, key: RunKey, e
     assert (staging.has(staged, "verdict"), staging.has(staged, "other")) == (True, False)
     there = objects(endpoint, root)
     assert sorted(name.rpartition("/")[2] for name in there) == [
-        "manifest", "part-00000.parquet", "part-00001.parquet", "rejects.parquet", "verdict.sealed",
+        "manifest", "part-00000.frames", "part-00001.frames", "rejects.frames", "verdict.sealed",
     ]  # fmt: skip
     assert all(name.startswith(f"pre/fix/{RUN.path}/0/{staged.attempt}/") for name in there)
     filesystem, bucket = bucket_of(root)
@@ -106,7 +106,7 @@ def test_an_unfinished_attempt_is_none(staging: Staging, key: RunKey, endpoint: 
 def test_a_changed_or_deleted_object_is_noticed(staging: Staging, key: RunKey, endpoint: str, root: str) -> None:
     staged = stage(staging, RUN, key)
     filesystem, bucket = bucket_of(root)
-    name = next(name for name in objects(endpoint, root) if name.endswith("part-00000.parquet"))
+    name = next(name for name in objects(endpoint, root) if name.endswith("part-00000.frames"))
     good = filesystem.open_input_file(f"{bucket}/{name}").read()
     middle = len(good) // 2
     with filesystem.open_output_stream(f"{bucket}/{name}") as sink:

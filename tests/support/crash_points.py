@@ -20,7 +20,7 @@ from importers.destinations.postgresql import PostgresDestination
 from importers.ledger import lineage
 from importers.pipeline import extract, finish, gate, load, plan
 from importers.staging.area import Staging
-from importers.staging.encrypted import EncryptedWriter
+from importers.staging.frames import FramesWriter
 from importers.staging.manifest import Manifest
 from importers.staging.quarantine import Quarantine, QuarantineWriter
 from importers.staging.store import LocalStore
@@ -140,8 +140,8 @@ POINTS: dict[str, Point] = {
     "plan: stored, not committed": After(control, "insert_run"),
     "plan: COMMIT sent": CommitSent(PostgresDestination, "_keep_alive"),
     "plan: done": After(plan, "plan"),
-    "stage: the first batch read": After(EncryptedWriter, "write"),
-    "stage: within the second partition": Before(EncryptedWriter, "write", 5),
+    "stage: the first batch read": After(FramesWriter, "write"),
+    "stage: within the second partition": Before(FramesWriter, "write", 5),
     "stage: files written, no manifest": Before(Manifest, "encode"),
     "stage: the manifest has no name yet": Before(LocalStore, "publish", which=_manifest),
     "stage: a manifest, no verdict": After(StagedWriter, "finish"),

@@ -65,8 +65,9 @@ def _extract(job: Job, run: Run, partition: int, lease: float | None, *, validat
     with job.at(partition):
         key = job.keys.open_run_key(run_key(run))
         position: Position = {}
+        # Where one process tree does all steps, it reads again after a power cut: nothing need wait for the disk.
         with (
-            job.staging.writer(job.place(run).partition(partition), key) as writer,
+            job.staging.writer(job.place(run).partition(partition), key, lasting=not validate) as writer,
             Validation(job, run, partition, writer.attempt) as validation,
         ):
             version = run.version + partition

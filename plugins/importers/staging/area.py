@@ -12,7 +12,7 @@ import pyarrow as pa
 from importers.core.model import Staged
 from importers.exceptions import ConfigError
 from importers.keys.keyring import RunKey
-from importers.staging import encrypted
+from importers.staging import frames
 from importers.staging import manifest as manifests
 from importers.staging.manifest import Manifest, Part
 from importers.staging.place import ATTEMPT, Place, RunPlace, split_attempt
@@ -39,9 +39,9 @@ class Staging:
         """Whether only this machine sees what is staged."""
         return self.store.local
 
-    def writer(self, place: Place, key: RunKey) -> StagedWriter:
+    def writer(self, place: Place, key: RunKey, *, lasting: bool = True) -> StagedWriter:
         """A new attempt at a partition: `with staging.writer(…) as w: w.write(batch); staged = w.finish()`."""
-        return StagedWriter(self.store, place, secrets.token_hex(16), key)
+        return StagedWriter(self.store, place, secrets.token_hex(16), key, lasting=lasting)
 
     def attempts(self, place: Place, key: RunKey) -> list[Staged]:
         """The complete attempts at a partition, the oldest first."""
@@ -116,9 +116,9 @@ class Staging:
         path = f"{self.store.path_of(staged.uri)}/{part.name}"
         rows = 0
         with self.store.reading(path, **place.where), self.store.open_input(path) as source:
-            if source.size() != part.bytes or encrypted.edges(source) != part.edges:
+            if source.size() != part.bytes or frames.head(source) != part.head:
                 raise changed(path)
-            for batch in encrypted.read(source, part.schema, key, path, prefetch=not self.local):
+            for batch in frames.read(source, key, path, prefetch=not self.local):
                 rows += batch.num_rows
                 yield batch
             if rows != part.rows:

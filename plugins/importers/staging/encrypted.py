@@ -1,4 +1,4 @@
-"""The format of rows at rest: Parquet, every byte of data and footer encrypted under a key of the file's own.
+"""The format of rows that outlive their run, in quarantine: Parquet, encrypted whole under a key of the file's own.
 
 The only module that knows it. The file's key travels in the file, sealed by the run's key for the file's path: a file
 that is moved, renamed or swapped doesn't open.
@@ -7,7 +7,6 @@ that is moved, renamed or swapped doesn't open.
 from __future__ import annotations
 
 import base64
-import hashlib
 from collections.abc import Iterator
 from contextlib import suppress
 
@@ -21,7 +20,6 @@ from importers.keys.keyring import RunKey
 ROWS_A_GROUP, BYTES_A_GROUP = 131_072, 32 << 20
 """A row group is written at whichever comes first; the encoder needs about as much memory again."""
 ROWS_A_BATCH = 65_536
-_MAGIC = b"PARE"
 
 
 class _SealedInFile(pe.KmsClient):  # type: ignore[misc]  # pyarrow has no types
@@ -100,19 +98,15 @@ class EncryptedWriter:
             self._held, self._held_rows, self._held_bytes = [], 0, 0
 
 
-def read(
-    source: pa.NativeFile, schema: pa.Schema | None, key: RunKey, path: str, *, prefetch: bool
-) -> Iterator[pa.RecordBatch]:
-    """A file's batches, in memory one row group at a time; as `schema`, where the caller knows what was written.
+def read(source: pa.NativeFile, key: RunKey, path: str, *, prefetch: bool) -> Iterator[pa.RecordBatch]:
+    """A file's batches, in memory one row group at a time.
 
     `prefetch` reads a row group in few large requests. Raises PrivacyError for another key or path; what a damaged
     file raises is OSError or ArrowInvalid, whose texts may hold values.
     """
     file = _open(source, key, path, prefetch=prefetch)
     for group in range(file.num_row_groups):
-        for batch in file.iter_batches(ROWS_A_BATCH, row_groups=[group]):
-            # Parquet has no seconds: what was written as timestamp[s] comes back in milliseconds.
-            yield batch if schema is None or batch.schema.equals(schema) else batch.cast(schema)
+        yield from file.iter_batches(ROWS_A_BATCH, row_groups=[group])
 
 
 def read_table(source: pa.NativeFile, key: RunKey, path: str) -> pa.Table:
@@ -124,13 +118,3 @@ def _open(source: pa.NativeFile, key: RunKey, path: str, *, prefetch: bool) -> p
     factory = pe.CryptoFactory(lambda _: _SealedInFile(key, path))
     properties = factory.file_decryption_properties(pe.KmsConnectionConfig())
     return pq.ParquetFile(source, decryption_properties=properties, pre_buffer=prefetch)
-
-
-def edges(source: pa.NativeFile) -> str:
-    """SHA-256 of the first bytes and the footer: the bytes of an encrypted Parquet that its own ciphers leave open."""
-    size = source.size()
-    length = int.from_bytes(source.read_at(8, max(size - 8, 0))[:4], "little")
-    digest = hashlib.sha256(source.read_at(len(_MAGIC), 0))
-    tail = min(length + 8, size)
-    digest.update(source.read_at(tail, size - tail))
-    return digest.hexdigest()

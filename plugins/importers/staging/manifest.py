@@ -19,12 +19,12 @@ NAME = "manifest"
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One file of an attempt; `edges` as `encrypted.edges` has it."""
+    """One file of an attempt; `head` as `frames.head` has it."""
 
     name: str
     rows: int
     bytes: int
-    edges: str
+    head: str
     schema: pa.Schema
 
     def to_json(self) -> dict[str, Any]:
@@ -32,7 +32,7 @@ class Part:
             "name": self.name,
             "rows": self.rows,
             "bytes": self.bytes,
-            "edges": self.edges,
+            "head": self.head,
             "schema": _schema_to_text(self.schema),
         }
 

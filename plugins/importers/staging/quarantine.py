@@ -66,7 +66,7 @@ class Quarantine:
         path = self.store.path_of(uri)
         place, _ = split_quarantined(path)
         with self.store.reading(path, **place.where), self.store.open_input(path) as source:
-            yield from encrypted.read(source, None, key, path, prefetch=not self.store.local)
+            yield from encrypted.read(source, key, path, prefetch=not self.store.local)
 
     def read(self, uri: str, key: RunKey) -> pa.Table:
         """All of a file; raises as `batches` does."""
@@ -217,7 +217,7 @@ class _Replacement:
         """What was written; nothing can be written after."""
         if self._close():
             with self._store.open_input(self._temporary) as source:
-                yield from encrypted.read(source, None, self._key, self._path, prefetch=not self._store.local)
+                yield from encrypted.read(source, self._key, self._path, prefetch=not self._store.local)
 
     def publish(self) -> None:
         if self._close():

@@ -13,13 +13,13 @@ from importers.core.model import Position, Reject, Staged
 from importers.exceptions import ContractError, StagingError
 from importers.keys.keyring import RunKey
 from importers.staging import manifest as manifests
-from importers.staging.encrypted import EncryptedWriter, edges
+from importers.staging.frames import FramesWriter, digest
 from importers.staging.manifest import Manifest, Part, widest
 from importers.staging.place import Place
 from importers.staging.store import Store
 
 REJECTS = pa.schema([("_raw", pa.binary()), ("_location", pa.string()), ("_reason", pa.string())])
-_REJECTS_FILE = "rejects.parquet"
+_REJECTS_FILE = "rejects.frames"
 
 
 class StagedWriter:
@@ -29,11 +29,12 @@ class StagedWriter:
     written. Every method raises StagingError when the place is full or out of reach.
     """
 
-    def __init__(self, store: Store, place: Place, attempt: str, key: RunKey) -> None:
+    def __init__(self, store: Store, place: Place, attempt: str, key: RunKey, *, lasting: bool = True) -> None:
+        """What is `lasting` survives a power cut once it is finished; else it needn't wait for the disk."""
         self.place, self.attempt = place, attempt
-        self._store, self._key = store, key
+        self._store, self._key, self._lasting = store, key, lasting
         self._directory = place.attempt(attempt)
-        self._open: dict[str, EncryptedWriter] = {}
+        self._open: dict[str, FramesWriter] = {}
         self._parts: list[Part] = []
         self._rejects: Part | None = None
         self._current = ""
@@ -64,7 +65,7 @@ class StagedWriter:
                 self._parts.append(self._close(self._current))
                 self._current = ""
             if not self._current:
-                self._current = self._create(f"part-{len(self._parts):05}.parquet", schema)
+                self._current = self._create(f"part-{len(self._parts):05}.frames", schema)
             self._open[self._current].write(batch)
 
     def reject(self, rejects: Sequence[Reject]) -> None:
@@ -99,17 +100,16 @@ class StagedWriter:
     def _create(self, name: str, schema: pa.Schema) -> str:
         path = f"{self._directory}/{name}"
         sink = self._store.open_output(path)
-        self._open[name] = EncryptedWriter(sink, schema, self._key, path, compress=not self._store.local)
+        self._open[name] = FramesWriter(sink, schema, self._key, path, compress=not self._store.local)
         return name
 
     def _close(self, name: str) -> Part:
         writer = self._open[name]
         writer.close()
         del self._open[name]
-        path = f"{self._directory}/{name}"
-        self._store.settle(path)
-        with self._store.open_input(path) as source:
-            return Part(name, writer.rows, source.size(), edges(source), writer.schema)
+        if self._lasting:
+            self._store.settle(f"{self._directory}/{name}")
+        return Part(name, writer.rows, writer.bytes, digest(writer.head), writer.schema)
 
     def _check_all_there(self, manifest: Manifest) -> None:
         """A sweeper that took this attempt for abandoned must not leave a manifest that speaks of nothing."""

@@ -14,7 +14,7 @@ import pytest
 from importers.core.model import Reject, Staged
 from importers.exceptions import ContractError, ImporterError, PrivacyError, StagingError
 from importers.keys.keyring import Keyring, RunKey, TenantKeys
-from importers.staging import Place, Quarantine, Staging, encrypted
+from importers.staging import Place, Quarantine, Staging, frames
 
 CANARY = "canary-7f3a-Zoë"
 
@@ -65,7 +65,7 @@ def test_no_value_name_or_position_is_readable(
         )
         assert bad.finish()
     written = everything_under(root)
-    assert len(list(root.rglob("*.parquet"))) == 4
+    assert len([*root.rglob("*.frames"), *root.rglob("*.parquet")]) == 4
     assert [name for name, shape in shapes(CANARY).items() if shape in written] == []
     for word in (b"column", b"nested", b"verdict\0", b"ARROW:schema", b"_reason"):
         assert word not in written
@@ -110,7 +110,7 @@ def test_a_file_cut_short_or_grown_is_noticed(
     staging: Staging, place: Place, key: RunKey, root: Path, length: int
 ) -> None:
     staged = stage(staging, place, key)
-    part = next(root.rglob("part-00000.parquet"))
+    part = next(root.rglob("part-00000.frames"))
     good = part.read_bytes()
     for bad in (good[:length], good + b"\0", b""):
         part.write_bytes(bad)
@@ -127,8 +127,8 @@ def test_only_the_pinned_manifest_and_all_of_its_rows_are_read(
     staged = stage(staging, place, key)
     with pytest.raises(ContractError, match="manifest was changed"):
         list(staging.read(replace(staged, digest="0" * 64), key))
-    monkeypatch.setattr(encrypted, "read", lambda *_, **__: iter(()))
-    with pytest.raises(ContractError, match=r"part-00000\.parquet was changed"):
+    monkeypatch.setattr(frames, "read", lambda *_, **__: iter(()))
+    with pytest.raises(ContractError, match=r"part-00000\.frames was changed"):
         list(staging.read(staged, key))
 
 
@@ -156,7 +156,7 @@ def test_files_dont_open_where_they_werent_written(staging: Staging, place: Plac
     """Two attempts with the same rows and key: whoever swaps their files, or renames one, is found out."""
     one, two = stage(staging, place, key), stage(staging, place, key)
     directories = [root / place.path / staged.attempt for staged in (one, two)]
-    for name in ("part-00000.parquet", "manifest", "verdict.sealed", "rejects.parquet"):
+    for name in ("part-00000.frames", "manifest", "verdict.sealed", "rejects.frames"):
         a, b = ((directory / name).read_bytes() for directory in directories)
         (directories[0] / name).write_bytes(b)
         (directories[1] / name).write_bytes(a)
@@ -173,14 +173,35 @@ def test_files_dont_open_where_they_werent_written(staging: Staging, place: Plac
         staging.get(one, "verdict", key)
 
 
+def test_no_frame_can_be_moved_left_out_or_cut_off(staging: Staging, place: Place, key: RunKey, root: Path) -> None:
+    """Without the manifest's checks."""
+    with staging.writer(place, key) as writer:
+        for number in range(3):
+            writer.write(pa.record_batch({"n": pa.array([number] * 20_000)}))
+        staged = writer.finish()
+    path = f"{place.path}/{staged.attempt}/part-00000.frames"
+    good = (root / path).read_bytes()
+    start, found = 60, []
+    while start < len(good):
+        end = start + 4 + int.from_bytes(good[start : start + 4], "little")
+        found.append(good[start:end])
+        start = end
+    assert len(found) == 4
+    a, b, c, last = found
+    for bad in ([a, c, b, last], [a, b, last], [a, a, b, c, last], [a, b, c], [a, b, c, last, last], [b, c, last], []):
+        (root / path).write_bytes(b"".join([good[:60], *bad]))
+        with staging.store.open_input(path) as source, pytest.raises(frames.Damaged):
+            list(frames.read(source, key, path, prefetch=False))
+
+
 def test_a_swapped_file_fails_by_its_key_alone(staging: Staging, place: Place, key: RunKey, root: Path) -> None:
     """Without the manifest's checks: the file's own key is sealed for its path."""
     staged = stage(staging, place, key)
-    path = f"{place.path}/{staged.attempt}/part-00000.parquet"
+    path = f"{place.path}/{staged.attempt}/part-00000.frames"
     with staging.store.open_input(path) as source:
-        assert list(encrypted.read(source, None, key, path, prefetch=False))
+        assert list(frames.read(source, key, path, prefetch=False))
         with pytest.raises(PrivacyError):
-            list(encrypted.read(source, None, key, path.replace("00000", "00001"), prefetch=False))
+            list(frames.read(source, key, path.replace("00000", "00001"), prefetch=False))
 
 
 def test_only_the_owner_may_look(staging: Staging, place: Place, key: RunKey, root: Path) -> None:
@@ -195,7 +216,7 @@ def test_only_the_owner_may_look(staging: Staging, place: Place, key: RunKey, ro
 
 def test_no_error_says_a_value(staging: Staging, place: Place, key: RunKey, root: Path) -> None:
     staged = stage(staging, place, key)
-    part = next(root.rglob("part-00000.parquet"))
+    part = next(root.rglob("part-00000.frames"))
     part.write_bytes(part.read_bytes()[::-1])
     with pytest.raises(ImporterError) as caught:
         list(staging.read(staged, key))

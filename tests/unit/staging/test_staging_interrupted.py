@@ -92,7 +92,7 @@ def test_files_swept_under_a_writer_are_no_attempt(staging: Staging, place: Plac
     with staging.writer(place, key) as writer:
         writer.write(pa.record_batch({"n": [1]}))
         writer.write(pa.record_batch({"n": ["rolls"]}))
-        next(root.rglob("part-00000.parquet")).unlink()
+        next(root.rglob("part-00000.frames")).unlink()
         with pytest.raises(StagingError, match="deleted while"):
             writer.finish()
     assert staging.attempts(place, key) == []

@@ -37,7 +37,7 @@ def set_age(directory: Path, age: timedelta) -> None:
 def half_written(root: Path, run: RunPlace, age: timedelta, attempt: str = "cd" * 16) -> Path:
     directory = root / run.partition(0).attempt(attempt)
     directory.mkdir(parents=True)
-    (directory / "part-00000.parquet").write_bytes(b"PARE")
+    (directory / "part-00000.frames").write_bytes(b"frame")
     (directory / f".manifest.{'0' * 16}.tmp").write_bytes(b"")
     set_age(directory, age)
     return directory
@@ -113,7 +113,7 @@ def test_a_symlink_is_never_followed(staging: Staging, key: RunKey, root: Path, 
     victim.parent.mkdir(parents=True)
     victim.write_text("precious")
     attempt = root / DEAD.partition(0).attempt(staged.attempt)
-    (attempt / "part-00009.parquet").symlink_to(victim)
+    (attempt / "part-00009.frames").symlink_to(victim)
     (attempt.parent / ATTEMPT).symlink_to(victim.parent)
     (root / "acme" / "listening" / "linked").symlink_to(outside)
     linked = RunPlace("acme", "listening", "linked", 2)
@@ -122,7 +122,7 @@ def test_a_symlink_is_never_followed(staging: Staging, key: RunKey, root: Path, 
     staging.store.remove(f"{linked.path}/0/{ATTEMPT}/manifest")
     staging.store.prune(linked.path)
     assert victim.read_text() == "precious"
-    assert not (attempt / "part-00009.parquet").is_symlink()
+    assert not (attempt / "part-00009.frames").is_symlink()
 
 
 def test_old_empty_directories_go(staging: Staging, key: RunKey, root: Path) -> None:
@@ -233,7 +233,7 @@ def test_quarantine_without_a_row_goes_once_its_run_is_over(
     for run, age in ((LIVE, 5 * HOUR), (RunPlace("acme", "listening", "plays", 3), 7 * HOUR)):
         temporary = tmp_path / "quarantine" / run.path / f".0-{ATTEMPT}.parquet.{'0' * 16}.tmp"
         temporary.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(b"PARE")
+        temporary.write_bytes(b"frame")
         os.utime(temporary, ((NOW - age).timestamp(),) * 2)
     report = sweep_quarantine(quarantine, lambda *_: None, lambda run: run != DEAD, lambda _: 30 * 24 * HOUR, NOW)
     assert (report.deleted, report.kept) == (2, 2)
