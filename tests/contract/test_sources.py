@@ -56,7 +56,7 @@ def in_trouble() -> list[Any]:
 
 
 def _marks(name: str) -> list[pytest.MarkDecorator]:
-    return [pytest.mark.services] if WORLDS[name].service else []
+    return [pytest.mark.services] if WORLDS[name].service not in (None, "postgres") else []
 
 
 def source_of(name: str) -> str:
@@ -81,6 +81,7 @@ def world(name: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator
 def cut_small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Cut even a few rows into several partitions."""
     monkeypatch.setattr("importers.sources.files._files.FileSource.whole_below", 40)
+    monkeypatch.setattr("importers.sources.databases.postgresql.Postgresql.split_above", 1)
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ class World(ABC):
 
     service: ClassVar[str | None] = None
     """The fixture (tests/contract/conftest.py) that starts its server, and whose value `__init__` gets as `server`.
-    Its tests are marked `services`."""
+    Its tests are marked `services`, unless it is the embedded PostgreSQL, `postgres`."""
     wrong: ClassVar[dict[str, Any]]
     """A setting with a value that it can't have."""
     reads: ClassVar[Reads] = Reads.POSITION

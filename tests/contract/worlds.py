@@ -26,6 +26,7 @@ from tests.support.runs import blind
 
 from .world import MORE, ROWS, World
 from .world_lastfm import Lastfm
+from .world_postgresql import Postgresql
 
 COLUMNS = ("id", "who", "what", "ms")
 
@@ -152,6 +153,7 @@ WORLDS: dict[str, type[World]] = {
     "kafka": KafkaTopic,
     "lastfm_api": Lastfm,
     "parquet": Parquet,
+    "postgresql": Postgresql,
 }
 """By the source's name; a second world of the same source is `NAME:WHAT`."""
 

@@ -1,0 +1,140 @@
+"""What is new in a PostgreSQL table, view or query, sealed so that no row that commits late is missed.
+
+A table's rows say which transaction wrote them. A plan takes the oldest transaction that still runs: all before it are
+over, and what they wrote is read; the next run begins there. So a row is read when its transaction is over, whatever
+its cursor says and however late it commits, and once for each time it was written. A view or query has no transactions
+to tell: there the cursor decides, and who commits late with an earlier value is found by a lookback alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, NamedTuple, cast
+
+import psycopg
+from psycopg.sql import SQL, Composable, Identifier, Literal
+
+from importers.core.model import JSON, LoadMode, Plan, Position, Stream, Window
+from importers.exceptions import ConfigError, ContractError
+from importers.sources.databases._pg_catalogue import Relation, raw
+
+_LANE = ""
+_MOMENTS = frozenset({"date", "timestamp", "timestamptz"})
+_CURSORS = frozenset({"int2", "int4", "int8"}) | _MOMENTS
+_XIDS_APART = 2**31
+"""Transactions' numbers are compared modulo 2³² (postgresql.org/docs/18/routine-vacuuming.html, 24.1.5)."""
+
+
+class Parts(NamedTuple):
+    """At most `most`, of `blocks` blocks at least."""
+
+    most: int
+    blocks: int
+
+
+def plan_table(
+    connection: psycopg.Connection, relation: Relation, stream: Stream, position: Position, parts: Parts
+) -> Plan:
+    """What transactions that are over by now wrote since the position. Raises ContractError if that can't be told."""
+    if stream.cursor is not None:
+        _check_cursor(relation, stream)
+    row = connection.execute(
+        "select pg_snapshot_xmin(pg_current_snapshot())::text,"
+        " (select system_identifier::text from pg_control_system()),"
+        " pg_relation_filenode(%(oid)s::bigint::oid)::bigint, pg_relation_size(%(oid)s::bigint::oid) / 8192",
+        {"oid": relation.oid},
+    ).fetchone()
+    until, system, file, blocks = row or ("0", "", None, 0)
+    here: dict[str, JSON] = {"until": until, "system": system, "oid": relation.oid, "file": file}
+    before = cast("Mapping[str, Any]", position.get(_LANE) or {})
+    if before:
+        _check_same(here, before, stream)
+        if before["until"] == until:
+            return Plan([])
+    part: dict[str, JSON] = {"oid": relation.oid, "since": before.get("until"), "until": until}
+    if stream.cursor is not None and stream.lookback:
+        here["seen"] = _greatest(connection, relation, stream.cursor) or before.get("seen")
+        part["after"] = _back(connection, relation, stream, before.get("seen"))
+    pieces = min(parts.most, max(1, int(blocks) // parts.blocks)) if relation.has_blocks else 1
+    return Plan([part | {"blocks": cut} for cut in _cuts(int(blocks), pieces)], {_LANE: here})
+
+
+def plan_by_cursor(connection: psycopg.Connection, relation: Relation, stream: Stream, position: Position) -> Plan:
+    """What has a greater cursor than the last that was seen, less the lookback. Raises ContractError for a null."""
+    if stream.cursor is None:
+        raise ConfigError(f"'{stream.name}' isn't a table: it is read incrementally by a cursor", do="set `cursor`")
+    _check_cursor(relation, stream)
+    cursor = Identifier(stream.cursor)
+    nulls = SQL("select exists (select from {} as t where t.{} is null)").format(raw(relation.source), cursor)
+    if connection.execute(nulls).fetchone() == (True,):
+        do = "fill it, leave these rows out in a query, or read everything with `read: full`"
+        raise ContractError(f"rows have no '{stream.cursor}': an incremental read would never see them", do=do)
+    before = cast("Mapping[str, Any]", position.get(_LANE) or {})
+    last = _greatest(connection, relation, stream.cursor)
+    if last is None or (last == before.get("seen") and not stream.lookback):
+        return Plan([])
+    after = _back(connection, relation, stream, before.get("seen"))
+    return Plan([{"oid": relation.oid, "after": after, "last": last}], {_LANE: {"seen": last}})
+
+
+def plan_window(relation: Relation, stream: Stream, window: Window) -> Plan:
+    """What has a cursor in the window, in one snapshot. Raises ConfigError without a cursor that is a moment."""
+    kind = relation.columns[stream.cursor].name if stream.cursor is not None else ""
+    if kind not in _MOMENTS:
+        what = f"an interval of '{stream.name}' is one of its cursor, which must be a date or a timestamp"
+        raise ConfigError(what, got=kind or "no cursor", do="set `cursor`, or run it without an interval")
+    return Plan([{"oid": relation.oid, "start": _utc(window.start), "end": _utc(window.end)}])
+
+
+def _utc(moment: str | None) -> str | None:
+    """As a timestamp without a zone takes it, too."""
+    return datetime.fromisoformat(moment).astimezone(UTC).isoformat() if moment is not None else None
+
+
+def _check_cursor(relation: Relation, stream: Stream) -> None:
+    kind = relation.columns[str(stream.cursor)].name
+    if kind not in _CURSORS:
+        what = f"the cursor '{stream.cursor}' must be an integer, a date or a timestamp"
+        raise ConfigError(what, got=kind, do="choose another column")
+
+
+def _check_same(here: Mapping[str, Any], before: Mapping[str, Any], stream: Stream) -> None:
+    """Transactions' numbers mean something in one server, and rows keep theirs as long as the table isn't rewritten."""
+    again = "load everything again: with a full refresh into a merged table, else into a new table"
+    if here["system"] != before["system"]:
+        raise ContractError("this is another server than the last run's: what is new can't be told", do=again)
+    if not 0 <= int(here["until"]) - int(before["until"]) < _XIDS_APART:
+        raise ContractError("the last run is too many transactions ago: what is new can't be told", do=again)
+    rewritten = (here["oid"], here["file"]) != (before["oid"], before["file"])
+    if rewritten and stream.load_mode is LoadMode.APPEND:  # else what is read again meets its own rows
+        what = f"the table '{stream.name}' was rewritten, emptied or made anew: what is new in it can't be told"
+        raise ContractError(what, do=again)
+
+
+def _greatest(connection: psycopg.Connection, relation: Relation, cursor: str) -> str | None:
+    query = SQL("select max(t.{})::text from {} as t").format(Identifier(cursor), raw(relation.source))
+    row = connection.execute(query).fetchone()
+    return str(row[0]) if row and row[0] is not None else None
+
+
+def _back(connection: psycopg.Connection, relation: Relation, stream: Stream, seen: str | None) -> str | None:
+    """The last cursor that was seen, less the lookback: a number, or microseconds of a moment."""
+    if seen is None or not stream.lookback:
+        return seen
+    kind = relation.columns[str(stream.cursor)].name
+    less: Composable = Literal(stream.lookback)
+    if kind in _MOMENTS:
+        less = SQL("{} * interval '1 microsecond'").format(less)
+        kind = "timestamp" if kind == "date" else kind
+    query = SQL("select ({}::{} - {})::text").format(Literal(seen), Identifier("pg_catalog", kind), less)
+    row = connection.execute(query).fetchone()
+    return str(row[0]) if row else None
+
+
+def _cuts(blocks: int, pieces: int) -> list[list[int | None] | None]:
+    """`[first block, block after the last]`; the last piece is open, for a table that grows. None: not cut."""
+    if pieces == 1:
+        return [None]
+    bounds = [blocks * piece // pieces for piece in range(pieces)]
+    return [[first, end] for first, end in zip(bounds, [*bounds[1:], None], strict=True)]

@@ -1,0 +1,339 @@
+"""PostgreSQL as a source: what it holds is what arrives, and nothing that commits late is missed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import psycopg
+import pytest
+
+from importers.core.connection import Connection
+from importers.core.model import RunKind, Window
+from importers.core.tenant import Tenant
+from importers.exceptions import ConfigError, ContractError, FatalSourceError, PrivacyError, TransientSourceError
+from importers.pipeline import extract, plan
+from importers.pipeline.installation import Installation
+from importers.pipeline.job import Job, jobs
+from importers.pipeline.run import Result, run
+from importers.sources.databases.postgresql import Postgresql
+
+Import: TypeAlias = Callable[..., Result]
+
+
+@pytest.fixture
+def installation(database: str, tmp_path: Path) -> Installation:
+    return Installation(tmp_path, database, True, str(tmp_path / "staging"), str(tmp_path / "quarantine"))
+
+
+@pytest.fixture
+def job(installation: Installation, database: str) -> Callable[..., Job]:
+    def make(config: dict[str, Any], load: dict[str, Any], *, url: str = database, **columns: str) -> Job:
+        pipeline = {
+            "importer": "postgresql",
+            "config": config,
+            "quarantine": {"max_fraction": 0.9},
+            "privacy": {
+                "subject": {"none": True, "reason": "measured by machines"},
+                "columns": columns or {"*": "keep"},
+                "reason": "made up for a test",
+            },
+            "load": load,
+        }
+        tenant = Tenant.model_validate({"tenant": "acme", "pipelines": {"copy": pipeline}})
+        (made,) = jobs(installation, tenant, "copy", connection=Connection({"url": url}))
+        return made
+
+    return make
+
+
+@pytest.fixture
+def bring(job: Callable[..., Job]) -> Import:
+    """Import once, in this process."""
+
+    def go(config: dict[str, Any], load: dict[str, Any], window: Window | None = None, **more: Any) -> Result:
+        kind = RunKind.WINDOW if window else RunKind.INCREMENTAL
+        with closing(job(config, load, **more)) as made:
+            return run(made, None, kind, window, processes=1)
+
+    return go
+
+
+APPEND = {"tables": ["events"], "read": "incremental", "cursor": "id"}
+
+
+def events(sql: psycopg.Connection) -> None:
+    sql.execute("create table events (id bigserial primary key, what text, at timestamptz not null default now())")
+
+
+def numbers(sql: psycopg.Connection, table: str = "acme.events") -> list[int]:
+    return [n for (n,) in sql.execute(f"select id from {table} order by id").fetchall()]  # type: ignore[arg-type]
+
+
+TYPES = {
+    "boolean": "'t'",
+    "smallint": "'-32768'",
+    "integer": "'2147483647'",
+    "bigint": "'-9223372036854775808'",
+    "real": "'1.17549435e-38'",
+    "double precision": "'NaN'",
+    "numeric(38,9)": "'-99999999999999999999999999999.999999999'",
+    "numeric(5,2)": "'0.05'",
+    "numeric": "'12345678901234567890123456789012345678901234567890.1'",
+    "text": "'ünï \"quoted\", cødé'",
+    "character varying(9)": "'abc'",
+    "character(4)": "'ab'",
+    "bytea": r"'\x00ff10'",
+    "uuid": "'6f1c1f3e-0000-4000-8000-000000000001'",
+    "date": "'0044-03-15 BC'",
+    "timestamp": "'1999-12-31 23:59:59.999999'",
+    "timestamptz": "'2024-02-29 12:00:00.000001+05:30'",
+    "time": "'23:59:59.999999'",
+    "timetz": "'12:00:00+02'",
+    "interval": "'1 year 2 months 3 days 04:05:06.789'",
+    "jsonb": """'{"a": [1, null, "x"]}'""",
+    "int4range": "'[1,5)'",
+    "tstzmultirange": "'{[2020-01-01 00:00+00, 2020-02-01 00:00+00)}'",
+    "inet": "'10.0.0.1/8'",
+    "macaddr": "'08:00:2b:01:02:03'",
+    "bit(3)": "'101'",
+    "mood": "'ok'",
+    "price": "'9.99'",
+}
+
+
+def test_every_type_arrives_as_the_server_itself_writes_it(sql: psycopg.Connection, bring: Import) -> None:
+    """The second source is PostgreSQL's own text of a value, of the source's column and of the destination's."""
+    sql.execute("create type mood as enum ('sad', 'ok'); create domain price as numeric(10,2) check (value > 0)")
+    sql.execute("set timezone = 'UTC'; set intervalstyle = 'iso_8601'")
+    columns = {f"c{n}": kind for n, kind in enumerate(TYPES)}
+    declared = ", ".join(f"{name} {kind}" for name, kind in columns.items())
+    sql.execute(f"create table kinds (id int primary key, {declared})")  # type: ignore[arg-type]
+    sql.execute(f"insert into kinds values (1, {', '.join(TYPES.values())})")  # type: ignore[arg-type]
+    sql.execute("insert into kinds (id) values (2)")
+    assert bring({"tables": ["kinds"]}, {"mode": "replace"}).rows_loaded == 2
+    texts = ", ".join(f"{name}::text" for name in columns)
+    there, here = (
+        sql.execute(f"select {texts} from {table} order by id").fetchall()  # type: ignore[arg-type]
+        for table in ("kinds", "acme.kinds")
+    )
+    assert [dict(zip(columns.values(), row, strict=True)) for row in here] == [
+        dict(zip(columns.values(), row, strict=True)) for row in there
+    ]
+
+
+def test_arrays_and_composites_arrive_as_json(sql: psycopg.Connection, bring: Import) -> None:
+    sql.execute("create type pair as (a int, b text)")
+    sql.execute("create table nested (id int primary key, ns int[], ts text[], ds numeric(9,2)[], p pair)")
+    sql.execute(
+        """insert into nested values (1, '{1,null,3}', '{a,"b,c"}', '{1.50}', row(7, 'z')),
+           (2, '{}', null, null, null)"""
+    )
+    bring({"tables": ["nested"]}, {"mode": "replace"})
+    rows = sql.execute("select ns, ts, ds, p::json from acme.nested order by id").fetchall()
+    assert rows == [([1, None, 3], ["a", "b,c"], ["1.50"], {"a": 7, "b": "z"}), ([], None, None, None)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "reason"),
+    [
+        ("date", "'infinity'", "an infinite date"),
+        ("timestamptz", "'-infinity'", "an infinite date"),
+        ("timestamp", "'294276-12-31'", "an infinite date"),
+        ("numeric(9,2)", "'NaN'", "not a number"),
+        ("int[]", "'{{1,2},{3,4}}'", "an array of several dimensions"),
+    ],
+)
+def test_what_arrow_can_t_hold_is_quarantined_with_its_reason(
+    sql: psycopg.Connection, bring: Import, kind: str, value: str, reason: str
+) -> None:
+    sql.execute(f"create table odd (id int primary key, v {kind})")  # type: ignore[arg-type]
+    sql.execute(f"insert into odd values (1, null), (2, {value}), (3, null)")  # type: ignore[arg-type]
+    result = bring({"tables": ["odd"]}, {"mode": "replace"})
+    assert (result.rows_loaded, result.rows_quarantined) == (2, 1)
+    assert dict(result.rules) == {f"v: {reason}": 1}
+    assert numbers(sql, "acme.odd") == [1, 3]
+
+
+@pytest.mark.parametrize("cursor", ["id", "at", None])
+def test_a_row_that_commits_late_is_neither_lost_nor_doubled(
+    sql: psycopg.Connection, database: str, bring: Import, cursor: str | None
+) -> None:
+    events(sql)
+    config = {"tables": ["events"], "read": "incremental"} | ({"cursor": cursor} if cursor else {})
+    with psycopg.connect(database) as slow:
+        slow.execute("insert into events (what) values ('begun first, committed last')")
+        sql.execute("insert into events (what) values ('begun last, committed first')")
+        bring(config, {"mode": "append"})
+    bring(config, {"mode": "append"})
+    bring(config, {"mode": "append"})
+    assert numbers(sql) == [1, 2]
+
+
+def test_an_update_is_read_whatever_its_cursor_says(sql: psycopg.Connection, bring: Import) -> None:
+    events(sql)
+    sql.execute("insert into events (what) values ('old'), ('stays')")
+    config, load = {"tables": ["events"], "read": "incremental"}, {"mode": "merge"}
+    assert bring(config, load).rows_loaded == 2
+    sql.execute("update events set what = 'new' where id = 1")
+    assert bring(config, load).rows_loaded == 1
+    assert sql.execute("select what from acme.events order by id").fetchall() == [("new",), ("stays",)]
+
+
+def test_parts_of_a_table_hold_each_row_once(
+    sql: psycopg.Connection, bring: Import, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Postgresql, "split_above", 2)
+    events(sql)
+    sql.execute("insert into events (what) select repeat('x', 100) from generate_series(1, 5000)")
+    result = bring(APPEND, {"mode": "append"})
+    assert len(result.receipts) == 8
+    assert min(receipt.rows for receipt in result.receipts) > 0
+    assert numbers(sql) == list(range(1, 5001))
+
+
+def test_a_lookback_bounds_where_late_rows_are_looked_for(sql: psycopg.Connection, bring: Import) -> None:
+    events(sql)
+    load = {"mode": "merge", "lookback": 2}
+    sql.execute("insert into events (id) values (10), (11)")
+    bring(APPEND, load)
+    sql.execute("insert into events (id) values (5), (12)")  # 5 is too far behind 11, 12 is new
+    bring(APPEND, load)
+    assert numbers(sql) == [10, 11, 12]
+
+
+def test_a_backfill_reads_an_interval_of_the_cursor(sql: psycopg.Connection, bring: Import) -> None:
+    events(sql)
+    sql.execute("insert into events (at) values ('2026-01-31 23:59:59Z'), ('2026-02-01Z'), ('2026-03-01Z')")
+    window = Window("2026-02-01T01:00:00+01:00", "2026-03-01T00:00:00+00:00")
+    bring({"tables": ["events"], "read": "incremental", "cursor": "at"}, {"mode": "merge"}, window)
+    assert numbers(sql) == [2]
+
+
+def test_a_query_goes_on_by_its_cursor(sql: psycopg.Connection, bring: Import) -> None:
+    events(sql)
+    sql.execute("insert into events (id, what) values (1, 'a'), (2, 'b')")
+    config = {"query": "select id, upper(what) as what from events;", "read": "incremental", "cursor": "id"}
+    load = {"mode": "append"}
+    assert bring(config, load).rows_loaded == 2
+    assert bring(config, load).rows_loaded == 0
+    sql.execute("insert into events (id, what) values (3, 'c')")
+    assert bring(config, load).rows_loaded == 1
+    assert sql.execute("select what from acme.rows order by id").fetchall() == [("A",), ("B",), ("C",)]
+
+
+def test_a_query_s_row_without_a_cursor_stops_the_read(sql: psycopg.Connection, bring: Import) -> None:
+    events(sql)
+    sql.execute("insert into events (what) values ('a')")
+    config = {"query": "select id, nullif(id, 1) as seen from events", "read": "incremental", "cursor": "seen"}
+    with pytest.raises(ContractError, match="rows have no 'seen'"):
+        bring(config, {"mode": "append"})
+
+
+def test_a_dropped_column_isn_t_asked_for(sql: psycopg.Connection, database: str, bring: Import) -> None:
+    """The role may not read it: asking would fail."""
+    sql.execute("create table people (id int primary key, town text, diary text)")
+    sql.execute("insert into people values (1, 'Ulm', 'dear diary')")
+    role = f"reader_{sql.info.dbname}"
+    sql.execute(f"create role {role} login; grant select (id, town) on people to {role}")  # type: ignore[arg-type]
+    url = database.replace("postgres:@", f"{role}:@")
+    try:
+        bring({"tables": ["people"]}, {"mode": "replace"}, url=url, id="keep", town="keep", diary="drop")
+        assert sql.execute("select * from acme.people").fetchone()[:2] == (1, "Ulm")  # type: ignore[index]
+        with pytest.raises(FatalSourceError, match="this role may not do that; got SQLSTATE 42501"):
+            bring({"tables": ["people"]}, {"mode": "replace"}, url=url)
+    finally:
+        sql.execute(f"drop owned by {role}; drop role {role}")  # type: ignore[arg-type]
+
+
+def test_a_comment_classifies_nothing(sql: psycopg.Connection, bring: Import) -> None:
+    sql.execute("create table people (id int primary key, town text); comment on column people.town is 'public'")
+    with pytest.raises(PrivacyError, match="town"):
+        bring({"tables": ["people"]}, {"mode": "replace"}, id="keep")
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ("drop table events", "'events' isn't there any more"),
+        ("alter table events rename what to which", "the column 'what' isn't there any more"),
+        ("drop table events; create table events (id int, what text, at timestamptz)", "another table has its name"),
+    ],
+)
+def test_what_changes_between_plan_and_read_is_told(
+    sql: psycopg.Connection, job: Callable[..., Job], change: str, told: str
+) -> None:
+    events(sql)
+    with closing(job(APPEND, {"mode": "append"})) as made:
+        opened = plan.plan(made, "r1")
+        sql.execute(change)  # type: ignore[arg-type]
+        with closing(made.fixed(opened)) as fixed, pytest.raises(ContractError, match=told):
+            extract.stage(fixed, opened, 0)
+
+
+@pytest.mark.parametrize("change", ["alter table events alter id type numeric(30)", "truncate events"])
+def test_a_rewritten_table_isn_t_appended_again(sql: psycopg.Connection, bring: Import, change: str) -> None:
+    events(sql)
+    sql.execute("insert into events (what) values ('a')")
+    config = {"tables": ["events"], "read": "incremental"}
+    bring(config, {"mode": "append"})
+    sql.execute(change)  # type: ignore[arg-type]
+    with pytest.raises(ContractError, match="was rewritten, emptied or made anew"):
+        bring(config, {"mode": "append"})
+    assert numbers(sql) == [1]
+
+
+def test_a_slow_server_is_given_up_and_a_value_isn_t_told(sql: psycopg.Connection, bring: Import) -> None:
+    slow = {"query": "select 1 as id, pg_sleep(20)::text as nap", "statement_timeout": 0.3}
+    with pytest.raises(TransientSourceError, match="timed out or was cancelled; got SQLSTATE 57014"):
+        bring(slow, {"mode": "replace"})
+    events(sql)
+    sql.execute("insert into events (what) values ('secret')")
+    with pytest.raises(ContractError, match="a value can't be had") as told:
+        bring({"query": "select id, what::int as n from events"}, {"mode": "replace"})
+    assert "secret" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("config", "told"),
+    [
+        ({"tables": ["nope"]}, "has no table 'nope'"),
+        ({"tables": ["events"], "cursor": "att"}, "no stream has the cursor 'att'.*'at'"),
+        ({"tables": ["events"], "read": "incremental", "cursor": "what"}, "must be an integer, a date or a timestamp"),
+        ({"query": "select 1, 2"}, "each column of the query needs a name"),
+    ],
+)
+def test_a_wrong_setting_is_told(sql: psycopg.Connection, bring: Import, config: dict[str, Any], told: str) -> None:
+    events(sql)
+    with pytest.raises(ConfigError, match=told):
+        bring(config, {"mode": "merge", "primary_key": "id"})
+
+
+@pytest.mark.parametrize(
+    ("url", "error"),
+    [
+        ("postgresql://nobody_there@/postgres?host={}", FatalSourceError),
+        ("postgresql://postgres@/no_such_database?host={}", FatalSourceError),
+        ("postgresql://postgres@127.0.0.1:1/postgres", TransientSourceError),
+        ("postgresql://postgres:a/b@c@/postgres", Exception),
+    ],
+)
+def test_a_connection_that_fails_says_no_secret(database: str, url: str, error: type[Exception]) -> None:
+    socket = database.partition("host=")[2]
+    config = Postgresql.config_model()
+    source = Postgresql(config, tenant="acme", connection=Connection({"url": url.format(socket), "password": "s3cr3t"}))
+    with pytest.raises(error) as told:
+        source.streams()
+    assert "s3cr3t" not in str(told.value)
+    assert not source.check().ok
+
+
+def test_a_pool_that_is_used_up_says_so(database: str) -> None:
+    config = Postgresql.config_model(pool_size=1, max_overflow=0, pool_timeout=0.05)
+    source = Postgresql(config, tenant="acme", connection=Connection({"url": database}))
+    with source.database.questions("testing"), pytest.raises(TransientSourceError, match="all connections of the pool"):
+        source.streams()
+    with pytest.raises(ConfigError, match="has no table"):  # it was given back
+        source.streams()
