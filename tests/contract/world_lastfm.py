@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, ClassVar
 
 from importers.core.model import Reads
-from tests.support.loopback import Asked, Loopback, Reply
+from tests.support.loopback import Asked, Reply
 
-from .world import World
+from .world_api import ApiWorld
 
 KEY = "kanarienvogel-5f2b"
 LISTENER = "listener-ada-1815"
@@ -21,7 +20,7 @@ def play(uts: int, artist: str, track: str, album: str | None) -> dict[str, Any]
     return {"user": LISTENER, "played_at": at, "artist": artist, "track": track, "album": album, "url": url, "mbid": ""}
 
 
-class Lastfm(World):
+class Lastfm(ApiWorld):
     """Newest first, with what is playing at the moment on top of every page, as Last.fm does it."""
 
     wrong: ClassVar[dict[str, Any]] = {"page_size": 201}
@@ -37,12 +36,10 @@ class Lastfm(World):
     secrets = (KEY,)
     values = (LISTENER, "cødé")
 
-    def __init__(self, directory: Path, server: Any = None) -> None:
-        super().__init__(directory, server)
-        self.rows = [play(1_581_780_986 + n, f"artist {n}", f"ünï, cødé {n}", None if n else "album") for n in range(3)]
-        self.more = [play(1_581_790_000, "artist 1", 'a "quoted"\ntitle', "later")]
-        self.served, self.denied = list(self.rows), False
-        self.http = Loopback(self.answer)
+    def records(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        return [play(1_581_780_986 + n, f"artist {n}", f"ünï, cødé {n}", None if n else "album") for n in range(3)], [
+            play(1_581_790_000, "artist 1", 'a "quoted"\ntitle', "later")
+        ]
 
     def config(self) -> dict[str, Any]:
         quick = {"read_timeout": 0.5, "retry_attempts": 2, "rate_limit": "1000/s"}
@@ -68,28 +65,6 @@ class Lastfm(World):
         pages = -(-len(plays) // size)
         attr = {"user": said["user"], "page": str(number), "perPage": str(size), "totalPages": str(pages)}
         return Reply({"recenttracks": {"track": [playing, *page], "@attr": attr | {"total": str(len(plays))}}})
-
-    def grow(self) -> None:
-        self.served = self.rows + self.more
-
-    def vanish(self) -> None:
-        self.http.close()
-
-    def deny(self) -> None:
-        self.denied = True
-
-    def die(self) -> None:
-        self.http.trouble = "dead"
-
-    def stall(self) -> None:
-        self.http.trouble = "stalled"
-
-    def mend(self) -> None:
-        self.denied = False
-        self.http.mend()
-
-    def close(self) -> None:
-        self.http.close()
 
 
 def _json(uts: int, row: dict[str, Any]) -> dict[str, Any]:

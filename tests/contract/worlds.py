@@ -27,6 +27,7 @@ from tests.support.runs import blind
 from .world import MORE, ROWS, World
 from .world_lastfm import Lastfm
 from .world_postgresql import Postgresql
+from .world_spotify import Spotify
 
 COLUMNS = ("id", "who", "what", "ms")
 
@@ -154,6 +155,7 @@ WORLDS: dict[str, type[World]] = {
     "lastfm_api": Lastfm,
     "parquet": Parquet,
     "postgresql": Postgresql,
+    "spotify_api": Spotify,
 }
 """By the source's name; a second world of the same source is `NAME:WHAT`."""
 

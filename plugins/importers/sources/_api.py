@@ -64,13 +64,17 @@ class ApiSource(Source[HttpConfigT]):
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A column, and where it stands in a record. A time is text as ISO 8601 has it, or counted since the `epoch`."""
+    """A column, and where it stands in a record, or stood in an `older` form of the API.
+
+    A time is text as ISO 8601 has it, or counted since the `epoch`.
+    """
 
     name: str
     path: tuple[str, ...]
     type: pa.DataType = pa.string()  # noqa: RUF009 - a value
     personal: PersonalData | None = PersonalData.NONE
     epoch: Literal["s", "ms"] | None = None
+    older: tuple[str, ...] = ()
 
     @property
     def sent(self) -> pa.DataType:
@@ -100,7 +104,9 @@ class Rows:
         """`same` are columns that no record has, with the value of all rows."""
         self._schema, self._same = stream.schema, same or {}
         self._fields = {field.name: field for field in fields if field.name in self._schema.names}
-        self._type = _struct({field.path: field.sent for field in self._fields.values()})
+        self._type = _struct(
+            {path: field.sent for field in self._fields.values() for path in (field.path, field.older) if path}
+        )
 
     def batch(self, records: Sequence[Any], place: str) -> Batch:
         """The rows, and a Reject for each record that isn't as the fields say."""
@@ -134,7 +140,10 @@ class Rows:
         if name in self._same:
             return pa.repeat(pa.scalar(self._same[name], pa.string()), len(found))
         field = self._fields[name]
-        return field.made(pc.struct_field(found, list(field.path)))
+        values = pc.struct_field(found, list(field.path))
+        if field.older:
+            values = pc.coalesce(values, pc.struct_field(found, list(field.older)))
+        return field.made(values)
 
 
 def seconds(at: str | None) -> int | None:

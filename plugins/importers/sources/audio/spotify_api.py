@@ -1,0 +1,190 @@
+"""Spotify's Web API: https://developer.spotify.com/documentation/web-api"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from datetime import datetime
+from typing import Any, ClassVar, Literal, cast
+
+from pydantic import Field as Setting
+
+from importers.core.connection import Connection
+from importers.core.model import JSON, Batch, Plan, Position, Stream, Window
+from importers.exceptions import ConfigError, ContractError, ImporterError, TransientSourceError
+from importers.sources._api import ApiSource, Rows
+from importers.sources.audio._spotify import KINDS, LIMIT, USER, WITHHELD, Kind
+from importers.transport.http.address import encrypted, needed
+from importers.transport.http.auth import Auth, OAuth2
+from importers.transport.http.budget import retry_after
+from importers.transport.http.client import Answer, Call, Client
+from importers.transport.http.paging import dig, pages
+from importers.transport.http.settings import HttpConfig
+from importers.transport.http.shared import Shared
+
+logger = logging.getLogger(__name__)
+
+TOKENS = "https://accounts.spotify.com/api/token"
+EXHAUSTED = 900.0  # seconds until a quota is looked at again, if Spotify doesn't say
+
+
+class SpotifyConfig(HttpConfig):
+    """What is read of the catalogue, and by which of the API's two forms."""
+
+    quota: Literal["development", "extended"] = Setting(
+        "development", description="The app's quota mode: apps with extended quota see an older form of the API."
+    )
+    playlist_ids: tuple[str, ...] = Setting((), description="The playlists of the stream playlist_items.")
+    track_ids: tuple[str, ...] = Setting((), description="What the stream tracks has.")
+    album_ids: tuple[str, ...] = Setting((), description="What the stream albums has.")
+    artist_ids: tuple[str, ...] = Setting((), description="What the stream artists has.")
+    time_range: Literal["short_term", "medium_term", "long_term"] = Setting(
+        "medium_term", description="Of which time the top lists are: about four weeks, six months, or a year."
+    )
+    page_size: int = Setting(LIMIT, ge=2, le=LIMIT, description="How many records are asked for at once.")
+
+    def ids(self, stream: str) -> tuple[str, ...]:
+        """The objects that a stream of the catalogue is made of."""
+        return {
+            "playlist_items": self.playlist_ids,
+            "tracks": self.track_ids,
+            "albums": self.album_ids,
+            "artists": self.artist_ids,
+        }.get(stream, ())
+
+
+class Spotify(ApiSource[SpotifyConfig]):
+    """With a user's refresh token in the connection, the user's library and listening; without, only the catalogue.
+
+    Offset pages overlap by one record, so that a list that changes while it is read is read again. A change that takes
+    one record away and puts one in at the same place isn't seen until the next run. Of the plays Spotify keeps
+    the latest 50.
+    """
+
+    title: ClassVar[str] = "Spotify"
+    config_model = SpotifyConfig
+    address: ClassVar[str] = "https://api.spotify.com/v1"
+    connection_type: ClassVar[str | None] = "spotify"
+    environment: ClassVar[Mapping[str, str]] = {"login": "SPOTIFY_CLIENT_ID", "password": "SPOTIFY_CLIENT_SECRET"}
+    withheld: ClassVar[Mapping[str, str]] = WITHHELD
+    permitted_use: ClassVar[str] = (
+        "Not to train models, not to be sold, kept no longer than the app needs it, deleted when a user disconnects "
+        "(https://developer.spotify.com/terms)."
+    )
+
+    def auth(self, connection: Connection, shared: Shared) -> Auth:
+        tokens = encrypted(str(connection.get("token_address", TOKENS)))
+        client = needed(connection, "login"), needed(connection, "password")
+        return OAuth2(tokens, client, str(connection.get("refresh_token", "")), self.config, shared)
+
+    def greet(self, client: Client) -> str:
+        client.ask(Call("search", "search", {"q": "a", "type": "artist", "limit": 1}))
+        return "a user's token is good" if self._has_user else "the app's token is good"
+
+    def judge(self, answer: Answer) -> ImporterError | None:
+        if answer.status != 429 or b"QUOTA_EXCEEDED" not in answer.body:
+            return None
+        told = retry_after(answer.headers) or EXHAUSTED
+        do = "wait, or lower `rate_limit`: it is one for all apps of a developer"
+        return TransientSourceError("Spotify's quota is used up", got="HTTP 429", do=do, retry_after=told)
+
+    def streams(self) -> Sequence[Stream]:
+        offered = [name for name, kind in KINDS.items() if (self._has_user if kind.mine else self.config.ids(name))]
+        if not offered:
+            what = "without a user's refresh token Spotify has only what is asked for by id"
+            raise ConfigError(what, do="set track_ids, album_ids, artist_ids or playlist_ids, or fill in refresh_token")
+        return [KINDS[name].stream(name) for name in offered]
+
+    def plan(self, stream: Stream, window: Window, position: Position) -> Plan:
+        if stream.name == "recently_played":
+            return self._plays(window, position)
+        if stream.name == "playlist_items":
+            return Plan(list(self.config.playlist_ids))
+        return Plan([None])
+
+    def read(self, stream: Stream, partition: JSON) -> Iterator[Batch]:
+        kind = KINDS[stream.name]
+        with closing(self.client()) as client:
+            same = {USER.name: self._user(client)} if kind.mine else {}
+            rows = Rows(kind.fields, stream, same)
+            for number, records in enumerate(self._records(client, stream.name, kind, partition), 1):
+                yield rows.batch(records, f"page {number}")
+
+    def _records(self, client: Client, name: str, kind: Kind, partition: JSON) -> Iterator[Sequence[Any]]:
+        if name == "recently_played":
+            yield self._played(client, cast("Mapping[str, Any]", partition))
+        elif name in ("tracks", "albums", "artists"):
+            calls = (Call(f"{kind.path}/{one}", name) for one in self.config.ids(name))
+            yield from ([answer.json()] for answer in client.ask_all(calls))
+        else:
+            yield from self._listed(client, name, kind, partition)
+
+    def _listed(self, client: Client, name: str, kind: Kind, partition: JSON) -> Iterator[Sequence[Any]]:
+        path, more = kind.path, {}
+        if name == "playlist_items":
+            path = f"{kind.path}/{partition}/{'items' if self.config.quota == 'development' else 'tracks'}"
+            more = {"playlist_id": partition}
+        ranging = self.config.time_range if name.startswith("top_") else None
+        kinds = "artist" if name == "followed_artists" else None
+        call = Call(path, name, {"limit": self.config.page_size, "time_range": ranging, "type": kinds})
+        count = 0
+        for page in pages(client, call, kind.style(self.config.page_size)):
+            yield [_at(record, count + n, more) for n, record in enumerate(page)] if kind.ranked else page
+            count += len(page)
+
+    def _plays(self, window: Window, position: Position) -> Plan:
+        """Sealed at the newest play, with how many there are: they may have gone when they are read."""
+        if window.bounded:
+            raise ConfigError("Spotify keeps the latest 50 plays", do="run it without an interval")
+        after = cast("int", position.get("", 0))
+        with closing(self.client()) as client:
+            body = self._latest(client, after)
+        plays = dig(body, ("items",)) or []
+        if not plays:
+            return Plan([])
+        if len(plays) == LIMIT and after:
+            logger.warning(
+                "Spotify keeps the latest 50 plays, and there were 50: older ones may be lost; run it oftener"
+            )
+        until = max(_milliseconds(play) for play in plays)
+        return Plan([{"after": after, "until": until, "plays": len(plays)}], {"": until})
+
+    def _played(self, client: Client, part: Mapping[str, Any]) -> Sequence[Any]:
+        plays = dig(self._latest(client, part["after"]), ("items",)) or []
+        found = [play for play in plays if _milliseconds(play) <= part["until"]]
+        if len(found) < part["plays"]:
+            got = f"{len(found)} of {part['plays']} plays"
+            raise ContractError(
+                "plays were pushed out before they were read", got=got, do="start a new run, and oftener"
+            )
+        return found
+
+    def _latest(self, client: Client, after: int) -> Any:
+        call = Call(KINDS["recently_played"].path, "recently_played", {"limit": LIMIT, "after": after or None})
+        return client.ask(call).json()
+
+    def _user(self, client: Client) -> str:
+        me = client.ask(Call("me", "me")).json()
+        user = dig(me, ("account_id",)) or dig(me, ("id",))
+        if not isinstance(user, str):
+            raise ContractError("Spotify doesn't say whose token it is", do="see whether the API has changed")
+        return user
+
+    @property
+    def _has_user(self) -> bool:
+        return "refresh_token" in (self.connection or {})
+
+
+def _at(record: Any, position: int, more: Mapping[str, Any]) -> Any:
+    """The record with its place in the list; numbers are text until they are typed."""
+    return {**record, "position": str(position), **more} if isinstance(record, Mapping) else record
+
+
+def _milliseconds(play: Any) -> int:
+    """When it was played, since 1970. Raises ContractError for a play that doesn't say."""
+    try:
+        return round(datetime.fromisoformat(play["played_at"]).timestamp() * 1000)
+    except (TypeError, KeyError, ValueError):
+        what = "Spotify doesn't say when something was played"
+        raise ContractError(what, do="see whether the API has changed") from None
