@@ -49,8 +49,9 @@ check: env  ## lint, format, strict types, layers
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: env  ## the whole chain against the server's own COPY; a thousand tenants' DAGs against plain ones
+bench: env  ## the chain against the server's own COPY; rules and profiles against peers; a thousand tenants' DAGs
 	$(BIN)/python -m bench
+	$(BIN)/python -m bench quality
 	$(BIN)/python -m bench dags
 
 soak: env  ## random kills, and a thousand tenants through Airflow's DAG processor, for a long time

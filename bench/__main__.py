@@ -1,4 +1,4 @@
-"""`make bench`: what the governed chain costs beside a bare load, and the tenants' DAGs beside plain ones."""
+"""`make bench`: the chain beside a bare load, tenants' DAGs beside plain ones, rules and profiles beside peers."""
 
 from __future__ import annotations
 
@@ -15,13 +15,26 @@ RESULTS = Path(__file__).parent / "results"
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", nargs="?", choices=("chain", "dags"), default="chain")
+    parser.add_argument("what", nargs="?", choices=("chain", "dags", "quality"), default="chain")
     parser.add_argument("--rows", type=int, default=2_000_000)
-    parser.add_argument("--rounds", type=int, help="4 of the chain, 2 of the DAGs")
+    parser.add_argument("--rounds", type=int, help="4 of the chain, 2 of the DAGs and of quality")
     parser.add_argument("--tenants", type=int, default=1_000)
     said = parser.parse_args()
     RESULTS.mkdir(exist_ok=True)
-    print(dags(said.tenants, said.rounds or 2) if said.what == "dags" else chain(said.rows, said.rounds or 4))
+    if said.what == "dags":
+        print(dags(said.tenants, said.rounds or 2))
+    elif said.what == "quality":
+        print(quality(said.rows, said.rounds or 2))
+    else:
+        print(chain(said.rows, said.rounds or 4))
+
+
+def quality(rows: int, rounds: int) -> str:
+    from bench.quality import measure, show
+
+    measured = measure(rows, rounds)
+    (RESULTS / "quality.json").write_text(json.dumps(measured, indent=2) + "\n")
+    return show(measured)
 
 
 def chain(rows: int, rounds: int) -> str:
