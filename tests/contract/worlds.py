@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 from uuid import uuid4
 
 import fastavro
+import openpyxl
 import polars as pl
 import psycopg
 from psycopg.sql import SQL, Identifier
@@ -146,10 +147,28 @@ class EventHub(KafkaTopic):
         return {"sasl.password": PASSWORD, "port": int(self.server.sasl_address.rpartition(":")[2])}
 
 
+class Excel(_Files):
+    suffix = "xlsx"
+
+    def write(self, file: Path, rows: list[dict[str, Any]]) -> None:
+        """A sheet for each row, so that there are several batches."""
+        book = openpyxl.Workbook()
+        book.remove(book.active)
+        for number, row in enumerate(rows):
+            sheet = book.create_sheet(f"Part {number}")
+            sheet.append(COLUMNS)
+            sheet.append([row[name] for name in COLUMNS])
+        book.save(file)
+
+    def config(self) -> dict[str, Any]:
+        return super().config() | {"sheets": "all"}
+
+
 WORLDS: dict[str, type[World]] = {
     "avro": Avro,
     "azure_event_hubs": EventHub,
     "csv": Csv,
+    "excel": Excel,
     "jsonl": JsonLines,
     "kafka": KafkaTopic,
     "lastfm_api": Lastfm,

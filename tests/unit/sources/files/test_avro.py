@@ -10,8 +10,8 @@ from decimal import Decimal
 import fastavro
 import pyarrow as pa
 import pytest
+from tests.support import reading
 
-from importers.core.model import Stream, Window
 from importers.exceptions import ConfigError, ContractError
 from importers.sources.files.avro import Avro, AvroConfig
 
@@ -25,14 +25,9 @@ def source(path, kind=Avro, **config):
 
 
 def everything(of, only=None):
-    stream = of.streams()[0]
-    columns = tuple(c for c in stream.columns if only is None or c.name in only)
-    stream = Stream(stream.name, columns, stream.reads)
-    plan = of.plan(stream, Window(), {})
-    batches = [batch for part in plan.partitions for batch in of.read(stream, part)]
-    assert all(batch.rows.schema == stream.schema for batch in batches)
-    assert not any(batch.rejects for batch in batches)
-    return pa.Table.from_batches([b.rows for b in batches], stream.schema), plan
+    rows, rejects, plan = reading.everything(of, only)
+    assert not rejects
+    return rows, plan
 
 
 def record(**fields):

@@ -1,0 +1,77 @@
+"""From the text of a workbook's cells to typed columns: as CSV has them, and what only workbooks have."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from importers.sources.files._cells import NOT_A_FLOAT, NOT_AN_INTEGER, called, convert, infer
+
+TIME = pa.time64("us")
+DURATION = pa.duration("ms")
+MIDNIGHT = r"[ T]00:00:00(?:\.0+)?$"
+DAY_ZERO = r"^(?:1899-12-31|1904-01-01)[ T]"
+"""What a time of day is written with: the day before either epoch's first."""
+EARLY = r"^(?:18|190)"
+"""Durations are written as moments of the epoch's first years."""
+
+
+def inferred(text: pa.Table, nulls: Sequence[str]) -> pa.Schema:
+    """The types of columns of text; of moments, whether all are days, or all times of day."""
+    schema = infer(text, nulls)
+    for number, field in enumerate(schema):
+        if pa.types.is_timestamp(field.type) and not field.type.tz:
+            schema = schema.set(number, field.with_type(_moment(text.column(field.name), field.type)))
+    return schema
+
+
+def _moment(text: pa.ChunkedArray, kind: pa.DataType) -> pa.DataType:
+    if _all(text, DAY_ZERO):
+        return TIME
+    return pa.date32() if _all(text, MIDNIGHT) else kind
+
+
+def maybe_durations(text: pa.Table, schema: pa.Schema) -> list[str]:
+    """The columns whose moments are all of the epoch's first years."""
+    moments = [field.name for field in schema if pa.types.is_temporal(field.type)]
+    return [name for name in moments if _all(text.column(name), EARLY)]
+
+
+def _all(text: pa.ChunkedArray, pattern: str) -> bool:
+    return bool(pc.all(pc.match_substring_regex(text, pattern)).as_py())
+
+
+def typed(
+    text: pa.Array, kind: pa.DataType, nulls: Sequence[str], *, sampled: bool
+) -> tuple[pa.Array, list[tuple[pa.Array, str]]]:
+    """The values, and which cells aren't of the type, with why.
+
+    A `sampled` type isn't the tenant's word: texts that it wouldn't give back are refused.
+    """
+    if kind == DURATION:
+        return text, []
+    if kind == TIME:
+        return _times(text, nulls)
+    days = pc.replace_substring_regex(text, MIDNIGHT, "") if pa.types.is_date(kind) else text
+    values, wrong = convert(days, kind, nulls)
+    refused = [] if wrong is None else [(wrong, f"not {called(kind)}")]
+    if sampled and (pattern := _code(kind)):
+        codes = pc.fill_null(pc.match_substring_regex(text, pattern), False)
+        refused.append((codes, "a code such as 007, or more digits than a number holds"))
+    return values, refused
+
+
+def _code(kind: pa.DataType) -> str:
+    if pa.types.is_integer(kind):
+        return NOT_AN_INTEGER
+    return NOT_A_FLOAT if pa.types.is_floating(kind) else ""
+
+
+def _times(text: pa.Array, nulls: Sequence[str]) -> tuple[pa.Array, list[tuple[pa.Array, str]]]:
+    moments, _ = convert(text, pa.timestamp("us"), nulls)
+    same_day = pc.fill_null(pc.match_substring_regex(text, DAY_ZERO), False)
+    values = pc.if_else(same_day, moments.cast(TIME), pa.scalar(None, TIME))
+    said = pc.and_(pc.is_valid(text), pc.invert(pc.is_in(text, pa.array(nulls, pa.string()))))
+    return values, [(pc.and_(said, pc.is_null(values)), "not a time of day")]

@@ -1,0 +1,199 @@
+"""A workbook's sheets as columns of text: what its cells say, where they stand, and which hold an error.
+
+Numbers are written so that they read back as the same double. A moment is written as a time without a zone, counted
+from the workbook's own epoch (1900, whose 29 February is Excel's invention and read as the 28th, or 1904).
+"""
+
+from __future__ import annotations
+
+import re
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from io import BytesIO
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from importers.core.registry import optional
+from importers.exceptions import ContractError
+
+UNPACKED = 64 << 20
+"""Bytes that a workbook may always unpack to."""
+ERRORS = {
+    "Div0": "#DIV/0!",
+    "NA": "#N/A",
+    "Name": "#NAME?",
+    "Null": "#NULL!",
+    "Num": "#NUM!",
+    "Ref": "#REF!",
+    "Value": "#VALUE!",
+    "GettingData": "#GETTING_DATA",
+}
+CORNER = r"\$?([A-Za-z]{1,3})?\$?([1-9][0-9]{0,6})?"
+RANGE = re.compile(f"{CORNER}(?::{CORNER})?")
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """Rows and columns counted from 0, the ends not included; None: as far as the sheet goes."""
+
+    first_row: int = 0
+    first_column: int = 0
+    end_row: int | None = None
+    end_column: int | None = None
+
+    @classmethod
+    def of(cls, text: str) -> Range:
+        """`B3:F200`, `B:F`, `3:200`, or `B3` for all from there on. Raises ValueError."""
+        found = RANGE.fullmatch(text)
+        if not found or not all(corner.strip("$") for corner in text.split(":")):
+            raise ValueError("isn't a range of cells; write B3:F200, B:F, 3:200, or B3")
+        left, top, right, bottom = found.groups()
+        made = cls(
+            int(top) - 1 if top else 0,
+            _column(left) - 1 if left else 0,
+            int(bottom) if bottom else None,
+            _column(right) if right else None,
+        )
+        rows, columns = (made.first_row, made.end_row), (made.first_column, made.end_column)
+        if any(end is not None and end <= start for start, end in (rows, columns)):
+            raise ValueError("ends before it begins")
+        return made
+
+
+def _column(letters: str) -> int:
+    """A is 1, Z 26, AA 27."""
+    number = 0
+    for letter in letters.upper():
+        number = 26 * number + ord(letter) - ord("A") + 1
+    return number
+
+
+@dataclass(frozen=True, slots=True)
+class Cells:
+    """A sheet's cells of a range, from the first row on that holds any."""
+
+    text: pa.Table
+    first: int
+    """The number, from 1, of its first row in the sheet."""
+    errors: Mapping[tuple[int, int], str] = field(default_factory=dict)
+    """By row and column of the table: what a cell shows that has no value, such as #N/A. Its text is null."""
+
+    def after(self, rows: int) -> Cells:
+        """Without so many rows."""
+        errors = {(row - rows, column): shown for (row, column), shown in self.errors.items() if row >= rows}
+        return Cells(self.text.slice(rows), self.first + rows, errors)
+
+
+class Workbook:
+    """An open workbook. A sheet is parsed whole when it is asked for: the library knows no other way."""
+
+    def __init__(self, data: bytes, path: str, ratio: int) -> None:
+        """Raises ContractError for what isn't a workbook, has a password, or unpacks to `ratio` times its size."""
+        self._path = path
+        _bounded(data, path, ratio)
+        with _legible(path, data):
+            self._reader = optional("fastexcel", "excel").read_excel(data)
+
+    @property
+    def names(self) -> list[str]:
+        return list(self._reader.sheet_names)
+
+    def cells(self, sheet: str, of: Range, durations: frozenset[int] = frozenset()) -> Cells | None:
+        """A sheet's cells as text, but for the columns of durations. None if the range is empty."""
+        types = dict.fromkeys(durations, "duration")
+        rows, failed, columns = self._loaded(sheet, types)
+        kept = [n for n, column in enumerate(columns) if _inside(column, of.first_column, of.end_column)]
+        table = pa.table([rows.column(n) for n in kept], [str(columns[n]) for n in kept])[of.first_row : of.end_row]
+        errors = {
+            (row - of.first_row, kept.index(column)): shown
+            for (row, column), shown in failed.items()
+            if column in kept and _inside(row, of.first_row, of.end_row)
+        }
+        blank = pc.indices_nonzero(holding(table, errors))
+        if not len(blank):
+            return None
+        begins = blank[0].as_py()
+        return Cells(table, of.first_row + 1, errors).after(begins)
+
+    def durations(self, sheet: str, header_rows: int, candidates: Sequence[int], rows: int) -> frozenset[int]:
+        """Which of the columns, by number in the sheet, hold durations and nothing else in the first rows."""
+        with _legible(self._path):
+            try:
+                loaded = self._reader.load_sheet(
+                    sheet,
+                    header_row=None,
+                    skip_rows=header_rows,
+                    n_rows=rows,
+                    schema_sample_rows=rows,
+                    use_columns=list(candidates),
+                )
+            except optional("fastexcel", "excel").UnsupportedColumnTypeCombinationError:
+                return frozenset()
+            return frozenset(c.absolute_index for c in loaded.selected_columns if c.dtype == "duration")
+
+    def _loaded(
+        self, sheet: str, types: Mapping[int, str]
+    ) -> tuple[pa.RecordBatch, dict[tuple[int, int], str], list[int]]:
+        """Rows from the sheet's first on, errors by row and column of them, and each column's number in the sheet."""
+        with _legible(self._path):
+            loaded = self._reader.load_sheet(sheet, header_row=None, skip_rows=0, dtypes="string")
+            columns = [column.absolute_index for column in loaded.selected_columns]
+            if types and columns:
+                every = {number: types.get(number, "string") for number in columns}
+                loaded = self._reader.load_sheet(sheet, header_row=None, skip_rows=0, dtypes=every)
+            rows, failed = loaded.to_arrow_with_errors()
+        errors = {cell.offset_position: _shown(cell.detail) for cell in failed.errors} if failed else {}
+        return rows, errors, columns
+
+
+def holding(table: pa.Table, errors: Mapping[tuple[int, int], str]) -> pa.Array:
+    """Which rows hold anything."""
+    found = np.zeros(table.num_rows, np.bool_)
+    for column in table.columns:
+        found |= column.is_valid().to_numpy()
+    found[[row for row, _ in errors]] = True
+    return pa.array(found)
+
+
+def _inside(number: int, first: int, end: int | None) -> bool:
+    return number >= first and (end is None or number < end)
+
+
+def _shown(detail: str) -> str:
+    """What Excel shows for an error; of anything else that isn't of the column's type, nothing of its value."""
+    found = re.search(r"Error\((\w+)\)", detail)
+    return ERRORS.get(found[1], "an error") if found else ""
+
+
+def _bounded(data: bytes, path: str, ratio: int) -> None:
+    if not zipfile.is_zipfile(BytesIO(data)):
+        return
+    with zipfile.ZipFile(BytesIO(data)) as archive:
+        size = sum(member.file_size for member in archive.infolist())
+    if size > max(UNPACKED, ratio * len(data)):
+        raise ContractError(
+            f"the workbook '{path}' unpacks to more than {ratio} times its size",
+            got=f"{len(data):,} bytes that unpack to {size:,}",
+            do="look whether it is what you expect; raise `max_ratio` if it is",
+        )
+
+
+@contextmanager
+def _legible(path: str, data: bytes = b"") -> Iterator[None]:
+    module = optional("fastexcel", "excel")
+    try:
+        yield
+    except module.FastExcelError as error:  # its text may hold a value
+        if "EncryptedPackage".encode("utf-16-le") in data or "assword" in str(error):
+            raise ContractError(
+                f"the workbook '{path}' is protected by a password",
+                do="have it written without one; keep it from others by the rights of its directory or bucket",
+            ) from None
+        raise ContractError(
+            f"the file '{path}' isn't a whole workbook",
+            do="have it written again as xlsx, xlsm, xlsb, xls or ods; let writers rename a finished file into place",
+        ) from None

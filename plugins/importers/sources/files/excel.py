@@ -1,0 +1,254 @@
+"""Workbooks: xlsx, xlsm, xlsb, xls and ods."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from enum import StrEnum
+from functools import cached_property
+from typing import Annotated, ClassVar, Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from importers.core.model import Batch, Reject, Stream
+from importers.core.names import is_like_a_value
+from importers.exceptions import ConfigError, ContractError
+from importers.sources.files._files import FileConfig, FileSource, Slice, same_columns, wanted
+from importers.sources.files._sheet_types import DURATION, inferred, maybe_durations, typed
+from importers.sources.files._sheets import Cells, Range, Workbook, holding
+from importers.transport.files import File
+
+ROWS = 64 * 1024
+
+
+class CellErrors(StrEnum):
+    """What becomes of #N/A and the like."""
+
+    QUARANTINE = "quarantine"
+    NULL = "null"
+
+
+def _range(text: str) -> str:
+    Range.of(text)
+    return text
+
+
+class ExcelConfig(FileConfig):
+    """Every sheet that is read has the same shape. Formulas count by the value that was saved with them.
+
+    A time of day is known by a whole column of them; text such as 007 stays text. Of merged cells the first has the
+    value. A sheet is held in memory whole, twice while it is read.
+    """
+
+    sheets: Annotated[
+        list[str | Annotated[int, Field(ge=1)]] | Literal["all"],
+        BeforeValidator(lambda value: [value] if isinstance(value, int | str) and value != "all" else value),
+    ] = Field(
+        [1],
+        description="Which sheets are read: a name, a number from 1, a list of them, or `all` that hold anything.",
+    )
+    range: Annotated[str, AfterValidator(_range)] | None = Field(
+        None, description="Which cells are read: `B3:F200`, `B:F`, `3:200`, or `B3` for all from there on."
+    )
+    header: bool = Field(True, description="Whether the first row that holds anything names the columns.")
+    column_names: list[str] | None = Field(
+        None, min_length=1, description="Names of the columns, instead of the header's or for want of one."
+    )
+    null_values: list[str] = Field([""], description="What a cell of text holds that has no value.")
+    errors: CellErrors = Field(
+        CellErrors.QUARANTINE,
+        description="What to do with a row in which a cell is an error such as #N/A: `quarantine` it, or take the cell "
+        "for `null`.",
+    )
+
+
+class Excel(FileSource[ExcelConfig]):
+    """Columns are matched by name, sheet by sheet; rows that hold nothing are left out."""
+
+    title: ClassVar[str] = "Excel and OpenDocument workbooks"
+    extra: ClassVar[str | None] = "excel"
+    config_model = ExcelConfig
+    is_archive: ClassVar[bool] = True
+
+    def schema(self, files: Sequence[File]) -> pa.Schema:
+        samples = [sample for file in dict.fromkeys(files) for sample in self._samples(file)]
+        if not samples:
+            raise ContractError(
+                f"the workbook '{files[0].path}' has no cells where they are looked for",
+                do="correct `sheets` or `range`, or wait for one with at least a header",
+            )
+        first = samples[0].schema
+        for sample in samples[1:]:
+            same_columns(files[-1].path, sample.schema.names, first.names)
+        text = pa.concat_tables([_as_text(sample.select(first.names)) for sample in samples])
+        schema = inferred(text, self.config.null_values)
+        lasting = {name for name in first.names if all(each.schema.field(name).type == DURATION for each in samples)}
+        return pa.schema([field.with_type(DURATION) if field.name in lasting else field for field in schema])
+
+    def fits(self, file: File, schema: pa.Schema) -> None:
+        for sample in self._samples(file):
+            same_columns(file.path, sample.schema.names, schema.names)
+
+    def cut(self, file: File, pieces: int) -> list[Slice]:  # noqa: ARG002 - it can't be cut further
+        """A sheet is a slice: the library parses it whole."""
+        names = self._sheets(self._workbook(file), file)
+        weight = file.size // len(names)
+        return [{"start": n, "end": n + 1, "weight": weight, "sheet": name} for n, name in enumerate(names)]
+
+    def read_slice(self, stream: Stream, file: File, part: Slice, schema: pa.Schema) -> Iterator[Batch]:
+        workbook, target = self._workbook(file), wanted(stream, schema)
+        named = self._named(workbook, part["sheet"], file)
+        if named is None:
+            return
+        names, cells = named
+        numbers = dict(zip(names, map(int, cells.text.column_names), strict=True))
+        lasting = frozenset(numbers[field.name] for field in target if field.type == DURATION)
+        if lasting:
+            again = workbook.cells(part["sheet"], self._range, lasting)
+            cells = again.after(int(self.config.header)) if again else cells
+        sampled = frozenset(names) - self.config.types.keys()
+        rows = _Rows(names, target, self.config, sampled, f"{file.path}!{part['sheet']}")
+        for start in range(0, cells.text.num_rows, ROWS):
+            yield rows.batch(cells.after(start))
+
+    @property
+    def _range(self) -> Range:
+        return Range.of(self.config.range) if self.config.range else Range()
+
+    def _workbook(self, file: File) -> Workbook:
+        with self.files.opened(file) as raw:
+            return Workbook(raw.read(), file.path, self.config.max_ratio)
+
+    def _sheets(self, workbook: Workbook, file: File) -> list[str]:
+        asked, names = self.config.sheets, workbook.names
+        if asked == "all":
+            return names
+        lacking = [said for said in asked if (said > len(names) if isinstance(said, int) else said not in names)]
+        if lacking:
+            raise ConfigError(
+                f"the workbook '{file.path}' has no sheet {', '.join(map(repr, lacking))}",
+                got=f"{len(names)} sheets",
+                do="correct `sheets`",
+            )
+        return list(dict.fromkeys(names[said - 1] if isinstance(said, int) else said for said in asked))
+
+    @cached_property
+    def _sampled(self) -> dict[File, list[pa.Table]]:
+        """A workbook is parsed whole for its first rows: once for all that a plan asks of it."""
+        return {}
+
+    def _samples(self, file: File) -> list[pa.Table]:
+        """The first rows of each sheet that holds any, as text; columns of durations have that type, and no values."""
+        if file not in self._sampled:
+            workbook = self._workbook(file)
+            sheets = self._sheets(workbook, file)
+            found = [sample for sheet in sheets if (sample := self._sample(workbook, sheet, file)) is not None]
+            self._sampled[file] = found
+        return self._sampled[file]
+
+    def _sample(self, workbook: Workbook, sheet: str, file: File) -> pa.Table | None:
+        named = self._named(workbook, sheet, file)
+        if named is None:
+            return None
+        names, cells = named
+        numbers = dict(zip(names, map(int, cells.text.column_names), strict=True))
+        head = cells.text.slice(0, self.config.sample_rows).rename_columns(names)
+        head = head.take(pa.array(np.arange(head.num_rows)))  # without the rest of the sheet behind it
+        likely = maybe_durations(head, inferred(head, self.config.null_values))
+        if likely:
+            before, many = cells.first - 1, head.num_rows
+            lasting = workbook.durations(sheet, before, [numbers[name] for name in likely], many)
+            for name in (name for name in likely if numbers[name] in lasting):
+                head = head.set_column(names.index(name), name, pa.nulls(many, DURATION))
+        return head
+
+    def _named(self, workbook: Workbook, sheet: str, file: File) -> tuple[list[str], Cells] | None:
+        """The columns' names, and the cells below the header. Raises ContractError."""
+        cells = workbook.cells(sheet, self._range)
+        if cells is None:
+            return None
+        setting, width = self.config, cells.text.num_columns
+        numbered = [f"column_{number}" for number in range(1, width + 1)]
+        said = [column[0].as_py() for column in cells.text.columns] if setting.header else numbered
+        if setting.column_names:
+            if len(setting.column_names) != width:
+                raise ContractError(
+                    f"the sheet '{sheet}' of '{file.path}' has {width} columns",
+                    got=f"{len(setting.column_names)} `column_names`",
+                    do="name each; `range` says which columns are read",
+                )
+            said = setting.column_names
+        names = [name or spare for name, spare in zip(said, numbered, strict=True)]
+        self._check(names, file, sheet)
+        return names, cells.after(int(setting.header))
+
+    def _check(self, names: Sequence[str], file: File, sheet: str) -> None:
+        """Names that are a person's data would go into messages, policies and the warehouse's columns."""
+        setting = self.config
+        where = f"the sheet '{sheet}' of '{file.path}'"
+        guessed = setting.header and not setting.column_names and "header" not in setting.model_fields_set
+        values = [str(number) for number, name in enumerate(names, 1) if guessed and is_like_a_value(name)]
+        if values:
+            raise ContractError(
+                f"the first row of {where} doesn't look like names of columns",
+                got=f"{len(names)} cells; column {', '.join(values)} looks like a value, which isn't shown",
+                do="set `range` to where the table begins; or `header: false`, best with `column_names`; or "
+                "`header: true` if they are names after all",
+            )
+        twice = [str(number) for number, name in enumerate(names, 1) if names.count(name) > 1]
+        if twice:
+            raise ContractError(
+                f"{where} has a column name more than once, in columns {', '.join(twice)}",
+                do="give `column_names`, one for each column",
+            )
+
+
+def _as_text(sample: pa.Table) -> pa.Table:
+    """Where some sheets have durations and others don't, they are text."""
+    fields = zip(sample.schema, sample.columns, strict=True)
+    return pa.table({f.name: pa.nulls(len(v), pa.string()) if f.type == DURATION else v for f, v in fields})
+
+
+class _Rows:
+    """Cells of one sheet, whose columns are `names`, as batches of `schema`."""
+
+    def __init__(
+        self, names: Sequence[str], schema: pa.Schema, setting: ExcelConfig, sampled: frozenset[str], place: str
+    ) -> None:
+        self._names, self._schema, self._setting, self._sampled, self._place = names, schema, setting, sampled, place
+
+    def batch(self, cells: Cells) -> Batch:
+        """The first rows of the cells."""
+        text = cells.text.slice(0, ROWS)
+        errors = {place: shown for place, shown in cells.errors.items() if place[0] < text.num_rows}
+        good = holding(text, errors).to_numpy(zero_copy_only=False).copy()
+        bad = self._errors(errors)
+        columns: list[pa.Array] = []
+        for field in self._schema:
+            cell = text.column(self._names.index(field.name)).combine_chunks()
+            sampled = field.name in self._sampled
+            values, refused = typed(cell, field.type, self._setting.null_values, sampled=sampled)
+            columns.append(values)
+            for number, why in ((n, why) for mask, why in refused for n in pc.indices_nonzero(mask).to_pylist()):
+                bad.setdefault(number, f"column '{field.name}': {why}")
+        good[list(bad)] = False
+        rows = pa.RecordBatch.from_arrays(columns, schema=self._schema)
+        rejects = [self._reject(text, errors, number, cells.first + number, bad[number]) for number in sorted(bad)]
+        return Batch(rows if good.all() else rows.filter(pa.array(good)), tuple(rejects))
+
+    def _errors(self, errors: dict[tuple[int, int], str]) -> dict[int, str]:
+        """Rows that a cell of a wanted column keeps out."""
+        found: dict[int, str] = {}
+        for (row, column), shown in sorted(errors.items()):
+            name = self._names[column]
+            if name in self._schema.names and not (shown and self._setting.errors is CellErrors.NULL):
+                found.setdefault(row, f"column '{name}': {shown or 'not a duration'}")
+        return found
+
+    def _reject(self, text: pa.Table, errors: dict[tuple[int, int], str], row: int, number: int, reason: str) -> Reject:
+        said = [column[row].as_py() for column in text.columns]
+        cells = [errors.get((row, column), None if cell is None else str(cell)) for column, cell in enumerate(said)]
+        return Reject(json.dumps(cells, ensure_ascii=False).encode(), f"{self._place}:row {number}", reason)

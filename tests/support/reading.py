@@ -1,0 +1,24 @@
+"""A file source, read as a run does it: streams, plan, every partition."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import replace
+from typing import Any
+
+import pyarrow as pa
+
+from importers.core.model import Plan, Reject, Window
+from importers.core.source import Source
+
+
+def everything(of: Source[Any], only: Collection[str] | None = None) -> tuple[pa.Table, list[Reject], Plan]:
+    """All rows of the stream, or of some of its columns. Every batch has to be of the types that were announced."""
+    (stream,) = of.streams()
+    columns = tuple(column for column in stream.columns if only is None or column.name in only)
+    stream = replace(stream, columns=columns)
+    plan = of.plan(stream, Window(), {})
+    batches = [batch for part in plan.partitions for batch in of.read(stream, part)]
+    assert all(batch.rows.schema == stream.schema for batch in batches)
+    rejects = [reject for batch in batches for reject in batch.rejects]
+    return pa.Table.from_batches([batch.rows for batch in batches], stream.schema), rejects, plan

@@ -1,0 +1,350 @@
+"""Workbooks are written by other libraries, and what their cells hold is what was written, or what openpyxl reads."""
+
+import datetime as dt
+import io
+import json
+import zipfile
+
+import openpyxl
+import pyarrow as pa
+import pytest
+import xlsxwriter
+import xlwt
+from msoffcrypto.format.ooxml import OOXMLFile
+from odf.opendocument import OpenDocumentSpreadsheet
+from odf.table import Table, TableCell, TableRow
+from odf.text import P
+from tests.support import reading
+
+from importers.exceptions import ConfigError, ContractError
+from importers.sources.files.excel import Excel, ExcelConfig
+
+
+def source(path, **config):
+    return Excel(ExcelConfig(path=str(path), **config), tenant="acme")
+
+
+def everything(of, only=None):
+    rows, rejects, _ = reading.everything(of, only)
+    return rows, rejects
+
+
+def workbook(path, *rows, sheet="Sheet1", start=(0, 0), **options):
+    """Written by xlsxwriter: a pair is a number and the format that it is shown by."""
+    with xlsxwriter.Workbook(path, options) as book:
+        add(book, rows, sheet, start)
+    return path
+
+
+def add(book, rows, sheet, start=(0, 0)):
+    at = book.add_worksheet(sheet)
+    for y, row in enumerate(rows, start[0]):
+        for x, cell in enumerate(row, start[1]):
+            if isinstance(cell, tuple):
+                at.write_number(y, x, cell[0], book.add_format({"num_format": cell[1]}))
+            elif isinstance(cell, str) and cell.startswith("="):
+                at.write_formula(y, x, cell, None, {"=NA()": "#N/A", "=1/0": "#DIV/0!"}.get(cell, 42))
+            elif cell is not None:
+                at.write(y, x, cell)
+    return at
+
+
+DAY, TIME, LASTS, MOMENT = "yyyy-mm-dd", "hh:mm:ss", "[h]:mm:ss", "yyyy-mm-dd hh:mm:ss.000"
+
+
+@pytest.mark.parametrize("epoch", [1900, 1904])
+def test_types_of_both_epochs_are_what_openpyxl_says(tmp_path, epoch):
+    rows = [
+        ["n", "x", "code", "text", "ok", "day", "time", "lasts", "at", "sum"],
+        [1, 1.5, "007", "ä", True, (45351, DAY), (0.75, TIME), (1.75, LASTS), (45351.524259259, MOMENT), "=20+22"],
+        [-7, 2, "8", "", False, (61, DAY), (0.0, TIME), (0.5, LASTS), (61.5, MOMENT), "=20+22"],
+        [None] * 10,
+        [2**40, 1e-7, "9", "x", True, (700, DAY), (0.999988426, TIME), (100, LASTS), (45352, MOMENT), "=20+22"],
+    ]
+    path = workbook(tmp_path / "book.xlsx", *rows, date_1904=epoch == 1904)
+    got, rejects = everything(source(path))
+    assert not rejects
+    assert dict(zip(got.schema.names, got.schema.types, strict=True)) == {
+        "n": pa.int64(),
+        "x": pa.float64(),
+        "code": pa.string(),
+        "text": pa.string(),
+        "ok": pa.bool_(),
+        "day": pa.date32(),
+        "time": pa.time64("us"),
+        "lasts": pa.duration("ms"),
+        "at": pa.timestamp("us"),
+        "sum": pa.int64(),
+    }
+    said = list(openpyxl.load_workbook(path, data_only=True).active.iter_rows(min_row=2, values_only=True))
+    said = [row for row in said if any(cell is not None for cell in row)]
+    assert len(said) == got.num_rows == 3
+    for row, expected in zip(got.to_pylist(), said, strict=True):
+        cells = dict(zip(got.schema.names, expected, strict=True))
+        cells["day"] = cells["day"].date()
+        for name in ("time", "lasts", "at"):
+            cells[name] = near(cells[name])
+            row[name] = near(row[name])
+        assert row == cells
+
+
+def near(value):
+    """To the second: openpyxl rounds a double's fraction to microseconds, the other to milliseconds."""
+    if isinstance(value, dt.timedelta):
+        return round(value.total_seconds())
+    return value.replace(microsecond=0)
+
+
+def test_the_day_that_excel_invented(tmp_path):
+    """Serial numbers below 60 are a day off, since 1900 was no leap year (ECMA-376 part 1, 18.17.4.1)."""
+    path = workbook(tmp_path / "book.xlsx", ["day"], [(1, DAY)], [(59, DAY)], [(60, DAY)], [(61, DAY)])
+    got, _ = everything(source(path))
+    assert got["day"].to_pylist() == [
+        dt.date(1900, 1, 1),
+        dt.date(1900, 2, 28),
+        dt.date(1900, 2, 28),
+        dt.date(1900, 3, 1),
+    ]
+
+
+def test_an_error_is_quarantined_or_null(tmp_path):
+    path = workbook(
+        tmp_path / "book.xlsx", ["id", "x", "y"], [1, 5, "a"], [2, "=NA()", "b"], [3, "=1/0", "secret"], [4, 6, "d"]
+    )
+    got, rejects = everything(source(path))
+    assert got["id"].to_pylist() == [1, 4]
+    assert [(r.location, r.reason) for r in rejects] == [
+        (f"{path}!Sheet1:row 3", "column 'x': #N/A"),
+        (f"{path}!Sheet1:row 4", "column 'x': #DIV/0!"),
+    ]
+    assert [json.loads(r.raw) for r in rejects] == [["2", "#N/A", "b"], ["3", "#DIV/0!", "secret"]]
+    got, rejects = everything(source(path, errors="null"))
+    assert (got["x"].to_pylist(), rejects) == ([5, None, None, 6], [])
+    got, rejects = everything(source(path), only=["id", "y"])
+    assert (got["id"].to_pylist(), rejects) == ([1, 2, 3, 4], [])
+
+
+def test_a_cell_that_is_not_of_the_samples_type(tmp_path):
+    path = workbook(
+        tmp_path / "book.xlsx",
+        ["n", "x", "day", "time", "lasts"],
+        [1, 0.5, (45000, DAY), (0.5, TIME), (1.5, LASTS)],
+        [2.5, 1, (45000, DAY), (0.5, TIME), (1.5, LASTS)],
+        ["007", 1, (45000, DAY), (0.5, TIME), (1.5, LASTS)],
+        [4, "007", (45000, DAY), (0.5, TIME), (1.5, LASTS)],
+        [5, 1, (45000.5, MOMENT), (0.5, TIME), (1.5, LASTS)],
+        [6, 1, "2024-02-29", (45000.5, MOMENT), (1.5, LASTS)],
+        [7, 1, (45000, DAY), (0.5, TIME), "soon"],
+        [8, 1, 45000, (0.5, TIME), (1.5, LASTS)],
+        [9, None, "2024-02-29", None, None],
+    )
+    got, rejects = everything(source(path, sample_rows=1))
+    assert got["n"].to_pylist() == [1, 9]
+    assert got["day"].to_pylist()[1] == dt.date(2024, 2, 29)
+    assert [(r.location.rpartition(" ")[2], r.reason.partition(":")[0]) for r in rejects] == [
+        ("3", "column 'n'"),
+        ("4", "column 'n'"),
+        ("5", "column 'x'"),
+        ("6", "column 'day'"),
+        ("7", "column 'time'"),
+        ("8", "column 'lasts'"),
+        ("9", "column 'day'"),
+    ]
+    assert rejects[5].reason == "column 'lasts': not a duration"
+    assert not any("soon" in r.reason for r in rejects)
+
+
+def test_more_than_a_batch_of_rows(tmp_path, monkeypatch):
+    monkeypatch.setattr("importers.sources.files.excel.ROWS", 7)
+    rows = [[n, "=NA()" if n % 10 == 3 else n / 2] for n in range(40)]
+    path = workbook(tmp_path / "book.xlsx", ["id", "x"], *rows)
+    got, rejects = everything(source(path))
+    assert got["id"].to_pylist() == [n for n in range(40) if n % 10 != 3]
+    assert got["x"].to_pylist() == [n / 2 for n in range(40) if n % 10 != 3]
+    assert [r.location.rpartition(" ")[2] for r in rejects] == ["5", "15", "25", "35"]
+
+
+@pytest.mark.parametrize(
+    ("sheets", "ids"),
+    [(1, [1, 2]), ("Two", [3]), ([3, "One"], [1, 2, 4]), ("all", [1, 2, 3, 4]), (["Two", 2], [3]), ([4], None)],
+)
+def test_sheets(tmp_path, sheets, ids):
+    path = tmp_path / "book.xlsx"
+    with xlsxwriter.Workbook(path) as book:
+        add(book, [["id", "x"], [1, "a"], [2, "b"]], "One")
+        add(book, [["x", "id"], ["c", 3]], "Two", start=(5, 3))
+        add(book, [["id", "x"], [4, "d"]], "Three")
+        add(book, [], "Empty")
+    if ids is None:
+        with pytest.raises(ContractError, match="has no cells where they are looked for"):
+            everything(source(path, sheets=sheets))
+        return
+    got, rejects = everything(source(path, sheets=sheets))
+    assert (sorted(got["id"].to_pylist()), rejects) == (ids, [])
+
+
+def test_a_sheet_that_is_not_there_or_has_other_columns(tmp_path):
+    path = tmp_path / "book.xlsx"
+    with xlsxwriter.Workbook(path) as book:
+        add(book, [["id", "x"], [1, "a"]], "One")
+        add(book, [["id", "email"], [3, "c"]], "Two")
+    with pytest.raises(ConfigError, match="no sheet 3, 'Nine'"):
+        source(path, sheets=["One", 3, "Nine"]).streams()
+    with pytest.raises(ContractError, match=r"other columns.*more: email; fewer: x"):
+        source(path, sheets="all").streams()
+
+
+@pytest.mark.parametrize(
+    ("said", "names", "rows"),
+    [
+        (None, ["title", "column_2", "column_3"], 4),
+        ("B3", ["id", "x"], 2),
+        ("A3:C4", None, 1),
+        ("B3:B4", ["id"], 1),
+        ("C:C", None, None),
+        ("3:5", None, 2),
+    ],
+)
+def test_ranges(tmp_path, said, names, rows):
+    path = tmp_path / "book.xlsx"
+    with xlsxwriter.Workbook(path) as book:
+        at = add(book, [["id", "x"], [1, "a"], [2, "b"]], "One", start=(2, 1))
+        at.write(0, 0, "title")
+        at.write(6, 0, "made by somebody")
+    if said == "C:C":
+        got, _ = everything(source(path, range=said))
+        assert got.to_pydict() == {"x": ["a", "b"]}
+        return
+    got, _ = everything(source(path, range=said))
+    assert got.schema.names[-2:] == (["id", "x"] if names is None else names[-2:])
+    assert got.num_rows == rows
+
+
+@pytest.mark.parametrize("wrong", ["", "B3:", "B3:A9", "B9:C3", "1B", "$"])
+def test_a_range_that_is_none(tmp_path, wrong):
+    with pytest.raises(ValueError, match="range"):
+        source(tmp_path / "book.xlsx", range=wrong)
+
+
+def test_headers(tmp_path):
+    path = workbook(tmp_path / "book.xlsx", ["id", None, "x"], [1, 2, 3])
+    assert everything(source(path))[0].to_pydict() == {"id": [1], "column_2": [2], "x": [3]}
+    got, _ = everything(source(path, header=False))
+    assert got.to_pydict() == {"column_1": ["id", "1"], "column_2": [None, 2], "column_3": ["x", "3"]}
+    got, _ = everything(source(path, column_names=["a", "b", "c"]))
+    assert got.to_pydict() == {"a": [1], "b": [2], "c": [3]}
+    with pytest.raises(ContractError, match=r"has 3 columns.*2 `column_names`"):
+        source(path, column_names=["a", "b"]).streams()
+    workbook(path, ["id", "ada@example.org"], [1, 2])
+    with pytest.raises(ContractError, match="doesn't look like names") as caught:
+        source(path).streams()
+    assert "ada@" not in str(caught.value)
+    workbook(path, ["id", "x", "id"], [1, 2, 3])
+    with pytest.raises(ContractError, match="more than once, in columns 1, 3"):
+        source(path).streams()
+
+
+def test_merged_cells_and_a_header_without_rows(tmp_path):
+    path = tmp_path / "book.xlsx"
+    with xlsxwriter.Workbook(path) as book:
+        at = add(book, [["a", "b"]], "One")
+        at.merge_range(1, 0, 2, 0, "both")
+        at.write(1, 1, 1)
+        at.write(2, 1, 2)
+    assert everything(source(path))[0].to_pydict() == {"a": ["both", None], "b": [1, 2]}
+    workbook(path, ["a", "b"])
+    got, rejects = everything(source(path))
+    assert (got.schema.names, got.num_rows, rejects) == (["a", "b"], 0, [])
+
+
+def test_the_tenant_may_say_a_type(tmp_path):
+    path = workbook(tmp_path / "book.xlsx", ["n", "day"], ["007", (45000, DAY)], ["8", (45000.25, MOMENT)])
+    got, rejects = everything(source(path, types={"n": "integer", "day": "timestamp"}))
+    assert not rejects
+    assert got["n"].to_pylist() == [7, 8]
+    assert got["day"].to_pylist()[1].hour == 6
+
+
+def test_xls_as_xlwt_writes_it(tmp_path):
+    book = xlwt.Workbook()
+    at = book.add_sheet("One")
+    day = xlwt.easyxf(num_format_str="YYYY-MM-DD")
+    for y, row in enumerate(
+        [["id", "text", "day", "ok"], [1, "ü", dt.date(2024, 2, 29), True], [2.5, "", None, False]]
+    ):
+        for x, cell in enumerate(row):
+            at.write(y, x, cell, day if isinstance(cell, dt.date) else xlwt.Style.default_style)
+    book.save(str(tmp_path / "book.xls"))
+    got, rejects = everything(source(tmp_path / "book.xls"))
+    assert not rejects
+    assert got.to_pydict() == {
+        "id": [1.0, 2.5],
+        "text": ["ü", None],
+        "day": [dt.date(2024, 2, 29), None],
+        "ok": [True, False],
+    }
+
+
+def test_ods_as_odfpy_writes_it(tmp_path):
+    book = OpenDocumentSpreadsheet()
+    table = Table(name="One")
+    for row in [["id", "text", "day"], [1, "ü", dt.date(2024, 2, 29)], [2.5, "x", dt.date(1899, 1, 1)]]:
+        line = TableRow()
+        for cell in row:
+            if isinstance(cell, str):
+                made = TableCell(valuetype="string")
+                made.addElement(P(text=cell))
+            elif isinstance(cell, dt.date):
+                made = TableCell(valuetype="date", datevalue=cell.isoformat())
+            else:
+                made = TableCell(valuetype="float", value=str(cell))
+            line.addElement(made)
+        table.addElement(line)
+    book.spreadsheet.addElement(table)
+    book.save(str(tmp_path / "book.ods"))
+    got, rejects = everything(source(tmp_path / "book.ods"))
+    assert not rejects
+    assert got["id"].to_pylist() == [1.0, 2.5]
+    assert got["text"].to_pylist() == ["ü", "x"]
+    assert got["day"].to_pylist() == [dt.date(2024, 2, 29), dt.date(1899, 1, 1)]
+
+
+# -- what isn't whole
+
+
+def test_a_password(tmp_path):
+    plain = workbook(tmp_path / "plain.xlsx", ["id"], [1])
+    with plain.open("rb") as file, (tmp_path / "book.xlsx").open("wb") as out:
+        OOXMLFile(file).encrypt("secret", out)
+    with pytest.raises(ContractError, match="protected by a password"):
+        source(tmp_path / "book.xlsx").streams()
+    assert not source(tmp_path / "book.xlsx").check().ok
+
+
+@pytest.mark.parametrize("keep", [0, 4, 1000, -1, -30])
+def test_a_workbook_that_was_cut_off(tmp_path, keep):
+    path = workbook(tmp_path / "book.xlsx", ["id"], [1])
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(ContractError, match=r"book\.xlsx' isn't a whole workbook"):
+        source(path).streams()
+
+
+def test_a_sheet_that_is_damaged_inside(tmp_path):
+    whole = workbook(tmp_path / "whole.xlsx", ["id"], ["secret"])
+    path, made = tmp_path / "book.xlsx", io.BytesIO()
+    with zipfile.ZipFile(whole) as old, zipfile.ZipFile(made, "w") as new:
+        for name in old.namelist():
+            data = old.read(name)
+            new.writestr(name, data[: len(data) // 2] if name.endswith("sheet1.xml") else data)
+    path.write_bytes(made.getvalue())
+    with pytest.raises(ContractError, match="isn't a whole workbook") as caught:
+        everything(source(path))
+    assert "secret" not in str(caught.value)
+
+
+def test_a_bomb(tmp_path, monkeypatch):
+    monkeypatch.setattr("importers.sources.files._sheets.UNPACKED", 1000)
+    path = workbook(tmp_path / "book.xlsx", ["id"], *[[1]] * 3000)
+    assert everything(source(path))[0].num_rows == 3000
+    with pytest.raises(ContractError, match="unpacks to more than 2 times its size"):
+        source(path, max_ratio=2).streams()
