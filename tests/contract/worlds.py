@@ -28,6 +28,7 @@ from tests.support.runs import blind
 from .world import MORE, ROWS, World
 from .world_lastfm import Lastfm
 from .world_postgresql import Postgresql
+from .world_s3 import S3
 from .world_spotify import Spotify
 
 COLUMNS = ("id", "who", "what", "ms")
@@ -174,6 +175,7 @@ WORLDS: dict[str, type[World]] = {
     "lastfm_api": Lastfm,
     "parquet": Parquet,
     "postgresql": Postgresql,
+    "s3": S3,
     "spotify_api": Spotify,
 }
 """By the source's name; a second world of the same source is `NAME:WHAT`."""

@@ -39,7 +39,7 @@ def s3_endpoint() -> Iterator[str]:
         [command, "-H", "127.0.0.1", "-p", str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     ) as server:
         try:
-            _wait(server, port)
+            wait_for(server, port)
             print(f"moto took {time.monotonic() - started:.1f} s to start")
             yield f"127.0.0.1:{port}"
         finally:
@@ -69,7 +69,8 @@ def _build(directory: Path) -> None:
     subprocess.run([uv, "pip", "install", "-q", "--python", python, "--require-hashes", "-r", LOCK], check=True)
 
 
-def _wait(server: subprocess.Popen[bytes], port: int) -> None:
+def wait_for(server: subprocess.Popen[bytes], port: int) -> None:
+    """Until it listens. Raises RuntimeError if it ends before, or takes a minute."""
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and server.poll() is None:
         try:
@@ -78,4 +79,4 @@ def _wait(server: subprocess.Popen[bytes], port: int) -> None:
             time.sleep(0.05)
         else:
             return
-    raise RuntimeError(f"moto doesn't listen; exit code {server.poll()}")
+    raise RuntimeError(f"{server.args!r} doesn't listen; exit code {server.poll()}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import io
 import re
 from collections.abc import Iterator, Mapping
@@ -21,6 +22,8 @@ AHEAD = 1 << 20
 """Bytes that a small read brings along: a request costs as much as a megabyte."""
 WRONG_PLACE = frozenset({"PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException"})
 BUSY = frozenset({"SlowDown", "RequestTimeout", "RequestTimeTooSkewed", "Throttling", "ThrottlingException"})
+GONE = frozenset({"NoSuchKey", "NotFound", "404"})
+"""A HEAD has no body that could say more than 404."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,8 +153,14 @@ class Bucket:
             self._client.put_object_tagging(Bucket=bucket, Key=key, Tagging={"TagSet": wanted}, **self._payer)
 
     def copy(self, found: Found, key: str) -> None:
-        """Copy the object with that ETag to another key of its bucket, on the server."""
+        """Copy the object with that ETag to another key of its bucket, on the server.
+
+        Where another object has the key, it stays, and the ETag is appended: an archive loses nothing.
+        """
         bucket, source = bucket_and_key(found.path)
+        there = self.list(f"{SCHEME}{bucket}/{glob.escape(key)}")
+        if there and (there[0].etag, there[0].size) != (found.etag, found.size):
+            key = f"{key}.{found.etag}"
         with _answered(f"the object '{found.path}'"):
             self._client.copy(
                 {"Bucket": bucket, "Key": source},
@@ -232,10 +241,10 @@ def _meaning(what: str, code: str, status: int) -> ImporterError:
         return ConfigError(f"{what} is in another region", got=code, do="correct the region or the endpoint")
     if status in (401, 403):
         return FatalSourceError(
-            f"{what} may not be read with these credentials",
+            f"{what} is not for these credentials",
             got=f"{code} {status}",
-            do="correct the connection, or allow it s3:ListBucket and s3:GetObject",
+            do="correct the connection, or allow it s3:ListBucket and s3:GetObject, and what `afterwards` takes",
         )
-    if status == 404:
+    if code in GONE:
         return FatalSourceError(f"{what} is gone", got=code, do="put it back, or correct `path`")
     return FatalSourceError(f"{what} was refused", got=f"{code} {status}", do="look at the connection's settings")

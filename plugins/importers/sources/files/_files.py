@@ -52,6 +52,13 @@ from importers.transport.packed import Codec
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.\-]{0,40}")
 UNSHOWN = "a name that isn't shown"
 
+ENVIRONMENT = {"login": "AWS_ACCESS_KEY_ID", "password": "AWS_SECRET_ACCESS_KEY"}
+ENVIRONMENT_BESIDES = {
+    "aws_session_token": "AWS_SESSION_TOKEN",
+    "region_name": "AWS_REGION",
+    "endpoint_url": "AWS_ENDPOINT_URL_S3",
+}
+
 Slice: TypeAlias = dict[str, Any]
 """`start` and `end` of what is read of a file (bytes, or row groups), its `weight` in bytes, and what a format adds."""
 
@@ -132,12 +139,8 @@ class FileSource(Source[FilesT]):
     """
 
     connection_type: ClassVar[str | None] = "aws"
-    environment: ClassVar[Mapping[str, str]] = {"login": "AWS_ACCESS_KEY_ID", "password": "AWS_SECRET_ACCESS_KEY"}
-    environment_besides: ClassVar[Mapping[str, str]] = {
-        "aws_session_token": "AWS_SESSION_TOKEN",
-        "region_name": "AWS_REGION",
-        "endpoint_url": "AWS_ENDPOINT_URL_S3",
-    }
+    environment: ClassVar[Mapping[str, str]] = ENVIRONMENT
+    environment_besides: ClassVar[Mapping[str, str]] = ENVIRONMENT_BESIDES
     whole_below: ClassVar[int] = 16 << 20
     """Bytes under which a second partition costs more than it saves."""
     is_archive: ClassVar[bool] = False
@@ -150,9 +153,7 @@ class FileSource(Source[FilesT]):
 
     @classmethod
     def from_hook(cls, hook: Any) -> Mapping[str, JSON]:
-        """The keys of the connection's role, if it names one."""
-        found = hook.get_credentials()
-        return {"login": found.access_key, "password": found.secret_key, "aws_session_token": found.token}
+        return role_of(hook)
 
     @cached_property
     def files(self) -> Files:
@@ -338,6 +339,12 @@ def _one_after_the_other(slices: Sequence[Slice]) -> None:
             begun = part["from"]
             part["from"] += seen[begun]
             seen[begun] += 1
+
+
+def role_of(hook: Any) -> Mapping[str, JSON]:
+    """What Airflow's AWS hook works out: the keys of the role that a connection names, else its own."""
+    found = hook.get_credentials()
+    return {"login": found.access_key, "password": found.secret_key, "aws_session_token": found.token}
 
 
 def is_bare(kind: pa.DataType) -> bool:

@@ -1,0 +1,66 @@
+import pytest
+from pydantic import ValidationError
+
+from importers.core.connection import Connection
+from importers.sources.files.s3 import S3, S3Config
+from importers.transport.s3 import matches
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"format": "s3"}, "no format 's3'"),
+        ({"format": "csw"}, "did you mean 'csv'"),
+        ({"settings": {"path": "x"}}, "has a `path`"),
+        ({"settings": {"delimiter": ";;"}}, "settings.delimiter"),
+        ({"bucket": "No Bucket"}, "doesn't name objects"),
+        ({"afterwards": "move"}, "goes with"),
+        ({"move_to": "old/"}, "goes with"),
+        ({"afterwards": "move", "move_to": "in/old/"}, "would be read again"),
+        ({"endpoint": "127.0.0.1:1"}, "endpoint"),
+    ],
+)
+def test_settings_that_can_t_be(settings, told):
+    with pytest.raises(ValidationError, match=told):
+        S3Config(**{"bucket": "plays", "prefix": "in/"} | settings)
+
+
+def test_what_is_moved_out_of_the_pattern_s_sight_is_fine():
+    S3Config(bucket="plays", pattern="*.csv", afterwards="move", move_to="old/")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "yes", "no"),
+    [
+        ("in/*.csv", "in/a.csv", "in/b/a.csv"),
+        ("in/**/*.csv", "in/b/c/a.csv", "out/a.csv"),
+        ("in/**/*.csv", "in/a.csv", "in/a.txt"),
+        ("in/**", "in/b/c", "out"),
+        ("in/[!a]?.csv", "in/bx.csv", "in/ax.csv"),
+        ("in/a+(1).csv", "in/a+(1).csv", "in/aa(1).csv"),
+    ],
+)
+def test_keys_that_a_pattern_names(pattern, yes, no):
+    assert matches(pattern).fullmatch(yes)
+    assert not matches(pattern).fullmatch(no)
+
+
+def test_the_keys_of_a_role_come_from_airflow_s_hook():
+    class Hook:
+        def get_credentials(self):
+            return type("Keys", (), {"access_key": "a", "secret_key": "b", "token": "c"})
+
+    assert S3.from_hook(Hook()) == {"login": "a", "password": "b", "aws_session_token": "c"}
+
+
+def test_its_settings_lie_over_the_connection_s():
+    config = S3Config(bucket="plays", endpoint="http://127.0.0.1:9", region="eu-west-1", requester_pays=True)
+    said = {"login": "a", "password": "b", "endpoint_url": "http://127.0.0.1:8"}
+    reader = S3(config, tenant="acme", connection=Connection(said))._reader
+    assert dict(reader.connection) == {
+        "login": "a",
+        "password": "b",
+        "endpoint_url": "http://127.0.0.1:9",
+        "region_name": "eu-west-1",
+        "requester_pays": True,
+    }
