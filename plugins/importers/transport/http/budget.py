@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Mapping
 from email.utils import parsedate_to_datetime
-from functools import cache
 from random import SystemRandom
 from time import sleep, time
 from typing import Any
@@ -28,7 +26,7 @@ class Budget:
         self._shared, self._longest, self._wait = shared, longest, wait
         self._items = _item(rate) if rate else None
         self._limiter = (
-            optional("limits", "http").strategies.MovingWindowRateLimiter(_storage(shared)) if rate else None
+            optional("limits", "http").strategies.MovingWindowRateLimiter(shared.counters()) if rate else None
         )
 
     def take(self) -> None:
@@ -57,10 +55,13 @@ class Budget:
         paused = self._shared.get("pause")
         if paused is not None and (left := float(paused) - time()) > 0:
             return left
-        if self._limiter is None or self._limiter.hit(self._items, self._shared.tenant, self._shared.account):
+        if self._limiter is None:
             return 0.0
-        reset = self._limiter.get_window_stats(self._items, self._shared.tenant, self._shared.account).reset_time
-        return max(0.01, float(reset) - time())
+        whose = self._shared.tenant, self._shared.account
+        with self._shared.reached():
+            if self._limiter.hit(self._items, *whose):
+                return 0.0
+            return max(0.01, float(self._limiter.get_window_stats(self._items, *whose).reset_time) - time())
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
@@ -78,14 +79,3 @@ def _item(rate: str) -> Any:
     amount, _, span = rate.partition("/")
     number, unit = re.fullmatch(r"(\d*)([a-z]+)", span).groups()  # type: ignore[union-attr]  # by the setting's pattern
     return optional("limits", "http").RateLimitItemPerSecond(int(amount), int(number or 1) * UNITS[unit])
-
-
-def _storage(shared: Shared) -> Any:
-    storage = optional("limits.storage", "http")
-    return storage.RedisStorage(os.environ["REDIS_URL"], key_prefix="importers") if shared.lasting else _in_process()
-
-
-@cache
-def _in_process() -> Any:
-    """Counts, by tenant and account: two streams of one account in one process have one budget."""
-    return optional("limits.storage", "http").MemoryStorage()

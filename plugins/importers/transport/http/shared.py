@@ -10,7 +10,8 @@ import hashlib
 import os
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import cache
 from time import time
 from typing import Any, Protocol
 
@@ -40,6 +41,12 @@ class Shared(Protocol):
     def put(self, name: str, value: bytes, seconds: float | None) -> None: ...
 
     def lock(self, name: str) -> Any: ...
+
+    def counters(self) -> Any:
+        """A storage for `limits`."""
+
+    def reached(self) -> AbstractContextManager[None]:
+        """What goes wrong in here with the storage is told by its remedy."""
 
 
 def account_of(connection: Connection) -> str:
@@ -77,6 +84,18 @@ class Alone:
     def lock(self, name: str) -> Any:  # noqa: ARG002 - one for all is enough here
         return self._lock
 
+    def counters(self) -> Any:
+        return _in_process()
+
+    def reached(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
+
+@cache
+def _in_process() -> Any:
+    """Counts, by tenant and account: two streams of one account in one process have one budget."""
+    return optional("limits.storage", "http").MemoryStorage()
+
 
 class InRedis:
     """Raises TransientSourceError when Redis can't be reached: without it a budget can't be kept."""
@@ -85,7 +104,7 @@ class InRedis:
 
     def __init__(self, url: str, tenant: str, account: str, secret: bytes) -> None:
         self.tenant, self.account = tenant, account
-        self._redis = optional("redis", "http")
+        self._url, self._redis = url, optional("redis", "http")
         try:
             self._client = self._redis.Redis.from_url(url, socket_timeout=5, socket_connect_timeout=5)
         except ValueError:
@@ -94,7 +113,7 @@ class InRedis:
         self._seal = AESGCM(HKDF(SHA256(), 32, salt=None, info=info).derive(secret))
 
     def get(self, name: str) -> bytes | None:
-        with self._reached():
+        with self.reached():
             sealed = self._client.get(self._key(name))
         if sealed is None:
             return None
@@ -106,26 +125,29 @@ class InRedis:
     def put(self, name: str, value: bytes, seconds: float | None) -> None:
         nonce = os.urandom(NONCE)
         sealed = nonce + self._seal.encrypt(nonce, value, name.encode())
-        with self._reached():
+        with self.reached():
             self._client.set(self._key(name), sealed, px=None if seconds is None else max(1, int(seconds * 1000)))
 
     @contextmanager
     def lock(self, name: str) -> Iterator[None]:
         held = self._client.lock(self._key(f"{name}:lock"), timeout=LOCKED, blocking_timeout=LOCKED)
-        with self._reached():
+        with self.reached():
             if not held.acquire():
                 raise TransientSourceError("another worker holds a lock for too long", do="try again later")
         try:
             yield
         finally:
-            with self._reached():
+            with self.reached():
                 held.release()
+
+    def counters(self) -> Any:
+        return optional("limits.storage", "http").RedisStorage(self._url, key_prefix="importers")
 
     def _key(self, name: str) -> str:
         return f"importers:{self.tenant}:http:{self.account}:{name}"
 
     @contextmanager
-    def _reached(self) -> Iterator[None]:
+    def reached(self) -> Iterator[None]:
         try:
             yield
         except self._redis.RedisError as error:  # its text may quote an address
