@@ -9,12 +9,17 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
 import pytest
 
 from importers.transport.embedded import start_postgres
+
+if TYPE_CHECKING:  # most tests need no server, and not its client either
+    from tests.services.kafka import Kafka
+    from tests.services.redis import Redis
 
 _numbers = itertools.count()
 
@@ -48,3 +53,19 @@ def sql(database: str) -> Iterator[psycopg.Connection]:
     """A connection to the test's database, as an analyst or an administrator would have."""
     with psycopg.connect(database, autocommit=True) as connection:
         yield connection
+
+
+@pytest.fixture(scope="session")
+def kafka() -> Iterator[Kafka]:
+    from tests.services.kafka import kafka_server
+
+    with kafka_server(own=True) as broker:
+        yield broker
+
+
+@pytest.fixture(scope="session")
+def redis() -> Iterator[Redis]:
+    from tests.services.redis import redis_with_users
+
+    with redis_with_users() as server:
+        yield server

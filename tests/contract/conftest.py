@@ -6,14 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.services.kafka import Kafka, kafka_server
 from tests.services.versitygw import S3Server, versitygw
-
-
-@pytest.fixture(scope="session")
-def kafka() -> Iterator[Kafka]:
-    with kafka_server(own=True) as broker:
-        yield broker
 
 
 @pytest.fixture(scope="session")

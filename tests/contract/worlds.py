@@ -9,10 +9,8 @@ from __future__ import annotations
 import csv
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
-from uuid import uuid4
 
 import fastavro
 import openpyxl
@@ -22,10 +20,10 @@ from psycopg.sql import SQL, Identifier
 
 from importers.core.destination import Destination
 from importers.destinations.postgresql import PostgresDestination
-from tests.services.kafka import PASSWORD, Kafka
 from tests.support.runs import blind
 
 from .world import MORE, ROWS, World
+from .world_brokers import EventHub, KafkaTopic, RedisStream
 from .world_lastfm import Lastfm
 from .world_postgresql import Postgresql
 from .world_s3 import S3
@@ -93,61 +91,6 @@ class Avro(_Files):
             fastavro.writer(out, schema, rows, codec="deflate", sync_interval=1)
 
 
-class KafkaTopic(World):
-    """Two partitions that are read one after the other, so that a read has a middle in which the broker can fail."""
-
-    service = "kafka"
-    server: Kafka
-    wrong: ClassVar[dict[str, Any]] = {"settings": {"sasl.password": "in a file"}}
-
-    def __init__(self, directory: Path, server: Any = None) -> None:
-        super().__init__(directory, server)
-        self.topic = server.topic(f"plays.{uuid4().hex}", partitions=2)
-        self.put(ROWS)
-
-    def config(self) -> dict[str, Any]:
-        read = {"batch_rows": 2, "max_partitions": 1, "metadata": [], "timeout": 5}
-        return {"topic": self.topic, "stream": self.stream, **read}
-
-    def connection(self) -> Mapping[str, Any] | None:
-        return {"bootstrap.servers": self.server.address}
-
-    def put(self, rows: list[dict[str, Any]]) -> None:
-        messages = [{"value": json.dumps(row).encode(), "partition": row["id"] % 2} for row in rows]
-        self.server.produce(self.topic, *messages)
-
-    def grow(self) -> None:
-        self.put(MORE)
-
-    def vanish(self) -> None:
-        self.server.drop(self.topic)
-
-    def die(self) -> None:
-        self.server.stop()
-
-    def stall(self) -> None:
-        self.server.pause()
-
-    def mend(self) -> None:
-        self.server.start()
-
-    def close(self) -> None:
-        self.server.start()
-
-
-class EventHub(KafkaTopic):
-    """By a listener with the settings that Event Hubs' Kafka endpoint has. It isn't Event Hubs."""
-
-    secrets: ClassVar[tuple[str, ...]] = (PASSWORD, "c2VjcmV0LXNlY3JldC1zZWNyZXQ")
-    die = World.die  # a broker's start takes seconds, and `kafka` has shown it
-
-    def config(self) -> dict[str, Any]:
-        return super().config() | {"settings": {"ssl.ca.location": self.server.authority}}
-
-    def connection(self) -> Mapping[str, Any] | None:
-        return {"sasl.password": PASSWORD, "port": int(self.server.sasl_address.rpartition(":")[2])}
-
-
 class Excel(_Files):
     suffix = "xlsx"
 
@@ -175,6 +118,7 @@ WORLDS: dict[str, type[World]] = {
     "lastfm_api": Lastfm,
     "parquet": Parquet,
     "postgresql": Postgresql,
+    "redis_streams": RedisStream,
     "s3": S3,
     "spotify_api": Spotify,
 }

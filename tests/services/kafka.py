@@ -59,6 +59,7 @@ share.coordinator.state.topic.min.isr=1
 share.coordinator.state.topic.num.partitions=1
 group.initial.rebalance.delay.ms=0
 log.cleaner.backoff.ms=200
+log.retention.ms=-1
 log.retention.check.interval.ms=500
 log.initial.task.delay.ms=500
 num.network.threads=2

@@ -74,7 +74,7 @@ class Cluster:
             try:
                 self._consumer = self._kafka.Consumer(ours)
             except self._kafka.KafkaException as error:  # its text names the setting, and may quote its value
-                named = next((name for name in self._settings if f'"{name}"' in str(error)), "a setting")
+                named = next((name for name in self._settings if name in str(error)), "a setting")
                 raise ConfigError(
                     f"librdkafka refuses {named}", do="see its list of settings (CONFIGURATION.md)"
                 ) from None

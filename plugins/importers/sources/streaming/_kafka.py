@@ -17,7 +17,7 @@ from typing import Any, ClassVar, TypeVar, cast
 
 import pyarrow as pa
 
-from importers.core.model import JSON, Batch, Column, Health, LoadMode, Plan, Position, Reads, Stream, Window
+from importers.core.model import JSON, Batch, Column, Health, Plan, Position, Reads, Stream, Window
 from importers.core.names import as_name, did_you_mean
 from importers.core.source import Source
 from importers.exceptions import ConfigError, ContractError, EmptySourceError, ImporterError, TransientSourceError
@@ -30,6 +30,7 @@ from importers.sources.streaming._messages import (
     Json,
     Metadata,
     Raw,
+    backfills,
     described,
     infer_json,
     metadata,
@@ -179,12 +180,7 @@ class TopicSource(Source[TopicT]):
 
         By the broker's index: where producers' clocks differ, messages in between may be of another time.
         """
-        own = (Metadata.PARTITION.column, Metadata.OFFSET.column)
-        if stream.load_mode is LoadMode.MERGE and stream.cursor is None and stream.primary_key != own:
-            raise ConfigError(
-                "of two messages with one key, which is newer can't be told in a backfill",
-                do=f"set load.cursor, such as {Metadata.TIMESTAMP.column}",
-            )
+        backfills(stream, (Metadata.PARTITION.column, Metadata.OFFSET.column), Metadata.TIMESTAMP.column)
         start, end = (moment and datetime.fromisoformat(moment) for moment in (window.start, window.end))
         low = self._at(cluster, start, extents) if start else {number: each.low for number, each in extents.items()}
         high = self._at(cluster, end, extents) if end else {number: each.high for number, each in extents.items()}

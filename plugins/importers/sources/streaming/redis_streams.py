@@ -1,0 +1,225 @@
+"""A stream of Redis: https://redis.io/docs/latest/develop/data-types/streams/"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, ClassVar, cast
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pydantic import Field
+
+from importers.core.model import (
+    JSON,
+    Batch,
+    Column,
+    Health,
+    PersonalData,
+    Plan,
+    Position,
+    Reads,
+    Reject,
+    Stream,
+    Window,
+)
+from importers.core.names import Name, as_name
+from importers.core.source import Source, SourceConfig
+from importers.exceptions import ContractError, EmptySourceError, FatalSourceError, ImporterError
+from importers.sources.files._cells import ARROW, TypeName, called, convert
+from importers.sources.streaming._messages import backfills
+from importers.transport.redis import redis_client
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+ID, AT = "entry_id", "entry_at"
+"""The columns that Redis itself gives: an entry's id, `MILLISECONDS-NUMBER`, and the time in it."""
+
+
+class RedisStreamsConfig(SourceConfig):
+    """The connection names the server."""
+
+    key: str = Field(min_length=1, description="The stream's key.", examples=["plays"])
+    stream: Name | None = Field(None, description="What to call the stream. By default like the key.")
+    columns: dict[str, TypeName] = Field(
+        {}, description="The entries' fields, with their types. By default those of the latest entries, as text."
+    )
+    sample_rows: int = Field(1_000, ge=1, le=100_000, description="How many of the latest entries tell the fields.")
+    entry: bool = Field(True, description="Whether an entry's id and time become the columns `entry_id`, `entry_at`.")
+    consumer_group: str | None = Field(
+        None,
+        min_length=1,
+        description="A group that is told, once a run has committed: its entries up to there are acknowledged.",
+    )
+    batch_rows: int = Field(10_000, ge=1, le=1_000_000, description="How many entries are read at once.")
+    timeout: float = Field(30, gt=0, le=600, description="For how many seconds Redis may keep silent.")
+
+
+class RedisStreams(Source[RedisStreamsConfig]):
+    """Each run reads the entries after the last one's, up to the last that was there when it began.
+
+    Nothing is taken away from the stream, and nobody's group is needed: the warehouse knows what was read. A field that
+    an entry lacks is null. Needs Redis 7.0.
+    """
+
+    title: ClassVar[str] = "A stream of Redis"
+    config_model = RedisStreamsConfig
+    extra: ClassVar[str | None] = "redis"
+    connection_type: ClassVar[str | None] = "redis"
+    environment: ClassVar[Mapping[str, str]] = {"url": "REDIS_URL"}
+
+    def check(self) -> Health:
+        begun = perf_counter()
+        try:
+            with self._client() as client:
+                said = f"{self._about(client)['length']:,} entries"
+        except ImporterError as error:
+            return Health(False, str(error), perf_counter() - begun)
+        return Health(True, said, perf_counter() - begun)
+
+    def streams(self) -> Sequence[Stream]:
+        fields = self.config.columns or dict.fromkeys(self._sampled(), TypeName.STRING)
+        columns = [Column(name, ARROW[kind], None) for name, kind in fields.items()]
+        if self.config.entry:
+            moment = pa.timestamp("ms", "UTC")
+            columns += [Column(ID, pa.string(), PersonalData.NONE), Column(AT, moment, PersonalData.NONE)]
+        return [Stream(self._name, tuple(columns), Reads.POSITION, (ID,) if self.config.entry else ())]
+
+    def plan(self, stream: Stream, window: Window, position: Position) -> Plan:
+        """An entry's id begins with its time, so that a window is a range of ids."""
+        with self._client() as client:
+            about = self._about(client)
+        last, added = about["last-generated-id"].decode(), int(about["entries-added"])
+        ends = {"to": last, "fields": list(self.config.columns or self._sampled())} if last != "0-0" else {}
+        if window.bounded:
+            backfills(stream, (ID,), AT)
+            start = f"{_milliseconds(window.start)}-0" if window.start else "-"
+            end = f"({_milliseconds(window.end)}-0" if window.end else last
+            to = min(end, last, key=lambda number: _order(number.lstrip("(")))
+            return Plan([{**ends, "from": start, "to": to}] if ends else [])
+        before = cast("Mapping[str, Any]", position.get(self.config.key, {"id": "0-0", "added": 0}))
+        self._there(before, last, added, about)
+        now = {self.config.key: {"id": last, "added": added}}
+        return Plan([{**ends, "from": f"({before['id']}"}] if last != before["id"] else [], now)
+
+    def read(self, stream: Stream, partition: JSON) -> Iterator[Batch]:
+        part = cast("Mapping[str, Any]", partition)
+        start, known = part["from"], frozenset(part["fields"])
+        with self._client() as client:
+            while entries := client.xrange(self.config.key, start, part["to"], self.config.batch_rows):
+                yield self._batch(stream, entries, known)
+                start = f"({entries[-1][0].decode()}"
+
+    def acknowledge(self, position: Position) -> None:
+        """Entries up to the position are acknowledged, whoever they were given to; the group goes on after it."""
+        group, at = self.config.consumer_group, position.get(self.config.key)
+        if group is None or at is None:
+            return
+        key, last = self.config.key, str(cast("Mapping[str, Any]", at)["id"])
+        with self._client() as client:
+            if not any(each["name"] == group.encode() for each in client.xinfo_groups(key)):
+                client.xgroup_create(key, group, last)
+            while pending := client.xpending_range(key, group, "-", last, 10_000):
+                client.xack(key, group, *(each["message_id"] for each in pending))
+            client.xgroup_setid(key, group, last)
+
+    def _batch(self, stream: Stream, entries: list[Any], known: frozenset[str]) -> Batch:
+        ids = [number.decode() for number, _ in entries]
+        new = {field for _, fields in entries for field in fields} - {name.encode() for name in known}
+        if new:
+            raise ContractError(
+                "entries have fields that nobody has classified",
+                got=f"{len(new)} fields among {len(ids)} entries",
+                do="say all of them in `columns`, or raise `sample_rows`",
+            )
+        bad: dict[int, str] = {}
+        columns = [self._column(column, ids, entries, bad) for column in stream.columns]
+        rows = pa.RecordBatch.from_arrays(columns, schema=stream.schema)
+        if bad:
+            rows = rows.filter(pa.array([number not in bad for number in range(len(ids))]))
+        rejects = [
+            Reject(_shown(entries[at][1]), f"{self.config.key}@{ids[at]}", why) for at, why in sorted(bad.items())
+        ]
+        return Batch(rows, tuple(rejects))
+
+    def _column(self, column: Column, ids: list[str], entries: list[Any], bad: dict[int, str]) -> pa.Array:
+        if column.name == ID:
+            return pa.array(ids)
+        if column.name == AT:
+            return pa.array([int(number.partition("-")[0]) for number in ids], column.type)
+        name = column.name.encode()
+        said = pa.array([fields.get(name) for _, fields in entries], pa.binary())
+        try:
+            text = said.cast(pa.string())
+        except pa.ArrowInvalid:
+            text = pa.array([_text(value) for value in said.to_pylist()], pa.string())
+        values, _ = convert(text, column.type, ())
+        for at in pc.indices_nonzero(pc.and_(pc.is_valid(said), pc.is_null(values))).to_pylist():
+            bad.setdefault(at, f"field '{column.name}': not {called(column.type)}")
+        return values
+
+    def _there(self, before: Mapping[str, Any], last: str, added: int, about: Mapping[str, Any]) -> None:
+        """Raises ContractError if entries were lost: as many are gone as were added and aren't there."""
+        if _order(last) < _order(before["id"]):
+            raise ContractError(
+                "the stream ends before what was read: it was made anew", got=last, do="read it into a new table"
+            )
+        first = about["first-entry"]
+        beginning = _order(first[0].decode()) if first else (2**64, 0)
+        lost = added - before["added"] - about["length"]
+        if beginning > _order(before["id"]) and lost > 0:
+            raise ContractError(
+                "entries were trimmed before they were read",
+                got=f"{lost} entries less than were added",
+                do="keep the stream longer, or run more often",
+            )
+
+    def _sampled(self) -> list[str]:
+        with self._client() as client:
+            entries = client.xrevrange(self.config.key, count=self.config.sample_rows)
+        if not entries:
+            raise EmptySourceError(
+                "the stream is empty: nothing tells its fields", do="say them in `columns`", stream=self._name
+            )
+        return sorted({field.decode() for _, fields in entries for field in fields})
+
+    def _about(self, client: Any) -> dict[str, Any]:
+        if not client.exists(self.config.key):
+            raise FatalSourceError(f"there is no stream '{self.config.key}'", do="correct `key`")
+        about: dict[str, Any] = client.xinfo_stream(self.config.key)
+        return about
+
+    def _client(self) -> AbstractContextManager[Any]:
+        return redis_client(self.connection or {}, timeout=self.config.timeout, extra=str(self.extra))
+
+    @property
+    def _name(self) -> str:
+        return self.config.stream or as_name(self.config.key)
+
+
+def _order(number: str) -> tuple[int, int]:
+    moment, _, sequence = number.partition("-")
+    return int(moment), int(sequence or 0)
+
+
+def _milliseconds(moment: str) -> int:
+    return round(datetime.fromisoformat(moment).timestamp() * 1000)
+
+
+def _shown(fields: Mapping[bytes, bytes]) -> bytes:
+    """As JSON; what isn't UTF-8 is escaped."""
+    texts = {name.decode(errors=_ESCAPE): said.decode(errors=_ESCAPE) for name, said in fields.items()}
+    return json.dumps(texts, ensure_ascii=False).encode()
+
+
+_ESCAPE = "backslashreplace"
+
+
+def _text(value: bytes | None) -> str | None:
+    try:
+        return None if value is None else value.decode()
+    except UnicodeDecodeError:
+        return None

@@ -1,0 +1,130 @@
+"""Topics of a real Kafka broker, and a stream of a real Redis."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+from uuid import uuid4
+
+import redis
+
+from tests.services.kafka import PASSWORD, Kafka
+from tests.services.redis import PASSWORD as REDIS_PASSWORD
+from tests.services.redis import Redis
+
+from .world import MORE, ROWS, World
+
+
+class KafkaTopic(World):
+    """Two partitions that are read one after the other, so that a read has a middle in which the broker can fail."""
+
+    service = "kafka"
+    server: Kafka
+    wrong: ClassVar[dict[str, Any]] = {"settings": {"sasl.password": "in a file"}}
+
+    def __init__(self, directory: Path, server: Any = None) -> None:
+        super().__init__(directory, server)
+        self.topic = server.topic(f"plays.{uuid4().hex}", partitions=2)
+        self.put(ROWS)
+
+    def config(self) -> dict[str, Any]:
+        read = {"batch_rows": 2, "max_partitions": 1, "metadata": [], "timeout": 5}
+        return {"topic": self.topic, "stream": self.stream, **read}
+
+    def connection(self) -> Mapping[str, Any] | None:
+        return {"bootstrap.servers": self.server.address}
+
+    def put(self, rows: list[dict[str, Any]]) -> None:
+        messages = [{"value": json.dumps(row).encode(), "partition": row["id"] % 2} for row in rows]
+        self.server.produce(self.topic, *messages)
+
+    def grow(self) -> None:
+        self.put(MORE)
+
+    def vanish(self) -> None:
+        self.server.drop(self.topic)
+
+    def die(self) -> None:
+        self.server.stop()
+
+    def stall(self) -> None:
+        self.server.pause()
+
+    def mend(self) -> None:
+        self.server.start()
+
+    def close(self) -> None:
+        self.server.start()
+
+
+class EventHub(KafkaTopic):
+    """By a listener with the settings that Event Hubs' Kafka endpoint has. It isn't Event Hubs."""
+
+    secrets: ClassVar[tuple[str, ...]] = (PASSWORD, "c2VjcmV0LXNlY3JldC1zZWNyZXQ")
+    die = World.die  # a broker's start takes seconds, and `kafka` has shown it
+
+    def config(self) -> dict[str, Any]:
+        return super().config() | {"settings": {"ssl.ca.location": self.server.authority}}
+
+    def connection(self) -> Mapping[str, Any] | None:
+        return {"sasl.password": PASSWORD, "port": int(self.server.sasl_address.rpartition(":")[2])}
+
+
+class RedisStream(World):
+    """Over TLS, as a user who may use the keys of its application only."""
+
+    service = "redis"
+    server: Redis
+    wrong: ClassVar[dict[str, Any]] = {"batch_rows": 0}
+    secrets: ClassVar[tuple[str, ...]] = (REDIS_PASSWORD,)
+
+    def __init__(self, directory: Path, server: Any = None) -> None:
+        super().__init__(directory, server)
+        self.key_of_stream = f"app:plays:{uuid4().hex}"
+        self.put(ROWS)
+
+    def config(self) -> dict[str, Any]:
+        columns = {"id": "integer", "who": "string", "what": "string", "ms": "integer"}
+        read = {"columns": columns, "entry": False, "batch_rows": 2, "timeout": 2}
+        return {"key": self.key_of_stream, "stream": self.stream, "consumer_group": "importers", **read}
+
+    def connection(self) -> Mapping[str, Any] | None:
+        tls = {"ssl": True, "ssl_ca_certs": self.server.authority}
+        return {"host": "localhost", "port": self.server.port, "login": "app", "password": REDIS_PASSWORD, **tls}
+
+    def administrator(self) -> Any:
+        return redis.Redis.from_url(
+            f"rediss://root:{REDIS_PASSWORD}@localhost:{self.server.port}", ssl_ca_certs=self.server.authority
+        )
+
+    def put(self, rows: list[dict[str, Any]]) -> None:
+        with self.administrator() as client:
+            for row in rows:
+                client.xadd(self.key_of_stream, {name: value for name, value in row.items() if value is not None})
+
+    def grow(self) -> None:
+        self.put(MORE)
+
+    def vanish(self) -> None:
+        with self.administrator() as client:
+            client.delete(self.key_of_stream)
+
+    def deny(self) -> None:
+        with self.administrator() as client:
+            client.execute_command("ACL", "SETUSER", "app", "-@read")
+
+    def die(self) -> None:
+        self.server.stop()
+
+    def stall(self) -> None:
+        self.server.pause()
+
+    def mend(self) -> None:
+        self.server.start()
+        with self.administrator() as client:
+            client.execute_command("ACL", "SETUSER", "app", "+@all", "-@dangerous")
+
+    def close(self) -> None:
+        self.mend()

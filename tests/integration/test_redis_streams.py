@@ -1,0 +1,127 @@
+"""What a real Redis does to a read of a stream: trimming, another start, poison, groups."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from redis import Redis as Client
+from tests.services.redis import PASSWORD, Redis
+
+from importers.core.connection import Connection
+from importers.core.model import Plan, Window
+from importers.exceptions import ContractError, FatalSourceError
+from importers.sources.streaming.redis_streams import RedisStreams, RedisStreamsConfig
+
+pytestmark = pytest.mark.services
+
+
+@pytest.fixture
+def client(redis: Redis) -> Iterator[Client]:
+    url = f"rediss://root:{PASSWORD}@localhost:{redis.port}"
+    with Client.from_url(url, ssl_ca_certs=redis.authority) as opened:
+        yield opened
+
+
+@pytest.fixture
+def key() -> str:
+    return f"app:{uuid4().hex}"
+
+
+def source(redis: Redis, key: str, **config: Any) -> RedisStreams:
+    url = f"rediss://app:{PASSWORD}@localhost:{redis.port}?ssl_ca_certs={redis.authority}"
+    return RedisStreams(
+        RedisStreamsConfig(key=key, stream="events", **config), tenant="acme", connection=Connection({"url": url})
+    )
+
+
+def read(
+    at: RedisStreams, position: dict[str, Any] | None = None, window: Window | None = None
+) -> tuple[Plan, list[Any]]:
+    (stream,) = at.streams()
+    plan = at.plan(stream, window or Window(), position or {})
+    return plan, [row for part in plan.partitions for batch in at.read(stream, part) for row in batch.rows.to_pylist()]
+
+
+def test_a_window_is_a_range_of_the_ids_times(redis: Redis, client: Client, key: str) -> None:
+    for at in (999, 1000, 1500, 2000):
+        client.xadd(key, {"n": at}, id=f"{at}-0")
+    window = Window("1970-01-01T00:00:01+00:00", "1970-01-01T00:00:02+00:00")
+    plan, rows = read(source(redis, key), window=window)
+    assert plan.position == {}
+    assert rows == [
+        {"n": "1000", "entry_id": "1000-0", "entry_at": datetime(1970, 1, 1, 0, 0, 1, tzinfo=UTC)},
+        {"n": "1500", "entry_id": "1500-0", "entry_at": datetime(1970, 1, 1, 0, 0, 1, 500_000, UTC)},
+    ]
+    _, rows = read(source(redis, key), window=Window(window.end, "2090-01-01T00:00:00+00:00"))
+    assert [row["n"] for row in rows] == ["2000"]
+
+
+def test_entries_that_were_trimmed_before_they_were_read_are_told(redis: Redis, client: Client, key: str) -> None:
+    for number in range(5):
+        client.xadd(key, {"n": number})
+    at = source(redis, key)
+    position = dict(read(at)[0].position)
+    for number in range(5, 9):
+        client.xadd(key, {"n": number})
+    client.xtrim(key, maxlen=4, approximate=False)
+    _, rows = read(at, position)
+    assert [row["n"] for row in rows] == ["5", "6", "7", "8"]  # what was read is gone: nothing is lost
+    client.xtrim(key, maxlen=3, approximate=False)
+    with pytest.raises(ContractError, match="1 entries less"):
+        read(at, position)
+
+
+def test_a_stream_that_was_made_anew_is_told(redis: Redis, client: Client, key: str) -> None:
+    client.xadd(key, {"n": 1}, id="5-1")
+    with pytest.raises(ContractError, match="made anew"):
+        read(source(redis, key), {key: {"id": "7-0", "added": 3}})
+
+
+def test_poison_is_rejected_by_its_id_and_a_field_that_nobody_knows_stops_it(
+    redis: Redis, client: Client, key: str
+) -> None:
+    client.xadd(key, {"n": 1}, id="1-0")
+    client.xadd(key, {"n": "many"}, id="2-0")
+    client.xadd(key, {"n": b"\xff"}, id="3-0")
+    at = source(redis, key, columns={"n": "integer"})
+    (stream,) = at.streams()
+    (batch,) = at.read(stream, at.plan(stream, Window(), {}).partitions[0])
+    assert [row["n"] for row in batch.rows.to_pylist()] == [1]
+    assert [(each.location, each.raw) for each in batch.rejects] == [
+        (f"{key}@2-0", b'{"n": "many"}'),
+        (f"{key}@3-0", b'{"n": "\\\\xff"}'),
+    ]
+    client.xadd(key, {"n": 4, "mail": "x"})
+    with pytest.raises(ContractError, match="nobody has classified"):
+        list(at.read(stream, at.plan(stream, Window(), {}).partitions[0]))
+
+
+def test_a_group_s_pending_entries_are_acknowledged_up_to_the_position(redis: Redis, client: Client, key: str) -> None:
+    """Also those that a consumer took and died with."""
+    for number in range(3):
+        client.xadd(key, {"n": number})
+    client.xgroup_create(key, "watchers", "0")
+    client.xreadgroup("watchers", "died", {key: ">"}, count=2)
+    at = source(redis, key, consumer_group="watchers")
+    plan, _ = read(at)
+    client.xadd(key, {"n": 3})
+    at.acknowledge(plan.position)
+    (group,) = client.xinfo_groups(key)
+    assert (group["pending"], group["last-delivered-id"]) == (0, plan.position[key]["id"].encode())  # type: ignore[index,call-overload]
+    later = client.xreadgroup("watchers", "lives", {key: ">"})
+    assert [fields for _, entries in later for _, fields in entries] == [{b"n": b"3"}]
+
+
+def test_a_key_of_another_type_and_one_of_another_application_are_refused(
+    redis: Redis, client: Client, key: str
+) -> None:
+    client.set(key, "text")
+    with pytest.raises(FatalSourceError, match="WRONGTYPE"):
+        source(redis, key).streams()
+    client.xadd("other:stream", {"n": 1})
+    with pytest.raises(FatalSourceError, match="refuses this user"):
+        source(redis, "other:stream").streams()
