@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import os
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import as_completed
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
+from copy import copy
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import count
+from threading import Lock
 from typing import Any, TypeAlias
 from uuid import uuid4
 
@@ -158,17 +163,17 @@ Each: TypeAlias = Callable[[Step, Job, Run, Sequence[int], str, Clock], None]
 
 @contextmanager
 def _workers(processes: int) -> Iterator[Each]:
-    """Something that runs a step for each partition: here for one, in processes for several.
+    """Something that runs a step for each partition: here for one, here and in further processes for several.
 
     The workers come from loky: unlike the standard library's, they don't import the caller's main module, so that a
-    plain script may import data at its top level.
+    plain script may import data at its top level. This process works too: it has begun before they have started.
     """
     if processes < 2:
         yield _here
         return
-    pool = ProcessPoolExecutor(max_workers=processes, env={"POLARS_MAX_THREADS": "1", "OMP_NUM_THREADS": "1"})
+    pool = ProcessPoolExecutor(max_workers=processes - 1, env={"POLARS_MAX_THREADS": "1", "OMP_NUM_THREADS": "1"})
     try:
-        yield _in(pool)
+        yield _in(pool, processes - 1)
     finally:
         pool.shutdown(wait=True, kill_workers=True)
 
@@ -180,15 +185,40 @@ def _here(step: Step, job: Job, run: Run, partitions: Sequence[int], name: str, 
         clock.tell(name, done + 1, len(partitions), rows)
 
 
-def _in(pool: Any) -> Each:
+def _in(pool: Any, workers: int) -> Each:
     def each(step: Step, job: Job, run: Run, partitions: Sequence[int], name: str, clock: Clock) -> None:
         clock.tell(name, 0, len(partitions))
+        todo, done, one_at_a_time = deque(partitions), count(1), Lock()
+
+        def work_off(work: Callable[[int], tuple[int, float]]) -> None:
+            while True:
+                try:
+                    partition = todo.popleft()
+                except IndexError:
+                    return
+                try:
+                    rows, seconds = work(partition)
+                except BaseException:
+                    todo.clear()  # nobody begins another
+                    raise
+                with one_at_a_time:  # the job's connection, and whoever watches
+                    _note(job, run, name, partition, rows, seconds, clock)
+                    clock.tell(name, next(done), len(partitions), rows)
+
+        def there(partition: int) -> tuple[int, float]:
+            result: tuple[int, float] = pool.submit(_alone, step, job, run, partition).result()
+            return result
+
+        with ThreadPoolExecutor(workers) as askers:
+            asked = [askers.submit(work_off, there) for _ in range(min(workers, len(partitions)))]
+            try:
+                work_off(partial(_alone, step, copy(job), run))  # its own connection: this one notes what others did
+            except BaseException:
+                pool.shutdown(wait=True, kill_workers=True)
+                raise
         try:
-            futures = {pool.submit(_alone, step, job, run, partition): partition for partition in partitions}
-            for done, future in enumerate(as_completed(futures)):
-                rows, seconds = future.result()
-                _note(job, run, name, futures[future], rows, seconds, clock)
-                clock.tell(name, done + 1, len(partitions), rows)
+            for asker in asked:
+                asker.result()
         except TerminatedWorkerError:  # by submit too: one that is killed between two steps is missed at the next
             raise TransientSourceError(
                 "a worker process was killed",

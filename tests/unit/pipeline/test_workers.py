@@ -22,14 +22,17 @@ CLOCK: Any = SimpleNamespace(tell=lambda *_: None, add=lambda *_: None)
 
 
 def steps() -> tuple[run.Step, run.Step]:
-    """One that works, one that dies. Made here, so that they travel to the worker as they are."""
+    """One that works, one that dies in a worker. Made here, so that they travel to the worker as they are."""
+    here = os.getpid()
 
     def work(_job: object, _run: object, _partition: int) -> int:
         time.sleep(0.05)
         return os.getpid()
 
     def die(_job: object, _run: object, _partition: int) -> int:
-        os.kill(os.getpid(), signal.SIGKILL)
+        if os.getpid() != here:
+            os.kill(os.getpid(), signal.SIGKILL)
+        time.sleep(0.5)  # meanwhile a worker has begun another
         return 0
 
     return work, die
@@ -53,8 +56,34 @@ def test_killed_between_two_steps() -> None:
     pids: list[int] = []
     clock: Any = SimpleNamespace(tell=lambda _step, _done, _all, rows=0: rows and pids.append(rows), add=CLOCK.add)
     with run._workers(2) as each:
-        each(work, JOB, RUN, range(4), "stage", clock)
-        os.kill(pids[0], signal.SIGKILL)
+        each(work, JOB, RUN, range(100), "stage", clock)
+        os.kill(next(pid for pid in pids if pid != os.getpid()), signal.SIGKILL)
         time.sleep(0.5)  # the executor notices by itself; nothing can be asked for that
         with refused():
-            each(work, JOB, RUN, range(4), "load", CLOCK)
+            each(work, JOB, RUN, range(100), "load", CLOCK)
+
+
+def test_this_process_works_too_and_every_partition_is_worked_on_once() -> None:
+    work, _ = steps()
+    noted: list[tuple[int, int]] = []
+    job = SimpleNamespace(**vars(JOB) | {"destination": SimpleNamespace(note=lambda *said: noted.append(said[-2:]))})
+    with run._workers(2) as each:
+        each(work, job, RUN, range(100), "stage", CLOCK)
+    assert sorted(partition for _, partition in noted) == list(range(100))
+    assert len({pid for pid, _ in noted}) == 2
+    assert os.getpid() in {pid for pid, _ in noted}
+
+
+def test_an_error_here_ends_what_the_workers_do() -> None:
+    here = os.getpid()
+
+    def fail(_job: object, _run: object, _partition: int) -> int:
+        if os.getpid() == here:
+            raise ValueError("not now")
+        time.sleep(60)
+        return 0
+
+    started = time.monotonic()
+    with run._workers(2) as each, pytest.raises(ValueError, match="not now"):
+        each(fail, JOB, RUN, range(100), "stage", CLOCK)
+    assert time.monotonic() - started < 30
