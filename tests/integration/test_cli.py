@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -208,3 +209,34 @@ def test_an_empty_home_is_the_default_one(home: Path, monkeypatch: pytest.Monkey
     call("run", JOB)
     assert (home / ".importers/quarantine").is_dir()
     assert not (home / "quarantine").exists()
+
+
+def test_a_report_says_what_the_gate_said_and_no_value(home: Path) -> None:
+    call("run", JOB)
+    assert "wrote" in call("report", JOB, "--out", home / "report.html").stdout
+    text = (home / "report.html").read_text()
+    assert "canary" not in text
+    assert "1 of 3 break it" in text
+    assert f"<code>{RULE}</code>" in text
+    assert "3 rows and 1 lines or records that are none" in text
+    assert "2 into <code>acme.plays</code>" in text
+    assert not set(re.findall(r"\b(?:src|href)=|url\(|<script", text))
+
+
+def test_a_run_that_failed_has_a_report_too(home: Path) -> None:
+    tenant(home, TENANT.replace("max_fraction: 0.9", "max_fraction: 0.1"))
+    call("run", JOB, code=1)
+    call("report", JOB, "--run", 1, "--out", home / "report.html")
+    text = (home / "report.html").read_text()
+    assert "Why nothing was loaded" in text
+    assert "1 bad and 1 unreadable of 4" in text
+    tenant(home, TENANT.replace("expect:", "expect:\n      - expect_table_row_count_to_equal: {value: 7}"))
+    call("run", JOB, code=1)
+    call("report", JOB, "--out", home / "report.html")
+    assert "0 of 3 break it; the run fails it" in (home / "report.html").read_text()
+
+
+def test_a_report_on_nothing_is_refused(home: Path) -> None:
+    assert "was never run" in call("report", JOB, code=2).output
+    call("run", JOB)
+    assert "has no run 99" in call("report", JOB, "--run", 99, code=2).output

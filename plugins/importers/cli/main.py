@@ -9,7 +9,22 @@ from typing import Any
 
 import click
 
-from importers.cli import init, keygen, lint, plan, preview, profile, quarantine, run, runs, schema, sources, sql, sweep
+from importers.cli import (
+    init,
+    keygen,
+    lint,
+    plan,
+    preview,
+    profile,
+    quarantine,
+    report,
+    run,
+    runs,
+    schema,
+    sources,
+    sql,
+    sweep,
+)
 from importers.cli.exits import MEANING, code_of
 from importers.exceptions import ImporterError
 
@@ -35,5 +50,5 @@ def main() -> None:
     pass
 
 
-for module in (init, profile, lint, plan, preview, run, runs, quarantine, sources, schema, sql, sweep, keygen):
+for module in (init, profile, lint, plan, preview, run, runs, report, quarantine, sources, schema, sql, sweep, keygen):
     main.add_command(module.command)

@@ -144,6 +144,10 @@ class Destination(ABC):
         """Remember in the ledger how long a step took."""
 
     @abstractmethod
+    def judged(self, run: Run, counts: Mapping[str, JSON]) -> None:
+        """Remember in the ledger what the gate said of the run, in counts; again: in place of what it said before."""
+
+    @abstractmethod
     def quarantined(self, run: Run, files: Sequence[QuarantineFile]) -> None:
         """Register the run's quarantine files; again: in place of what was registered, unless it was replayed."""
 

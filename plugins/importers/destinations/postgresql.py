@@ -357,6 +357,14 @@ class PostgresDestination(Destination):
                 (run.id, step, partition, rows, seconds),
             )
 
+    def judged(self, run: Run, counts: Mapping[str, JSON]) -> None:
+        with self._transaction("noting what the gate said") as connection:
+            connection.execute(
+                "insert into _importers.judgement (run, counts) values (%s, %s)"
+                " on conflict (run) do update set counts = excluded.counts, at = now()",
+                (run.id, Jsonb(dict(counts))),
+            )
+
     def quarantined(self, run: Run, files: Sequence[QuarantineFile]) -> None:
         with self._transaction("registering quarantine") as connection:
             quarantine.register(connection, run.id, files)

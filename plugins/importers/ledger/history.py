@@ -180,6 +180,17 @@ def kept_files(
         return cursor.execute(query).fetchall()
 
 
+def judgements(connection: psycopg.Connection, runs: Sequence[int]) -> dict[int, Mapping[str, Any]]:
+    """What the gate said of these runs: `rows`, `rejects`, `bad`, `rules` (rule → `evaluated`, `unexpected`) and
+    `failures` (`rule`, `what`, `got`). Runs that never came to the gate are left out, and those of an older ledger.
+    """
+    there = connection.execute("select to_regclass('_importers.judgement')").fetchone()
+    if there is None or there[0] is None:
+        return {}
+    found = connection.execute("select run, counts from _importers.judgement where run = any(%s)", (list(runs),))
+    return dict(found.fetchall())
+
+
 def tables(connection: psycopg.Connection, tenant: str, pipeline: str) -> list[KnownTable]:
     """What a pipeline has made, by stream."""
     versions = connection.execute(

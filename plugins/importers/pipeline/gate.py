@@ -51,6 +51,7 @@ def gate(job: Job, run: Run) -> Passed:
         if run.kind is RunKind.REPLAY:  # no retention begins anew, and rules on a whole delivery have nothing to judge
             files = tuple(replace(file, since=replay.since(run, file.partition)) for file in files)
         job.destination.quarantined(run, files)
+        job.destination.judged(run, judgement.counts())
         if run.kind is not RunKind.REPLAY:
             _check(job, judgement, files)
         _check_same_policy(job, run)

@@ -52,7 +52,8 @@ class Judgement:
 
     def counts(self) -> dict[str, JSON]:
         """Over all partitions, duplicates included. Holds no values."""
-        return self.tally.counts()
+        failures: list[JSON] = [{"rule": f.label, "what": f.what, "got": f.got} for f in self.failures]
+        return {**self.tally.counts(), "failures": failures}
 
 
 def judge(

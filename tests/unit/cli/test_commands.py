@@ -56,11 +56,13 @@ def call(*args: str | Path, env: Mapping[str, str] | None = None) -> Result:
 
 COMMANDS = (
     "init",
+    "profile",
     "lint",
     "plan",
     "preview",
     "run",
     "runs",
+    "report",
     "quarantine",
     "sources",
     "schema",
