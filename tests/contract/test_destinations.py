@@ -16,6 +16,7 @@ from importers.core.model import LoadMode, Plan, Receipt, RunKind, RunState, Str
 from importers.exceptions import ConfigError, ContractError, RunAbortedError, RunBusyError
 from tests.support.runs import (
     CURSOR,
+    HISTORY,
     MERGED,
     PLAYS,
     REPLACED,
@@ -54,14 +55,14 @@ def test_every_destination_has_a_world() -> None:
     assert sorted(WAREHOUSES) == list(registry.destinations())
 
 
-@pytest.mark.parametrize("stream", [PLAYS, MERGED, REPLACED], ids=lambda s: s.load_mode)
+@pytest.mark.parametrize("stream", [PLAYS, MERGED, REPLACED, HISTORY], ids=lambda s: s.load_mode)
 def test_rows_and_position_arrive(acme: Destination, warehouse: Warehouse, stream: Stream) -> None:
     import_all(acme, stream, "r1", A, B, position={"f": 1})
     assert warehouse.rows("plays", "id", "what") == [(1, "a"), (2, "b"), (3, "c")]
     assert acme.position(stream) == ({} if stream is REPLACED else {"f": 1})
 
 
-@pytest.mark.parametrize("stream", [PLAYS, MERGED, REPLACED], ids=lambda s: s.load_mode)
+@pytest.mark.parametrize("stream", [PLAYS, MERGED, REPLACED, HISTORY], ids=lambda s: s.load_mode)
 def test_every_step_again_is_a_no_op(acme: Destination, warehouse: Warehouse, stream: Stream) -> None:
     run = open_run(acme, stream, "r1", [None, None], {"f": 1})
     assert open_run(acme, stream, "r1").id == run.id

@@ -15,7 +15,7 @@ from victims import Victims
 from importers.core.model import LoadMode
 
 MakeSite = Callable[[LoadMode], tuple[Site, psycopg.Connection]]
-MODES = (LoadMode.APPEND, LoadMode.MERGE, LoadMode.REPLACE)
+MODES = tuple(LoadMode)
 
 
 def kill(victims: Victims, site: Site, point: str, key: str = "second") -> None:

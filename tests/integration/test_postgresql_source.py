@@ -337,3 +337,39 @@ def test_a_pool_that_is_used_up_says_so(database: str) -> None:
         source.streams()
     with pytest.raises(ConfigError, match="has no table"):  # it was given back
         source.streams()
+
+
+def test_a_history_is_fed_by_snapshots_of_a_table(sql: psycopg.Connection, bring: Import) -> None:
+    """What was there when, by the source: a name that changed, a row that was deleted, one that stayed."""
+    sql.execute("create table customers (id int primary key, city text)")
+    sql.execute("insert into customers values (1, 'Ulm'), (2, 'Bonn'), (3, 'Kiel')")
+    config, load = {"tables": ["customers"]}, {"mode": "history"}
+    bring(config, load)
+    sql.execute("update customers set city = 'Jena' where id = 1; delete from customers where id = 2")
+    bring(config, load)
+    history = "select city, valid_to is null, valid_to = lead(valid_from) over (partition by id order by valid_from)"
+    assert sql.execute(f"{history} from acme.customers where id <> 3 order by id, valid_from").fetchall() == [
+        ("Ulm", False, True),
+        ("Jena", True, None),
+        ("Bonn", False, None),
+    ]
+    now = sql.execute("select id, city from acme.customers where valid_to is null order by id").fetchall()
+    assert now == sql.execute("select id, city from customers order by id").fetchall()
+
+
+def test_a_history_takes_its_time_from_the_cursor(sql: psycopg.Connection, bring: Import) -> None:
+    sql.execute("create table customers (id int primary key, city text, changed timestamptz)")
+    sql.execute("insert into customers values (1, 'Ulm', '2026-01-01Z')")
+    config = {"tables": ["customers"], "read": "incremental", "cursor": "changed"}
+    bring(config, {"mode": "history"})
+    sql.execute("update customers set city = 'Jena', changed = '2026-02-01 12:00:00.000001Z'")
+    bring(config, {"mode": "history"})
+    found = sql.execute(
+        "select city, valid_from = changed, valid_to from acme.customers order by valid_from"
+    ).fetchall()
+    assert [(city, own, str(until)) for city, own, until in found] == [
+        ("Ulm", True, "2026-02-01 12:00:00.000001+00:00"),
+        ("Jena", True, "None"),
+    ]
+    with pytest.raises(ConfigError, match="the cursor 'id' tells no time"):
+        bring(config | {"cursor": "id"}, {"mode": "history"})

@@ -114,7 +114,7 @@ class Site:
                         },
                         "load": {
                             "mode": self.mode.value,
-                            **({"primary_key": "id"} if self.mode is LoadMode.MERGE else {}),
+                            **({"primary_key": "id"} if self.mode in (LoadMode.MERGE, LoadMode.HISTORY) else {}),
                         },
                         "quarantine": {"max_fraction": 0.5},
                         "expect": [] if self.lenient else RULES,
@@ -165,7 +165,7 @@ class Site:
     def after(self) -> list[Row]:
         """What the table holds once both files are in, each in a run of its own."""
         match self.mode:
-            case LoadMode.APPEND:
+            case LoadMode.APPEND | LoadMode.HISTORY:
                 return sorted(FIRST + good(SECOND))
             case LoadMode.MERGE:
                 return sorted({row[1]: row for row in [*FIRST, *good(SECOND)]}.values())

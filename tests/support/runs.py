@@ -35,6 +35,7 @@ PLAYS = Stream(
     Reads.POSITION,
 )
 MERGED = replace(PLAYS, load_mode=LoadMode.MERGE, primary_key=("id",))
+HISTORY = replace(MERGED, load_mode=LoadMode.HISTORY)
 ALWAYS = Window()
 REPLACED = replace(PLAYS, load_mode=LoadMode.REPLACE)
 

@@ -18,6 +18,8 @@ Position: TypeAlias = Mapping[str, JSON]
 VERSION, DELETED, RUN, PARTITION, SUBJECT = "_version", "_deleted", "_run", "_partition", "_subject"
 """Our columns: which observation of a row is newer, whether it is a tombstone, which run loaded it and of which of its
 partitions, whose it is."""
+UNTIL = "_until"
+"""Of a table with history: the version that takes a row's place. Not a source's to say."""
 OURS = frozenset({VERSION, DELETED, RUN, PARTITION, SUBJECT})
 
 
@@ -102,7 +104,12 @@ class Stream:
     def versioned(self) -> bool:
         """Whether rows carry `_version`: to tell which is newer, or which range of them a run replaces."""
         replaces = self.cursor is not None or self.reads is Reads.WINDOW
-        return self.load_mode is LoadMode.MERGE or (self.load_mode is LoadMode.APPEND and replaces)
+        return self.keyed or (self.load_mode is LoadMode.APPEND and replaces)
+
+    @property
+    def keyed(self) -> bool:
+        """Whether rows with one primary key are versions of one thing."""
+        return self.load_mode in (LoadMode.MERGE, LoadMode.HISTORY)
 
     def resumes(self, kind: RunKind) -> bool:
         """Whether such a run starts where the last one ended, and moves the position."""

@@ -6,14 +6,16 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import psycopg
 import pyarrow as pa
-from psycopg.sql import SQL, Composed, Identifier
+from psycopg.sql import SQL, Composed, Identifier, Literal
 
-from importers.core.model import PARTITION, RUN, VERSION, LoadMode, Run, RunKind, Stream
+from importers.core.model import PARTITION, RUN, UNTIL, VERSION, LoadMode, Run, RunKind, Stream
+from importers.destinations import _history as history
 from importers.destinations import _tables as tables
 from importers.destinations._quarantine import SUPERSEDED
 from importers.destinations._rows import binary_copy
 
 _INCOMING = Identifier("pg_temp", "importers_incoming")
+_KEYED = (LoadMode.MERGE, LoadMode.HISTORY)
 
 
 def copy(
@@ -30,7 +32,7 @@ def copy(
     target = Identifier(schema, into)
     if run.mode is LoadMode.REPLACE:
         target = Identifier(schema, tables.shadow_table(run.id))
-    elif run.mode is LoadMode.MERGE:
+    elif run.mode in _KEYED:
         target = _INCOMING
         connection.execute(
             SQL(
@@ -48,7 +50,7 @@ def copy(
             sink.write(first)
             for block in data:
                 sink.write(block)
-        if run.mode is LoadMode.MERGE:
+        if run.mode in _KEYED:
             cursor.execute(_merge(Identifier(schema, into), stream, list(types), run.kind))
 
 
@@ -57,22 +59,27 @@ def _merge(table: Identifier, stream: Stream, columns: Sequence[str], kind: RunK
 
     Of rows with one key and one version the last that was read wins: that of the later run, of the later partition,
     and there the later row, in whatever order partitions are loaded. What a replay brings gives way to whatever the
-    table has of that version: that may have been read later.
+    table has of that version: that may have been read later. With history a version is part of the key: it stays
+    beside the others, and keeps its place if it has one.
     """
     newer = "excluded.{version} > t.{version}"
     if kind is not RunKind.REPLAY:
         newer = "(excluded.{version}, excluded.{run}, excluded.{part}) >= (t.{version}, t.{run}, t.{part})"
+    key = tables.key_columns(stream)
     new = SQL(", ").join(
-        SQL("{0} = excluded.{0}").format(Identifier(c)) for c in columns if c not in stream.primary_key
+        SQL("{0} = excluded.{0}").format(Identifier(c)) for c in columns if c not in key and c != UNTIL
     )
+    values = [Literal(history.UNPLACED) if c == UNTIL else Identifier(c) for c in columns]
     return SQL(
-        "insert into {table} as t ({every}) select distinct on ({key}) {every} from {incoming}"
-        " order by {key}, {version} desc, importers_ordinal desc"
+        "insert into {table} as t ({every}) select distinct on ({key}) {values} from {incoming}"
+        " order by {own}, {version} desc, importers_ordinal desc"
         " on conflict ({key}) do update set {new} where " + newer
     ).format(
         table=table,
         every=_names(columns),
-        key=_names(stream.primary_key),
+        key=_names(key),
+        own=_names(stream.primary_key),
+        values=SQL(", ").join(values),
         incoming=_INCOMING,
         new=new,
         version=Identifier(VERSION),
@@ -88,6 +95,11 @@ def make_it_count(connection: psycopg.Connection, schema: str, stream: Stream, r
             tables.swap(connection, schema, stream, run.id)
         else:
             tables.drop_shadow(connection, schema, run.id)
+    elif run.mode is LoadMode.HISTORY:
+        table = Identifier(schema, tables.rows_table(stream))
+        columns = list(tables.existing(connection, schema, tables.rows_table(stream)))
+        history.close_the_absent(connection, table, columns, stream, run)
+        history.place(connection, table, stream, run)
     elif run.mode is LoadMode.APPEND and run.kind is RunKind.REPLAY:
         _take_back_what_was_read_again(connection, schema, stream, run)
     elif run.mode is LoadMode.APPEND:
@@ -143,10 +155,15 @@ def _delete_what_is_replaced(connection: psycopg.Connection, schema: str, stream
 
 
 def take_back(connection: psycopg.Connection, schema: str, stream: Stream, run: Run) -> None:
-    """What abort does to the table. MERGE keeps its rows: each is a true observation, and a later one overwrites it."""
+    """What abort does to the table.
+
+    MERGE keeps its rows: each is a true observation, and a later one overwrites it.
+    """
     if run.mode is LoadMode.APPEND and run.receipts:
         table = Identifier(schema, tables.rows_table(stream))
         connection.execute(SQL("delete from {} where {} = {}").format(table, Identifier(RUN), run.id))
+    elif run.mode is LoadMode.HISTORY and run.receipts:
+        history.take_back(connection, Identifier(schema, tables.rows_table(stream)), stream, run)
     elif run.mode is LoadMode.REPLACE:
         tables.drop_shadow(connection, schema, run.id)
 

@@ -50,19 +50,19 @@ def next_version(connection: psycopg.Connection, tenant: str, stream: Stream, wi
 
 
 def check_what_is_newer(connection: psycopg.Connection, tenant: str, stream: Stream) -> None:
-    """A merged table's versions are of one kind: another cursor's can't be compared with those that are there."""
-    if stream.load_mode is not LoadMode.MERGE:
+    """A table's versions are of one kind: another cursor's can't be compared with those that are there."""
+    if not stream.keyed:
         return
     row = connection.execute(
         """select plan -> 'stream' ->> 'cursor' from _importers.run r
-           where tenant = %s and table_name = %s and mode = 'merge' and plan -> 'stream' <> 'null'
+           where tenant = %s and table_name = %s and mode in ('merge', 'history') and plan -> 'stream' <> 'null'
              and exists (select from _importers.receipt where run = r.id and loaded > 0)
            order by id desc limit 1""",
         (tenant, stream.target),
     ).fetchone()
     if row is not None and row[0] != stream.cursor:
         raise ContractError(
-            f"the table '{stream.target}' was merged by another cursor: which row is newer can't be told",
+            f"the table '{stream.target}' was loaded by another cursor: which row is newer can't be told",
             got=f"cursor {stream.cursor or 'none'}, before {row[0] or 'none'}",
             do="keep the cursor, or load into a new table with load.table",
         )

@@ -3,6 +3,7 @@
 append   `t`, plain.
 replace  `t` partitioned by `_run`: a run fills a table beside it, and commit attaches that in place of the old one.
 merge    `t` is a view that hides tombstones; the rows are in `t__rows`, with the primary key.
+history  `t` is a view that says from when to when each version held; `t__rows` has them, by the key and `_version`.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ import psycopg
 from psycopg import sql
 from psycopg.sql import SQL, Composed, Identifier
 
-from importers.core.model import DELETED, PARTITION, RUN, SUBJECT, VERSION, LoadMode, Stream, TableColumn
+from importers.core.model import DELETED, PARTITION, RUN, SUBJECT, UNTIL, VERSION, LoadMode, Stream, TableColumn
+from importers.destinations import _history as history
 from importers.destinations._types import sql_type, wider
 from importers.exceptions import ConfigError, ContractError
 
@@ -26,7 +28,13 @@ _SYSTEM = frozenset({"tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"})
 
 def rows_table(stream: Stream) -> str:
     """The table that holds the rows of what `stream.target` shows."""
-    return f"{stream.target}__rows" if stream.load_mode is LoadMode.MERGE else stream.target
+    return f"{stream.target}__rows" if stream.keyed else stream.target
+
+
+def key_columns(stream: Stream) -> tuple[str, ...]:
+    """What is unique in the table that holds the rows, if anything is."""
+    version = (VERSION,) if stream.load_mode is LoadMode.HISTORY else ()
+    return stream.primary_key + version if stream.keyed else ()
 
 
 def shadow_table(run: int) -> str:
@@ -39,8 +47,10 @@ def our_columns(stream: Stream) -> dict[str, str]:
     ours = {RUN: "bigint"}
     if stream.versioned:
         ours |= {VERSION: "bigint"}
-    if stream.load_mode is LoadMode.MERGE:
+    if stream.keyed:
         ours |= {DELETED: "boolean", PARTITION: "integer"}
+    if stream.load_mode is LoadMode.HISTORY:
+        ours |= {UNTIL: "bigint"}
     return ours
 
 
@@ -58,7 +68,9 @@ def check_names(schema: str, stream: Stream, columns: Sequence[TableColumn]) -> 
         raise ContractError(
             f"PostgreSQL's tables have at most {MAX_COLUMNS} columns", got=str(len(columns)), do="`drop` some of them"
         )
-    ours = {RUN, PARTITION, VERSION, DELETED}
+    ours = {RUN, PARTITION, VERSION, DELETED, UNTIL}
+    if stream.load_mode is LoadMode.HISTORY:
+        ours |= history.SHOWN.keys()
     for column in columns:
         if not column.name or "\0" in column.name or len(column.name.encode()) > MAX_NAME:
             problem = f"must be 1 to {MAX_NAME} bytes without NUL"
@@ -94,14 +106,14 @@ def ensure(connection: psycopg.Connection, schema: str, stream: Stream, columns:
         _evolve(connection, schema, stream, have, wanted)
     else:
         _create(connection, schema, stream, wanted)
-    if stream.load_mode is LoadMode.MERGE:
+    if stream.keyed:
         _show(connection, schema, stream)
 
 
 def _create(connection: psycopg.Connection, schema: str, stream: Stream, wanted: Mapping[str, str]) -> None:
     parts = [SQL("{} {}").format(Identifier(name), SQL(kind)) for name, kind in wanted.items()]
-    if stream.load_mode is LoadMode.MERGE:
-        parts.append(SQL("primary key ({})").format(_names(stream.primary_key)))
+    if stream.keyed:
+        parts.append(SQL("primary key ({})").format(_names(key_columns(stream))))
     statement = SQL("create table {} ({})").format(Identifier(schema, rows_table(stream)), SQL(", ").join(parts))
     if stream.load_mode is LoadMode.REPLACE:
         statement += SQL(" partition by list ({})").format(Identifier(RUN))
@@ -112,7 +124,7 @@ def _create(connection: psycopg.Connection, schema: str, stream: Stream, wanted:
         )
 
 
-_KIND = {LoadMode.APPEND: "r", LoadMode.MERGE: "r", LoadMode.REPLACE: "p"}
+_KIND = {LoadMode.APPEND: "r", LoadMode.MERGE: "r", LoadMode.HISTORY: "r", LoadMode.REPLACE: "p"}
 
 
 def _check_layout(connection: psycopg.Connection, schema: str, stream: Stream) -> None:
@@ -129,7 +141,7 @@ def _check_layout(connection: psycopg.Connection, schema: str, stream: Stream) -
         """,
         (schema, rows_table(stream)),
     ).fetchone() or ("", [])
-    wants_key = list(stream.primary_key) if stream.load_mode is LoadMode.MERGE else []
+    wants_key = list(key_columns(stream))
     if kind != _KIND[stream.load_mode] or (wants_key and key != wants_key):
         raise ContractError(
             f'the table "{schema}"."{stream.target}" was made for another load mode or primary key',
@@ -166,11 +178,11 @@ def _widen(connection: psycopg.Connection, schema: str, stream: Stream, name: st
                 do="fix the source, or load into a new table with load.table",
             )
     grants: list[Composed] = []
-    if stream.load_mode is LoadMode.MERGE:  # the view's column would change under it
+    if stream.keyed:  # the view's column would change under it
         grants = _grants(connection, schema, stream.target)
         connection.execute(SQL("drop view if exists {}").format(Identifier(schema, stream.target)))
     connection.execute(SQL("alter table {} alter column {} type {}").format(table, column, SQL(width)))
-    if stream.load_mode is LoadMode.MERGE:
+    if stream.keyed:
         _show(connection, schema, stream)
         for grant in grants:
             connection.execute(grant)
@@ -195,17 +207,23 @@ def _grants(connection: psycopg.Connection, schema: str, view: str) -> list[Comp
 
 
 def _show(connection: psycopg.Connection, schema: str, stream: Stream) -> None:
-    """(Re)make the view on a merged table: every column but ours, no row that was deleted."""
+    """(Re)make the view on a table with keys: every column but ours, no row that was deleted.
+
+    With history, when each version held comes first: PostgreSQL lets a view grow at its end alone.
+    """
     ours = our_columns(stream)
     columns = [c for c in existing(connection, schema, rows_table(stream)) if c not in ours and c != SUBJECT]
-    if list(existing(connection, schema, stream.target)) == columns:
+    said = history.SHOWN if stream.load_mode is LoadMode.HISTORY else {}
+    if list(existing(connection, schema, stream.target)) == [*said, *columns]:
         return
+    moments = [SQL("{} as {}").format(expression, Identifier(name)) for name, expression in said.items()]
     connection.execute(
-        SQL("create or replace view {} as select {} from {} where not {}").format(
+        SQL("create or replace view {} as select {} from {} where not {}{}").format(
             Identifier(schema, stream.target),
-            _names(columns),
+            SQL(", ").join([*moments, *map(Identifier, columns)]),
             Identifier(schema, rows_table(stream)),
             Identifier(DELETED),
+            history.COUNTS if said else SQL(""),
         )
     )
 

@@ -61,7 +61,7 @@ class PostgresDestination(Destination):
     """The warehouse of one tenant's pipeline; the schema is the tenant's name."""
 
     title = "PostgreSQL"
-    modes: ClassVar[frozenset[LoadMode]] = frozenset({LoadMode.APPEND, LoadMode.MERGE, LoadMode.REPLACE})
+    modes: ClassVar[frozenset[LoadMode]] = frozenset(LoadMode)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

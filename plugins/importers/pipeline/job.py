@@ -93,8 +93,8 @@ class Job:
 
     @property
     def expectations(self) -> Sequence[Expectation]:
-        """What the tenant says, and that the keys of a merged table aren't null."""
-        keys = self.stream.primary_key if self.stream.load_mode is LoadMode.MERGE else ()
+        """What the tenant says, and that the keys of a table that has some aren't null."""
+        keys = self.stream.primary_key if self.stream.keyed else ()
         said = {(e.type, e.columns) for e in self.settings.expect}
         rule = "expect_column_values_to_not_be_null"
         implied = [Expectation(type=rule, kwargs={"column": key}) for key in keys if (rule, (key,)) not in said]
@@ -102,7 +102,7 @@ class Job:
 
     def unfit(self, rows: pa.RecordBatch) -> Mapping[str, Mask]:
         """Rows that can't be loaded whatever the rules say, by why: they would fail their whole partition."""
-        keys = self.stream.primary_key if self.stream.load_mode is LoadMode.MERGE else ()
+        keys = self.stream.primary_key if self.stream.keyed else ()
         stored = [key for key in keys if not self.policy.pseudonymises(key)]
         found = dict(self.destination.unfit(rows, stored))
         for key in keys:
@@ -270,8 +270,13 @@ def refine(stream: Stream, settings: StreamSettings) -> Stream:
     for what, name in [("primary key", k) for k in refined.primary_key] + [("cursor", refined.cursor)]:
         if name is not None and name not in names:
             raise ConfigError(f"the {what} '{name}' isn't a column of {stream.name}", do=did_you_mean(name, names))
-    if refined.load_mode in (LoadMode.MERGE, LoadMode.HISTORY) and not refined.primary_key:
+    if refined.keyed and not refined.primary_key:
         raise ConfigError(f"load.mode {refined.load_mode} needs a primary key", do="set load.primary_key")
-    if refined.lookback and refined.load_mode not in (LoadMode.MERGE, LoadMode.HISTORY):
+    if refined.lookback and not refined.keyed:
         raise ConfigError("a lookback reads rows again, which only merge can tell apart", do="set load.mode: merge")
+    if refined.load_mode is LoadMode.HISTORY and refined.cursor is not None:
+        kind = next(column.type for column in stream.columns if column.name == refined.cursor)
+        if not (pa.types.is_timestamp(kind) or pa.types.is_date(kind)):
+            what = f"history says from when to when a row held, and the cursor '{refined.cursor}' tells no time"
+            raise ConfigError(what, got=str(kind), do="choose a date or a timestamp, or leave the cursor out")
     return refined
