@@ -9,6 +9,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv
 
+from importers.sources.files._numbers import Numbers
+
+PLAIN = Numbers()
+
 
 class TypeName(StrEnum):
     """What a tenant may call a column's type."""
@@ -57,7 +61,7 @@ NOT_A_FLOAT = r"^\s*[+-]?0[0-9xX]|^\s*\+|^\s*-?\d{16,}\s*$|^\s*\d+[eE]\d+\s*$"
 NANOSECONDS = r"\.\d{7,}"
 
 
-def convert_options(types: pa.Schema, nulls: Sequence[str]) -> csv.ConvertOptions:
+def convert_options(types: pa.Schema, nulls: Sequence[str], numbers: Numbers = PLAIN) -> csv.ConvertOptions:
     """Exactly these columns and types. A quoted null marker is text: "" is the empty string, nothing is null."""
     return csv.ConvertOptions(
         column_types=types,
@@ -65,17 +69,19 @@ def convert_options(types: pa.Schema, nulls: Sequence[str]) -> csv.ConvertOption
         null_values=list(nulls),
         strings_can_be_null=True,
         quoted_strings_can_be_null=False,
+        decimal_point=numbers.decimal,
     )
 
 
-def infer(text: pa.Table, nulls: Sequence[str]) -> pa.Schema:
+def infer(text: pa.Table, nulls: Sequence[str], numbers: Numbers = PLAIN) -> pa.Schema:
     """The narrowest type of each column that gives every one of its texts back. Only nulls: string."""
     if not text.num_rows:
         return text.schema
     empty = pa.array(["", *nulls])
     said = pa.table({name: pc.if_else(pc.is_in(text[name], empty), None, text[name]) for name in text.column_names})
+    parsed = pa.table({name: _as_parsed(said[name], numbers) for name in said.column_names})
     sink = pa.BufferOutputStream()
-    csv.write_csv(said, sink, csv.WriteOptions(include_header=False))
+    csv.write_csv(parsed, sink, csv.WriteOptions(include_header=False))
     written = sink.getvalue()
     # by Arrow's own converter, so that a sample means what the blocks will mean
     guess = csv.read_csv(
@@ -85,6 +91,18 @@ def infer(text: pa.Table, nulls: Sequence[str]) -> pa.Schema:
         csv.ConvertOptions(null_values=[""]),
     ).schema
     return pa.schema([(name, _kept(guess.field(name).type, said[name])) for name in text.column_names])
+
+
+def _as_parsed(text: pa.ChunkedArray, numbers: Numbers) -> pa.ChunkedArray:
+    """The column as a parser takes it if all of it are such numbers; a date may hold the same characters."""
+    parsed = numbers.as_parsed(text)
+    marked = pc.any(pc.ends_with(parsed, "?")).as_py()
+    return text if numbers.plain or (marked and not _numeric(text)) else parsed
+
+
+def _numeric(text: pa.ChunkedArray) -> bool:
+    """Whether a parser would take all of it for numbers, in its own notation."""
+    return bool(pc.all(pc.match_substring_regex(text, r"^\s*[+-]?\d*\.?\d+(?:[eE][+-]?\d+)?\s*$")).as_py())
 
 
 def _kept(guess: pa.DataType, text: pa.ChunkedArray) -> pa.DataType:
@@ -101,7 +119,9 @@ def _any(text: pa.ChunkedArray, pattern: str) -> bool:
     return bool(pc.any(pc.match_substring_regex(text, pattern)).as_py())
 
 
-def convert(text: pa.Array, kind: pa.DataType, nulls: Sequence[str]) -> tuple[pa.Array, pa.Array | None]:
+def convert(
+    text: pa.Array, kind: pa.DataType, nulls: Sequence[str], numbers: Numbers = PLAIN
+) -> tuple[pa.Array, pa.Array | None]:
     """The texts as values, as Arrow's CSV converter has them, and which of them aren't one (those are null).
 
     None in place of the second: all are. Quoted null markers are null where they can't be text.
@@ -110,6 +130,8 @@ def convert(text: pa.Array, kind: pa.DataType, nulls: Sequence[str]) -> tuple[pa
         return text, None
     trimmed = pc.utf8_trim(text, characters=" \t")
     trimmed = pc.if_else(pc.is_in(text, pa.array(nulls, pa.string())), pa.scalar(None, pa.string()), trimmed)
+    if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+        trimmed = numbers.as_parsed(trimmed)
     try:
         return trimmed.cast(kind), None
     except pa.ArrowInvalid:

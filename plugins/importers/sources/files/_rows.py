@@ -12,9 +12,10 @@ from pyarrow import csv
 from importers.core.model import Batch, Reject
 from importers.exceptions import ContractError
 from importers.sources.files._blocks import Block, Places
-from importers.sources.files._cells import called, convert, convert_options
+from importers.sources.files._cells import PLAIN, called, convert, convert_options
 from importers.sources.files._codes import Codes, lost
 from importers.sources.files._files import one_batch
+from importers.sources.files._numbers import Numbers
 from importers.sources.files._records import Dialect
 
 
@@ -28,14 +29,15 @@ class Rows:
         schema: pa.Schema,
         nulls: Sequence[str],
         inferred: Collection[str] = (),
+        numbers: Numbers = PLAIN,
     ) -> None:
         """Cells of an `inferred` column that its type wouldn't give back are refused: the sample misled."""
         self.schema = schema
         self._codes = Codes(dialect, pa.schema([field for field in schema if field.name in inferred]))
-        self._dialect, self._names, self._nulls = dialect, list(names), list(nulls)
-        self._typed = convert_options(schema, nulls)
+        self._dialect, self._names, self._nulls, self._numbers = dialect, list(names), list(nulls), numbers
+        self._typed = convert_options(schema, nulls, numbers)
         self._text = convert_options(pa.schema([(name, pa.string()) for name in schema.names]), nulls)
-        self._text_and_others = _text_and_others(schema, nulls)
+        self._text_and_others = _text_and_others(schema, nulls, numbers)
 
     def batch(self, block: Block, places: Places) -> Batch:
         if block.torn:
@@ -126,7 +128,7 @@ class Rows:
         columns: list[pa.Array] = []
         bad: dict[int, str] = {}
         for field in self.schema:
-            values, wrong = convert(text.column(field.name), field.type, self._nulls)
+            values, wrong = convert(text.column(field.name), field.type, self._nulls, self._numbers)
             columns.append(values)
             for number in pc.indices_nonzero(wrong).to_pylist() if wrong is not None else ():
                 bad.setdefault(number, f"column '{field.name}': not {called(field.type)}")
@@ -141,10 +143,10 @@ class Rows:
         return rows, bad
 
 
-def _text_and_others(schema: pa.Schema, nulls: Sequence[str]) -> list[csv.ConvertOptions]:
+def _text_and_others(schema: pa.Schema, nulls: Sequence[str], numbers: Numbers) -> list[csv.ConvertOptions]:
     text = [field for field in schema if field.type == pa.string()]
     others = [field for field in schema if field.type != pa.string()]
-    strict, lenient = (convert_options(pa.schema(fields), nulls) for fields in (text, others))
+    strict, lenient = (convert_options(pa.schema(fields), nulls, numbers) for fields in (text, others))
     lenient.quoted_strings_can_be_null = True
     return [options for options in (strict, lenient) if options.include_columns]
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import codecs
 import csv as stdlib_csv
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from functools import partial
-from itertools import pairwise
-from typing import Annotated, ClassVar, Self
+from enum import StrEnum
+from functools import cached_property, partial
+from itertools import count, pairwise
+from typing import Annotated, ClassVar, NamedTuple, Self
 
 import pyarrow as pa
 from pydantic import AfterValidator, Field, model_validator
@@ -17,17 +19,24 @@ from importers.core.names import is_like_a_value
 from importers.exceptions import ContractError
 from importers.sources.files._blocks import BLOCK, Places, blocks
 from importers.sources.files._cells import infer
+from importers.sources.files._detect import HEAD, delimiter_of, encoding_of, guessed
 from importers.sources.files._files import FileConfig, FileSource, Slice, same_columns, wanted
+from importers.sources.files._numbers import Numbers
 from importers.sources.files._records import Dialect
 from importers.sources.files._rows import Rows
 from importers.transport.files import File
 from importers.transport.text import BOM, Fill
 
 SAMPLE = 1 << 20
+LEADING = 64 << 10
+"""Bytes that the lines before a header may have."""
+AUTO, GUESS = "auto", "guess"
 ONE_BYTE = r"^[\x01-\x09\x0b\x0c\x0e-\x7f]$"
 
 
 def _text_encoding(name: str) -> str:
+    if name in (AUTO, GUESS):
+        return name
     try:
         "a".encode(name)
     except LookupError:
@@ -35,17 +44,48 @@ def _text_encoding(name: str) -> str:
     return codecs.lookup(name).name
 
 
-class CsvConfig(FileConfig):
-    """Every file of the source has the same shape."""
+class DuplicateNames(StrEnum):
+    """What a header that has a name twice means for the file."""
 
-    delimiter: str = Field(",", pattern=ONE_BYTE, description="What stands between two cells; `\\t` for TSV.")
+    ERROR = "error"
+    NUMBER = "number"
+
+
+class CsvConfig(FileConfig):
+    """A file's own bytes say its encoding and its delimiter, unless they are set here."""
+
+    delimiter: str = Field(
+        AUTO,
+        pattern=rf"{ONE_BYTE}|^{AUTO}$",
+        description="What stands between two cells; `\\t` for TSV. `auto`: the one of comma, semicolon, tab and bar "
+        "that gives most columns, the same number in nearly every record.",
+    )
     quote: str = Field(
         '"',
         pattern=r"^[\x01-\x09\x0b\x0c\x0e-\x7f]?$",
         description="What text that holds a delimiter, a quote or a newline stands in; empty for none.",
     )
     escape: str | None = Field(None, pattern=ONE_BYTE, description="What makes the next character plain, if anything.")
-    encoding: Annotated[str, AfterValidator(_text_encoding)] = Field("utf-8", description="How the text is written.")
+    encoding: Annotated[str, AfterValidator(_text_encoding)] = Field(
+        AUTO,
+        description="How the text is written: `utf-8`, `cp1252`, `utf-16` … `auto`: as a byte order mark says, else "
+        "UTF-8. `guess`: what isn't UTF-8 is taken for what it most likely is; a few letters may come out wrong then.",
+    )
+    decimal: str = Field(".", pattern=r"^[.,]$", description="What stands before the decimals of a number.")
+    thousands: str = Field(
+        "",
+        pattern=r"^[.,' _]?$",
+        description="What stands between the thousands of a number, if anything. Blocks that have such numbers are "
+        "read more slowly.",
+    )
+    skip_lines: int = Field(
+        0, ge=0, le=1000, description="How many lines before the header, or the first record, are no data."
+    )
+    duplicate_names: DuplicateNames = Field(
+        DuplicateNames.ERROR,
+        description="What to do with a header that has a name twice: stop with an `error`, or `number` the later ones: "
+        "`total`, `total_2`.",
+    )
     header: bool = Field(True, description="Whether the first record names the columns.")
     column_names: list[str] | None = Field(
         None, min_length=1, description="Names of the columns, instead of the header's or for want of one."
@@ -57,9 +97,18 @@ class CsvConfig(FileConfig):
         chars = [self.delimiter, self.quote, self.escape]
         if len(set(chars)) < len(chars):
             raise ValueError("delimiter, quote and escape must differ")
+        if self.decimal == self.thousands:
+            raise ValueError("`decimal` and `thousands` must differ")
         if self.column_names and len(set(self.column_names)) < len(self.column_names):
             raise ValueError("`column_names` has a name twice")
         return self
+
+
+class Shape(NamedTuple):
+    """How one file is written."""
+
+    encoding: str
+    dialect: Dialect
 
 
 class Csv(FileSource[CsvConfig]):
@@ -69,10 +118,32 @@ class Csv(FileSource[CsvConfig]):
     config_model = CsvConfig
     block: ClassVar[int] = BLOCK
 
+    @cached_property
+    def _shapes(self) -> dict[File, Shape]:
+        return {}
+
+    def _shape(self, file: File) -> Shape:
+        """Of the file as it was planned: the same bytes give the same shape."""
+        if file not in self._shapes:
+            self._shapes[file] = self._shape_of(file)
+        return self._shapes[file]
+
+    def _shape_of(self, file: File) -> Shape:
+        setting, head = self.config, b""
+        if setting.encoding in (AUTO, GUESS) or setting.delimiter == AUTO:
+            with self.files.front_to_back(file) as plain:
+                head = plain.read(HEAD)
+        said = {AUTO: encoding_of, GUESS: guessed}.get(setting.encoding)
+        encoding = said(head) if said else setting.encoding
+        delimiter = setting.delimiter
+        if delimiter == AUTO:
+            lines = head.decode(encoding, "replace").removeprefix("\ufeff").splitlines(keepends=True)
+            delimiter = delimiter_of("".join(lines[setting.skip_lines :]), setting.quote, setting.escape)
+        return Shape(encoding, Dialect(delimiter.encode(), setting.quote.encode(), (setting.escape or "").encode()))
+
     @property
-    def dialect(self) -> Dialect:
-        setting = self.config
-        return Dialect(setting.delimiter.encode(), setting.quote.encode(), (setting.escape or "").encode())
+    def _numbers(self) -> Numbers:
+        return Numbers(self.config.decimal, self.config.thousands)
 
     def schema(self, files: Sequence[File]) -> pa.Schema:
         holding = [file for file in files if file.size]
@@ -81,7 +152,7 @@ class Csv(FileSource[CsvConfig]):
         self._check_header(holding[0])
         first, last = self._sample(holding[0]), self._sample(holding[-1])
         same_columns(holding[-1].path, last.column_names, first.column_names)
-        return infer(pa.concat_tables([first, last.select(first.column_names)]), self.config.null_values)
+        return infer(pa.concat_tables([first, last.select(first.column_names)]), self.config.null_values, self._numbers)
 
     def fits(self, file: File, schema: pa.Schema) -> None:
         if file.size:
@@ -89,11 +160,11 @@ class Csv(FileSource[CsvConfig]):
 
     def cut(self, file: File, pieces: int) -> list[Slice]:
         whole: Slice = {"start": 0, "end": file.size, "weight": file.size, "tidy": False}
-        if not file.size or not self.files.at_random(file, self.config.encoding):
+        if not file.size or not self.files.at_random(file, self._shape(file).encoding):
             return [whole]
         _, start = self._header(file)
-        with self.files.as_utf8(file, self.config.encoding) as fill:
-            cuts, tidy = self.dialect.splits(fill, start, file.size, pieces)
+        with self.files.as_utf8(file, self._shape(file).encoding) as fill:
+            cuts, tidy = self._shape(file).dialect.splits(fill, start, file.size, pieces)
         bounds = [0, *cuts, file.size]
         return [{"start": begin, "end": end, "weight": end - begin, "tidy": tidy} for begin, end in pairwise(bounds)]
 
@@ -101,23 +172,25 @@ class Csv(FileSource[CsvConfig]):
         if not file.size:
             return
         names, start = self._header(file)
-        cut = partial(self.dialect.cut, tidy=part["tidy"])
-        end = part["end"] if self.files.at_random(file, self.config.encoding) else None
+        encoding, dialect = self._shape(file)
+        cut = partial(dialect.cut, tidy=part["tidy"])
+        end = part["end"] if self.files.at_random(file, encoding) else None
         with (
-            self.files.as_utf8(file, self.config.encoding) as fill,
-            self.files.as_utf8(file, self.config.encoding) as again,
+            self.files.as_utf8(file, encoding) as fill,
+            self.files.as_utf8(file, encoding) as again,
         ):
             inferred = frozenset(names) - self.config.types.keys()
-            rows = Rows(self.dialect, names, wanted(stream, schema), self.config.null_values, inferred)
+            rows = Rows(dialect, names, wanted(stream, schema), self.config.null_values, inferred, self._numbers)
             places = Places(file.path, again, by_line=part["start"] == 0)
             for block in blocks(fill, max(start, part["start"]), end, cut, size=self.block, path=file.path):
                 yield rows.batch(block, places)
 
     def _sample(self, file: File) -> pa.Table:
         names, start = self._header(file)
-        rows = Rows(self.dialect, names, pa.schema([(name, pa.string()) for name in names]), self.config.null_values)
-        with self.files.as_utf8(file, self.config.encoding) as fill:
-            for block in blocks(fill, start, None, self.dialect.cut, size=SAMPLE, path=file.path):
+        encoding, dialect = self._shape(file)
+        rows = Rows(dialect, names, pa.schema([(name, pa.string()) for name in names]), self.config.null_values)
+        with self.files.as_utf8(file, encoding) as fill:
+            for block in blocks(fill, start, None, dialect.cut, size=SAMPLE, path=file.path):
                 batch = rows.batch(block, Places(file.path, fill, by_line=False)).rows
                 return pa.Table.from_batches([batch[: self.config.sample_rows]])
         return rows.schema.empty_table()
@@ -138,20 +211,12 @@ class Csv(FileSource[CsvConfig]):
 
     def _header(self, file: File) -> tuple[list[str], int]:
         """The file's column names and the byte after its header. Raises ContractError."""
-        with self.files.as_utf8(file, self.config.encoding) as fill:
-            first, start, end = _first_record(fill, self.dialect, file.path)
+        encoding, dialect = self._shape(file)
         setting = self.config
-        text = first.decode("utf-8", "replace")
-        cells = next(
-            stdlib_csv.reader(
-                [text],
-                delimiter=setting.delimiter,
-                quotechar=setting.quote or None,
-                escapechar=setting.escape,
-                quoting=stdlib_csv.QUOTE_MINIMAL if setting.quote else stdlib_csv.QUOTE_NONE,
-            ),
-            [],
-        )
+        with self.files.as_utf8(file, encoding) as fill:
+            begin = _after_lines(fill, setting.skip_lines, file.path)
+            first, start, end = _first_record(fill, dialect, file.path, begin)
+        cells = _cells(first.decode("utf-8", "replace"), dialect.delimiter.decode(), setting, file.path)
         numbered = [f"column_{index}" for index in range(1, len(cells) + 1)]
         names = [cell or spare for cell, spare in zip(cells, numbered, strict=True)] if setting.header else numbered
         if setting.column_names:
@@ -161,7 +226,10 @@ class Csv(FileSource[CsvConfig]):
                     got=f"{len(setting.column_names)} `column_names`",
                 )
             names = setting.column_names
-        twice = [str(index) for index, name in enumerate(names, 1) if names.count(name) > 1]
+        elif setting.header and setting.duplicate_names is DuplicateNames.NUMBER:
+            names = numbered_apart(names)
+        counts = Counter(names)
+        twice = [str(index) for index, name in enumerate(names, 1) if counts[name] > 1]
         if twice:  # without a header these are data, so they aren't named
             raise ContractError(
                 f"the file '{file.path}' has a column name more than once, in columns {', '.join(twice)}",
@@ -170,9 +238,55 @@ class Csv(FileSource[CsvConfig]):
         return names, end if setting.header else start
 
 
-def _first_record(fill: Fill, dialect: Dialect, path: str) -> tuple[bytes, int, int]:
+def _cells(record: str, delimiter: str, setting: CsvConfig, path: str) -> list[str]:
+    reader = stdlib_csv.reader(
+        [record],
+        delimiter=delimiter,
+        quotechar=setting.quote or None,
+        escapechar=setting.escape,
+        quoting=stdlib_csv.QUOTE_MINIMAL if setting.quote else stdlib_csv.QUOTE_NONE,
+    )
+    try:
+        return next(reader, [])
+    except stdlib_csv.Error:  # a cell beyond the parser's limit
+        raise ContractError(
+            f"the first record of the file '{path}' has a cell that is too long for a name",
+            do="check `delimiter`, `quote` and `skip_lines`; or set `header: false` and `column_names`",
+        ) from None
+
+
+def numbered_apart(names: Sequence[str]) -> list[str]:
+    """The names, of which a later one of a kind gets the next number that no other name has."""
+    taken, seen, given = set(names), set[str](), list[str]()
+    for name in names:
+        free = name
+        if name in seen:
+            free = next(other for n in count(2) if (other := f"{name}_{n}") not in taken)
+            taken.add(free)
+        seen.add(name)
+        given.append(free)
+    return given
+
+
+def _after_lines(fill: Fill, lines: int, path: str) -> int:
+    """Where the text begins after so many lines."""
+    if not lines:
+        return 0
+    data = bytearray(LEADING)
+    got, at = fill(memoryview(data), 0), 0
+    for _ in range(lines):
+        at = data.find(b"\n", at, got) + 1
+        if not at:
+            raise ContractError(
+                f"the file '{path}' has no text after its first {lines} lines, or they are longer than {LEADING} bytes",
+                do="correct `skip_lines`",
+            )
+    return at
+
+
+def _first_record(fill: Fill, dialect: Dialect, path: str, begin: int) -> tuple[bytes, int, int]:
     """The first record that isn't an empty line, where it begins (after a byte order mark) and where it ends."""
-    for block in blocks(fill, 0, None, dialect.cut, size=1 << 12, path=path):
+    for block in blocks(fill, begin, None, dialect.cut, size=1 << 12, path=path):
         start = len(BOM) if block.offset == 0 and block.data.startswith(BOM) else 0
         data = bytes(block.view)[start:]
         found, _ = dialect.records(data, len(data))

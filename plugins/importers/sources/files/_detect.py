@@ -1,0 +1,70 @@
+"""What a text file is written in and what stands between its cells, by its first bytes."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+from collections import Counter
+
+from charset_normalizer import from_bytes
+
+HEAD = 256 << 10
+"""Bytes that are looked at."""
+DELIMITERS = (",", ";", "\t", "|")
+RECORDS = 100
+"""Records that are counted at most."""
+AGREE = 0.8
+"""The part of them that has to have as many cells as the first."""
+MARKS = (
+    (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16's, whose mark it begins with
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+
+
+def encoding_of(head: bytes) -> str:
+    """The encoding that a byte order mark says, else UTF-8: what isn't shows as records that can't be read."""
+    return next((name for mark, name in MARKS if head.startswith(mark)), "utf-8")
+
+
+def guessed(head: bytes) -> str:
+    """The likeliest encoding. Its neighbours differ in a few letters only, so that names may come out a little wrong.
+
+    A few bytes that aren't UTF-8 among many that are make bad records, not another encoding.
+    """
+    marked = encoding_of(head)
+    if marked != "utf-8":
+        return marked
+    text = codecs.getincrementaldecoder("utf-8")("replace").decode(head)  # the end may be in the middle of a character
+    wrong = text.count("\ufffd")
+    if wrong == 0 or sum(char > "\x7f" for char in text) - wrong >= wrong:
+        return "utf-8"
+    found = from_bytes(head).best()
+    return found.encoding if found is not None else "utf-8"
+
+
+def delimiter_of(text: str, quote: str, escape: str | None) -> str:
+    """Of comma, semicolon, tab and bar the one that gives most cells, as many in nearly every record; else comma."""
+    cells = {delimiter: _cells(text, delimiter, quote, escape) for delimiter in DELIMITERS}
+    return max(DELIMITERS, key=lambda delimiter: cells[delimiter])  # of equals the first
+
+
+def _cells(text: str, delimiter: str, quote: str, escape: str | None) -> int:
+    """How many cells the first record has; 0 if the others don't agree, or there is one column only."""
+    quoting = csv.QUOTE_MINIMAL if quote else csv.QUOTE_NONE
+    dialect = {"delimiter": delimiter, "quotechar": quote or None, "escapechar": escape, "quoting": quoting}
+    counts: list[int] = []
+    try:
+        for record in csv.reader(io.StringIO(text, newline=""), **dialect):  # type: ignore[arg-type]
+            counts += [len(record)] if record else []
+            if len(counts) > RECORDS:
+                break
+    except csv.Error:  # a cell beyond the parser's limit
+        pass
+    whole = counts[:-1] or counts  # the last may be cut off
+    if not whole or whole[0] < 2 or Counter(whole)[whole[0]] < AGREE * len(whole):
+        return 0
+    return whole[0]

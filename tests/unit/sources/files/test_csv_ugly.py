@@ -1,0 +1,198 @@
+"""CSV as it arrives: other encodings, delimiters and numbers, odd headers, and input that is broken on purpose."""
+
+from datetime import date
+from math import inf
+
+import pytest
+from pydantic import ValidationError
+from tests.unit.sources.files.test_csv import everything, source
+
+from importers.exceptions import ContractError
+from importers.sources.files import _detect
+from importers.sources.files.csv import CsvConfig, numbered_apart
+
+NAMES = "id,name\n1,Björk Guðmundsdóttir\n2,Sigur Rós\n3,Mötley Crüe\n4,Beyoncé Knowles\n5,Antonín Dvořák\n"
+
+
+def one(tmp_path, data, **settings):
+    (tmp_path / "x.csv").write_bytes(data)
+    return everything(source(tmp_path / "x.csv", **settings))
+
+
+def rows(tmp_path, data, **settings):
+    found, rejects, _ = one(tmp_path, data, **settings)
+    assert not rejects
+    return found
+
+
+# encodings
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32", "utf-16-le"])
+def test_an_encoding_that_the_bytes_say(tmp_path, encoding):
+    settings = {"encoding": "utf-16-le"} if encoding == "utf-16-le" else {}
+    found = rows(tmp_path, NAMES.encode(encoding), **settings)
+    assert found == [(int(line[0]), line[2:]) for line in NAMES.splitlines()[1:]]
+
+
+def test_an_encoding_is_guessed_only_if_somebody_says_so(tmp_path):
+    text = "id,name\n" + "1,Mötley Crüe\n2,Beyoncé Knowles\n3,Édith Piaf\n4,Die Ärzte\n" * 5
+    data = text.encode("cp1252")
+    assert rows(tmp_path, data, encoding="guess")[:4] == [
+        (1, "Mötley Crüe"),
+        (2, "Beyoncé Knowles"),
+        (3, "Édith Piaf"),
+        (4, "Die Ärzte"),
+    ]
+    found, rejects, _ = one(tmp_path, data)
+    assert not found
+    assert {reject.reason for reject in rejects} == {"not in the file's encoding"}
+    assert _detect.guessed(text.encode()) == "utf-8"
+
+
+def test_of_mixed_encodings_the_most_counts_and_the_rest_is_kept_apart(tmp_path):
+    data = NAMES.encode() + "6,Café\n".encode("latin-1")
+    found, rejects, _ = one(tmp_path, data, encoding="guess")
+    assert len(found) == 5
+    (reject,) = rejects
+    assert (reject.raw, reject.reason) == (b"6,Caf\xe9", "not in the file's encoding")
+
+
+def test_a_sample_that_ends_within_a_character_is_still_utf_8():
+    assert _detect.guessed(("x" * 10 + "ö").encode()[:-1]) == "utf-8"
+
+
+# delimiters
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        (b"a;b\n1,5;x\n2,5;y\n", [("1,5", "x"), ("2,5", "y")]),
+        (b"a\tb\n1\tx, y\n2\tz\n", [(1, "x, y"), (2, "z")]),
+        (b"a|b|c\n1|2|3\n", [(1, 2, 3)]),
+        (b'a,b\n"x;y",1\n"z;w",2\n', [("x;y", 1), ("z;w", 2)]),
+        (b"a\n1;2\n3;4\n", [("1;2",), ("3;4",)]),
+        (b"a;b\n1;2\n3\n4;5\n6;7\n8;9\n1;2\n", [(1, 2), (4, 5), (6, 7), (8, 9), (1, 2)]),
+    ],
+)
+def test_a_delimiter_that_the_text_says(tmp_path, data, expected):
+    assert one(tmp_path, data)[0] == expected
+
+
+def test_what_is_set_isn_t_looked_for(tmp_path):
+    assert rows(tmp_path, b"a;b\n1;2\n", delimiter=",") == [("1;2",)]
+
+
+# numbers
+
+
+def test_decimal_commas_and_thousands(tmp_path):
+    data = b"n;f;when;text\n1.234;1.234,5;2024-01-31;1,5 l\n12;-0,25;2024-02-01;x\n1.000.000;3;2024-02-02;y\n"
+    found = rows(tmp_path, data, decimal=",", thousands=".")
+    assert found == [
+        (1234, 1234.5, date(2024, 1, 31), "1,5 l"),
+        (12, -0.25, date(2024, 2, 1), "x"),
+        (1_000_000, 3.0, date(2024, 2, 2), "y"),
+    ]
+
+
+def test_a_number_in_another_notation_is_kept_apart(tmp_path):
+    (tmp_path / "x.csv").write_bytes(b"f;x\n1,5;a\n2.5;b\n12.34,5;c\n3,5;d\n")
+    of = source(tmp_path / "x.csv", decimal=",", types={"f": "number"})
+    found, rejects, _ = everything(of)
+    assert [f for f, _ in found] == [1.5, 3.5]
+    assert [reject.raw for reject in rejects] == [b"2.5;b", b"12.34,5;c"]
+
+
+def test_decimals_of_a_declared_type_keep_every_digit(tmp_path):
+    found = rows(tmp_path, b"d;x\n1.234,123456789;a\n", decimal=",", thousands=".", types={"d": "decimal"})
+    assert str(found[0][0]) == "1234.123456789"
+
+
+# headers and what stands before them
+
+
+def test_names_twice(tmp_path):
+    data = b"a,a,b,a\n1,2,3,4\n"
+    with pytest.raises(ContractError, match="more than once, in columns 1, 2, 4"):
+        one(tmp_path, data)
+    (tmp_path / "x.csv").write_bytes(data)
+    of = source(tmp_path / "x.csv", duplicate_names="number")
+    assert [column.name for column in of.streams()[0].columns] == ["a", "a_2", "b", "a_3"]
+    assert everything(of)[0] == [(1, 2, 3, 4)]
+    assert numbered_apart(["a", "a", "a_2"]) == ["a", "a_3", "a_2"]
+
+
+def test_lines_before_the_header(tmp_path):
+    data = b'Report; of "today\n\na;b\n1;2\n'
+    assert rows(tmp_path, data, skip_lines=2) == [(1, 2)]
+    assert rows(tmp_path, ("ü\n" + "a,b\n1,2\n").encode("utf-16"), skip_lines=1) == [(1, 2)]
+    with pytest.raises(ContractError, match="no text after its first 7 lines"):
+        one(tmp_path, data, skip_lines=7)
+
+
+@pytest.mark.parametrize("wrong", [{"decimal": ",", "thousands": ","}, {"decimal": ";"}, {"skip_lines": -1}])
+def test_settings_that_can_t_be(wrong):
+    with pytest.raises(ValidationError):
+        CsvConfig(path="x", **wrong)
+
+
+# bad input: a clear error, or every record in rows or rejects
+
+
+def test_an_empty_file_and_only_a_header(tmp_path):
+    with pytest.raises(ContractError, match="is empty"):
+        one(tmp_path, b"")
+    assert one(tmp_path, b"a,b\n")[:2] == ([], [])
+
+
+def test_the_wrong_delimiter_is_told_by_the_columns_of_the_next_file(tmp_path):
+    (tmp_path / "a.csv").write_bytes(b"a,b\n1,2\n")
+    (tmp_path / "b.csv").write_bytes(b"a;b\n1;2\n")
+    with pytest.raises(ContractError, match="other columns"):
+        everything(source(tmp_path / "*.csv", delimiter=","))
+    assert everything(source(tmp_path / "*.csv"))[0] == [(1, 2), (1, 2)]
+
+
+def test_nul_bytes_are_text(tmp_path):
+    assert rows(tmp_path, b"a,b\nx\x00y,1\n") == [("x\x00y", 1)]
+
+
+def test_a_field_of_ten_megabytes(tmp_path):
+    long = b"x" * (10 << 20)
+    assert rows(tmp_path, b'a,b\n1,2\n3,"' + long + b'"\n', types={"b": "string"}) == [(1, "2"), (3, long.decode())]
+    with pytest.raises(ContractError, match="too long for a name"):
+        one(tmp_path, long + b",b\n1,2\n", header=True)
+
+
+def test_five_thousand_columns(tmp_path):
+    names = ",".join(f"c{n}" for n in range(5000))
+    found = rows(tmp_path, f"{names}\n{','.join(map(str, range(5000)))}\n".encode())
+    assert found == [tuple(range(5000))]
+
+
+def test_numbers_beyond_what_a_type_holds(tmp_path):
+    data = b"i,f,d\n1,1.5,1.5\n9223372036854775808,1e400,1\n2,NaN,1e40\n3,Infinity,2\n-9223372036854775808,-inf,3\n"
+    types = {"i": "integer", "f": "number", "d": "decimal"}
+    found, rejects, _ = one(tmp_path, data, types=types)
+    assert [row[0] for row in found] == [1, 3, -(2**63)]
+    assert [row[1] for row in found] == [1.5, inf, -inf]
+    assert [reject.raw[:2] for reject in rejects] == [b"92", b"2,"]
+
+
+def test_old_dates_and_odd_zones(tmp_path):
+    data = b"d,t\n0001-01-01,1899-12-31T23:59:59Z\n1582-10-10,2024-01-01T00:00:00+05:45\n9999-12-31,1900-01-01T00:00Z\n"
+    found = rows(tmp_path, data, types={"d": "date", "t": "timestamp_tz"})
+    assert [row[0] for row in found] == [date(1, 1, 1), date(1582, 10, 10), date(9999, 12, 31)]
+    assert [row[1].isoformat() for row in found] == [
+        "1899-12-31T23:59:59+00:00",
+        "2023-12-31T18:15:00+00:00",
+        "1900-01-01T00:00:00+00:00",
+    ]
+
+
+def test_formulas_stay_text(tmp_path):
+    cells = ["=1+1", "@SUM(A1)", "-2+3", '=HYPERLINK("http://x","y")']
+    quoted = ['"' + cell.replace('"', '""') + '"' for cell in cells]
+    assert [cell for cell, _ in rows(tmp_path, b"a,b\n" + "".join(f"{q},1\n" for q in quoted).encode())] == cells
