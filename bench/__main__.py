@@ -15,7 +15,7 @@ RESULTS = Path(__file__).parent / "results"
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", nargs="?", choices=("chain", "dags", "quality"), default="chain")
+    parser.add_argument("what", nargs="?", choices=("chain", "dags", "http", "quality"), default="chain")
     parser.add_argument("--rows", type=int, default=2_000_000)
     parser.add_argument("--rounds", type=int, help="4 of the chain, 2 of the DAGs and of quality")
     parser.add_argument("--tenants", type=int, default=1_000)
@@ -23,10 +23,20 @@ def main() -> None:
     RESULTS.mkdir(exist_ok=True)
     if said.what == "dags":
         print(dags(said.tenants, said.rounds or 2))
+    elif said.what == "http":
+        print(http(said.rounds or 10))
     elif said.what == "quality":
         print(quality(said.rows, said.rounds or 2))
     else:
         print(chain(said.rows, said.rounds or 4))
+
+
+def http(rounds: int) -> str:
+    from bench.http import as_json, measure, show
+
+    measured = measure(100, rounds)
+    (RESULTS / "http.json").write_text(as_json(measured) + "\n")
+    return show(measured)
 
 
 def quality(rows: int, rounds: int) -> str:

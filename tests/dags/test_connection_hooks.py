@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+import spotipy
 from airflow._shared.module_loading import import_string
 
 from importers.get_provider_info import get_provider_info
@@ -239,3 +240,17 @@ def test_the_form_is_the_hooks(kind: str) -> None:
     assert (form["connection-type"], form["hook-name"]) == (cls.conn_type, cls.hook_name)
     assert form["ui-field-behaviour"]["placeholders"]["host"] == cls.address
     assert cls.__module__ in get_provider_info()["hooks"][0]["python-modules"]
+
+
+def test_spotify_s_session_is_spotipy_with_a_token(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its own retries are off: a `Retry-After` of a day would be slept through."""
+    server.answer = lambda seen: (200, {"access_token": "granted", "id": "t"}) if "429" not in seen.path else (429, {})
+    session = hook("spotify", server.address, monkeypatch, **extra("spotify", server.address)).get_conn()
+    assert isinstance(session, spotipy.Spotify)
+    assert session.track("6y0igZArWVi6Iz0rj35c1Y")["id"] == "t"
+    with pytest.raises(spotipy.SpotifyException, match="http status: 429"):
+        session._get("429")
+    token, track, refused = server.seen
+    assert (token.path, by_basic(token)) == ("/token", True)
+    assert (track.path, track.authorization) == ("/tracks/6y0igZArWVi6Iz0rj35c1Y", "Bearer granted")
+    assert refused.path == "/429"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Generator, Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import httpx
 from airflow.sdk import BaseHook
@@ -33,15 +33,19 @@ class HttpHook(BaseHook):
         super().__init__()
         self.conn_id = conn_id or self.default_conn_name
 
-    def get_conn(self) -> httpx.Client:
-        """A session with the system, by paths relative to its address. Raises ConfigError for what is missing."""
+    def get_conn(self) -> Any:
+        """A session with the system. Raises ConfigError for what is missing."""
+        return self.session()
+
+    def session(self) -> httpx.Client:
+        """By paths relative to the system's address."""
         said = handed_over(self.get_connection(self.conn_id))
         return httpx.Client(base_url=base_url(said, self.address), auth=self.auth(said), timeout=TIMEOUT)
 
     def test_connection(self) -> tuple[bool, str]:
         """Whether the system takes the credentials, and what it said. Never a secret, nor what the system answered."""
         try:
-            with self.get_conn() as session:
+            with self.session() as session:
                 self.ask(session)
                 return True, f"{session.base_url.host} takes the credentials"
         except ImporterError as error:

@@ -86,7 +86,8 @@ def test_a_name_that_could_be_more_than_a_name_has_no_connection(alias: str) -> 
 
 @pytest.mark.parametrize("source", sorted(sources()))
 def test_no_setting_of_a_source_names_a_connection(source: str) -> None:
-    assert not [name for name in source_class(source).config_model.model_fields if "conn" in name]
+    fields = source_class(source).config_model.model_fields
+    assert not [name for name in fields if re.search(r"(^|_)conn(ection)?(_id)?$", name)]
 
 
 @pytest.mark.parametrize("source", sorted(sources()))
