@@ -108,11 +108,25 @@ class Excel(_Files):
         return super().config() | {"sheets": "all"}
 
 
+class JsonDocument(_Files):
+    suffix = "json"
+
+    def write(self, file: Path, rows: list[dict[str, Any]]) -> None:
+        """Several files at first, since one is read in one block."""
+        for number, row in enumerate(rows):
+            part = file.with_stem(f"{file.stem}-{number}")
+            part.write_text(json.dumps({"data": {"items": [row]}, "next": None}, indent=1), encoding="utf-8")
+
+    def config(self) -> dict[str, Any]:
+        return super().config() | {"records": "data.items"}
+
+
 WORLDS: dict[str, type[World]] = {
     "avro": Avro,
     "azure_event_hubs": EventHub,
     "csv": Csv,
     "excel": Excel,
+    "json": JsonDocument,
     "jsonl": JsonLines,
     "kafka": KafkaTopic,
     "lastfm_api": Lastfm,

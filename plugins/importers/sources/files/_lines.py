@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from enum import StrEnum
 from itertools import islice
 from typing import Any
@@ -12,17 +12,20 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from pyarrow import json as arrow_json
+from pydantic import Field, field_validator
 
 from importers.core.model import Reject
 from importers.core.names import is_like_a_value
 from importers.exceptions import ContractError
 from importers.sources.files._blocks import Block
-from importers.sources.files._files import NAME
+from importers.sources.files._cells import TypeName
+from importers.sources.files._files import NAME, FileConfig
 from importers.transport.text import BOM
 
 NULL_FIRST = re.compile(rb"(?:\xef\xbb\xbf)?\s*+null")
 NULL_NEXT = re.compile(rb"\}\s*+null")
 """A line that is only `null` makes Arrow 26's parser read through a null pointer: such a block is read by line."""
+BLANK = b" \t\r\n"
 MIXED = re.compile(r"Column\(/?([^)]*)\) changed from (\w+) to (\w+)")
 ZONED = re.compile(r"\d(?:Z|[+-]\d\d:?\d\d)$")
 
@@ -32,6 +35,35 @@ class UnknownKeys(StrEnum):
 
     STOP = "stop"
     IGNORE = "ignore"
+
+
+class LinesConfig(FileConfig):
+    """What is set alike for one object a line and for objects in a document."""
+
+    unknown_keys: UnknownKeys = Field(
+        UnknownKeys.STOP,
+        description="What to do with an object that has a key the sample didn't show: `stop` the run, since nobody has "
+        "classified it, or `ignore` the key, which then isn't read. A key that the policy names but the sample lacks "
+        "is an error either way: raise `sample_rows`.",
+    )
+
+    @field_validator("types")
+    @classmethod
+    def _parsable(cls, types: dict[str, TypeName]) -> dict[str, TypeName]:
+        if TypeName.DATE in types.values():
+            raise ValueError("JSON has no dates; write timestamp, or leave it a string")
+        return types
+
+
+def sample(found: Iterable[Block], setting: FileConfig) -> list[bytes]:
+    """The first lines of blocks. Raises what reading them raises."""
+    lines: list[bytes] = []
+    for block in found:
+        lines += bytes(block.view).removeprefix(BOM).splitlines()
+        # the default is for quick lines; who asks for many gets them
+        if len(lines) >= setting.sample_rows or "sample_rows" not in setting.model_fields_set:
+            break
+    return lines[: setting.sample_rows]
 
 
 def infer(lines: Sequence[bytes]) -> pa.Schema:
@@ -141,9 +173,9 @@ def _texts(block: Block) -> Iterator[tuple[int, bytes]]:
     at = block.offset
     for line in bytes(block.view).split(b"\n"):
         start, at = at, at + len(line) + 1
-        text = line.strip(b" \t\r\n")
+        text = line.strip(BLANK)
         if text := text.removeprefix(BOM) if start == 0 else text:
-            yield start, text
+            yield start + len(line) - len(line.lstrip(BLANK)), text
 
 
 def _unclassified(unknown: Sequence[tuple[int, str]], places: Callable[[int], str]) -> ContractError:

@@ -7,36 +7,20 @@ from itertools import pairwise
 from typing import ClassVar
 
 import pyarrow as pa
-from pydantic import Field, field_validator
 
 from importers.core.model import Batch, Stream
 from importers.exceptions import ContractError
 from importers.sources.files._blocks import BLOCK, Places, blocks
-from importers.sources.files._cells import TypeName
-from importers.sources.files._files import FileConfig, FileSource, Slice, one_batch, wanted
-from importers.sources.files._lines import Lines, UnknownKeys, infer, parsed
+from importers.sources.files._files import FileSource, Slice, one_batch, wanted
+from importers.sources.files._lines import Lines, LinesConfig, infer, parsed, sample
 from importers.transport.files import File
-from importers.transport.text import BOM, Fill
+from importers.transport.text import Fill
 
 SAMPLE = 1 << 20
 
 
-class JsonlConfig(FileConfig):
+class JsonlConfig(LinesConfig):
     """`types` reaches the keys of the line itself, not those inside of objects."""
-
-    unknown_keys: UnknownKeys = Field(
-        UnknownKeys.STOP,
-        description="What to do with a line that has a key the sample didn't show: `stop` the run, since nobody has "
-        "classified it, or `ignore` the key, which then isn't read. A key that the policy names but the sample lacks "
-        "is an error either way: raise `sample_rows`.",
-    )
-
-    @field_validator("types")
-    @classmethod
-    def _parsable(cls, types: dict[str, TypeName]) -> dict[str, TypeName]:
-        if TypeName.DATE in types.values():
-            raise ValueError("JSON has no dates; write timestamp, or leave it a string")
-        return types
 
 
 class Jsonl(FileSource[JsonlConfig]):
@@ -75,14 +59,8 @@ class Jsonl(FileSource[JsonlConfig]):
                 yield Batch(one_batch(table.select(target.names).cast(target)), tuple(rejects))
 
     def _sample(self, file: File) -> list[bytes]:
-        lines: list[bytes] = []
         with self.files.as_utf8(file) as fill:
-            for block in blocks(fill, 0, None, cut_lines, size=SAMPLE, path=file.path):
-                lines += bytes(block.view).removeprefix(BOM).splitlines()
-                # the default is for quick lines; who asks for many gets them
-                if len(lines) >= self.config.sample_rows or "sample_rows" not in self.config.model_fields_set:
-                    break
-        return lines[: self.config.sample_rows]
+            return sample(blocks(fill, 0, None, cut_lines, size=SAMPLE, path=file.path), self.config)
 
 
 def cut_lines(data: bytearray, length: int, *, final: bool) -> int:

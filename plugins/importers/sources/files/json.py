@@ -1,0 +1,108 @@
+"""JSON documents: an array of objects, or one object, somewhere in the document."""
+
+from __future__ import annotations
+
+import codecs
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from enum import StrEnum
+from typing import Annotated, ClassVar
+
+import pyarrow as pa
+from pydantic import AfterValidator, Field
+
+from importers.core.model import Batch, Stream
+from importers.exceptions import ContractError
+from importers.sources.files._blocks import BLOCK, Places
+from importers.sources.files._files import FileSource, Slice, one_batch, wanted
+from importers.sources.files._json_documents import Document
+from importers.sources.files._lines import Lines, LinesConfig, infer, parsed, sample
+from importers.sources.files._nested import flat, flat_schema, nested_schema
+from importers.transport.files import File
+from importers.transport.text import Fill
+
+SAMPLE = 1 << 20
+
+
+class Nested(StrEnum):
+    """What becomes of objects inside of records."""
+
+    STRUCT = "struct"
+    FLATTEN = "flatten"
+
+
+def _text_encoding(name: str) -> str:
+    try:
+        return codecs.lookup(name).name
+    except LookupError:
+        raise ValueError("isn't an encoding; write utf-8, latin-1, utf-16 …") from None
+
+
+class JsonConfig(LinesConfig):
+    """A document is read in blocks, a record is held whole: up to 64 MiB."""
+
+    records: str = Field(
+        "",
+        description="The keys that lead to the records, such as `data.items`; none for the whole document. "
+        "An object in place of an array is one record.",
+        examples=["data.items"],
+    )
+    nested: Nested = Field(
+        Nested.STRUCT,
+        description="What becomes of objects in a record: a `struct`, whose leaves the policy names as `user.email`, "
+        "or `flatten` them into columns such as `user_email`. Lists stay lists.",
+    )
+    encoding: Annotated[str, AfterValidator(_text_encoding)] | None = Field(
+        None, description="How the text is written; by default UTF-8, -16 or -32, as the first bytes say."
+    )
+
+
+class Json(FileSource[JsonConfig]):
+    """The sample's keys are the columns. A document that isn't whole stops the run before anything is loaded."""
+
+    title: ClassVar[str] = "JSON documents"
+    config_model = JsonConfig
+    block: ClassVar[int] = BLOCK
+
+    def schema(self, files: Sequence[File]) -> pa.Schema:
+        lines = [line for file in dict.fromkeys((files[0], files[-1])) for line in self._sample(file)]
+        lines = [line for line in lines if parsed(line) is not None]
+        if not lines:
+            raise ContractError(
+                f"the file '{files[0].path}' has no objects where its records are looked for", do="correct `records`"
+            )
+        found = infer(lines)
+        return flat_schema(found, files[0].path) if self.config.nested is Nested.FLATTEN else found
+
+    def fits(self, file: File, schema: pa.Schema) -> None:
+        """A document declares nothing: keys that the sample lacked show when it is read."""
+
+    def cut(self, file: File, pieces: int) -> list[Slice]:  # noqa: ARG002 - where a record begins is only known by reading
+        return [{"start": 0, "end": None, "weight": file.size}]
+
+    def read_slice(self, stream: Stream, file: File, part: Slice, schema: pa.Schema) -> Iterator[Batch]:  # noqa: ARG002 - it is the whole
+        lines, target = Lines(nested_schema(schema), self.config.unknown_keys), wanted(stream, schema)
+        with self._text(file) as fill, self._text(file) as again:
+            places = Places(file.path, again, by_line=True)
+            for block in self._document(file, fill).blocks(self.block):
+                table, rejects = lines.read(block, places)
+                table = flat(table) if self.config.nested is Nested.FLATTEN else table
+                yield Batch(one_batch(table.select(target.names).cast(target)), tuple(rejects))
+
+    def _document(self, file: File, fill: Fill) -> Document:
+        keys = self.config.records.split(".") if self.config.records else []
+        return Document(fill, file.path, keys)
+
+    @contextmanager
+    def _text(self, file: File) -> Iterator[Fill]:
+        encoding = self.config.encoding
+        if encoding is None:
+            with self.files.front_to_back(file) as raw:
+                encoding = json.detect_encoding(raw.read(4))
+        with self.files.as_utf8(file, encoding) as fill:
+            yield fill
+
+    def _sample(self, file: File) -> list[bytes]:
+        with self._text(file) as fill:
+            return sample(self._document(file, fill).blocks(SAMPLE), self.config)

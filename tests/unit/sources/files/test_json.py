@@ -1,0 +1,206 @@
+"""Documents are written by the standard library, and hold what it reads."""
+
+import json
+import random
+
+import polars as pl
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.support import reading
+
+from importers.exceptions import ContractError
+from importers.sources.files.json import Json, JsonConfig
+
+
+class Small(Json):
+    block = 24
+
+
+def source(path, kind=Json, **config):
+    return kind(JsonConfig(path=str(path), **config), tenant="acme")
+
+
+def everything(of, only=None):
+    table, rejects, _ = reading.everything(of, only)
+    return table.to_pylist(), rejects
+
+
+def written(path, document, **options):
+    path.write_text(document if isinstance(document, str) else json.dumps(document, **options), encoding="utf-8")
+    return path
+
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8) | st.sampled_from(
+    ['"', "\\", '\\"', "[{,}]", "\n", "\\\\"]
+)
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    rows=st.lists(
+        st.fixed_dictionaries(
+            {},
+            optional={
+                "i": st.none() | st.integers(-(2**63), 2**63 - 1),
+                "s": st.none() | TEXT,
+                "l": st.none() | st.lists(st.fixed_dictionaries({"x": st.none() | TEXT}), max_size=2),
+                "o": st.none() | st.fixed_dictionaries({"f": st.floats(allow_nan=False, allow_infinity=False)}),
+            },
+        ),
+        max_size=12,
+    ),
+    block=st.integers(1, 60),
+    indent=st.sampled_from([None, 0, 3]),
+    keys=st.lists(st.sampled_from(["data", "items", 'a"b']), max_size=3),
+    ascii_only=st.booleans(),
+)
+def test_any_document_holds_each_record_once(tmp_path_factory, rows, block, indent, keys, ascii_only):
+    first = {"i": 1, "s": "a", "l": [{"x": "y"}], "o": {"f": 0.5}}
+    document = [first, *rows]
+    for key in reversed(keys):
+        document = {"before": ["{", {"items": [7]}], key: document, "after": {"data": None, "s": "]}"}}
+    path = written(tmp_path_factory.mktemp("json") / "rows.json", document, indent=indent, ensure_ascii=ascii_only)
+    got, rejects = everything(source(path, type("Smaller", (Json,), {"block": block}), records=".".join(keys)))
+    assert not rejects
+    assert got == [{**dict.fromkeys(first), **row} for row in [first, *rows]]
+
+
+def test_a_records_place_is_told(tmp_path):
+    text = '[\n  {"id": 1},\n  7,\n  {"id": "two"}, null,\n\n [1], {"id": 1e400}, {"id": NaN},\n {"id": 1} {"id": 2},'
+    text += '\n{"id": 99999999999999999999}, {"id": 3, "id": 4},\n{"id": "a\nb"}, {"id": 10}\n]\n'
+    path = written(tmp_path / "rows.json", text)
+    for kind in (Json, Small):
+        got, rejects = everything(source(path, kind, sample_rows=1))
+        assert [row["id"] for row in got] == [1, 10]
+        assert [r.location.rpartition(" ")[2] for r in rejects][:8] == ["3", "4", "4", "6", "6", "6", "7", "8"]
+    assert rejects[0].raw == b"7"
+    assert {r.reason for r in rejects} == {"not a JSON object", "a value's type isn't that of its column"}
+
+
+@pytest.mark.parametrize("block", [16, 1 << 20])
+def test_one_object_is_one_record(tmp_path, block):
+    path = written(tmp_path / "one.json", {"meta": {"n": 1}, "deep": {"one": {"id": 7, "tags": ["a}", "b"]}}}, indent=2)
+    kind = type("Smaller", (Json,), {"block": block})
+    assert everything(source(path, kind, records="deep.one"))[0] == [{"id": 7, "tags": ["a}", "b"]}]
+    assert everything(source(path, kind))[0][0]["meta"] == {"n": 1}
+
+
+def test_nested_objects_stay_or_become_columns(tmp_path):
+    rows = [{"id": 1, "user": {"name": "ann", "at": {"city": "X"}}, "l": [{"x": 1}]}, {"id": 2, "user": None}]
+    path = written(tmp_path / "rows.json", rows)
+    assert everything(source(path))[0][0]["user"] == {"name": "ann", "at": {"city": "X"}}
+    got, rejects = everything(source(path, nested="flatten"))
+    assert not rejects
+    assert got == [
+        {"id": 1, "user_name": "ann", "user_at_city": "X", "l": [{"x": 1}]},
+        {"id": 2, "user_name": None, "user_at_city": None, "l": None},
+    ]
+    assert everything(source(path, nested="flatten"), only=["user_at_city"])[0][0] == {"user_at_city": "X"}
+    of = source(written(tmp_path / "n.json", [{"u": {"n": 1}}, {"u": {"n": 2.5}}]), nested="flatten", sample_rows=1)
+    assert everything(of)[1][0].reason == "a value's type isn't that of its column"
+    of = source(tmp_path / "n.json", nested="flatten", sample_rows=1, types={"u_n": "number"})
+    assert everything(of) == ([{"u_n": 1.0}, {"u_n": 2.5}], [])
+    with pytest.raises(ContractError, match="several columns of one name"):
+        source(written(tmp_path / "n.json", [{"u": {"n": 1}, "u_n": 2}]), nested="flatten").streams()
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-32", "latin-1"])
+def test_encodings(tmp_path, encoding):
+    path = tmp_path / "rows.json"
+    path.write_bytes('[{"s": "ünï"}, {"s": "x"}]'.encode(encoding))
+    said = {"encoding": encoding} if encoding == "latin-1" else {}
+    got, rejects = everything(source(path, Small, **said))
+    assert (got, rejects) == ([{"s": "ünï"}, {"s": "x"}], [])
+    if encoding == "latin-1":
+        got, rejects = everything(source(path))
+        assert (len(got), [r.reason for r in rejects]) == (1, ["not a JSON object"])
+
+
+def test_what_polars_reads(tmp_path):
+    rows = [{"id": n, "x": n / 8, "s": f"t{n}", "ok": n % 2 == 0, "l": [n] * (n % 3)} for n in range(2000)]
+    path = written(tmp_path / "rows.json", rows, indent=1)
+    table, _, _ = reading.everything(source(path, type("Smaller", (Json,), {"block": 4096})))
+    assert table.to_pylist() == pl.read_json(path).to_dicts()
+    assert table.schema == pa.schema(
+        [("id", pa.int64()), ("x", pa.float64()), ("s", pa.string()), ("ok", pa.bool_()), ("l", pa.list_(pa.int64()))]
+    )
+
+
+@pytest.mark.parametrize(
+    ("settings", "late"),
+    [({}, {"id": 3, "email": "x"}), ({"nested": "flatten"}, {"id": 3, "u": {"name": "n", "email": "x"}})],
+)
+def test_a_key_past_the_sample_stops_the_run_or_is_not_read(tmp_path, settings, late):
+    path = written(tmp_path / "rows.json", [{"id": 1, "u": {"name": "a"}}, {"id": 2}, late])
+    with pytest.raises(ContractError, match=r"email; in 1 line"):
+        everything(source(path, sample_rows=1, **settings))
+    got, rejects = everything(source(path, sample_rows=1, unknown_keys="ignore", **settings))
+    assert ([row["id"] for row in got], rejects) == ([1, 2, 3], [])
+
+
+# -- what isn't whole
+
+WHOLE = json.dumps({"data": {"items": [{"id": n, "s": 'a"\\b' * 3} for n in range(30)], "next": None}, "n": [1]})
+
+
+@pytest.mark.parametrize("block", [40, 1 << 20])
+def test_a_document_that_was_cut_off_anywhere(tmp_path, block):
+    kind = type("Smaller", (Json,), {"block": block})
+    path = tmp_path / "rows.json"
+    got, _ = everything(source(written(path, WHOLE), kind, records="data.items"))
+    assert [row["id"] for row in got] == list(range(30))
+    for size in range(0, len(WHOLE), 11):
+        path.write_text(WHOLE[:size])
+        with pytest.raises(ContractError, match="JSON file"):
+            everything(source(path, kind, records="data.items"))
+
+
+@pytest.mark.parametrize(
+    ("document", "records", "said"),
+    [
+        ('{"a": 1}\n{"a": 2}', "", "goes on after its end: is it JSON Lines"),
+        ('[{"a": 1}] x', "", "goes on after its end"),
+        ('{"i": [{"a": 1}], "i": [{"a": 2}]}', "i", "records twice under one key"),
+        ('{"i": [{"a": 1}]}', "j", "no key 'j'"),
+        ('{"i": [{"a": 1}]}', "i.j", "no object that could hold 'j'"),
+        ('{"i": 7}', "i", "neither an array nor an object"),
+        ("7", "", "neither an array nor an object"),
+        ("", "", "cut off"),
+        ("[1, 2]", "", "no objects where"),
+        ("[]", "", "no objects where"),
+        ('[{"a": ' + "[" * 300 + "]" * 300 + "}]", "", "nested in more than 200 levels"),
+        ('{"i": [{"a": 1}], "j": "x', "i", "cut off"),
+        ('{"i": [{"a": 1}]', "i", "cut off"),
+    ],
+)
+def test_a_document_that_is_wrong_otherwise(tmp_path, document, records, said):
+    with pytest.raises(ContractError, match=said):
+        everything(source(written(tmp_path / "rows.json", document), records=records))
+
+
+def test_a_record_without_end(tmp_path, monkeypatch):
+    monkeypatch.setattr("importers.sources.files._json_documents.LONGEST", 1 << 10)
+    path = written(tmp_path / "rows.json", [{"s": "x" * 2000}])
+    with pytest.raises(ContractError, match="a record of more than"):
+        everything(source(path, Small))
+
+
+def test_mutants_have_all_records_or_an_error(tmp_path):
+    """A record is read, refused or part of an error: a bracket or a quote too many may join records, never lose one."""
+    path, chance, stopped = tmp_path / "rows.json", random.Random(7), 0
+    for _ in range(120):
+        raw = bytearray(WHOLE.encode())
+        for _ in range(chance.randint(1, 3)):
+            raw[chance.randrange(len(raw))] = chance.choice(b'{}[],:"\\ x0\n')
+        path.write_bytes(raw)
+        try:
+            got, rejects = everything(source(path, Small, records="data.items", sample_rows=30))
+        except ContractError:
+            stopped += 1
+        else:
+            said = len(got) + sum(max(1, r.raw.count(b'"id"')) for r in rejects)
+            assert said >= 30 - raw.count(b"\n") - 3
+            assert got or rejects
+    assert 10 < stopped < 120
