@@ -145,7 +145,10 @@ def _import(values: dict[str, Any], key: str, asked: dict[str, Any]) -> dict[str
     from importers.exceptions import ImporterError
 
     paths = {name: Path(values[name]) for name in ("root", "data")}
-    site = import_site.Site(**values | paths | {"mode": LoadMode(values["mode"])})
+    cls: Any = import_site.Site
+    if "topic" in values:
+        from kafka_site import KafkaSite as cls
+    site = cls(**values | paths | {"mode": LoadMode(values["mode"])})
     do = getattr(crash_points, asked.get("do", "die"))
     points = crash_points.POINTS | crash_points.OF_REPLAYS
     armed = points[asked["at"]].armed(do) if "at" in asked else nullcontext()

@@ -1,0 +1,89 @@
+"""SIGKILL at random instants of imports from a real Kafka, to whole process trees, while messages keep coming.
+
+`make soak`. IMPORTERS_SOAK_KAFKA_KILLS (100), IMPORTERS_SOAK_MINUTES (25) and IMPORTERS_SOAK_SEED say how much and which.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import random
+import secrets
+import signal
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import psycopg
+import pytest
+from import_site import Inspector, Row, again, good
+from kafka_site import PARTITIONS, KafkaSite, position_is
+from tests.services.kafka import Kafka
+from victims import Victims
+
+from importers.core.model import LoadMode
+
+
+@pytest.mark.soak
+@pytest.mark.services
+@pytest.mark.timeout(0)
+def test_soak_of_kafka(
+    kafka: Kafka,
+    database: str,
+    sql: psycopg.Connection,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("ENCRYPTION_KEY", base64.b64encode(secrets.token_bytes(32)).decode())
+    monkeypatch.setenv("VICTIMS", str(tmp_path))
+    seed = int(os.environ.get("IMPORTERS_SOAK_SEED", random.randrange(10**6)))
+    wanted = int(os.environ.get("IMPORTERS_SOAK_KAFKA_KILLS", "100"))
+    deadline = time.monotonic() + 60 * float(os.environ.get("IMPORTERS_SOAK_MINUTES", "25"))
+    chance, kills, lot = random.Random(seed), 0, 0
+    site = KafkaSite(
+        tmp_path,
+        database,
+        "acme",
+        LoadMode.APPEND,
+        tmp_path,
+        brokers=kafka.address,
+        topic=kafka.topic("soak", PARTITIONS),
+    )
+    look, expected, produced = Inspector(site, sql), list[Row](), list[int]()
+    with Victims() as victims:
+        while kills < wanted and time.monotonic() < deadline:
+            lot += 1
+            rows: list[Row] = [
+                (1000 * lot + n, 1000 * lot + n, f"listener {n % 7}", f"lot {lot}", -1 if n % 50 == 7 else n)
+                for n in range(chance.randrange(20, 400))
+            ]
+            site.produce(rows, malformed=1)
+            produced.append(len(rows) + 1)
+            expected += good(rows)
+            key = f"run {lot}"
+            for attempt in range(chance.randrange(1, 4)):
+                kills += _kill(victims, site, key, tmp_path / f"progress {lot} {attempt}", chance)
+                key = chance.choice((key, f"run {lot} {attempt}"))
+            again(site, key)
+            look.table_is(expected)
+            position_is(look, produced)
+            with capsys.disabled():
+                print(f"{kills:4} kills, {len(expected):,} rows, seed {seed}")
+    look.sweep()
+    look.settled()
+    assert not look.staged_files()
+    assert kills >= wanted, "the time was too short"
+
+
+def _kill(victims: Victims, site: KafkaSite, key: str, progress: Path, chance: random.Random) -> bool:
+    """Whether the import died of it: one that was over before had nothing to lose."""
+    progress.touch()
+    pid = victims.start(site, key, progress=str(progress), processes=chance.choice((1, 2)))
+    steps, late = chance.randrange(0, 9), time.monotonic() + 30
+    while len(progress.read_text().split("\n")) <= steps and time.monotonic() < late:
+        time.sleep(0.002)
+    time.sleep(chance.uniform(0, 0.1))
+    with suppress(ProcessLookupError):
+        os.killpg(pid, signal.SIGKILL)
+    return victims.wait(pid).signal == signal.SIGKILL
