@@ -1,4 +1,4 @@
-"""`make bench`: the chain beside a bare load, tenants' DAGs beside plain ones, rules and profiles beside peers."""
+"""`make bench`: the chain beside a bare load, tenants' DAGs beside plain ones, rules and profiles beside peers, Kafka."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ RESULTS = Path(__file__).parent / "results"
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", nargs="?", choices=("chain", "dags", "http", "quality"), default="chain")
+    parser.add_argument("what", nargs="?", choices=("chain", "dags", "http", "kafka", "quality"), default="chain")
     parser.add_argument("--rows", type=int, default=2_000_000)
     parser.add_argument("--rounds", type=int, help="4 of the chain, 2 of the DAGs and of quality")
     parser.add_argument("--tenants", type=int, default=1_000)
@@ -27,6 +27,8 @@ def main() -> None:
         print(http(said.rounds or 10))
     elif said.what == "quality":
         print(quality(said.rows, said.rounds or 2))
+    elif said.what == "kafka":
+        print(kafka(said.rows, said.rounds or 3))
     else:
         print(chain(said.rows, said.rounds or 4))
 
@@ -36,6 +38,14 @@ def http(rounds: int) -> str:
 
     measured = measure(100, rounds)
     (RESULTS / "http.json").write_text(as_json(measured) + "\n")
+    return show(measured)
+
+
+def kafka(messages: int, rounds: int) -> str:
+    from bench.kafka import measure, show
+
+    measured = measure(messages, rounds)
+    (RESULTS / "kafka.json").write_text(json.dumps(measured, indent=2) + "\n")
     return show(measured)
 
 

@@ -1,6 +1,7 @@
 """SIGKILL at random instants of imports from a real Kafka, to whole process trees, while messages keep coming.
 
-`make soak`. IMPORTERS_SOAK_KAFKA_KILLS (100), IMPORTERS_SOAK_MINUTES (25) and IMPORTERS_SOAK_SEED say how much and which.
+`make soak`. IMPORTERS_SOAK_KAFKA_KILLS (100), IMPORTERS_SOAK_MINUTES (25) and IMPORTERS_SOAK_SEED say how much and
+which.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The small import of `import_site`, from a topic in place of files: rows are messages, its malformed line is poison."""
+"""The small import of `import_site`, from a topic in place of files: rows are messages, its malformed line poison."""
 
 from __future__ import annotations
 

@@ -1,0 +1,119 @@
+"""Kafka into Arrow beside Kafka's own ConsumerPerformance, and Kafka into PostgreSQL under a policy.
+
+Broker, reader and warehouse share this machine. Only the ratio of the first two counts: they alternate in one run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from confluent_kafka import Producer
+from tests.services.kafka import Kafka, kafka_server, kafka_tool
+
+from importers.api import get_importer
+from importers.core.connection import Connection
+from importers.core.model import Window
+from importers.sources.streaming.kafka import Kafka as Source
+from importers.sources.streaming.kafka import KafkaConfig
+from importers.transport.embedded import start_postgres
+
+BYTES = 100
+PERFORMANCE = "org.apache.kafka.tools.ConsumerPerformance"
+PRIVACY = {
+    "purpose": "benchmarks",
+    "lawful_basis": "consent",
+    "subject": {"column": "who", "domain": "listener"},
+    "columns": {"id": "keep", "who": "pseudonymise", "track": "keep", "ms": "keep"},
+}
+COLUMNS = {"id": "integer", "who": "string", "track": "string", "ms": "integer"}
+
+
+def measure(rows: int, rounds: int) -> dict[str, Any]:
+    """Messages a second of each round: Kafka's own tool, our source with all columns, and the chain."""
+    with kafka_server(own=True, quick=False) as kafka, tempfile.TemporaryDirectory(prefix="importers-bench-") as name:
+        home = Path(name)
+        home.chmod(0o755)  # the server may be another user
+        os.environ |= {"IMPORTERS_HOME": str(home), "KAFKA_BROKERS": kafka.address}
+        os.environ.pop("POSTGRES_URL", None)
+        start_postgres(home)
+        raw = _filled(kafka, "raw", rows, lambda n: b"%0*d" % (BYTES, n))
+        plays = _filled(kafka, "plays", rows, _play)
+        found: dict[str, list[float]] = {"tool": [], "arrow": [], "chain": []}
+        for number in range(rounds):
+            found["tool"].append(_tool(kafka, raw, rows))
+            found["arrow"].append(_arrow(kafka, raw, rows))
+            found["chain"].append(_chain(plays, rows, number))
+    return {"messages": rows, "messages_a_second": {what: list(map(round, rates)) for what, rates in found.items()}}
+
+
+def _filled(kafka: Kafka, topic: str, rows: int, value: Any) -> str:
+    kafka.topic(topic, partitions=1)
+    producer = Producer({"bootstrap.servers": kafka.address, "linger.ms": 50, "queue.buffering.max.messages": 500_000})
+    for number in range(rows):
+        while True:
+            try:
+                producer.produce(topic, value(number), key=b"%08d" % (number % 10_000))
+                break
+            except BufferError:
+                producer.poll(0.1)
+    if producer.flush(120):
+        raise SystemExit("messages aren't there")
+    return topic
+
+
+def _play(number: int) -> bytes:
+    who, track = f"listener {number % 50_000}", f"track {number % 3_000:06}"
+    return json.dumps({"id": number, "who": who, "track": track, "ms": number % 240_000}).encode()
+
+
+def _tool(kafka: Kafka, topic: str, rows: int) -> float:
+    """What it fetched a second, without its start and its group's rebalance."""
+    asked = {"--bootstrap-server": kafka.address, "--topic": topic, "--num-records": rows, "--timeout": 60_000}
+    said = kafka_tool(kafka, PERFORMANCE, *(word for pair in asked.items() for word in pair))
+    head, *lines = [re.split(r",\s*", line.strip()) for line in said.splitlines() if "," in line]
+    told = dict(zip(head, lines[-1], strict=True))
+    return float(next(rate for name, rate in told.items() if name in ("fetch.nMsg.sec", "fetch.nRecord.sec")))
+
+
+def _arrow(kafka: Kafka, topic: str, rows: int) -> float:
+    config = KafkaConfig(topic=topic, format="bytes", metadata=["key", "timestamp", "partition", "offset"])
+    source = Source(config, tenant="bench", connection=Connection({"bootstrap.servers": kafka.address}))
+    (stream,) = source.streams()
+    plan = source.plan(stream, Window(), {})
+    started = time.perf_counter()
+    read = sum(batch.rows.num_rows for part in plan.partitions for batch in source.read(stream, part))
+    seconds = time.perf_counter() - started
+    if read != rows:
+        raise SystemExit(f"{read} of {rows} messages were read")
+    return rows / seconds
+
+
+def _chain(topic: str, rows: int, number: int) -> float:
+    config = {"topic": topic, "columns": COLUMNS, "metadata": [], "privacy": PRIVACY, "load": {"table": "plays"}}
+    started = time.perf_counter()
+    result = asyncio.run(get_importer("kafka", f"bench_{number}", config).import_data(progress=lambda _: None))
+    seconds = time.perf_counter() - started
+    if result.rows_loaded != rows:
+        raise SystemExit(f"{result.rows_loaded} of {rows} rows were loaded")
+    return rows / seconds
+
+
+def show(measured: dict[str, Any]) -> str:
+    """A table for people: the best of each."""
+    best = {what: max(rates) for what, rates in measured["messages_a_second"].items()}
+    ratio = best["arrow"] / best["tool"]
+    return "\n".join(
+        [
+            f"{measured['messages']:,} messages of {BYTES} bytes in one partition",
+            f"ConsumerPerformance                {best['tool'] / 1e6:6.2f} M messages/s   1.00",
+            f"Kafka → Arrow, all columns         {best['arrow'] / 1e6:6.2f} M messages/s   {ratio:.2f}",
+            f"Kafka → policy → PostgreSQL        {best['chain'] / 1e6:6.2f} M rows/s",
+        ]
+    )
