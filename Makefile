@@ -53,6 +53,7 @@ bench: env  ## the chain against the server's own COPY; rules and profiles again
 	$(BIN)/python -m bench
 	$(BIN)/python -m bench quality
 	$(BIN)/python -m bench dags
+	$(BIN)/python -m bench kafka
 
 soak: env  ## random kills, and a thousand tenants through Airflow's DAG processor, for a long time
 	$(BIN)/pytest tests/soak tests/live -m soak --timeout 0

@@ -1,4 +1,4 @@
-"""`make bench`: the chain beside a bare load, tenants' DAGs beside plain ones, rules and profiles beside peers, Kafka."""
+"""`make bench`: the chain, tenants' DAGs, rules, profiles and Kafka, each beside its limit or its peers."""
 
 from __future__ import annotations
 
