@@ -7,16 +7,21 @@ from __future__ import annotations
 
 import base64
 import json
+import ssl
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import pylast
 import pytest
 import spotipy
+import trustme
 from airflow._shared.module_loading import import_string
+from tests.support.loopback import Asked, Loopback, Reply
 
 from importers.get_provider_info import get_provider_info
 from importers.hooks.forms import CONNECTION_TYPES
@@ -254,3 +259,25 @@ def test_spotify_s_session_is_spotipy_with_a_token(server: Server, monkeypatch: 
     assert (token.path, by_basic(token)) == ("/token", True)
     assert (track.path, track.authorization) == ("/tracks/6y0igZArWVi6Iz0rj35c1Y", "Bearer granted")
     assert refused.path == "/429"
+
+
+def test_last_fm_s_session_is_pylast_at_the_connection_s_address(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    authority, asked = trustme.CA(), list[Asked]()
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(tls)
+    trusting = ssl.create_default_context()
+    authority.configure_trust(trusting)
+    monkeypatch.setattr(pylast, "SSL_CONTEXT", trusting)
+
+    def answer(said: Asked) -> Reply:
+        asked.append(said)
+        return Reply(b'<lfm status="ok"><user><playcount>7</playcount></user></lfm>')
+
+    with closing(Loopback(answer, tls)) as http:
+        network = hook("lastfm", f"{http.address}/2.0/", monkeypatch).get_conn()
+        assert isinstance(network, pylast.LastFMNetwork)
+        assert network.get_user("RJ").get_playcount() == 7
+    assert (asked[0].path, asked[0].form["api_key"]) == ("/2.0/", SECRET)
+    assert network.is_rate_limited()
