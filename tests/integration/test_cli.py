@@ -240,3 +240,21 @@ def test_a_report_on_nothing_is_refused(home: Path) -> None:
     assert "was never run" in call("report", JOB, code=2).output
     call("run", JOB)
     assert "has no run 99" in call("report", JOB, "--run", 99, code=2).output
+
+
+def test_a_frozen_schema_stops_a_run_before_it_loads(home: Path, sql: psycopg.Connection[Any]) -> None:
+    text = TENANT.replace("score: keep}", "score: keep, extra: keep}").replace(
+        "    expect:", "    load: {schema_change: freeze}\n    expect:"
+    )
+    tenant(home, text.replace(", extra: keep", ""))
+    call("run", JOB)
+    (home / "plays_1.csv").unlink()  # files of one pipeline have one shape
+    (home / "plays_2.csv").write_text("id,listener,score,extra\n4,canary dan,4,x\n")
+    tenant(home, text)
+    said = call("run", JOB, code=1).output
+    assert "frozen" in said
+    assert "extra text; in the table: id bigint, listener " in " ".join(said.split())
+    assert sql.execute("select count(*) from acme.plays").fetchone() == (2,)
+    tenant(home, text.replace("schema_change: freeze", "schema_change: evolve"))
+    call("run", JOB)
+    assert sql.execute("select id, extra from acme.plays where extra is not null").fetchall() == [(4, "x")]

@@ -58,6 +58,24 @@ def test_concurrent_merges_of_the_same_keys_don_t_deadlock(database: str, sql: p
     assert table(sql, "select count(*), min(what), max(what) from acme.plays") == [(3000, "p3", "p3")]
 
 
+def test_a_frozen_table_takes_what_it_has_and_nothing_else(acme: PostgresDestination, sql: psycopg.Connection) -> None:
+    import_all(acme, PLAYS, "r1", A)
+    run, pins = open_run(acme, PLAYS, "r2"), {"0": {"digest": "digest-0"}}
+    same = [TableColumn("id", pa.int32()), TableColumn("what", pa.string())]  # the table's bigint holds int32
+    for columns in (
+        [*same, TableColumn("new", pa.int64())],
+        same[:1],
+        [TableColumn("id", pa.float64()), same[1]],
+        [same[0], TableColumn("what_renamed", pa.string())],
+    ):
+        with pytest.raises(ContractError) as caught:
+            acme.prepare(run, PLAYS, columns, [], pins, frozen=True)
+        assert "in the table: id bigint, what text" in str(caught.value)
+        assert f"delivered: {columns[0].name} " in str(caught.value)
+    assert table(sql) == [(1, "a"), (2, "b")]
+    assert acme.prepare(run, PLAYS, same, [], pins, frozen=True).pins == pins
+
+
 def test_replace_shows_a_snapshot_at_commit(acme: PostgresDestination, sql: psycopg.Connection) -> None:
     import_all(acme, REPLACED, "r1", A)
     sql.execute("create view public.report as select count(*) as n from acme.plays")

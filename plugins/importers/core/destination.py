@@ -113,11 +113,14 @@ class Destination(ABC):
         columns: Sequence[TableColumn],
         lineage: Sequence[Leaf],
         pins: Mapping[str, JSON],
+        *,
+        frozen: bool = False,
     ) -> Run:
         """Create or evolve the table: the only DDL of a run. Fix what may be loaded: `pins` is JSON by partition
         number, and holds its `digest`. Records the schema and its lineage. A committed run is returned as it is.
 
-        Raises ContractError if the columns don't fit the table or a loaded partition isn't what is pinned now.
+        Raises ContractError if the columns don't fit the table, or if it is `frozen` and has to change or gets no
+        value for one of its columns; also if a loaded partition isn't what is pinned now.
         """
 
     @abstractmethod

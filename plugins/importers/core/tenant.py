@@ -246,6 +246,8 @@ class Load(_Strict):
     """The column that says which of two rows with one key is newer: a moment or a growing number."""
     lookback: Annotated[int, Field(ge=0)] | None = None
     """How far before its position a run reads again, in the cursor's unit, for rows that come late."""
+    schema_change: Literal["evolve", "freeze"] = "evolve"
+    """What happens when other columns arrive: the table gets new ones and wider types, or the run is refused."""
     shared: bool = False
     """Whether other pipelines of the tenant may write the table too; each has to say so."""
     allow_empty: bool = False

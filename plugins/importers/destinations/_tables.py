@@ -95,14 +95,21 @@ def existing(connection: psycopg.Connection, schema: str, table: str) -> dict[st
     return dict(rows.fetchall())
 
 
-def ensure(connection: psycopg.Connection, schema: str, stream: Stream, columns: Sequence[TableColumn]) -> None:
-    """Create the table, or widen and extend it so that `columns` fit. Raises ContractError if they can't."""
+def ensure(
+    connection: psycopg.Connection, schema: str, stream: Stream, columns: Sequence[TableColumn], *, frozen: bool = False
+) -> None:
+    """Create the table, or widen and extend it so that `columns` fit.
+
+    Raises ContractError if they can't, and for a `frozen` table unless they are what it has.
+    """
     check_names(schema, stream, columns)
     connection.execute(SQL("create schema if not exists {}").format(Identifier(schema)))
     wanted = {column.name: sql_type(column.type) for column in columns} | our_columns(stream)
     have = existing(connection, schema, rows_table(stream))
     if have:
         _check_layout(connection, schema, stream)
+        if frozen:
+            _check_frozen(schema, stream, have, wanted)
         _evolve(connection, schema, stream, have, wanted)
     else:
         _create(connection, schema, stream, wanted)
@@ -166,6 +173,22 @@ def _evolve(
             )
         if width != have[name]:
             _widen(connection, schema, stream, name, have[name], width)
+
+
+def _check_frozen(schema: str, stream: Stream, have: Mapping[str, str], wanted: Mapping[str, str]) -> None:
+    """A narrower type than the table's is no change: it holds it already."""
+    wide = {name: wider(have[name], kind) if name in have else kind for name, kind in wanted.items()}
+    if wide != dict(have):
+        ours = our_columns(stream)
+        table, delivered = (
+            ", ".join(f"{name} {kind}" for name, kind in columns.items() if name not in ours)
+            for columns in (have, wanted)
+        )
+        raise ContractError(
+            f'the columns of "{schema}"."{stream.target}" are frozen, and others arrive',
+            got=f"delivered: {delivered}; in the table: {table}",
+            do="mend the source; or set load.schema_change: evolve for a run, if the change is right",
+        )
 
 
 def _widen(connection: psycopg.Connection, schema: str, stream: Stream, name: str, have: str, width: str) -> None:

@@ -256,6 +256,8 @@ class PostgresDestination(Destination):
         columns: Sequence[TableColumn],
         lineage: Sequence[Leaf],
         pins: Mapping[str, JSON],
+        *,
+        frozen: bool = False,
     ) -> Run:
         with self._transaction("preparing the table") as connection:
             now = self._fence(connection, run.id, "for update")
@@ -263,7 +265,7 @@ class PostgresDestination(Destination):
                 return now
             _check_pins(now, pins)
             control.lock(connection, control.DDL, self.tenant)  # its schema may be made now, for two pipelines at once
-            tables.ensure(connection, self.tenant, stream, columns)
+            tables.ensure(connection, self.tenant, stream, columns, frozen=frozen)
             if run.mode is LoadMode.REPLACE:
                 tables.create_shadow(connection, self.tenant, stream, run.id)
             types = tables.existing(connection, self.tenant, tables.rows_table(stream))

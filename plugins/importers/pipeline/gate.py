@@ -61,7 +61,8 @@ def gate(job: Job, run: Run) -> Passed:
             str(number): {"attempt": staged.attempt, "digest": staged.digest} for number, staged in chosen.items()
         }
         pins[JUDGED_BY] = job.fingerprint
-        pinned = job.destination.prepare(run, job.stream, columns, lineage, pins)
+        frozen = job.settings.load.schema_change == "freeze"
+        pinned = job.destination.prepare(run, job.stream, columns, lineage, pins, frozen=frozen)
         return Passed(pinned, judgement.counts(), files)
 
 

@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 
 import polars as pl
 
+from importers.core.tenant import Period, period
 from importers.quality.columns import PLAIN, Columns, Family, Operand
 from importers.quality.rowwise import Bounds, ManyColumns, Rule, number
 
@@ -160,6 +161,25 @@ class MaxBetween(_Extreme):
 
     which = "max"
     wrong = "the greatest value is outside the range"
+
+
+class MaxRecent(RunRule):
+    """The latest moment of the run is no older than `within` when the run is judged; without a zone it is in UTC."""
+
+    column: str
+    within: Period
+    """The greatest age, as an ISO 8601 duration: `P1D`, `PT6H`."""
+    wrong = "the latest moment is too old"
+
+    def measures(self, at: Columns) -> dict[str, pl.Expr]:
+        x = at(self.column).within(_MOMENTS)
+        return {"count": pl.len() - x.expr.null_count(), "max": x.expr.cast(pl.Datetime("us")).to_physical().max()}
+
+    def holds(self, state: State, _at: Columns) -> bool:
+        if not state["rows"]:
+            return True
+        oldest = datetime.now(UTC) - period(self.within)
+        return state.get("max") is not None and bool(state["max"] >= _microseconds(oldest))
 
 
 class SumBetween(_Aggregate):

@@ -9,7 +9,11 @@ from importers.core.tenant import Expectation
 from importers.exceptions import ConfigError
 from importers.quality import gx, members, patterns, ranks, rowwise, runwide, typewise
 
+OWN: dict[str, type[rowwise.Rule]] = {"expect_column_max_to_be_recent": runwide.MaxRecent}
+"""Types that Great Expectations doesn't have."""
+
 COMPILED: dict[str, type[rowwise.Rule]] = {
+    **OWN,
     "expect_column_values_to_not_be_null": rowwise.NotBeNull,
     "expect_column_values_to_be_null": rowwise.BeNull,
     "expect_column_values_to_be_between": rowwise.Between,

@@ -39,6 +39,17 @@ EVERYTHING = [
     expect("column_unique_value_count_to_be_between", column="id", min_value=4),
     expect("column_proportion_of_non_null_values_to_be_between", column="x", min_value=0.5),
     expect("table_row_count_to_be_between", min_value=5),
+    expect("column_stdev_to_be_between", column="x", min_value=0.7),
+    expect("column_median_to_be_between", column="x", min_value=-0.7, max_value=0.9),
+    expect(
+        "column_quantile_values_to_be_between",
+        column="id",
+        quantile_ranges={"quantiles": [0.25, 0.75], "value_ranges": [[-1, 2], [1, None]]},
+    ),
+    expect("column_distinct_values_to_contain_set", column="who", value_set=["a", "ä"]),
+    expect("column_distinct_values_to_be_in_set", column="who", value_set=["a", "b", ""]),
+    expect("column_most_common_value_to_be_in_set", column="who", value_set=["a", "b"], ties_okay=True),
+    expect("column_max_to_be_recent", column="at", within="P1D"),
 ]
 
 
@@ -243,3 +254,36 @@ def test_a_verdict_survives_bytes():
 def test_bytes_that_are_no_verdict_are_refused(data):
     with pytest.raises(StagingError, match="can't be read"):
         Verdict.from_bytes(data)
+
+
+@pytest.mark.parametrize(
+    ("kind", "ages", "fresh"),
+    [
+        (pa.timestamp("us", "+02:00"), [5, 50], True),
+        (pa.timestamp("ns", "UTC"), [7, 50], False),
+        (pa.timestamp("s"), [5, None], True),
+        (pa.timestamp("us"), [7], False),
+        (pa.timestamp("us"), [-3], True),
+        (pa.timestamp("us"), [None], False),
+        (pa.date32(), [48], False),
+        (pa.date32(), [-24], True),
+    ],
+)
+def test_the_latest_moment_is_recent_or_the_run_fails(kind, ages, fresh):
+    now = dt.datetime.now(dt.UTC)
+    moments = [None if age is None else now - dt.timedelta(hours=age) for age in ages]
+    zoned = getattr(kind, "tz", None) is not None
+    schema = pa.schema([("at", kind)])
+    parts = {}
+    for number, moment in enumerate(moments):
+        values = pa.array([moment], pa.timestamp("us", "UTC" if zoned else None)).cast(kind, safe=False)
+        parts[number] = [pa.record_batch([values], schema)]
+    _, judgement = run([expect("column_max_to_be_recent", column="at", within="PT6H")], parts, schema=schema)
+    assert (not judgement.failures) == fresh
+    for failure in judgement.failures:
+        assert str(failure).endswith("the latest moment is too old; got " + failure.got)
+        assert str(now.year) not in str(failure)
+
+
+def test_a_run_without_rows_is_not_stale():
+    assert not run([expect("column_max_to_be_recent", column="at", within="PT6H")], {0: []})[1].failures

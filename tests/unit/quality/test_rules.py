@@ -39,6 +39,8 @@ def expect(type_: str, /, mostly: float | None = None, **kwargs) -> Expectation:
         (expect("column_values_to_be_increasing", column="id"), ["no run can be judged by", "no order"]),
         (expect("column_values_to_match_like_pattern", column="name", like_pattern="a\\"), ["ends with its escape"]),
         (expect("column_distinct_values_to_contain_set", column="id", value_set=[None]), ["take null out of the set"]),
+        (expect("column_max_to_be_recent", column="at", within="6 hours"), ["'within' is wrong", "ISO 8601"]),
+        (expect("column_max_to_be_recent", column="name", within="PT6H"), ["can't judge column 'name'"]),
         (expect("column_most_common_value_to_be_in_set", column="id", value_set=["1"]), ["type str"]),
         (
             expect(
