@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import pyarrow as pa
 
-from importers.core.model import Column, LoadMode, PersonalData, Reject, Stream
+from importers.core.model import Column, PersonalData, Reject, Stream
 from importers.exceptions import ConfigError
 from importers.sources.files._blocks import Block
 from importers.sources.files._lines import Lines, UnknownKeys, infer, parsed
@@ -60,7 +60,7 @@ def described(which: Metadata, key: KeyType) -> Column:
 
 def backfills(stream: Stream, own: tuple[str, ...], time: str) -> None:
     """Raises ConfigError where an old message would overwrite a newer one: by other keys than the broker's `own`."""
-    if stream.load_mode is LoadMode.MERGE and stream.cursor is None and stream.primary_key != own:
+    if stream.keyed and stream.cursor is None and stream.primary_key != own:
         raise ConfigError(
             "of two messages with one key, which is newer can't be told in a backfill",
             do=f"set load.cursor, such as {time}",
