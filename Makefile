@@ -56,7 +56,7 @@ bench: env  ## the chain against the server's own COPY; rules and profiles again
 	$(BIN)/python -m bench kafka
 
 soak: env  ## random kills, and a thousand tenants through Airflow's DAG processor, for a long time
-	$(BIN)/pytest tests/soak tests/live -m soak --timeout 0
+	$(BIN)/pytest tests/soak tests/live tests/integration -m soak --timeout 0
 
 docs: env  ## write docs/reference from the code, and build the site; a broken link is an error
 	$(BIN)/python scripts/reference.py

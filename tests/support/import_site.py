@@ -18,6 +18,7 @@ from unittest.mock import patch
 
 import psycopg
 
+from importers.core.connection import Connection
 from importers.core.model import LoadMode, RunState, Window
 from importers.core.model import RunKind as Kind
 from importers.core.tenant import Tenant
@@ -26,6 +27,7 @@ from importers.pipeline.installation import Installation
 from importers.pipeline.job import Job, jobs
 from importers.pipeline.run import Progress, Result, run
 from importers.pipeline.sweep import sweep
+from importers.sources.databases.postgresql import Postgresql
 from importers.sources.files.csv import Csv
 
 Row = tuple[int, int, str, str, int]
@@ -69,10 +71,26 @@ def write(path: Path, rows: Sequence[Row], malformed: int = 0) -> None:
     draft.replace(path)
 
 
+def insert(warehouse: str, rows: Sequence[Row]) -> None:
+    """Into the table that is imported, five rows a block: what is deleted again leaves its room."""
+    columns = "play int, id int, listener text, track text, score int"
+    with psycopg.connect(warehouse, autocommit=True) as source, source.cursor() as cursor:
+        cursor.execute(f"create schema if not exists source; create table if not exists source.{STREAM} ({columns})")
+        for start in range(0, len(rows), 5):
+            statement = f"insert into source.{STREAM} values (%s, %s, %s, %s, %s)"
+            cursor.executemany(statement, rows[start : start + 5])
+            filler = f"insert into source.{STREAM} select -1, g, repeat('x', 90), '', 0 from generate_series(1, 80) g"
+            cursor.execute(f"{filler}; delete from source.{STREAM} where play = -1")  # type: ignore[arg-type]
+
+
 @contextmanager
 def cut_small() -> Iterator[None]:
-    """A file of a few hundred bytes makes several partitions, and a partition several batches."""
-    with patch.object(Csv, "whole_below", 150), patch.object(Csv, "block", 128):
+    """A few hundred bytes of a file, or a block of a table, make a partition, and a partition several batches."""
+    with (
+        patch.object(Csv, "whole_below", 150),
+        patch.object(Csv, "block", 128),
+        patch.object(Postgresql, "split_above", 1),
+    ):
         yield
 
 
@@ -86,6 +104,8 @@ class Site:
     mode: LoadMode
     data: Path
     partitions: int = 3
+    importer: str = "csv"
+    """Or `postgresql`: then the rows are in a table of the warehouse's own database, and partitions are its blocks."""
     lenient: bool = False
     """Whether the tenant has taken its rules back: what was bad is right now."""
 
@@ -106,12 +126,8 @@ class Site:
                 "privacy": {"purpose": "tests", "lawful_basis": "contract", "retention": "P1Y"},
                 "pipelines": {
                     PIPELINE: {
-                        "importer": "csv",
-                        "config": {
-                            "path": str(self.data / "plays_*.csv"),
-                            "stream": STREAM,
-                            "max_partitions": self.partitions,
-                        },
+                        "importer": self.importer,
+                        "config": self._config,
                         "load": {
                             "mode": self.mode.value,
                             **({"primary_key": "id"} if self.mode in (LoadMode.MERGE, LoadMode.HISTORY) else {}),
@@ -132,8 +148,16 @@ class Site:
 
     @property
     def job(self) -> Job:
-        (job,) = jobs(self.installation, self.definition, PIPELINE)
+        reached = Connection({"url": self.warehouse}) if self.importer == "postgresql" else None
+        (job,) = jobs(self.installation, self.definition, PIPELINE, connection=reached)
         return job
+
+    @property
+    def _config(self) -> dict[str, Any]:
+        if self.importer == "postgresql":
+            config = {"tables": [STREAM], "table_schema": "source", "read": "incremental", "batch_rows": 4}
+            return config | {"partitions": self.partitions}
+        return {"path": str(self.data / "plays_*.csv"), "stream": STREAM, "max_partitions": self.partitions}
 
     def run(
         self,
@@ -152,10 +176,16 @@ class Site:
             return run(job, key, Kind.REPLAY, processes=processes)
 
     def first(self) -> None:
-        write(self.data / "plays_1.csv", FIRST)
+        if self.importer == "postgresql":
+            insert(self.warehouse, FIRST)
+        else:
+            write(self.data / "plays_1.csv", FIRST)
 
     def second(self) -> None:
-        write(self.data / "plays_2.csv", SECOND, malformed=1)
+        if self.importer == "postgresql":
+            insert(self.warehouse, SECOND)
+        else:
+            write(self.data / "plays_2.csv", SECOND, malformed=1)
 
     @property
     def before(self) -> list[Row]:
