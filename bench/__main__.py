@@ -15,9 +15,10 @@ RESULTS = Path(__file__).parent / "results"
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", nargs="?", choices=("chain", "dags", "http", "kafka", "quality"), default="chain")
+    known = ("chain", "dags", "http", "kafka", "postgresql", "quality")
+    parser.add_argument("what", nargs="?", choices=known, default="chain")
     parser.add_argument("--rows", type=int, default=2_000_000)
-    parser.add_argument("--rounds", type=int, help="4 of the chain, 2 of the DAGs and of quality")
+    parser.add_argument("--rounds", type=int, help="4 of the chain and of PostgreSQL, 2 of the DAGs and of quality")
     parser.add_argument("--tenants", type=int, default=1_000)
     said = parser.parse_args()
     RESULTS.mkdir(exist_ok=True)
@@ -29,6 +30,8 @@ def main() -> None:
         print(quality(said.rows, said.rounds or 2))
     elif said.what == "kafka":
         print(kafka(said.rows, said.rounds or 3))
+    elif said.what == "postgresql":
+        print(postgresql(said.rows, said.rounds or 4))
     else:
         print(chain(said.rows, said.rounds or 4))
 
@@ -54,6 +57,14 @@ def quality(rows: int, rounds: int) -> str:
 
     measured = measure(rows, rounds)
     (RESULTS / "quality.json").write_text(json.dumps(measured, indent=2) + "\n")
+    return show(measured)
+
+
+def postgresql(rows: int, rounds: int) -> str:
+    from bench.postgresql import as_json, measure, show
+
+    measured = measure(rows, rounds)
+    (RESULTS / "postgresql.json").write_text(as_json(measured) + "\n")
     return show(measured)
 
 

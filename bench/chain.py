@@ -12,7 +12,7 @@ import platform
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
@@ -72,25 +72,31 @@ class Measured:
         return min(self.chain) / min(self.copy)
 
 
-def measure(rows: int, rounds: int) -> Measured:
-    """Run both, `rounds` times in turn. The chain has 8 rules, two pseudonyms, one mask and encrypted staging."""
+@contextmanager
+def history(rows: int) -> Iterator[tuple[str, Path]]:
+    """A warehouse of its own, and a file that its server can read."""
     with tempfile.TemporaryDirectory(prefix="importers-bench-") as name:
         home = Path(name)
-        home.chmod(0o755)  # the server, which may be another user, reads the file
+        home.chmod(0o755)  # the server may be another user
         file = home / "synthetic-listening.csv"
         write_history(file, rows)
         os.environ |= {"IMPORTERS_HOME": str(home / "home")}
         os.environ.pop("POSTGRES_URL", None)
-        url = start_postgres(home / "home")
+        yield start_postgres(home / "home"), file
+
+
+def measure(rows: int, rounds: int) -> Measured:
+    """Run both, `rounds` times in turn. The chain has 8 rules, two pseudonyms, one mask and encrypted staging."""
+    with history(rows) as (url, file):
         copy, chain, steps, peaks = [], [], {}, (0.0, 0.0)
         with psycopg.connect(url, autocommit=True) as server:
             for _ in range(rounds):
-                copy.append(_seconds(lambda: _copy(server, file)))
-                with _watched() as watch:
+                copy.append(seconds(lambda: _copy(server, file)))
+                with watched() as watch:
                     started = time.perf_counter()
                     result = _chain(file)
                     chain.append(time.perf_counter() - started)
-                _check(server, rows)
+                check(server, rows)
                 if chain[-1] == min(chain):
                     steps, peaks = result.timings, watch()
         size = file.stat().st_size
@@ -99,7 +105,7 @@ def measure(rows: int, rounds: int) -> Measured:
     return Measured(rows, size, copy, chain, steps, *peaks, versions=named, machine=machine)
 
 
-def _seconds(work: Callable[[], object]) -> float:
+def seconds(work: Callable[[], object]) -> float:
     started = time.perf_counter()
     work()
     return time.perf_counter() - started
@@ -118,7 +124,7 @@ def _chain(file: Path) -> Any:
     return asyncio.run(get_importer("csv", tenant, config).import_data(progress=lambda _: None))
 
 
-def _check(server: psycopg.Connection, rows: int) -> None:
+def check(server: psycopg.Connection, rows: int) -> None:
     """A fast load of something else would be worth nothing."""
     (schema,) = server.execute("select tenant from _importers.run order by id desc limit 1").fetchone() or ("",)
     kept = ", ".join(KEPT)
@@ -134,7 +140,7 @@ def _check(server: psycopg.Connection, rows: int) -> None:
 
 
 @contextmanager
-def _watched() -> Any:
+def watched() -> Any:
     """Samples the resident memory of this process and its children, without the server's."""
     me, stop, seen = psutil.Process(), threading.Event(), [0.0, 0.0]
 
