@@ -1,16 +1,14 @@
 """Connections in a whole deployment: made and tried by people's means, used by tasks, and seen nowhere.
 
-The source is the one of tests/support/registered.py, which every process here has.
+The source is the one of tests/support/registered.py, which every process of the shared deployment has.
 """
 
 from __future__ import annotations
 
 import json
 import re
-import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -19,14 +17,11 @@ from typing import Any
 
 import psycopg
 import pytest
-from psycopg.conninfo import conninfo_to_dict
 from registered import account
-from tests.live.conftest import Deploy
 from tests.services.airflow import Airflow
 
 OWN, SHARED, REFRESH = "kanarienvogel-4d81", "stieglitz-9c02", "girlitz-77be"
 SECRETS = (OWN, SHARED, REFRESH)
-SUPPORT = Path(__file__).parents[1] / "support"
 TENANT = """
 tenant: {name}
 {more}
@@ -42,49 +37,24 @@ pipelines:
 
 
 @pytest.fixture(scope="module")
-def airflow(deploy: Deploy) -> Iterator[Airflow]:
-    """With the source in every process, and the warehouse known by its connection alone."""
-    site = Path(tempfile.mkdtemp(prefix="importers-site-"))
-    (site / "sitecustomize.py").write_text("import registered\nregistered.register()\n")
-    settings = {
-        "PYTHONPATH": f"{site}:{SUPPORT}",
-        "AIRFLOW__CORE__TEST_CONNECTION": "Enabled",
-        "POSTGRES_URL": "",
-        "COLUMNS": "200",
-    }
-    deployment = deploy(settings=settings)
-    deployment.settings["AIRFLOW_CONN_IMPORTERS_WAREHOUSE"] = as_connection(deployment.warehouse)
-    try:
-        with deployment:
-            yield deployment
-    finally:
-        shutil.rmtree(site, ignore_errors=True)
-
-
-def as_connection(url: str) -> str:
-    names = {"host": "host", "port": "port", "user": "login", "password": "password", "dbname": "schema"}
-    said = {names[name]: value for name, value in conninfo_to_dict(url).items() if name in names}
-    return json.dumps({"conn_type": "postgres", **said})
-
-
-@pytest.fixture(scope="module")
 def runs(airflow: Airflow) -> dict[str, Any]:
     """How a run of each tenant ended, and its row; the first with a connection of its own, the second may share."""
     make = {"conn_type": "spotify", "login": "me"}
     extra = json.dumps({"refresh_token": REFRESH})
     airflow.api(
-        "POST", "/connections", {"connection_id": "importer_acme_vault_api", "password": OWN, "extra": extra, **make}
+        "POST", "/connections", {"connection_id": "importer_alpha_vault_api", "password": OWN, "extra": extra, **make}
     )
     airflow.cli("connections", "add", "importer_vault_api", "--conn-type", "spotify", "--conn-password", SHARED)
-    for name, more in {"acme": "", "beta": "shared_connections: [vault_api]", "gamma": ""}.items():
+    tenants = {"alpha": "", "beta": "shared_connections: [vault_api]", "gamma": ""}
+    for name, more in tenants.items():
         (airflow.tenants / f"{name}.yaml").write_text(TENANT.format(name=name, more=more))
     found: dict[str, Any] = {}
-    for name in ("acme", "beta", "gamma"):
+    for name in tenants:
         airflow.wait_for_dag(f"{name}.things")
         airflow.unpause(f"{name}.things")
         found[name] = {"id": airflow.trigger(f"{name}.things")}
     for name, said in found.items():
-        said["state"] = airflow.wait_for_run(f"{name}.things", said["id"], seconds=240)["state"]
+        said["state"] = airflow.wait_for_run(f"{name}.things", said["id"], seconds=600)["state"]
         said["rows"] = loaded(airflow, name)
         said["log"] = airflow.task_logs(f"{name}.things", said["id"], 10**6)
     return found
@@ -99,8 +69,8 @@ def loaded(airflow: Airflow, tenant: str) -> list[Any]:
 
 
 def test_a_task_reads_with_its_tenants_account(runs: dict[str, Any]) -> None:
-    assert runs["acme"]["state"] == runs["beta"]["state"] == "success"
-    assert runs["acme"]["rows"] == [("a", account(OWN))]
+    assert runs["alpha"]["state"] == runs["beta"]["state"] == "success"
+    assert runs["alpha"]["rows"] == [("a", account(OWN))]
     assert runs["beta"]["rows"] == [("a", account(SHARED))]
 
 
@@ -112,7 +82,7 @@ def test_who_has_none_and_may_not_share_fails_at_once(runs: dict[str, Any]) -> N
 
 
 def test_even_a_careless_source_shows_no_secret(runs: dict[str, Any]) -> None:
-    for name in ("acme", "beta"):
+    for name in ("alpha", "beta"):
         (line,) = re.findall(r"careless: .*", runs[name]["log"])
         assert re.match(r"careless: <Connection with (login, )?password", line)
         assert "***" in line
@@ -178,7 +148,7 @@ def test_the_ui_has_the_forms(airflow: Airflow) -> None:
 
 def test_the_command_line_lists_and_tries(airflow: Airflow, runs: dict[str, Any]) -> None:
     listed = airflow.cli("connections", "list", "-o", "json")
-    assert '"importer_acme_vault_api"' in listed
+    assert '"importer_alpha_vault_api"' in listed
     airflow.cli(
         "connections", "add", "nobody", "--conn-type", "segment", "--conn-host", "http://127.0.0.1:1",
         "--conn-password", "x",
@@ -189,11 +159,11 @@ def test_the_command_line_lists_and_tries(airflow: Airflow, runs: dict[str, Any]
 
 def test_airflow_runs_what_importers_runs(airflow: Airflow, runs: dict[str, Any]) -> None:
     """With Airflow's connections: the tenant's for the source, and the one that says where the warehouse is."""
-    before = committed(airflow, "acme")
-    said = airflow.cli("importers", "run", "acme.things", "--json")
+    before = committed(airflow, "alpha")
+    said = airflow.cli("importers", "run", "alpha.things", "--json")
     assert '"rows_loaded": 1' in said
-    assert committed(airflow, "acme") == before + 1
-    assert loaded(airflow, "acme") == [("a", account(OWN))]
+    assert committed(airflow, "alpha") == before + 1
+    assert loaded(airflow, "alpha") == [("a", account(OWN))]
     refused = airflow.cli("importers", "run", "gamma.things", check=False)
     assert "Error: gamma.things: there is no connection 'importer_gamma_vault_api'" in refused
 
@@ -207,7 +177,7 @@ def committed(airflow: Airflow, tenant: str) -> int:
 
 def test_without_airflow_its_connections_are_not_asked(airflow: Airflow, runs: dict[str, Any]) -> None:
     done = subprocess.run(
-        [Path(sys.executable).with_name("importers"), "run", "acme.things"],
+        [Path(sys.executable).with_name("importers"), "run", "alpha.things"],
         env=airflow.environment() | {"POSTGRES_URL": airflow.warehouse},
         capture_output=True,
         text=True,

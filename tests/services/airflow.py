@@ -42,6 +42,8 @@ PROCESSES: Mapping[str, tuple[str, ...]] = {
     "triggerer": ("triggerer", "--skip-serve-logs"),
 }
 HEALTH = {"scheduler": "scheduler", "dag-processor": "dag_processor", "triggerer": "triggerer"}
+NEED_SERVER = frozenset({"scheduler"})
+"""Started later: a task that can't reach the API server fails, and is tried again."""
 DONE = frozenset({"success", "failed"})
 T = TypeVar("T")
 
@@ -84,8 +86,10 @@ class Airflow:
         self._stack.callback(self._end_all)
         with self._stack.pop_all() as stack:  # a failed start ends what it has started
             self.prepare()
-            for name, arguments in self.processes.items():
-                self.start(name, *(argument.format(port=self.port) for argument in arguments))
+            for name in sorted(self.processes, key=lambda name: name in NEED_SERVER):
+                if name in NEED_SERVER:
+                    self.wait_for_server()
+                self.start(name, *(argument.format(port=self.port) for argument in self.processes[name]))
             self.wait_for_health()
             self._stack = stack.pop_all()
         return self
@@ -186,7 +190,7 @@ class Airflow:
 
     # -- what a person does
 
-    def cli(self, *arguments: str, seconds: float = 120, check: bool = True) -> str:
+    def cli(self, *arguments: str, seconds: float = 300, check: bool = True) -> str:
         """What `airflow ARGUMENTS` prints to either stream."""
         done = subprocess.run(
             [BIN / "airflow", *arguments],
@@ -260,7 +264,16 @@ class Airflow:
                 raise TimeoutError(f"after {seconds:.0f} s: {what}\n{self.said()}")
             time.sleep(0.25)
 
-    def wait_for_health(self, seconds: float = 180) -> None:
+    def wait_for_server(self, seconds: float = 300) -> None:
+        def answers() -> bool:
+            with suppress(httpx.TransportError):
+                return httpx.get(f"{self.url}/api/v2/version", timeout=10).is_success
+            return False
+
+        if "api-server" in self.running:
+            self.until("the API server doesn't answer", answers, seconds)
+
+    def wait_for_health(self, seconds: float = 300) -> None:
         wanted = {HEALTH[name] for name in self.running if name in HEALTH} | {"metadatabase"}
 
         def healthy() -> bool:
@@ -294,7 +307,7 @@ class Airflow:
                 file.touch()
 
     def wait_for_run(
-        self, dag_id: str, run_id: str, states: Collection[str] = DONE, seconds: float = 180
+        self, dag_id: str, run_id: str, states: Collection[str] = DONE, seconds: float = 600
     ) -> dict[str, Any]:
         """The run as the API tells it, once it is in one of the states; one that has ended otherwise is an error."""
         last: dict[str, Any] = {}

@@ -115,7 +115,7 @@ class Composed(Airflow):
         """What a command prints that runs to its end, where the service runs. Raises RuntimeError if it fails."""
         argv = [self._here(word) for word in command]
         done = subprocess.run(
-            argv, env=self.environment(name), cwd=self.home, capture_output=True, text=True, timeout=120, check=False
+            argv, env=self.environment(name), cwd=self.home, capture_output=True, text=True, timeout=300, check=False
         )
         if done.returncode:
             raise RuntimeError(
