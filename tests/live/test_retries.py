@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
+import registered
 from tests.services.airflow import Airflow
 
 DAG_ID = "told_to_wait"
@@ -38,9 +40,9 @@ def task(airflow: Airflow, run: str) -> dict[str, Any]:
 def test_a_day_is_waited_in_the_triggerer_while_others_work(waiting: Airflow) -> None:
     asked_at = datetime.now(UTC)
     run, said = ask(waiting, "long", DAY)
-    waiting.until("it isn't deferred", lambda: task(waiting, run)["state"] == "deferred", 180)
+    waiting.until("it isn't deferred", lambda: task(waiting, run)["state"] == "deferred", 600)
     other, _ = ask(waiting, "other", 0)
-    waiting.wait_for_run(DAG_ID, other, {"success"}, 180)  # in the only slot there is
+    waiting.wait_for_run(DAG_ID, other, {"success"}, 600)  # in the only slot there is
     found = task(waiting, run)
     assert (found["state"], found["try_number"]) == ("deferred", 1)
     assert said.read_text() == "asked\n"
@@ -52,15 +54,59 @@ def test_a_day_is_waited_in_the_triggerer_while_others_work(waiting: Airflow) ->
         ).fetchone()
     assert row is not None
     assert row[0] is None  # nothing ends the wait before its time
-    assert (row[1] - asked_at).total_seconds() < 180
+    assert (row[1] - asked_at).total_seconds() < 600
     logged = waiting.task_logs(DAG_ID, run)
     assert "waiting 864" in logged
     waiting.api("PATCH", f"/dags/{DAG_ID}/dagRuns/{run}", {"state": "failed"})
 
 
-def test_after_the_wait_the_same_try_goes_on(waiting: Airflow) -> None:
-    run, said = ask(waiting, "short", 8)
-    waiting.until("it isn't deferred", lambda: task(waiting, run)["state"] == "deferred", 180)
-    waiting.wait_for_run(DAG_ID, run, {"success"}, 180)
-    assert task(waiting, run)["try_number"] == 1
-    assert said.read_text() == "asked\nasked\n"
+QUOTA = """
+tenant: patient
+pipelines:
+  plays:
+    importer: quota_api
+    config: {{said: "{said}", wait: 8}}
+    privacy:
+      purpose: to test
+      lawful_basis: contract
+      subject: {{none: true, reason: made up}}
+      columns: {{id: keep}}
+    streams: {{likes: {{}}, skips: {{}}}}
+"""
+
+
+@pytest.fixture
+def quota() -> Iterator[None]:
+    """The source is known here too, not only in the deployment."""
+    registered.register()
+    yield
+    registered.unregister()
+
+
+def test_after_the_wait_the_same_try_goes_on_and_only_of_the_streams_that_were_chosen(
+    airflow: Airflow, quota: None
+) -> None:
+    """A pipeline's own tasks: its source is told to wait while it is read."""
+    dag_id, said = "patient.plays", airflow.home / "quota.txt"
+    airflow.describe("patient", QUOTA.format(said=said), dag_id)
+    run = airflow.trigger(dag_id, conf={"streams": ["skips"]})
+
+    def tasks() -> dict[str, dict[str, Any]]:
+        return {task["task_id"]: task for task in airflow.tasks(dag_id, run)}
+
+    airflow.until("it isn't deferred", lambda: tasks()["skips.read.extract"]["state"] == "deferred", 400)
+    assert said.read_text() == "skips\n"
+    airflow.wait_for_run(dag_id, run, {"success"}, 600)
+    assert said.read_text() == "skips\nskips\n"
+    done = tasks()
+    assert done["skips.read.extract"]["try_number"] == 1
+    assert {task["state"] for name, task in done.items() if name.startswith("skips.")} == {"success"}
+    assert {task["state"] for name, task in done.items() if name.startswith("likes.")} == {"success", "skipped"}
+    assert [name for name, task in done.items() if task["state"] == "success" and name.startswith("likes.")] == [
+        "likes.plan"
+    ]
+    with psycopg.connect(airflow.warehouse) as connection:
+        assert connection.execute("select id from patient.skips order by id").fetchall() == [(1,), (2,), (3,)]
+        assert connection.execute("select to_regclass('patient.likes')").fetchone() == (None,)
+        states = connection.execute("select state from _importers.run where tenant = 'patient'").fetchall()
+    assert states == [("committed",)]

@@ -1,6 +1,8 @@
-"""A source that only tests have: it takes a connection, and its one row says which account that was.
+"""Sources that only tests have. One takes a connection, and its one row says which account that was; the other says,
+the first time that a stream is read, when to come back.
 
-`register()` adds it as `vault_api`; a scratch `sitecustomize.py` that calls it does so in every process of a test.
+`register()` adds them as `vault_api` and `quota_api`; a scratch `sitecustomize.py` that calls it does so in every
+process of a test.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ import hashlib
 import logging
 import sys
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from types import ModuleType
 from typing import ClassVar
 
@@ -17,8 +20,7 @@ import pyarrow as pa
 from importers.core.model import JSON, Batch, Column, Health, LoadMode, Reads, Stream
 from importers.core.registry import sources
 from importers.core.source import Source, SourceConfig
-
-NAME, MODULE = "vault_api", "importers.sources.apis.vault_api"
+from importers.exceptions import TransientSourceError
 
 
 class VaultConfig(SourceConfig):
@@ -52,16 +54,47 @@ def account(password: object) -> str:
     return hashlib.sha256(str(password).encode()).hexdigest()[:12]
 
 
-Vault.__module__ = MODULE
+class QuotaConfig(SourceConfig):
+    said: str
+    """A file that gets a line each time that a stream is read."""
+    wait: float = 0
+    """Seconds."""
+
+
+class Quota(Source[QuotaConfig]):
+    config_model = QuotaConfig
+    title: ClassVar[str] = "An API with a quota"
+
+    def check(self) -> Health:
+        return Health(True, "", 0.0)
+
+    def streams(self) -> Sequence[Stream]:
+        columns = (Column("id", pa.int64(), None),)
+        return [Stream(name, columns, Reads.SNAPSHOT, load_mode=LoadMode.REPLACE) for name in ("likes", "skips")]
+
+    def read(self, stream: Stream, partition: JSON) -> Iterator[Batch]:
+        said = Path(self.config.said)
+        asked = said.read_text().splitlines() if said.exists() else []
+        with said.open("a") as file:
+            file.write(f"{stream.name}\n")
+        if stream.name not in asked:
+            raise TransientSourceError("the quota is used up", retry_after=self.config.wait)
+        yield Batch(pa.RecordBatch.from_pydict({"id": [1, 2, 3]}))
+
+
+SOURCES = {"vault_api": Vault, "quota_api": Quota}
 
 
 def register() -> None:
-    module = ModuleType(MODULE)
-    module.Vault = Vault  # type: ignore[attr-defined]
-    sys.modules[MODULE] = module
-    sources()[NAME] = "apis"
+    for name, source in SOURCES.items():
+        source.__module__ = f"importers.sources.apis.{name}"
+        module = ModuleType(source.__module__)
+        setattr(module, source.__name__, source)
+        sys.modules[source.__module__] = module
+        sources()[name] = "apis"
 
 
 def unregister() -> None:
-    sources().pop(NAME, None)
-    sys.modules.pop(MODULE, None)
+    for name, source in SOURCES.items():
+        sources().pop(name, None)
+        sys.modules.pop(source.__module__, None)
