@@ -11,7 +11,7 @@ import psycopg
 import pytest
 from tests.services.airflow import Airflow
 
-FIRST, DAYS = date(2026, 1, 1), 30
+FIRST, DAYS, FEW = date(2026, 1, 1), 30, 3
 TENANT = """
 tenant: history
 privacy:
@@ -64,17 +64,20 @@ def warehouse(airflow: Airflow) -> Iterator[psycopg.Connection[Any]]:
         yield connection
 
 
-def backfill(airflow: Airflow, dag_id: str, last: int, *options: str, seconds: float) -> list[dict[str, Any]]:
-    """Its runs, in the order in which they began, once they are over."""
+def backfill(airflow: Airflow, dag_id: str, last: int, *options: str) -> None:
     dates = ("--from-date", day(0), "--to-date", day(last))
     airflow.cli("backfill", "create", "--dag-id", dag_id, *dates, *options)
 
+
+def all_over(airflow: Airflow, dag_id: str, kind: str, days: int) -> list[dict[str, Any]]:
+    """The DAG's runs of a kind, in the order in which they began, once they are over."""
+
     def over() -> list[dict[str, Any]] | None:
-        made = [run for run in airflow.runs(dag_id) if run["run_type"] == "backfill"]
+        made = [run for run in airflow.runs(dag_id) if run["run_type"] == kind]
         busy = [run for run in made if run["state"] not in ("success", "failed")]
         return made if made and not busy else None
 
-    found = airflow.until(f"the backfill of {dag_id} isn't over", over, seconds)
+    found = airflow.until(f"the {kind} runs of {dag_id} aren't over", over, 300 + 100 * days)
     return sorted(found, key=lambda run: str(run["start_date"]))
 
 
@@ -87,32 +90,44 @@ def committed(warehouse: psycopg.Connection[Any], stream: str) -> list[tuple[Any
     ).fetchall()
 
 
-@pytest.mark.timeout(2400)
-def test_each_of_thirty_intervals_once(airflow: Airflow, data: Path, warehouse: psycopg.Connection[Any]) -> None:
-    runs = backfill(airflow, "history.plays", DAYS - 1, "--max-active-runs", "4", seconds=2300)
+@pytest.mark.parametrize(
+    "days",
+    [
+        pytest.param(FEW, marks=pytest.mark.timeout(1800)),
+        pytest.param(DAYS, marks=[pytest.mark.soak, pytest.mark.timeout(7200)]),
+    ],
+)
+def test_each_interval_once_beside_a_scheduled_run(
+    airflow: Airflow, data: Path, warehouse: psycopg.Connection[Any], days: int
+) -> None:
+    backfill(airflow, "history.plays", days - 1, "--max-active-runs", "4")
+    runs = all_over(airflow, "history.plays", "backfill", days)
     assert {run["state"] for run in runs} == {"success"}
-    assert sorted(run["data_interval_start"][:10] for run in runs) == [day(number) for number in range(DAYS)]
-    expected = sorted(row for number in range(DAYS) for row in rows(number))
+    assert sorted(run["data_interval_start"][:10] for run in runs) == [day(number) for number in range(days)]
+    expected = sorted(row for number in range(days) for row in rows(number))
     assert warehouse.execute("select id, day, total from history.plays order by id").fetchall() == expected
-    microseconds = [1_767_225_600_000_000 + number * 86_400_000_000 for number in range(DAYS + 1)]  # of 2026-01-01 UTC
+    microseconds = [1_767_225_600_000_000 + number * 86_400_000_000 for number in range(days + 1)]  # of 2026-01-01 UTC
     assert committed(warehouse, "history.plays.%") == [
-        (day(number), 1, microseconds[number], microseconds[number + 1]) for number in range(DAYS)
+        (day(number), 1, microseconds[number], microseconds[number + 1]) for number in range(days)
     ]
+    (scheduled, *_) = all_over(airflow, "history.plays", "scheduled", 1)  # of the last day, which has no file
+    assert scheduled["state"] == "success"
 
 
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(1800)
 def test_backwards_and_again_each_interval_takes_the_place_of_what_it_loaded(
     airflow: Airflow, data: Path, warehouse: psycopg.Connection[Any]
 ) -> None:
     """Whether the test before ran or not."""
-    for number in range(4):
+    for number in range(FEW):
         write(data / f"plays-{day(number)}.csv", [(i, d, 2) for i, d, _ in rows(number)])
     again = ("--run-backwards", "--reprocess-behavior", "completed", "--max-active-runs", "1")
-    runs = backfill(airflow, "history.plays", 3, *again, seconds=1000)
-    order = [run["data_interval_start"][:10] for run in runs][-4:]
-    assert order == [day(number) for number in (3, 2, 1, 0)]
-    found = warehouse.execute("select id, day, total from history.plays where day <= %s order by id", (day(3),))
-    assert found.fetchall() == [(i, d, 2) for number in range(4) for i, d, _ in rows(number)]
+    backfill(airflow, "history.plays", FEW - 1, *again)
+    runs = all_over(airflow, "history.plays", "backfill", FEW)
+    order = [run["data_interval_start"][:10] for run in runs][-FEW:]
+    assert order == [day(number) for number in reversed(range(FEW))]
+    found = warehouse.execute("select id, day, total from history.plays where day <= %s order by id", (day(FEW - 1),))
+    assert found.fetchall() == [(i, d, 2) for number in range(FEW) for i, d, _ in rows(number)]
 
 
 @pytest.mark.timeout(1200)
