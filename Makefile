@@ -51,6 +51,8 @@ check: env  ## lint, format, strict types, layers
 
 bench: env  ## the chain against the server's own COPY; rules and profiles against peers; a thousand tenants' DAGs
 	$(BIN)/python -m bench
+	$(BIN)/python -m bench merge
+	$(BIN)/python -m bench pseudonyms
 	$(BIN)/python -m bench quality
 	$(BIN)/python -m bench dags
 	$(BIN)/python -m bench kafka

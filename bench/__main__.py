@@ -8,32 +8,57 @@ import json
 import os
 import shutil
 import tempfile
+from dataclasses import asdict
 from pathlib import Path
 
 RESULTS = Path(__file__).parent / "results"
+CHOICES = ("chain", "merge", "pseudonyms", "quality", "http", "kafka", "postgresql", "dags")
+WHOLE = 7_200_000
+"""Rows: a CSV of 1.2 GB."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    known = ("chain", "dags", "http", "kafka", "postgresql", "quality")
-    parser.add_argument("what", nargs="?", choices=known, default="chain")
-    parser.add_argument("--rows", type=int, default=2_000_000)
-    parser.add_argument("--rounds", type=int, help="4 of the chain and of PostgreSQL, 2 of the DAGs and of quality")
+    parser.add_argument("what", nargs="?", choices=CHOICES, default="chain")
+    parser.add_argument("--rows", type=int, help="of the file, or the table that is merged into: 7.2 M; else 2 M")
+    parser.add_argument("--changed", type=int, default=1_000_000, help="rows to merge")
+    parser.add_argument(
+        "--rounds",
+        type=int,
+        help="4 of the chain and PostgreSQL, 10 of HTTP, 3 of merges, pseudonyms and Kafka, else 2",
+    )
+    parser.add_argument("--without-dlt", action="store_true", help="needs no package index")
     parser.add_argument("--tenants", type=int, default=1_000)
     said = parser.parse_args()
     RESULTS.mkdir(exist_ok=True)
-    if said.what == "dags":
-        print(dags(said.tenants, said.rounds or 2))
-    elif said.what == "http":
-        print(http(said.rounds or 10))
-    elif said.what == "quality":
-        print(quality(said.rows, said.rounds or 2))
-    elif said.what == "kafka":
-        print(kafka(said.rows, said.rounds or 3))
-    elif said.what == "postgresql":
-        print(postgresql(said.rows, said.rounds or 4))
-    else:
-        print(chain(said.rows, said.rounds or 4))
+    rows, fewer, rounds = said.rows or WHOLE, said.rows or 2_000_000, said.rounds
+    run = {
+        "chain": lambda: chain(rows, rounds or 4, with_dlt=not said.without_dlt),
+        "merge": lambda: merge(rows, said.changed, rounds or 3),
+        "pseudonyms": lambda: pseudonyms(rounds or 3),
+        "quality": lambda: quality(fewer, rounds or 2),
+        "http": lambda: http(rounds or 10),
+        "kafka": lambda: kafka(fewer, rounds or 3),
+        "postgresql": lambda: postgresql(fewer, rounds or 4),
+        "dags": lambda: dags(said.tenants, rounds or 2),
+    }
+    print(run[said.what]())
+
+
+def chain(rows: int, rounds: int, *, with_dlt: bool) -> str:
+    from bench.chain import as_json, measure, show
+
+    measured = measure(rows, rounds, with_dlt=with_dlt)
+    (RESULTS / "chain.json").write_text(as_json(measured) + "\n")
+    return show(measured)
+
+
+def merge(rows: int, changed: int, rounds: int) -> str:
+    from bench.merge import measure, show
+
+    measured = measure(rows, changed, rounds)
+    (RESULTS / "merge.json").write_text(json.dumps(measured, indent=2, default=asdict) + "\n")
+    return show(measured)
 
 
 def http(rounds: int) -> str:
@@ -68,11 +93,11 @@ def postgresql(rows: int, rounds: int) -> str:
     return show(measured)
 
 
-def chain(rows: int, rounds: int) -> str:
-    from bench.chain import as_json, measure, show
+def pseudonyms(rounds: int) -> str:
+    from bench.pseudonyms import measure, show
 
-    measured = measure(rows, rounds)
-    (RESULTS / "chain.json").write_text(as_json(measured) + "\n")
+    measured = measure(rounds)
+    (RESULTS / "pseudonyms.json").write_text(json.dumps(measured, indent=2) + "\n")
     return show(measured)
 
 

@@ -1,6 +1,6 @@
-"""The whole governed chain against the server's own COPY of the same file, interleaved in one run.
+"""The whole governed chain against the server's own COPY of the same file, and dlt's bare load, by turns in one run.
 
-Only the ratio counts: machines differ, and one machine's speed drifts. Minima of each, since noise only adds.
+Only the ratios count: machines differ, and one machine's speed drifts. Minima of each, since noise only adds.
 """
 
 from __future__ import annotations
@@ -9,22 +9,19 @@ import asyncio
 import json
 import os
 import platform
-import tempfile
-import threading
+import subprocess
+import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import psutil
 import psycopg
 
-from bench.listening import write_history
+from bench import peer
+from bench.spending import Spent, Till, least, warehouse
 from importers.api import get_importer
-from importers.transport.embedded import start_postgres
 
 COLUMNS = (
     "event_id text, account_id text, email text, ip text, track_id text, artist text, ms_played bigint,"
@@ -55,60 +52,70 @@ PRIVACY = {
 
 @dataclass(frozen=True)
 class Measured:
-    """Seconds of each round, and the chain's own account of the best one."""
+    """What each round cost, the chain's own account of its best one, and one of a tenth of the rows."""
 
     rows: int
     bytes: int
-    copy: list[float]
-    chain: list[float]
+    copy: list[Spent]
+    chain: list[Spent]
+    dlt: list[Spent]
     steps: dict[str, float]
-    peak_mb_one_process: float
-    peak_mb_all: float
+    tenth: Spent
     versions: dict[str, str] = field(default_factory=dict)
     machine: str = ""
 
     @property
     def ratio(self) -> float:
-        return min(self.chain) / min(self.copy)
+        return least(self.chain).seconds / least(self.copy).seconds
 
 
-@contextmanager
-def history(rows: int) -> Iterator[tuple[str, Path]]:
-    """A warehouse of its own, and a file that its server can read."""
-    with tempfile.TemporaryDirectory(prefix="importers-bench-") as name:
-        home = Path(name)
-        home.chmod(0o755)  # the server may be another user
-        file = home / "synthetic-listening.csv"
-        write_history(file, rows)
-        os.environ |= {"IMPORTERS_HOME": str(home / "home")}
-        os.environ.pop("POSTGRES_URL", None)
-        yield start_postgres(home / "home"), file
-
-
-def measure(rows: int, rounds: int) -> Measured:
-    """Run both, `rounds` times in turn. The chain has 8 rules, two pseudonyms, one mask and encrypted staging."""
-    with history(rows) as (url, file):
-        copy, chain, steps, peaks = [], [], {}, (0.0, 0.0)
+def measure(rows: int, rounds: int, *, with_dlt: bool) -> Measured:
+    """Run all, `rounds` times in turn. The chain has 8 rules, two pseudonyms, one mask and encrypted staging."""
+    python = peer.environment() if with_dlt else None
+    with warehouse() as (home, url, till):
+        file, tenth = home / "synthetic-listening.csv", home / "synthetic-listening-tenth.csv"
+        write(file, rows)
+        write(tenth, rows // 10)
+        copy: list[Spent] = []
+        chain: list[Spent] = []
+        dlt: list[Spent] = []
+        steps: dict[str, float] = {}
         with psycopg.connect(url, autocommit=True) as server:
+            small = _round(server, till, tenth, rows // 10)[1]
             for _ in range(rounds):
-                copy.append(seconds(lambda: _copy(server, file)))
-                with watched() as watch:
-                    started = time.perf_counter()
-                    result = _chain(file)
-                    chain.append(time.perf_counter() - started)
-                check(server, rows)
-                if chain[-1] == min(chain):
-                    steps, peaks = result.timings, watch()
+                bare, governed, timings = _round(server, till, file, rows)
+                copy.append(bare)
+                chain.append(governed)
+                steps = timings if governed is least(chain) else steps
+                if python:
+                    server.execute("drop schema if exists peer cascade")
+                    server.execute("checkpoint")
+                    with till.counting() as spent:
+                        peer.load(python, file, url, home / "peer")
+                    dlt.append(spent)
+                    _check_peer(server, rows)
         size = file.stat().st_size
     named = {name: version(name) for name in ("pyarrow", "polars", "pgpq", "psycopg", "airflow-provider-importers")}
     machine = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
-    return Measured(rows, size, copy, chain, steps, *peaks, versions=named, machine=machine)
+    return Measured(rows, size, copy, chain, dlt, steps, small, versions=named, machine=machine)
 
 
-def seconds(work: Callable[[], object]) -> float:
-    started = time.perf_counter()
-    work()
-    return time.perf_counter() - started
+def write(file: Path, rows: int) -> None:
+    """In a process of its own, whose memory isn't taken for the chain's."""
+    subprocess.run(
+        [sys.executable, "-m", "bench.listening", file, "--rows", str(rows)], check=True, capture_output=True
+    )
+
+
+def _round(server: psycopg.Connection, till: Till, file: Path, rows: int) -> tuple[Spent, Spent, dict[str, float]]:
+    server.execute("checkpoint")  # nobody pays for what was written before
+    with till.counting() as bare:
+        _copy(server, file)
+    server.execute("checkpoint")
+    with till.counting() as governed:
+        result = _chain(file)
+    check(server, rows)
+    return bare, governed, result.timings
 
 
 def _copy(server: psycopg.Connection, file: Path) -> None:
@@ -139,40 +146,36 @@ def check(server: psycopg.Connection, rows: int) -> None:
     server.execute(f"drop schema {schema} cascade")  # type: ignore[arg-type]
 
 
-@contextmanager
-def watched() -> Any:
-    """Samples the resident memory of this process and its children, without the server's."""
-    me, stop, seen = psutil.Process(), threading.Event(), [0.0, 0.0]
-
-    def sample() -> None:
-        while not stop.wait(0.05):
-            sizes = []
-            for process in (me, *me.children(recursive=True)):
-                try:
-                    if "postgres" not in process.name():
-                        sizes.append(process.memory_info().rss / 1e6)
-                except psutil.NoSuchProcess:
-                    continue
-            seen[0], seen[1] = max(seen[0], *sizes), max(seen[1], sum(sizes))
-
-    thread = threading.Thread(target=sample, daemon=True)
-    thread.start()
-    try:
-        yield lambda: (seen[0], seen[1])
-    finally:
-        stop.set()
-        thread.join()
+def _check_peer(server: psycopg.Connection, rows: int) -> None:
+    got = server.execute("select count(*) from peer.plays").fetchone()
+    if got != (rows,):
+        raise SystemExit(f"dlt loaded something else than COPY: {got}")
 
 
 def show(measured: Measured) -> str:
     """A table for people."""
-    rate = measured.rows / min(measured.chain) / 1e6
+    bare = least(measured.copy)
     lines = [
         f"{measured.rows:,} rows, {measured.bytes / 1e6:,.0f} MB of CSV; {measured.machine}",
-        f"COPY, by the server itself   {min(measured.copy):7.2f} s   1.00",
-        f"the governed chain           {min(measured.chain):7.2f} s   {measured.ratio:.2f}   {rate:.2f} M rows/s",
-        f"peak memory: {measured.peak_mb_one_process:,.0f} MB one process, {measured.peak_mb_all:,.0f} MB all",
-        "seconds by step, summed over processes: "
+        "                                   s   × COPY   CPU s: client  server   MB: one process   all",
+    ]
+    for name, rounds in (
+        ("COPY, by the server itself", measured.copy),
+        ("the governed chain", measured.chain),
+        ("dlt, bare", measured.dlt),
+    ):
+        if rounds:
+            best = least(rounds)
+            memory = "" if rounds is measured.copy else f"{best.mb_one:17,.0f}{best.mb_all:8,.0f}"
+            lines.append(
+                f"{name:<28}{best.seconds:9.2f}{best.seconds / bare.seconds:8.2f}"
+                f"{0 if rounds is measured.copy else best.cpu:16.2f}{best.server_cpu:8.2f}{memory}"
+            )
+    best = least(measured.chain)
+    lines += [
+        f"the chain's memory at a tenth of the rows: {measured.tenth.mb_one:,.0f} MB one process,"
+        f" {measured.tenth.mb_all:,.0f} MB all; at all of them {best.mb_one:,.0f} and {best.mb_all:,.0f}",
+        "its seconds by step, summed over processes: "
         + ", ".join(f"{step} {seconds:.2f}" for step, seconds in measured.steps.items()),
     ]
     return "\n".join(lines)

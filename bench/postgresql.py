@@ -9,40 +9,44 @@ from dataclasses import asdict, dataclass
 
 import psycopg
 
-from bench.chain import COLUMNS, PRIVACY, RULES, check, history, seconds, watched
+from bench.chain import COLUMNS, PRIVACY, RULES, check, write
+from bench.spending import Spent, least, warehouse
 from importers.api import get_importer
 
 
 @dataclass(frozen=True)
 class Measured:
-    """Seconds of each round."""
+    """What each round cost."""
 
     rows: int
-    pipe: list[float]
-    chain: list[float]
-    peak_mb_one_process: float
-    peak_mb_all: float
+    pipe: list[Spent]
+    chain: list[Spent]
 
     @property
     def ratio(self) -> float:
-        return min(self.chain) / min(self.pipe)
+        return least(self.chain).seconds / least(self.pipe).seconds
 
 
 def measure(rows: int, rounds: int) -> Measured:
     """Source and destination are one server, so both pay for reading and writing."""
-    with history(rows) as (url, file):
-        pipe, chain, peaks = [], [], (0.0, 0.0)
+    pipe: list[Spent] = []
+    chain: list[Spent] = []
+    with warehouse() as (home, url, till):
+        file = home / "synthetic-listening.csv"
+        write(file, rows)
         with psycopg.connect(url, autocommit=True) as server:
             server.execute(f"create table plays ({COLUMNS})")  # type: ignore[arg-type]
             server.execute(f"copy plays from '{file}' (format csv, header)")  # type: ignore[arg-type]
             server.execute("vacuum analyze plays")
             for _ in range(rounds):
-                pipe.append(seconds(lambda: _pipe(url)))
-                with watched() as watch:
-                    chain.append(seconds(lambda: _chain(url)))
+                with till.counting() as spent:
+                    _pipe(url)
+                pipe.append(spent)
+                with till.counting() as spent:
+                    _chain(url)
+                chain.append(spent)
                 check(server, rows)
-                peaks = max(peaks, watch())
-    return Measured(rows, pipe, chain, *peaks)
+    return Measured(rows, pipe, chain)
 
 
 def _pipe(url: str) -> None:
@@ -74,12 +78,13 @@ def _chain(url: str) -> None:
 
 def show(measured: Measured) -> str:
     """A table for people."""
+    pipe, chain = least(measured.pipe), least(measured.chain)
     return "\n".join(
         [
             f"{measured.rows:,} rows",
-            f"binary COPY pipe      {min(measured.pipe):7.2f} s   1.00",
-            f"the governed chain    {min(measured.chain):7.2f} s   {measured.ratio:.2f}",
-            f"peak memory: {measured.peak_mb_one_process:,.0f} MB one process, {measured.peak_mb_all:,.0f} MB all",
+            f"binary COPY pipe      {pipe.seconds:7.2f} s   1.00",
+            f"the governed chain    {chain.seconds:7.2f} s   {measured.ratio:.2f}",
+            f"peak memory: {chain.mb_one:,.0f} MB one process, {chain.mb_all:,.0f} MB all",
         ]
     )
 
