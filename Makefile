@@ -54,6 +54,7 @@ bench: env  ## the chain against the server's own COPY; rules and profiles again
 	$(BIN)/python -m bench merge
 	$(BIN)/python -m bench pseudonyms
 	$(BIN)/python -m bench quality
+	$(BIN)/python -m bench formats
 	$(BIN)/python -m bench dags
 	$(BIN)/python -m bench kafka
 
