@@ -11,8 +11,9 @@ from click.testing import CliRunner, Result
 
 from importers.cli.main import main
 
+# Addresses that repeat would be frequent values, if the column didn't look personal.
 HEADER = "id,email,reach,country,<b>note</b>\n"
-LINES = [f"{n},canary{n}@example.org,canary{n}@example.net,{'DE' if n % 4 else 'FR'},canary {n}" for n in range(40)]
+LINES = [f"{n},canary{n % 2}@example.org,canary{n}@example.net,{'DE' if n % 4 else 'FR'},canary {n}" for n in range(40)]
 
 
 def profile(*args: object) -> Result:
@@ -34,7 +35,7 @@ def test_json_has_counts_and_quantiles(sample: Path) -> None:
     assert (by_name["id"]["deciles"][0], by_name["id"]["deciles"][5], by_name["id"]["deciles"][10]) == (0, 19, 39)
     assert by_name["country"]["frequent"] == [{"value": "DE", "share": 0.75}, {"value": "FR", "share": 0.25}]
     assert by_name["reach"]["why"] == "its values look like e-mail addresses"
-    assert by_name["email"]["distinct"] == 40
+    assert by_name["email"]["distinct"] == 2
 
 
 @pytest.mark.parametrize("how", [[], ["--json"]])
