@@ -55,27 +55,34 @@ def test_every_destination_has_a_world() -> None:
     assert sorted(WAREHOUSES) == list(registry.destinations())
 
 
+def as_read(stream: Stream) -> list[pa.RecordBatch]:
+    """`A` and `B`, stamped where a row's key needs it."""
+    stamp = stream.load_mode is LoadMode.HISTORY
+    return [batch.append_column("_version", pa.array([7] * batch.num_rows)) if stamp else batch for batch in (A, B)]
+
+
 @pytest.mark.parametrize("stream", [PLAYS, MERGED, REPLACED, HISTORY], ids=lambda s: s.load_mode)
 def test_rows_and_position_arrive(acme: Destination, warehouse: Warehouse, stream: Stream) -> None:
-    import_all(acme, stream, "r1", A, B, position={"f": 1})
+    import_all(acme, stream, "r1", *as_read(stream), position={"f": 1})
     assert warehouse.rows("plays", "id", "what") == [(1, "a"), (2, "b"), (3, "c")]
     assert acme.position(stream) == ({} if stream is REPLACED else {"f": 1})
 
 
 @pytest.mark.parametrize("stream", [PLAYS, MERGED, REPLACED, HISTORY], ids=lambda s: s.load_mode)
 def test_every_step_again_is_a_no_op(acme: Destination, warehouse: Warehouse, stream: Stream) -> None:
+    one, two = as_read(stream)
     run = open_run(acme, stream, "r1", [None, None], {"f": 1})
     assert open_run(acme, stream, "r1").id == run.id
     for _ in range(2):
-        prepare(acme, run, stream, [A, B])
+        prepare(acme, run, stream, [one, two])
     for _ in range(2):
-        assert load(acme, run, stream, 0, A).loaded == 2
-        assert load(acme, run, stream, 1, B).loaded == 1
+        assert load(acme, run, stream, 0, one).loaded == 2
+        assert load(acme, run, stream, 1, two).loaded == 1
     first = acme.commit(run, stream)
     # COMMIT was sent, the process died: everything that runs again meets a committed run and succeeds
     assert acme.commit(run, stream) == first
-    assert prepare(acme, run, stream, [A, B]).state is RunState.COMMITTED
-    assert load(acme, run, stream, 0, A).loaded == 2
+    assert prepare(acme, run, stream, [one, two]).state is RunState.COMMITTED
+    assert load(acme, run, stream, 0, one).loaded == 2
     assert open_run(acme, stream, "r1").state is RunState.COMMITTED
     assert warehouse.rows("plays", "id", "what") == [(1, "a"), (2, "b"), (3, "c")]
 
