@@ -12,7 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 RESULTS = Path(__file__).parent / "results"
-CHOICES = ("chain", "merge", "pseudonyms", "quality", "http", "kafka", "postgresql", "dags")
+CHOICES = ("chain", "merge", "pseudonyms", "quality", "formats", "http", "kafka", "postgresql", "dags")
 WHOLE = 7_200_000
 """Rows: a CSV of 1.2 GB."""
 
@@ -29,6 +29,7 @@ def main() -> None:
     )
     parser.add_argument("--without-dlt", action="store_true", help="needs no package index")
     parser.add_argument("--tenants", type=int, default=1_000)
+    parser.add_argument("--excel-rows", type=int, default=1_000_000, help="of the workbook that formats reads")
     said = parser.parse_args()
     RESULTS.mkdir(exist_ok=True)
     rows, fewer, rounds = said.rows or WHOLE, said.rows or 2_000_000, said.rounds
@@ -37,6 +38,7 @@ def main() -> None:
         "merge": lambda: merge(rows, said.changed, rounds or 3),
         "pseudonyms": lambda: pseudonyms(rounds or 3),
         "quality": lambda: quality(fewer, rounds or 2),
+        "formats": lambda: formats(fewer, said.excel_rows, rounds or 3),
         "http": lambda: http(rounds or 10),
         "kafka": lambda: kafka(fewer, rounds or 3),
         "postgresql": lambda: postgresql(fewer, rounds or 4),
@@ -58,6 +60,14 @@ def merge(rows: int, changed: int, rounds: int) -> str:
 
     measured = measure(rows, changed, rounds)
     (RESULTS / "merge.json").write_text(json.dumps(measured, indent=2, default=asdict) + "\n")
+    return show(measured)
+
+
+def formats(rows: int, excel_rows: int, rounds: int) -> str:
+    from bench.formats import as_json, measure, show
+
+    measured = measure(rows, excel_rows, rounds)
+    (RESULTS / "formats.json").write_text(json.dumps(as_json(measured), indent=2) + "\n")
     return show(measured)
 
 
