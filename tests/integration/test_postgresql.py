@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -11,9 +12,25 @@ from typing import Any
 import psycopg
 import pyarrow as pa
 import pytest
-from tests.support.runs import MERGED, PLAYS, REPLACED, A, B, blind, import_all, load, merged, open_run, prepare, rows
+from tests.support.runs import (
+    MERGED,
+    PLAYS,
+    REPLACED,
+    SUBJECTS,
+    A,
+    B,
+    blind,
+    import_all,
+    load,
+    merged,
+    of_subjects,
+    open_run,
+    prepare,
+    rows,
+    token,
+)
 
-from importers.core.model import Column, TableColumn
+from importers.core.model import Column, LoadMode, Reads, TableColumn
 from importers.destinations.postgresql import PostgresDestination
 from importers.exceptions import ConfigError, ContractError, ImporterError
 
@@ -214,6 +231,46 @@ def test_the_list_of_the_erased_can_t_be_joined_with_the_table(
     sql.execute("alter table acme.plays add column _subject uuid")
     acme.erase(PLAYS, "listener", [bytes(15) + b"7"])
     assert sql.execute("select token from _importers.suppression").fetchall() == [(blind([bytes(15) + b"7"])[0],)]
+
+
+def test_erasing_beside_a_history_s_commit_waits_for_it(
+    acme: PostgresDestination, database: str, sql: psycopg.Connection
+) -> None:
+    """The commit copies whole the row that its snapshot lacks, and is held up before it ends."""
+    stream = replace(SUBJECTS, load_mode=LoadMode.HISTORY, primary_key=("id",), reads=Reads.SNAPSHOT)
+    for key, batch in (("r1", of_subjects((1, 7), (2, 8))), ("r2", of_subjects((2, 8)))):
+        run = open_run(acme, stream, key, position={"": 1})
+        batch = batch.append_column("_version", pa.array([run.version] * batch.num_rows))
+        run = prepare(acme, run, stream, [batch])
+        load(acme, run, stream, 0, batch)
+        if key == "r1":
+            acme.commit(run, stream)
+            acme.release(run)
+    erased: list[int] = []
+    with closing(destination(database)) as other, psycopg.connect(database) as stop:
+        other.warehouse_id()  # connected
+        stop.execute("lock table _importers.position in share mode")
+        commit = threading.Thread(target=lambda: acme.commit(run, stream))
+        commit.start()
+        wait_for_waiters(sql, 1)
+        erase = threading.Thread(target=lambda: erased.append(other.erase(stream, "listener", [token(7).bytes])))
+        erase.start()
+        wait_for_waiters(sql, 2)
+        stop.rollback()
+        commit.join()
+        erase.join()
+    assert erased == [2]  # the version and its end
+    assert table(sql, "select who from acme.plays__rows group by 1") == [(token(8),)]
+
+
+def wait_for_waiters(sql: psycopg.Connection, number: int) -> None:
+    """Until so many of the database's transactions wait for another's lock."""
+    waiting = """select count(distinct l.pid) from pg_locks l join pg_stat_activity using (pid)
+                 where not l.granted and datname = current_database()"""
+    until = time.monotonic() + 10
+    while table(sql, waiting) != [(number,)]:
+        assert time.monotonic() < until, "nobody waits"
+        time.sleep(0.02)
 
 
 def test_a_long_name_in_another_script_is_replaced_like_any(acme: PostgresDestination, sql: psycopg.Connection) -> None:

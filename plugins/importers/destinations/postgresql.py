@@ -310,6 +310,8 @@ class PostgresDestination(Destination):
     )
     def _commit(self, run: Run, stream: Stream) -> Position:
         with self._transaction("committing") as connection:
+            # It copies rows, where a history closes what is absent; and it must hold nothing yet that an erasure needs.
+            control.lock(connection, control.ERASE, self.tenant, shared=True)
             now = self._fence(connection, run.id, "for update")
             if now.state is not RunState.COMMITTED:
                 missing = sorted(set(range(len(now.plan.partitions))) - set(now.receipts))
