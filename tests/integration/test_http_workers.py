@@ -137,6 +137,7 @@ def test_an_answer_is_kept_for_its_tenant_and_nobody_reads_it_in_redis(
         assert keys
         assert {key.split(":")[1] for key in keys} <= {"acme", "zeta"}
         kept = repr([store.get(key) for key in keys])
+        assert all(store.pttl(key) > 0 for key in keys), "what is kept has an end"
     assert "ada@" not in kept
     assert "token-" not in kept
     assert SECRET not in "".join(keys)

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 EARLY = 30.0  # seconds before its end at which a token isn't used any more
+REPLACED = 90 * 86_400.0
+"""Seconds since its last use that a replaced refresh token is kept: it may be the only one that is still good."""
 CODES = frozenset({"invalid_client", "invalid_grant", "invalid_request", "invalid_scope", "unauthorized_client"})
 """RFC 6749, 5.2: what may be told of a refusal."""
 
@@ -145,8 +147,10 @@ class OAuth2:
         return dict(json.loads(kept)) if kept else {}
 
     def _store(self, token: Mapping[str, Any]) -> None:
-        # without an end: the refresh token outlives the access token
-        self._shared.put("token", json.dumps(token).encode(), None)
+        left = float(token["expires_at"]) - time()
+        if token["refresh_token"] != self._refresh_token:  # the connection's own stands there
+            left = REPLACED
+        self._shared.put("token", json.dumps(token).encode(), min(left, REPLACED))
 
 
 def _able(response: httpx2.Response) -> httpx2.Response:

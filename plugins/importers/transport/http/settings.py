@@ -32,8 +32,13 @@ class HttpConfig(SourceConfig):
         description="How many seconds a worker waits for the rate limit or as the system tells it. What takes longer "
         "ends the task, which Airflow starts again when it is time.",
     )
+    # an answer is personal data that no policy has seen, and no erasure reaches it
     cache_ttl: int = Field(
-        0, ge=0, description="For how many seconds an answer is good enough to be read again from Redis; 0: never."
+        0,
+        ge=0,
+        le=86_400,
+        description="For how many seconds an answer is good enough to be read again from Redis, a day at most; 0: "
+        "never. What is kept there has been through no policy, and no erasure reaches it.",
     )
     connect_timeout: float = Field(10, gt=0, description="Seconds until the connection stands.")
     read_timeout: float = Field(30, gt=0, description="Seconds between two pieces of an answer.")

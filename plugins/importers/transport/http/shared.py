@@ -38,7 +38,8 @@ class Shared(Protocol):
 
     def get(self, name: str) -> bytes | None: ...
 
-    def put(self, name: str, value: bytes, seconds: float | None) -> None: ...
+    def put(self, name: str, value: bytes, seconds: float) -> None:
+        """For that long, and no longer: nothing that is shared has no end."""
 
     def lock(self, name: str) -> Any: ...
 
@@ -71,15 +72,15 @@ class Alone:
 
     def __init__(self, tenant: str, account: str) -> None:
         self.tenant, self.account = tenant, account
-        self._values: dict[str, tuple[bytes, float | None]] = {}
+        self._values: dict[str, tuple[bytes, float]] = {}
         self._lock = threading.RLock()
 
     def get(self, name: str) -> bytes | None:
-        value, until = self._values.get(name, (None, None))
-        return None if until is not None and until < time() else value
+        value, until = self._values.get(name, (None, 0.0))
+        return None if until < time() else value
 
-    def put(self, name: str, value: bytes, seconds: float | None) -> None:
-        self._values[name] = (value, None if seconds is None else time() + seconds)
+    def put(self, name: str, value: bytes, seconds: float) -> None:
+        self._values[name] = (value, time() + seconds)
 
     def lock(self, name: str) -> Any:  # noqa: ARG002 - one for all is enough here
         return self._lock
@@ -122,11 +123,11 @@ class InRedis:
         except InvalidTag:  # not ours: as if there were nothing
             return None
 
-    def put(self, name: str, value: bytes, seconds: float | None) -> None:
+    def put(self, name: str, value: bytes, seconds: float) -> None:
         nonce = os.urandom(NONCE)
         sealed = nonce + self._seal.encrypt(nonce, value, name.encode())
         with self.reached():
-            self._client.set(self._key(name), sealed, px=None if seconds is None else max(1, int(seconds * 1000)))
+            self._client.set(self._key(name), sealed, px=max(1, int(seconds * 1000)))
 
     @contextmanager
     def lock(self, name: str) -> Iterator[None]:

@@ -84,6 +84,34 @@ def test_a_replaced_refresh_token_is_stored_and_used(system: System, caplog: pyt
 
 
 @pytest.mark.parametrize(
+    ("refresh_token", "answered", "least", "most"),
+    [
+        ("", {}, 3590, 3600),  # RFC 6749, 5.1: expires_in
+        ("first", {}, 3590, 3600),
+        ("first", {"refresh_token": "second"}, 90 * 86_400, 90 * 86_400),
+        ("", {"expires_in": 10**9}, 90 * 86_400, 90 * 86_400),
+    ],
+)
+def test_a_token_is_kept_as_long_as_it_is_needed_and_no_longer(
+    system: System, refresh_token: str, answered: dict[str, Any], least: float, most: float
+) -> None:
+    kept = list[float | None]()
+    put = system.shared.put
+
+    def noted(name: str, value: bytes, seconds: float) -> None:
+        kept.append(seconds)
+        put(name, value, seconds)
+
+    system.shared.put = noted  # type: ignore[method-assign]
+    mine = auth(system, system.serve(Granting(**answered)), refresh_token)
+    token = mine.token()
+    assert kept[0] is not None
+    assert least <= kept[0] <= most
+    mine.forget(token)
+    assert (system.shared.get("token") is not None) is ("refresh_token" in answered)
+
+
+@pytest.mark.parametrize(
     ("status", "body", "error"),
     [
         (400, {"error": "invalid_grant", "error_description": "ada@example.org"}, FatalSourceError),

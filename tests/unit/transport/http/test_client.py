@@ -13,11 +13,13 @@ from typing import Any
 
 import pytest
 import trustme
+from pydantic import ValidationError
 from tests.support.loopback import Asked, Reply
 from tests.unit.transport.http.conftest import System
 
 from importers.exceptions import ConfigError, ContractError, FatalSourceError, TransientSourceError
 from importers.transport.http.client import Call
+from importers.transport.http.settings import HttpConfig
 from importers.transport.http.tls import pin
 
 CALL = Call("things", "things")
@@ -194,6 +196,12 @@ def test_the_log_tells_the_call_and_no_secret(system: System, caplog: pytest.Log
     assert "127.0.0.1 users: 200" in caplog.text
     assert "kanarienvogel" not in caplog.text
     assert "ada" not in caplog.text
+
+
+def test_an_answer_that_no_erasure_reaches_is_kept_for_a_day_at_most() -> None:
+    assert HttpConfig(cache_ttl=86_400).cache_ttl == 86_400
+    with pytest.raises(ValidationError, match="cache_ttl"):
+        HttpConfig(cache_ttl=86_401)
 
 
 class _Certified:
