@@ -152,7 +152,7 @@ class Files:
         with self._raw(file) as raw:
             return [
                 replace(file, codec=codec, member=member.name, size=member.size)
-                for member in packed.members(raw, file.path)
+                for member in packed.members(raw, file.path, size=file.size, ratio=self._ratio)
             ]
 
     def _codec_of(self, file: File) -> Codec | None:

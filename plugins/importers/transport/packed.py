@@ -50,6 +50,10 @@ GRACE = 64 << 20
 HELD = 256 << 20
 """Bytes of a compressed file that is unpacked in memory, where a format reads it at random."""
 PIECE = 1 << 20
+METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+"""Of a zip archive's members (APPNOTE 4.4.5): the standard library unpacks others without a limit on each read."""
+MEMBERS = 10_000
+"""Files that an archive may hold."""
 DAMAGE = (EOFError, OSError, ValueError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, pa.ArrowException)
 
 
@@ -91,17 +95,46 @@ def unharmed(path: str) -> Iterator[None]:
         ) from None
 
 
-def members(raw: BinaryIO, path: str) -> list[Member]:
-    """What a zip archive holds that isn't empty, a directory or a note of macOS, by name. Raises ContractError."""
+def members(raw: BinaryIO, path: str, *, size: int, ratio: int) -> list[Member]:
+    """What a zip archive holds that isn't empty, a directory or a note of macOS, by name.
+
+    Raises ContractError, also if it unpacks to more than `ratio` times its `size` in bytes: that of all members counts.
+    """
     with unharmed(path), zipfile.ZipFile(raw) as archive:
         entries = [entry for entry in archive.infolist() if not entry.is_dir() and entry.file_size]
     entries = [entry for entry in entries if not entry.filename.startswith("__MACOSX/")]
     if any(entry.flag_bits & 1 for entry in entries):
         raise ContractError(f"the archive '{path}' is protected by a password", do="have it sent without one")
+    for entry in entries:
+        _known_method(entry, path)
     names = [entry.filename for entry in entries]
     if len(set(names)) < len(names):
         raise ContractError(f"the archive '{path}' has several members of one name", do="have it written again")
+    if len(names) > MEMBERS:
+        raise ContractError(
+            f"the archive '{path}' has more than {MEMBERS:,} members", got=f"{len(names):,}", do="have it sent in parts"
+        )
+    limit = max(GRACE, size * ratio)
+    if sum(entry.file_size for entry in entries) > limit:
+        raise _too_much(path, limit, ratio)
     return sorted((Member(entry.filename, entry.compress_size) for entry in entries), key=lambda member: member.name)
+
+
+def _known_method(entry: zipfile.ZipInfo, path: str) -> None:
+    if entry.compress_type not in METHODS:
+        raise ContractError(
+            f"a member of the archive '{path}' is compressed in a way that isn't read",
+            got=f"method {entry.compress_type}",
+            do="have it compressed with deflate",
+        )
+
+
+def _too_much(path: str, limit: int, ratio: int) -> ContractError:
+    return ContractError(
+        f"the compressed file '{path}' unpacks to more than {limit:,} bytes",
+        got=f"more than {ratio} times its size",
+        do="if it is no bomb, set `max_ratio` higher",
+    )
 
 
 @contextmanager
@@ -129,13 +162,9 @@ def _opened(raw: BinaryIO, codec: Codec, path: str, member: str) -> BinaryIO:
         case Codec.ZSTD:
             return cast("BinaryIO", pa.CompressedInputStream(pa.PythonFile(raw, mode="r"), "zstd"))
     archive = zipfile.ZipFile(raw)
-    try:
-        return cast("BinaryIO", archive.open(member))
-    except NotImplementedError:
-        raise ContractError(
-            f"a member of the archive '{path}' is compressed in a way that isn't read",
-            do="have it compressed with deflate",
-        ) from None
+    entry = archive.getinfo(member)
+    _known_method(entry, path)
+    return cast("BinaryIO", archive.open(entry))
 
 
 class _Bounded:
@@ -149,11 +178,7 @@ class _Bounded:
             data = bytes(self._plain.read(size))
         self._out += len(data)
         if self._out > self._limit:
-            raise ContractError(
-                f"the compressed file '{self._path}' unpacks to more than {self._limit:,} bytes",
-                got=f"more than {self._ratio} times its size",
-                do="if it is no bomb, set `max_ratio` higher",
-            )
+            raise _too_much(self._path, self._limit, self._ratio)
         return data
 
 

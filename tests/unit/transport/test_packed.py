@@ -24,9 +24,9 @@ def zstd(data):
     return pa.compress(data, codec="zstd", asbytes=True)
 
 
-def zipped(**members):
+def zipped(method=zipfile.ZIP_DEFLATED, **members):
     out = io.BytesIO()
-    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(out, "w", method) as archive:
         for name, data in members.items():
             archive.writestr(f"{name}.csv", data)
     return out.getvalue()
@@ -128,6 +128,48 @@ def test_a_bomb_is_stopped(tmp_path, monkeypatch, suffix):
     with pytest.raises(ContractError, match="unpacks to more than") as stopped:
         read(tmp_path / f"x.csv.{suffix}", max_ratio=2)
     assert "max_ratio" in str(stopped.value)
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_method_that_would_unpack_without_a_limit_is_not_begun(tmp_path, monkeypatch, method):
+    data = zipped(method, a=b"n\n1\n")
+    (tmp_path / "x.zip").write_bytes(data)
+    with pytest.raises(ContractError, match="compressed with deflate"):
+        read(tmp_path / "x.zip")
+    monkeypatch.setattr(zipfile.ZipFile, "open", lambda *_, **__: pytest.fail("opened"))
+    with (
+        pytest.raises(ContractError, match="compressed with deflate"),
+        packed.unpacked(io.BytesIO(data), packed.Codec.ZIP, "x.zip", size=len(data), ratio=250, member="a.csv"),
+    ):
+        pass
+
+
+def test_members_are_read_whether_they_are_stored_or_deflated(tmp_path):
+    for method in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        (tmp_path / "x.zip").write_bytes(zipped(method, a=ROWS))
+        assert len(read(tmp_path / "x.zip")[0]) == 4000
+
+
+def test_a_bomb_of_many_members_is_stopped_by_what_they_hold_together(tmp_path, monkeypatch):
+    monkeypatch.setattr(packed, "GRACE", 64 << 10)
+    member = b"n\n" + b"0\n" * (10 << 10)
+    (tmp_path / "x.zip").write_bytes(zipped(**{f"m{n}": member for n in range(8)}))
+    assert len(read(tmp_path / "x.zip", max_ratio=1000)[0]) == 8 * (10 << 10)
+    with pytest.raises(ContractError, match="unpacks to more than 65,536 bytes"):
+        read(tmp_path / "x.zip", max_ratio=2)
+    monkeypatch.setattr(packed, "MEMBERS", 7)
+    with pytest.raises(ContractError, match="more than 7 members"):
+        read(tmp_path / "x.zip", max_ratio=1000)
+
+
+def test_a_member_that_holds_more_than_its_header_says_is_damaged(tmp_path):
+    """The size in the central directory, APPNOTE 4.3.12, is what the bound of an archive is reckoned from."""
+    lying = bytearray(zipped(a=ROWS))
+    at = lying.index(b"PK\x01\x02") + 24
+    lying[at : at + 4] = (100).to_bytes(4, "little")
+    (tmp_path / "x.zip").write_bytes(lying)
+    with pytest.raises(ContractError, match="damaged or cut off"):
+        read(tmp_path / "x.zip")
 
 
 def test_a_format_that_is_read_at_random_is_unpacked_in_memory_up_to_a_limit(tmp_path, monkeypatch):

@@ -98,13 +98,13 @@ class FileConfig(SourceConfig):
     compression: Compression = Field(
         Compression.AUTO,
         description="How the files are compressed. By default each one's first bytes say it. Of a zip archive "
-        "every member is read.",
+        "every member is read, if it is stored or compressed with deflate.",
     )
     max_ratio: int = Field(
         250,
         ge=1,
-        description="How many times its size a compressed file may unpack to, once that is more than 64 MiB. What "
-        "unpacks to more is taken for a bomb and stops the run.",
+        description="How many times its size a compressed file, or a zip archive with all of its members, may unpack "
+        "to, once that is more than 64 MiB. What unpacks to more is taken for a bomb and stops the run.",
     )
     stream: Name | None = Field(
         None, description="What to call the stream. By default the file's name up to the first wildcard, else `rows`."
