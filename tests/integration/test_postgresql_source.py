@@ -8,16 +8,21 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import psycopg
+import pyarrow as pa
 import pytest
 
 from importers.core.connection import Connection
-from importers.core.model import RunKind, Window
+from importers.core.model import Column, Reads, RunKind, Stream, Window
 from importers.core.tenant import Tenant
 from importers.exceptions import ConfigError, ContractError, FatalSourceError, PrivacyError, TransientSourceError
 from importers.pipeline import extract, plan
 from importers.pipeline.installation import Installation
 from importers.pipeline.job import Job, jobs
 from importers.pipeline.run import Result, run
+from importers.sources.databases._pg_catalogue import Relation
+from importers.sources.databases._pg_incremental import plan_by_cursor
+from importers.sources.databases._pg_query import Select
+from importers.sources.databases._pg_types import Kind
 from importers.sources.databases.postgresql import Postgresql
 
 Import: TypeAlias = Callable[..., Result]
@@ -230,6 +235,31 @@ def test_a_query_s_row_without_a_cursor_stops_the_read(sql: psycopg.Connection, 
     config = {"query": "select id, nullif(id, 1) as seen from events", "read": "incremental", "cursor": "seen"}
     with pytest.raises(ContractError, match="rows have no 'seen'"):
         bring(config, {"mode": "append"})
+
+
+ESCAPE = (
+    "select 1 as a) as t; commit; set session characteristics as transaction read write; drop table events;"
+    " select * from (select 1 as a"
+)
+
+
+def test_a_query_is_one_statement_and_can_t_leave_its_read_only_transaction(
+    sql: psycopg.Connection, database: str
+) -> None:
+    events(sql)
+    config = Postgresql.config_model(query=ESCAPE, read="incremental", cursor="a")
+    source = Postgresql(config, tenant="acme", connection=Connection({"url": database}))
+    assert "SQLSTATE 42601" in source.check().detail
+    with pytest.raises(ContractError, match="SQLSTATE 42601"):
+        source.streams()
+    # Behind the look at what there is, each place that executes it refuses it too.
+    relation = Relation("rows", f"({ESCAPE}\n)", 0, {"a": Kind("int4", "N", -1, "")})
+    stream = Stream("rows", (Column("a", pa.int32(), None),), Reads.POSITION, cursor="a")
+    with pytest.raises(ContractError, match="SQLSTATE 42601"), source.database.questions("planning") as connection:
+        plan_by_cursor(connection, relation, stream, {})
+    with pytest.raises(ContractError, match="SQLSTATE 42601"), source.database.rows("reading") as cursor:
+        cursor.execute(Select(relation, stream, {}).rows())
+    assert sql.execute("select to_regclass('events')::text").fetchone() == ("events",)
 
 
 def test_a_dropped_column_isn_t_asked_for(sql: psycopg.Connection, database: str, bring: Import) -> None:

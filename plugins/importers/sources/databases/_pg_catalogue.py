@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import psycopg
-from psycopg.sql import SQL, Identifier
+from psycopg.sql import SQL, Composed, Identifier
 
 from importers.exceptions import ConfigError, FatalSourceError
 from importers.sources.databases._pg_types import Kind, kinds
@@ -73,7 +73,7 @@ def relations(connection: psycopg.Connection, schema: str, tables: Sequence[str]
 def of_query(connection: psycopg.Connection, query: str, name: str) -> Relation:
     """What a query gives. Raises ConfigError for columns without a name of their own."""
     source = f"({query.strip().rstrip(';')}\n)"  # a comment in its last line ends there
-    cursor = connection.execute(SQL("select * from {} as q limit 0").format(raw(source)))
+    cursor = ask(connection, SQL("select * from {} as q limit 0").format(raw(source)))
     columns = [column.name for column in cursor.description or ()]
     twice = sorted(
         {column for column in columns if columns.count(column) > 1} | {c for c in columns if c == "?column?"}
@@ -85,6 +85,16 @@ def of_query(connection: psycopg.Connection, query: str, name: str) -> Relation:
     typmods = [result.fmod(n) if result is not None else -1 for n in range(len(columns))]
     oids = [column.type_code for column in cursor.description or ()]
     return Relation(name, source, 0, kinds(connection, zip(columns, oids, typmods, strict=True)))
+
+
+def ask(connection: psycopg.Connection, statement: Composed) -> psycopg.Cursor:
+    """Execute what holds a relation's source: one statement, or the server refuses it.
+
+    A tenant's query may hold anything, also a `;` and a COMMIT, after which the transaction isn't read-only any more.
+    Without parameters psycopg sends a text in which several statements are executed (PostgreSQL's simple protocol),
+    unless values are to come back binary: then it is parsed first, and more than one statement is an error.
+    """
+    return connection.execute(statement, binary=True)
 
 
 def raw(text: Any) -> SQL:

@@ -79,7 +79,7 @@ class Database:
             yield cursor
 
     def _settings(self) -> str:
-        """For this transaction only: a pooler between us may hand the connection on."""
+        """For this transaction only: a pooler between us may hand the connection on, or refuse it with such options."""
         said = dict(_SESSION)
         said["statement_timeout"] = str(round(self._config.statement_timeout * 1000))
         said["lock_timeout"] = str(round(self._config.lock_timeout * 1000))

@@ -17,7 +17,7 @@ from psycopg.sql import SQL, Composable, Identifier, Literal
 
 from importers.core.model import JSON, LoadMode, Plan, Position, Stream, Window
 from importers.exceptions import ConfigError, ContractError
-from importers.sources.databases._pg_catalogue import Relation, raw
+from importers.sources.databases._pg_catalogue import Relation, ask, raw
 
 _LANE = ""
 _MOMENTS = frozenset({"date", "timestamp", "timestamptz"})
@@ -67,7 +67,7 @@ def plan_by_cursor(connection: psycopg.Connection, relation: Relation, stream: S
     _check_cursor(relation, stream)
     cursor = Identifier(stream.cursor)
     nulls = SQL("select exists (select from {} as t where t.{} is null)").format(raw(relation.source), cursor)
-    if connection.execute(nulls).fetchone() == (True,):
+    if ask(connection, nulls).fetchone() == (True,):
         do = "fill it, leave these rows out in a query, or read everything with `read: full`"
         raise ContractError(f"rows have no '{stream.cursor}': an incremental read would never see them", do=do)
     before = cast("Mapping[str, Any]", position.get(_LANE) or {})
@@ -114,7 +114,7 @@ def _check_same(here: Mapping[str, Any], before: Mapping[str, Any], stream: Stre
 
 def _greatest(connection: psycopg.Connection, relation: Relation, cursor: str) -> str | None:
     query = SQL("select max(t.{})::text from {} as t").format(Identifier(cursor), raw(relation.source))
-    row = connection.execute(query).fetchone()
+    row = ask(connection, query).fetchone()
     return str(row[0]) if row and row[0] is not None else None
 
 

@@ -18,7 +18,7 @@ from importers.core.names import Name, did_you_mean
 from importers.core.source import Source
 from importers.exceptions import ConfigError, ContractError, ImporterError
 from importers.sources.databases import _pg_incremental as incremental
-from importers.sources.databases._pg_catalogue import Relation, of_query, raw, relations
+from importers.sources.databases._pg_catalogue import Relation, ask, of_query, raw, relations
 from importers.sources.databases._pg_connection import Database
 from importers.sources.databases._pg_query import UNFIT, Select
 from importers.sources.databases._pg_types import arrived, reading
@@ -106,7 +106,7 @@ class Postgresql(Source[PostgresqlConfig]):
             found = self._relations()
             with self.database.questions("looking whether rows can be read") as connection:
                 for relation in found[:TRIED]:
-                    connection.execute(SQL("select from {} as t limit 0").format(raw(relation.source)))
+                    ask(connection, SQL("select from {} as t limit 0").format(raw(relation.source)))
         except ImporterError as error:
             return Health(False, str(error), perf_counter() - begun)
         return Health(True, f"{len(found)} streams", perf_counter() - begun)
