@@ -19,7 +19,10 @@ import pyarrow.compute as pc
 
 from importers.core.registry import optional
 from importers.exceptions import ContractError
+from importers.transport.packed import DAMAGE, METHODS, PIECE
 
+LOCAL, END, COMPOUND = b"PK\x03\x04", b"PK\x05\x06", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+"""How a zip archive and its end begin (APPNOTE 4.3.7, 4.3.16), and a compound file, as an xls is (MS-CFB 2.2)."""
 UNPACKED = 64 << 20
 """Bytes that a workbook may always unpack to."""
 ERRORS = {
@@ -170,16 +173,57 @@ def _shown(detail: str) -> str:
 
 
 def _bounded(data: bytes, path: str, ratio: int) -> None:
-    if not zipfile.is_zipfile(BytesIO(data)):
+    archive = _archive(data, path)
+    if archive is None:
         return
-    with zipfile.ZipFile(BytesIO(data)) as archive:
-        size = sum(member.file_size for member in archive.infolist())
-    if size > max(UNPACKED, ratio * len(data)):
+    limit = max(UNPACKED, ratio * len(data))
+    try:
+        fits = _unpacks_to(archive, limit)
+    except (*DAMAGE, RuntimeError):  # what the standard library raises for a method or a password
+        raise _not_whole(path) from None
+    if not fits:
         raise ContractError(
             f"the workbook '{path}' unpacks to more than {ratio} times its size",
-            got=f"{len(data):,} bytes that unpack to {size:,}",
+            got=f"{len(data):,} bytes that unpack to more than {limit:,}",
             do="look whether it is what you expect; raise `max_ratio` if it is",
         )
+
+
+def _archive(data: bytes, path: str) -> bytes | None:
+    """The zip archive in it, if there is one. Raises ContractError where only a laxer reader would find one.
+
+    The library looks for an archive's end however far before the file's, and also in what isn't an xls.
+    """
+    if zipfile.is_zipfile(BytesIO(data)):
+        return data
+    end = data.rfind(END)
+    if data.startswith(LOCAL) or (end >= 0 and not data.startswith(COMPOUND)):
+        raise _not_whole(path)
+    embedded = data[: end + 22] if end >= 0 else b""  # an xls may hold a document that is one
+    return embedded if zipfile.is_zipfile(BytesIO(embedded)) else None
+
+
+def _unpacks_to(data: bytes, limit: int) -> bool:
+    """Whether its members have at most so many bytes, counted as they come out: a header may say anything."""
+    out = 0
+    with zipfile.ZipFile(BytesIO(data)) as archive:
+        for entry in archive.infolist():
+            if entry.compress_type not in METHODS:
+                raise zipfile.BadZipFile
+            entry.file_size = limit + 2 * PIECE  # out of reach: reading would end where the header says
+            with archive.open(entry) as member:
+                while piece := member.read(PIECE):
+                    out += len(piece)
+                    if out > limit:
+                        return False
+    return True
+
+
+def _not_whole(path: str) -> ContractError:
+    return ContractError(
+        f"the file '{path}' isn't a whole workbook",
+        do="have it written again as xlsx, xlsm, xlsb, xls or ods; let writers rename a finished file into place",
+    )
 
 
 @contextmanager
@@ -193,7 +237,4 @@ def _legible(path: str, data: bytes = b"") -> Iterator[None]:
                 f"the workbook '{path}' is protected by a password",
                 do="have it written without one; keep it from others by the rights of its directory or bucket",
             ) from None
-        raise ContractError(
-            f"the file '{path}' isn't a whole workbook",
-            do="have it written again as xlsx, xlsm, xlsb, xls or ods; let writers rename a finished file into place",
-        ) from None
+        raise _not_whole(path) from None

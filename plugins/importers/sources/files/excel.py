@@ -22,6 +22,8 @@ from importers.sources.files._sheets import Cells, Range, Workbook, holding
 from importers.transport.files import File
 
 ROWS = 64 * 1024
+LARGEST = 256 << 20
+"""Bytes of a workbook that is read."""
 
 
 class CellErrors(StrEnum):
@@ -40,7 +42,7 @@ class ExcelConfig(FileConfig):
     """Every sheet that is read has the same shape. Formulas count by the value that was saved with them.
 
     A time of day is known by a whole column of them; text such as 007 stays text. Of merged cells the first has the
-    value. A sheet is held in memory whole, twice while it is read.
+    value. A sheet is held in memory whole, twice while it is read; a workbook has at most 256 MiB.
     """
 
     sheets: Annotated[
@@ -120,6 +122,11 @@ class Excel(FileSource[ExcelConfig]):
 
     def _workbook(self, file: File) -> Workbook:
         with self.files.opened(file) as raw:
+            if raw.size() > LARGEST:
+                raise ContractError(
+                    f"the workbook '{file.path}' has more than {LARGEST >> 20} MiB, and is held in memory whole",
+                    do="have it delivered as CSV or Parquet, or in several files",
+                )
             return Workbook(raw.read(), file.path, self.config.max_ratio)
 
     def _sheets(self, workbook: Workbook, file: File) -> list[str]:

@@ -348,3 +348,50 @@ def test_a_bomb(tmp_path, monkeypatch):
     assert everything(source(path))[0].num_rows == 3000
     with pytest.raises(ContractError, match="unpacks to more than 2 times its size"):
         source(path, max_ratio=2).streams()
+
+
+def lying(data, name, size):
+    """The archive with another size of that member in its central directory (APPNOTE 4.3.12)."""
+    at = data.rindex(b"PK\x01\x02", 0, data.rindex(name.encode()))
+    return data[: at + 24] + size.to_bytes(4, "little") + data[at + 28 :]
+
+
+COMPOUND = bytes.fromhex("D0CF11E0A1B11AE1")
+
+
+@pytest.mark.parametrize(
+    ("hidden", "said"),
+    [
+        (lambda data: lying(data, "xl/worksheets/sheet1.xml", 100), "unpacks to more than 2 times"),
+        (lambda data: data + bytes(70_000), "isn't a whole workbook"),
+        (lambda data: b"x" + data + bytes(70_000), "isn't a whole workbook"),
+        (lambda data: COMPOUND + data + bytes(70_000), "unpacks to more than 2 times"),
+    ],
+)
+def test_a_bomb_that_hides_what_it_unpacks_to_is_not_parsed(tmp_path, monkeypatch, hidden, said):
+    monkeypatch.setattr("importers.sources.files._sheets.UNPACKED", 1000)
+    path = workbook(tmp_path / "book.xlsx", ["id"], *[[1]] * 9000)
+    path.write_bytes(hidden(path.read_bytes()))
+    monkeypatch.setattr("fastexcel.read_excel", lambda _: pytest.fail("parsed"))
+    with pytest.raises(ContractError, match=said):
+        source(path, max_ratio=2).streams()
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_workbook_of_another_compression_is_not_unpacked(tmp_path, monkeypatch, method):
+    whole = workbook(tmp_path / "whole.xlsx", ["id"], [1])
+    with zipfile.ZipFile(whole) as old, zipfile.ZipFile(tmp_path / "book.xlsx", "w", method) as new:
+        for name in old.namelist():
+            new.writestr(name, old.read(name))
+    monkeypatch.setattr(zipfile.ZipFile, "open", lambda *_, **__: pytest.fail("opened"))
+    with pytest.raises(ContractError, match="isn't a whole workbook"):
+        source(tmp_path / "book.xlsx").streams()
+
+
+def test_a_workbook_that_is_too_large_is_not_read(tmp_path, monkeypatch):
+    path = workbook(tmp_path / "book.xlsx", ["id"], [1])
+    monkeypatch.setattr("importers.sources.files.excel.LARGEST", path.stat().st_size)
+    assert everything(source(path))[0].num_rows == 1
+    monkeypatch.setattr("importers.sources.files.excel.LARGEST", path.stat().st_size - 1)
+    with pytest.raises(ContractError, match="held in memory whole"):
+        source(path).streams()
