@@ -28,6 +28,7 @@ from importers.operators import (
     ValidateOperator,
 )
 from importers.pipeline import job as jobs
+from importers.sources.files.s3 import S3, S3Config
 
 SECRET, OTHERS, SHARED = "kanarienvogel-1a", "zeisig-2b", "stieglitz-3c"
 
@@ -202,6 +203,17 @@ def test_without_the_provider_the_fields_are_what_there_is(store: Any, monkeypat
     monkeypatch.setattr(registered.Vault, "from_hook", asked)
     store("importer_acme_vault_api", SECRET, conn_type="aws", extra={"region_name": "eu-north-9"})
     assert connections.resolve(tenant(), "things") == {"login": "me", "password": SECRET, "region_name": "eu-north-9"}
+
+
+def test_a_role_that_no_hook_resolves_is_not_the_workers(store: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its keys may be those of the staging bucket."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "worker")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+    extra = {"role_arn": "arn:aws:iam::1:role/r", "endpoint_url": "http://127.0.0.1:9"}
+    store("importer_acme_s3", "", conn_type="aws", login="", extra=extra)
+    found = connections.resolve(tenant(importer="s3"), "things")
+    with pytest.raises(ConfigError, match=r"role_arn.*nstall apache-airflow-providers-amazon"):
+        S3(S3Config(bucket="plays"), tenant="acme", connection=found).streams()
 
 
 def test_what_a_providers_hook_complains_of_is_not_shown(store: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,6 +25,9 @@ BUSY = frozenset({"SlowDown", "RequestTimeout", "RequestTimeTooSkewed", "Throttl
 GONE = frozenset({"NoSuchKey", "NotFound", "404"})
 """A HEAD has no body that could say more than 404."""
 
+IDENTITIES = ("role_arn", "profile_name")
+"""Extras of a connection that name who asks, and that only the hook of Airflow's provider resolves into keys."""
+
 
 @dataclass(frozen=True, slots=True)
 class Found:
@@ -62,11 +65,27 @@ class Bucket:
     """Any bucket that one connection may reach. Holds no answer: what it lists is what is there."""
 
     def __init__(self, connection: Connection | None) -> None:
-        """`login` and `password` are the keys; without them boto3 looks where AWS documents (a worker's own role)."""
+        """`login` and `password` are the keys. Only `ambient: true` lets boto3 look where AWS documents."""
         self._said: Mapping[str, Any] = connection or {}
+
+    def _identified(self) -> None:
+        """Raises ConfigError where the process's own identity would be taken for the connection's, unasked.
+
+        It may be that of the installation's bucket, and `afterwards` deletes.
+        """
+        for name in IDENTITIES:
+            if name in self._said:  # a hook that resolves it takes it away
+                what = f"nobody has resolved the connection's `{name}`"
+                do = "install apache-airflow-providers-amazon, whose hook does; or give the connection keys instead"
+                raise ConfigError(what, do=do)
+        if self._said.get("ambient") is not True and not ("login" in self._said and "password" in self._said):
+            what = "the connection doesn't say who asks"
+            do = 'fill in login and password (a key and its secret), or say `"ambient": true` for the worker\'s role'
+            raise ConfigError(what, do=do)
 
     @cached_property
     def _client(self) -> Any:
+        self._identified()
         said = self._said
         boto3, botocore = optional("boto3", "s3"), optional("botocore.config", "s3")
         session = boto3.session.Session(

@@ -48,6 +48,7 @@ from importers.transport.files import (
     named,
 )
 from importers.transport.packed import Codec
+from importers.transport.s3 import IDENTITIES
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.\-]{0,40}")
 UNSHOWN = "a name that isn't shown"
@@ -342,9 +343,16 @@ def _one_after_the_other(slices: Sequence[Slice]) -> None:
 
 
 def role_of(hook: Any) -> Mapping[str, JSON]:
-    """What Airflow's AWS hook works out: the keys of the role that a connection names, else its own."""
+    """What Airflow's AWS hook works out: the keys of the role or profile that a connection names, else its own.
+
+    Nothing where it names none: the hook would give the worker's identity then.
+    """
+    said = hook.conn_config
+    if not (said.aws_access_key_id or any(getattr(said, name) for name in IDENTITIES)):
+        return {}
     found = hook.get_credentials()
-    return {"login": found.access_key, "password": found.secret_key, "aws_session_token": found.token}
+    keys = {"login": found.access_key, "password": found.secret_key, "aws_session_token": found.token}
+    return {**keys, **dict.fromkeys(IDENTITIES)}
 
 
 def is_bare(kind: pa.DataType) -> bool:

@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import pytest
 from pydantic import ValidationError
 
@@ -45,12 +47,26 @@ def test_keys_that_a_pattern_names(pattern, yes, no):
     assert not matches(pattern).fullmatch(no)
 
 
-def test_the_keys_of_a_role_come_from_airflow_s_hook():
-    class Hook:
-        def get_credentials(self):
-            return type("Keys", (), {"access_key": "a", "secret_key": "b", "token": "c"})
+class Hook:
+    """As AwsGenericHook: `conn_config` is what the connection says, and its credentials are somebody's in any case."""
 
-    assert S3.from_hook(Hook()) == {"login": "a", "password": "b", "aws_session_token": "c"}
+    def __init__(self, **said):
+        self.conn_config = SimpleNamespace(
+            **{"aws_access_key_id": None, "role_arn": None, "profile_name": None, "extra_config": {}} | said
+        )
+
+    def get_credentials(self):
+        return SimpleNamespace(access_key="a", secret_key="b", token="c")
+
+
+@pytest.mark.parametrize("named", ["role_arn", "profile_name", "aws_access_key_id"])
+def test_the_keys_of_a_role_come_from_airflow_s_hook(named):
+    found = Connection({"role_arn": "r", **S3.from_hook(Hook(**{named: "x"}))})
+    assert dict(found) == {"login": "a", "password": "b", "aws_session_token": "c"}
+
+
+def test_the_worker_s_identity_does_not_come_from_airflow_s_hook():
+    assert S3.from_hook(Hook()) == {}
 
 
 def test_its_settings_lie_over_the_connection_s():
