@@ -81,6 +81,71 @@ def test_a_stream_that_was_made_anew_is_told(redis: Redis, client: Client, key: 
         read(source(redis, key), {key: {"id": "7-0", "added": 3}})
 
 
+@pytest.mark.parametrize("start", ["id", "none"])
+def test_entries_that_are_trimmed_between_plan_and_read_are_told(
+    redis: Redis, client: Client, key: str, start: str
+) -> None:
+    client.xadd(key, {"n": 0})
+    at = source(redis, key)
+    position = dict(read(at)[0].position) if start == "id" else {}
+    for number in range(1, 9):
+        client.xadd(key, {"n": number})
+    (stream,) = at.streams()
+    plan = at.plan(stream, Window(), position)
+    client.xtrim(key, maxlen=4, approximate=False)
+    with pytest.raises(ContractError, match="trimmed while they were read"):
+        list(at.read(stream, plan.partitions[0]))
+    client.delete(key)
+    client.xadd(key, {"n": 9})
+    with pytest.raises(ContractError, match="trimmed while they were read"):
+        list(at.read(stream, plan.partitions[0]))
+
+
+@pytest.mark.parametrize("kept", [1, 0])
+def test_entries_that_are_trimmed_between_two_batches_are_told(
+    redis: Redis, client: Client, key: str, kept: int
+) -> None:
+    for number in range(6):
+        client.xadd(key, {"n": number})
+    at = source(redis, key, batch_rows=2)
+    (stream,) = at.streams()
+    batches = at.read(stream, at.plan(stream, Window(), {}).partitions[0])
+    assert [row["n"] for row in next(batches).rows.to_pylist()] == ["0", "1"]
+    client.xtrim(key, maxlen=4, approximate=False)
+    assert [row["n"] for row in next(batches).rows.to_pylist()] == ["2", "3"]  # only what was read is gone
+    client.xtrim(key, maxlen=kept, approximate=False)
+    with pytest.raises(ContractError, match="trimmed while they were read"):
+        list(batches)
+
+
+def test_a_single_entry_that_somebody_deletes_is_no_loss(redis: Redis, client: Client, key: str) -> None:
+    numbers = [client.xadd(key, {"n": number}) for number in range(6)]
+    at = source(redis, key, batch_rows=2)
+    position = {key: {"id": numbers[0].decode(), "added": 1}}  # type: ignore[union-attr]
+    (stream,) = at.streams()
+    plan = at.plan(stream, Window(), position)
+    client.xdel(key, numbers[1], numbers[3])  # type: ignore[arg-type]
+    rows = [row for batch in at.read(stream, plan.partitions[0]) for row in batch.rows.to_pylist()]
+    assert [row["n"] for row in rows] == ["2", "4", "5"]
+
+
+def test_a_first_run_takes_a_stream_as_trimming_left_it(redis: Redis, client: Client, key: str) -> None:
+    for number in range(5):
+        client.xadd(key, {"n": number}, maxlen=2, approximate=False)
+    plan, rows = read(source(redis, key))
+    assert [row["n"] for row in rows] == ["3", "4"]
+    assert plan.position[key]["added"] == 5  # type: ignore[index,call-overload]
+
+
+@pytest.mark.parametrize("added", [4, 2])
+def test_a_stream_that_was_made_anew_with_later_ids_is_told(redis: Redis, client: Client, key: str, added: int) -> None:
+    """By fewer entries than were read once, or by more after them than were added since."""
+    for number in range(3):
+        client.xadd(key, {"n": number}, id=f"8-{number}")
+    with pytest.raises(ContractError, match="made anew"):
+        read(source(redis, key), {key: {"id": "7-0", "added": added}})
+
+
 def test_poison_is_rejected_by_its_id_and_a_field_that_nobody_knows_stops_it(
     redis: Redis, client: Client, key: str
 ) -> None:

@@ -89,29 +89,38 @@ class RedisStreams(Source[RedisStreamsConfig]):
         return [Stream(self._name, tuple(columns), Reads.POSITION, (ID,) if self.config.entry else ())]
 
     def plan(self, stream: Stream, window: Window, position: Position) -> Plan:
-        """An entry's id begins with its time, so that a window is a range of ids."""
+        """An entry's id begins with its time, so that a window is a range of ids.
+
+        A partition names the first entry of its range, which must still be there when it is read.
+        """
+        before = cast("Mapping[str, Any] | None", position.get(self.config.key))
         with self._client() as client:
             about = self._about(client)
-        last, added = about["last-generated-id"].decode(), int(about["entries-added"])
-        ends = {"to": last, "fields": list(self.config.columns or self._sampled())} if last != "0-0" else {}
-        if window.bounded:
-            backfills(stream, (ID,), AT)
-            start = f"{_milliseconds(window.start)}-0" if window.start else "-"
-            end = f"({_milliseconds(window.end)}-0" if window.end else last
-            to = min(end, last, key=lambda number: _order(number.lstrip("(")))
-            return Plan([{**ends, "from": start, "to": to}] if ends else [])
-        before = cast("Mapping[str, Any]", position.get(self.config.key, {"id": "0-0", "added": 0}))
-        self._there(before, last, added, about)
-        now = {self.config.key: {"id": last, "added": added}}
-        return Plan([{**ends, "from": f"({before['id']}"}] if last != before["id"] else [], now)
+            last, added = about["last-generated-id"].decode(), int(about["entries-added"])
+            start, to = self._range(stream, window, before, last)
+            first = [number.decode() for number, _ in client.xrange(self.config.key, start, to, 1)]
+            if before is not None and not window.bounded:
+                self._there(before, self._about(client))  # asked for last: what is trimmed from now on, the read tells
+        now = {} if window.bounded else {self.config.key: {"id": last, "added": added}}
+        if last == "0-0" or (not window.bounded and before is not None and last == before["id"]):
+            return Plan([], now)
+        fields = list(self.config.columns or self._sampled())
+        return Plan([{"from": start, "to": to, "fields": fields, "first": first[0] if first else None}], now)
 
     def read(self, stream: Stream, partition: JSON) -> Iterator[Batch]:
-        part = cast("Mapping[str, Any]", partition)
-        start, known = part["from"], frozenset(part["fields"])
+        """Each call asks for one entry more than it takes: the next has to begin with that one."""
+        part, size = cast("Mapping[str, Any]", partition), self.config.batch_rows
+        start, due, known = part["from"], part.get("first"), frozenset(part["fields"])
         with self._client() as client:
-            while entries := client.xrange(self.config.key, start, part["to"], self.config.batch_rows):
-                yield self._batch(stream, entries, known)
-                start = f"({entries[-1][0].decode()}"
+            while True:
+                entries = client.xrange(self.config.key, start, part["to"], size + 1)
+                if due is not None and (not entries or entries[0][0].decode() != due):
+                    self._only_deleted(due, self._about(client))
+                if entries:
+                    yield self._batch(stream, entries[:size], known)
+                if len(entries) <= size:
+                    return
+                start = due = entries[size][0].decode()
 
     def acknowledge(self, position: Position) -> None:
         """Entries up to the position are acknowledged, whoever they were given to; the group goes on after it."""
@@ -161,20 +170,37 @@ class RedisStreams(Source[RedisStreamsConfig]):
             bad.setdefault(at, f"field '{column.name}': not {called(column.type)}")
         return values
 
-    def _there(self, before: Mapping[str, Any], last: str, added: int, about: Mapping[str, Any]) -> None:
+    def _range(self, stream: Stream, window: Window, before: Mapping[str, Any] | None, last: str) -> tuple[str, str]:
+        """The first and the last id to read; a parenthesis excludes the id itself."""
+        if not window.bounded:
+            return f"({before['id']}" if before else "-", last
+        backfills(stream, (ID,), AT)
+        start = f"{_milliseconds(window.start)}-0" if window.start else "-"
+        end = f"({_milliseconds(window.end)}-0" if window.end else last
+        return start, min(end, last, key=lambda number: _order(number.lstrip("(")))
+
+    def _there(self, before: Mapping[str, Any], about: Mapping[str, Any]) -> None:
         """Raises ContractError if entries were lost: as many are gone as were added and aren't there."""
-        if _order(last) < _order(before["id"]):
+        last, since = about["last-generated-id"].decode(), about["entries-added"] - before["added"]
+        unread = _oldest(about) > _order(before["id"])  # nothing is there that was read, so that all there is counts
+        if _order(last) < _order(before["id"]) or since < 0 or (unread and since < about["length"]):
             raise ContractError(
-                "the stream ends before what was read: it was made anew", got=last, do="read it into a new table"
+                "the stream isn't the one that was read: it was made anew", got=last, do="read it into a new table"
             )
-        first = about["first-entry"]
-        beginning = _order(first[0].decode()) if first else (2**64, 0)
-        lost = added - before["added"] - about["length"]
-        if beginning > _order(before["id"]) and lost > 0:
+        if unread and since > about["length"]:
             raise ContractError(
                 "entries were trimmed before they were read",
-                got=f"{lost} entries less than were added",
+                got=f"{since - about['length']} entries less than were added",
                 do="keep the stream longer, or run more often",
+            )
+
+    def _only_deleted(self, due: str, about: Mapping[str, Any]) -> None:
+        """Raises ContractError, unless older entries are there: trimming begins with the oldest, so it was deleted."""
+        if _oldest(about) > _order(due) or _order(about["last-generated-id"].decode()) < _order(due):
+            raise ContractError(
+                "entries were trimmed while they were read",
+                got=f"entry {due} comes next, and isn't there",
+                do="start a new run; keep the stream longer",
             )
 
     def _sampled(self) -> list[str]:
@@ -198,6 +224,12 @@ class RedisStreams(Source[RedisStreamsConfig]):
     @property
     def _name(self) -> str:
         return self.config.stream or as_name(self.config.key)
+
+
+def _oldest(about: Mapping[str, Any]) -> tuple[int, int]:
+    """The id of the oldest entry; beyond all ids if there is none."""
+    first = about["first-entry"]
+    return _order(first[0].decode()) if first else (2**64, 0)
 
 
 def _order(number: str) -> tuple[int, int]:
