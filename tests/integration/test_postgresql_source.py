@@ -209,6 +209,31 @@ def test_a_lookback_bounds_where_late_rows_are_looked_for(sql: psycopg.Connectio
     assert numbers(sql) == [10, 11, 12]
 
 
+def test_a_lookback_counts_from_what_was_read(sql: psycopg.Connection, database: str, bring: Import) -> None:
+    """One transaction stays open for hours: what others write and commit meanwhile is read when it is over."""
+    events(sql)
+    config, load = APPEND | {"cursor": "at"}, {"mode": "merge", "lookback": 3_600_000_000}
+    sql.execute("insert into events (at) values ('2026-01-01 19:59Z')")
+    with psycopg.connect(database) as slow:
+        slow.execute("insert into events (at) values ('2026-01-01 20:00Z')")
+        sql.execute("insert into events (at) values ('2026-01-01 21:00Z'), ('2026-01-02 00:00Z')")
+        bring(config, load)
+        assert numbers(sql) == [1]
+    bring(config, load)
+    assert numbers(sql) == [1, 2, 3, 4]
+
+
+def test_a_lookback_leaves_no_row_out_that_has_no_cursor(sql: psycopg.Connection, bring: Import) -> None:
+    events(sql)
+    sql.execute("alter table events alter at drop not null")
+    config, load = APPEND | {"cursor": "at"}, {"mode": "merge", "lookback": 1}
+    sql.execute("insert into events (at) values (now()), (null)")
+    bring(config, load)
+    sql.execute("insert into events (at) values (null)")
+    bring(config, load)
+    assert numbers(sql) == [1, 2, 3]
+
+
 def test_a_backfill_reads_an_interval_of_the_cursor(sql: psycopg.Connection, bring: Import) -> None:
     events(sql)
     sql.execute("insert into events (at) values ('2026-01-31 23:59:59Z'), ('2026-02-01Z'), ('2026-03-01Z')")

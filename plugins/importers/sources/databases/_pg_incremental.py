@@ -13,11 +13,12 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple, cast
 
 import psycopg
-from psycopg.sql import SQL, Composable, Identifier, Literal
+from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 
 from importers.core.model import JSON, LoadMode, Plan, Position, Stream, Window
 from importers.exceptions import ConfigError, ContractError
 from importers.sources.databases._pg_catalogue import Relation, ask, raw
+from importers.sources.databases._pg_query import written_before
 
 _LANE = ""
 _MOMENTS = frozenset({"date", "timestamp", "timestamptz"})
@@ -54,7 +55,8 @@ def plan_table(
             return Plan([])
     part: dict[str, JSON] = {"oid": relation.oid, "since": before.get("until"), "until": until}
     if stream.cursor is not None and stream.lookback:
-        here["seen"] = _greatest(connection, relation, stream.cursor) or before.get("seen")
+        over = written_before(until)  # a later row isn't read now: what is older than it may be, next time
+        here["seen"] = _greatest(connection, relation, stream.cursor, over) or before.get("seen")
         part["after"] = _back(connection, relation, stream, before.get("seen"))
     pieces = min(parts.most, max(1, int(blocks) // parts.blocks)) if relation.has_blocks else 1
     return Plan([part | {"blocks": cut} for cut in _cuts(int(blocks), pieces)], {_LANE: here})
@@ -71,7 +73,7 @@ def plan_by_cursor(connection: psycopg.Connection, relation: Relation, stream: S
         do = "fill it, leave these rows out in a query, or read everything with `read: full`"
         raise ContractError(f"rows have no '{stream.cursor}': an incremental read would never see them", do=do)
     before = cast("Mapping[str, Any]", position.get(_LANE) or {})
-    last = _greatest(connection, relation, stream.cursor)
+    last = _greatest(connection, relation, stream.cursor, SQL("true").format())
     if last is None or (last == before.get("seen") and not stream.lookback):
         return Plan([])
     after = _back(connection, relation, stream, before.get("seen"))
@@ -112,8 +114,8 @@ def _check_same(here: Mapping[str, Any], before: Mapping[str, Any], stream: Stre
         raise ContractError(what, do=again)
 
 
-def _greatest(connection: psycopg.Connection, relation: Relation, cursor: str) -> str | None:
-    query = SQL("select max(t.{})::text from {} as t").format(Identifier(cursor), raw(relation.source))
+def _greatest(connection: psycopg.Connection, relation: Relation, cursor: str, among: Composed) -> str | None:
+    query = SQL("select max(t.{})::text from {} as t where {}").format(Identifier(cursor), raw(relation.source), among)
     row = ask(connection, query).fetchone()
     return str(row[0]) if row and row[0] is not None else None
 

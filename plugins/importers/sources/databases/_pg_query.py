@@ -67,7 +67,7 @@ def within(relation: Relation, stream: Stream, part: Mapping[str, Any]) -> Compo
     value = _literal(relation, stream.cursor)
     found: list[Composed] = []
     for key, condition in (
-        ("after", "{cursor} > {value}"),
+        ("after", "({cursor} > {value} or {cursor} is null)"),
         ("last", "{cursor} <= {value}"),
         ("start", "{cursor} >= {value}"),
         ("end", "{cursor} < {value}"),
@@ -75,7 +75,7 @@ def within(relation: Relation, stream: Stream, part: Mapping[str, Any]) -> Compo
         if part.get(key) is not None:
             found.append(SQL(condition).format(cursor=cursor, value=value(part[key])))
     if part.get("until") is not None:
-        found.append(_written_before(str(part["until"])))
+        found.append(written_before(str(part["until"])))
     if part.get("since") is not None:
         found.append(SQL("age(t.xmin) between 0 and age({}::xid)").format(_xid(str(part["since"]))))
     if part.get("blocks") is not None:
@@ -86,7 +86,7 @@ def within(relation: Relation, stream: Stream, part: Mapping[str, Any]) -> Compo
     return SQL(" and ").join(found) if found else None
 
 
-def _written_before(xid: str) -> Composed:
+def written_before(xid: str) -> Composed:
     """By a transaction older than that one. The age of what was frozen long ago may have gone round: it isn't young."""
     return SQL("(age(t.xmin) > age({0}::xid) or age(t.xmin) < 0)").format(_xid(xid))
 
