@@ -34,6 +34,8 @@ PRIMITIVES: dict[str, pa.DataType] = {
 }
 DEEPEST = 32
 """Levels of nesting that are read."""
+LARGEST = 10_000
+"""Types that a schema may describe, a named one counted wherever it stands: columns know no names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +185,7 @@ class Parser:
         self._path = path
         self._known: dict[str, tuple[Json, str]] = {}
         self._open: list[str] = []
+        self._nodes = 0
 
     def parse(self, text: bytes | str) -> Node:
         """The record that a schema describes. Raises ContractError if it is none that columns can hold."""
@@ -207,6 +210,9 @@ class Parser:
     def _node(self, said: Json, space: str, depth: int) -> Node:
         if depth > DEEPEST:
             raise self._wrong(f"is nested in more than {DEEPEST} levels")
+        self._nodes += 1
+        if self._nodes > LARGEST:
+            raise self._wrong(f"describes more than {LARGEST:,} types, those of its names counted wherever they stand")
         if isinstance(said, list):
             return self._union(said, space, depth)
         if isinstance(said, str):

@@ -403,6 +403,25 @@ def test_a_schema_that_no_columns_can_have(tmp_path, schema, said):
         source(path).streams()
 
 
+def test_a_schema_that_names_itself_into_tens_of_thousands_of_columns(tmp_path):
+    """Each record holds the one before it eight times: 1,000 bytes that describe 8**5 columns."""
+    schema = record(n="int")
+    for level in range(5):
+        names = ["Row" if level == 0 else f"R{level - 1}"] * 7
+        schema = {**record(first=schema, **{f"f{n}": name for n, name in enumerate(names)}), "name": f"R{level}"}
+    path = write(tmp_path / "rows.avro", record(n="int"), [{"n": 1}])
+    path.write_bytes(annotated(path, schema))
+    with pytest.raises(ContractError, match="more than 10,000 types"):
+        source(path).streams()
+    with pytest.raises(ContractError, match="more than 10,000 types"):
+        source(write(path, record(n="int"), [{"n": 1}]), reader_schema=schema).streams()
+
+
+def test_a_schema_of_thousands_of_columns_is_read(tmp_path):
+    path = write(tmp_path / "rows.avro", record(**{f"c{n}": ["null", "long"] for n in range(3000)}), [])
+    assert len(source(path).streams()[0].columns) == 3000
+
+
 def test_an_unknown_codec(tmp_path):
     path = write(tmp_path / "rows.avro", PLAYS, ROWS)
     path.write_bytes(annotated(path, codec="lz4"))
