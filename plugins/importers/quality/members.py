@@ -25,7 +25,7 @@ class DistinctInSet(RunRule):
 
     def members(self, at: Columns) -> tuple[Operand, pl.Series]:
         x = at(self.column).within(_COUNTABLE)
-        return x, x.members(self.value_set).unique()
+        return x, x.members(self.value_set).unique(maintain_order=True)  # a member's number is the same in all batches
 
     def measures(self, at: Columns) -> dict[str, pl.Expr]:
         x, members = self.members(at)

@@ -287,3 +287,11 @@ def test_the_latest_moment_is_recent_or_the_run_fails(kind, ages, fresh):
 
 def test_a_run_without_rows_is_not_stale():
     assert not run([expect("column_max_to_be_recent", column="at", within="PT6H")], {0: []})[1].failures
+
+
+def test_partitions_that_all_lack_the_same_member_lack_it_together():
+    members = [f"member {number}" for number in range(8)]
+    rule = expect("column_distinct_values_to_contain_set", column="who", value_set=members)
+    part = table([(1, None, name, None) for name in members[:-1]])
+    _, judgement = run([rule], {number: part.to_batches() for number in range(6)})
+    assert [failure.label for failure in judgement.failures] == ["expect_column_distinct_values_to_contain_set(who)"]
