@@ -120,21 +120,32 @@ class Lines:
 
     def __init__(self, schema: pa.Schema, unknown_keys: UnknownKeys) -> None:
         self._schema, self._stops = schema, unknown_keys is UnknownKeys.STOP
+        self._times = {field.name: field.type for field in schema if pa.types.is_timestamp(field.type)}
+        # Arrow's parser takes a moment with a zone for one without, and the other way round; its casts refuse both.
+        as_text = pa.schema([field.with_type(pa.string()) if field.name in self._times else field for field in schema])
         unexpected = "error" if self._stops else "ignore"
-        self._options = arrow_json.ParseOptions(explicit_schema=schema, unexpected_field_behavior=unexpected)
+        self._options = arrow_json.ParseOptions(explicit_schema=as_text, unexpected_field_behavior=unexpected)
 
     def read(self, block: Block, places: Callable[[int], str]) -> tuple[pa.Table, list[Reject]]:
         view = block.view
         try:
             str(view, "utf-8")  # Arrow doesn't look
             if not NULL_FIRST.match(view) and not NULL_NEXT.search(view):
-                table = _read(view, self._options)
+                table = self._table(view)
                 ends = np.count_nonzero(np.frombuffer(view, np.uint8) == ord("\n"))
                 if table.num_rows == ends + (view[-1] != ord("\n")):
                     return table, []
         except (pa.ArrowInvalid, UnicodeDecodeError):
             pass
         return self._one_by_one(block, places)
+
+    def _table(self, data: memoryview | bytes) -> pa.Table:
+        """Raises ArrowInvalid for what doesn't fit."""
+        table = _read(data, self._options)
+        for name, kind in self._times.items():
+            place = table.schema.get_field_index(name)
+            table = table.set_column(place, self._schema.field(name), table.column(place).cast(kind))
+        return table
 
     def _one_by_one(self, block: Block, places: Callable[[int], str]) -> tuple[pa.Table, list[Reject]]:
         lines, rejects, unknown = [], [], []
@@ -157,7 +168,7 @@ class Lines:
         if not lines:
             return [], []
         try:
-            table = _read(b"\n".join(text for _, text in lines), self._options)
+            table = self._table(b"\n".join(text for _, text in lines))
         except pa.ArrowInvalid:
             if len(lines) == 1:
                 return [], lines

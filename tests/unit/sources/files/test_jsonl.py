@@ -222,3 +222,17 @@ def test_what_arrow_would_let_pass_is_refused_though_all_else_is_well(tmp_path, 
     rows, (reject,), _ = everything(source(path, sample_rows=1))
     assert [row["id"] for row in rows] == [0, 3]
     assert (reject.raw, reject.location) == (bad, f"{path}:line 2")
+
+
+@pytest.mark.parametrize(
+    ("usual", "other"),
+    [("2026-01-01T10:00:00Z", "2026-01-01T10:00:00"), ("2026-01-01T10:00:00", "2026-01-01T10:00:00+02:00")],
+)
+def test_a_moment_of_the_other_kind_is_no_moment_of_this_one(tmp_path, usual, other):
+    """Read anyway, it would be another moment, by as much as the zone is away from UTC."""
+    path = lines(tmp_path / "rows.jsonl", {"at": usual}, {"at": usual}, {"at": other}, {"at": None})
+    rows, rejects, _ = everything(source(path, sample_rows=2))
+    assert [row["at"] and row["at"].hour for row in rows] == [10, 10, None]
+    assert [(reject.raw, reject.reason) for reject in rejects] == [
+        (json.dumps({"at": other}).encode(), "a value's type isn't that of its column")
+    ]
