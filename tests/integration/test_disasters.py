@@ -145,7 +145,7 @@ def _restart(home: Path) -> None:
 
 def test_a_file_may_not_grow(victims: Victims, a_site: MakeSite) -> None:
     site, sql = a_site(LoadMode.APPEND)
-    death = victims.run(site, "second", file_size=2000)
+    death = victims.run(site, "second", file_size=500)
     clear(
         death, StagingError, "listening/plays[0]", "the place is full", "EFBIG", "free space or set IMPORTERS_STAGING"
     )

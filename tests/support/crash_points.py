@@ -131,6 +131,10 @@ class CommitSent(Call):
 Point = Before | After | WithinIterator | CommitSent
 
 
+def _second(writer: StagedWriter, *_: Any) -> bool:
+    return writer.place.number == 1
+
+
 def _manifest(_: object, __: str, path: str = "") -> bool:
     return path.endswith("/manifest")
 
@@ -141,7 +145,7 @@ POINTS: dict[str, Point] = {
     "plan: COMMIT sent": CommitSent(PostgresDestination, "_keep_alive"),
     "plan: done": After(plan, "plan"),
     "stage: the first batch read": After(FramesWriter, "write"),
-    "stage: within the second partition": Before(FramesWriter, "write", 5),
+    "stage: within the second partition": After(StagedWriter, "write", which=_second),
     "stage: files written, no manifest": Before(Manifest, "encode"),
     "stage: the manifest has no name yet": Before(LocalStore, "publish", which=_manifest),
     "stage: a manifest, no verdict": After(StagedWriter, "finish"),
