@@ -14,7 +14,14 @@ import pytest
 from importers.core.connection import Connection
 from importers.core.model import Column, Reads, RunKind, Stream, Window
 from importers.core.tenant import Tenant
-from importers.exceptions import ConfigError, ContractError, FatalSourceError, PrivacyError, TransientSourceError
+from importers.exceptions import (
+    ConfigError,
+    ContractError,
+    FatalSourceError,
+    PrivacyError,
+    QualityError,
+    TransientSourceError,
+)
 from importers.pipeline import extract, plan
 from importers.pipeline.installation import Installation
 from importers.pipeline.job import Job, jobs
@@ -410,6 +417,25 @@ def test_a_history_is_fed_by_snapshots_of_a_table(sql: psycopg.Connection, bring
     ]
     now = sql.execute("select id, city from acme.customers where valid_to is null order by id").fetchall()
     assert now == sql.execute("select id, city from customers order by id").fetchall()
+
+
+@pytest.mark.parametrize("allow_empty", [False, True])
+def test_an_empty_snapshot_ends_a_history_only_where_that_is_right(
+    sql: psycopg.Connection, bring: Import, *, allow_empty: bool
+) -> None:
+    """A source that is being filled anew would end every row."""
+    sql.execute("create table customers (id int primary key, city text)")
+    sql.execute("insert into customers values (1, 'Graz')")
+    config, load = {"tables": ["customers"]}, {"mode": "history", "allow_empty": allow_empty}
+    bring(config, load)
+    sql.execute("truncate customers")
+    if allow_empty:
+        bring(config, load)
+    else:
+        with pytest.raises(QualityError, match="would empty the table"):
+            bring(config, load)
+    current = sql.execute("select count(*) from acme.customers where valid_to is null").fetchone()
+    assert current == (0 if allow_empty else 1,)
 
 
 def test_a_history_takes_its_time_from_the_cursor(sql: psycopg.Connection, bring: Import) -> None:

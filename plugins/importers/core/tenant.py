@@ -251,7 +251,7 @@ class Load(_Strict):
     shared: bool = False
     """Whether other pipelines of the tenant may write the table too; each has to say so."""
     allow_empty: bool = False
-    """Whether a REPLACE from an empty source may empty the table."""
+    """Whether an empty source may empty the table, as `replace` and snapshots of `history` do."""
 
 
 AlertName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9]{0,31}$", examples=["slack"])]

@@ -343,6 +343,7 @@ class PostgresDestination(Destination):
         control.close_run(connection, run.id, RunState.ABORTED)
         if run.kind is RunKind.REPLAY:
             quarantine.give_back(connection, run.id)
+        control.lock(connection, control.COMMIT, run.stream)  # a commit that gives versions their places must see it
         loading.take_back(connection, self.tenant, _as_opened(stream, run), run)
 
     def erase(self, stream: Stream, domain: str, tokens: Sequence[bytes]) -> int:

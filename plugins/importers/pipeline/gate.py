@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from importers.core.model import JSON, OURS, LoadMode, QuarantineFile, Run, RunKind, RunState, Staged
+from importers.core.model import JSON, OURS, LoadMode, QuarantineFile, Reads, Run, RunKind, RunState, Staged, Stream
 from importers.exceptions import ConfigError, ContractError, QualityError
 from importers.keys.keyring import RunKey
 from importers.pipeline import replay
@@ -51,7 +51,7 @@ def gate(job: Job, run: Run) -> Passed:
         if run.kind is RunKind.REPLAY:  # no retention begins anew, and rules on a whole delivery have nothing to judge
             files = tuple(replace(file, since=replay.since(run, file.partition)) for file in files)
         job.destination.quarantined(run, files)
-        job.destination.judged(run, judgement.counts())
+        job.destination.judged(run, judgement.told())
         if run.kind is not RunKind.REPLAY:
             _check(job, judgement, files)
         _check_same_policy(job, run)
@@ -137,11 +137,18 @@ def _check(job: Job, judgement: Judgement, files: tuple[QuarantineFile, ...]) ->
             do=f"mend the source or the rules; {where}",
         )
     good = judgement.tally.rows - judgement.tally.bad
-    if not good and job.stream.load_mode is LoadMode.REPLACE and not job.settings.load.allow_empty:
+    if not good and not job.settings.load.allow_empty and _empties(job.stream, files):
         raise QualityError(
-            "the source has no good row, and replacing would empty the table",
+            "the source has no good row, and loading that would empty the table",
             do="set load.allow_empty: true if that is right",
         )
+
+
+def _empties(stream: Stream, files: tuple[QuarantineFile, ...]) -> bool:
+    """Whether a run without a good row takes away what is there. Beside quarantine a history is left as it is."""
+    if stream.load_mode is LoadMode.REPLACE:
+        return True
+    return stream.load_mode is LoadMode.HISTORY and stream.reads is Reads.SNAPSHOT and not files
 
 
 def _check_same_policy(job: Job, run: Run) -> None:
