@@ -65,11 +65,9 @@ class EventHub(KafkaTopic):
     secrets: ClassVar[tuple[str, ...]] = (PASSWORD, "c2VjcmV0LXNlY3JldC1zZWNyZXQ")
     die = World.die  # a broker's start takes seconds, and `kafka` has shown it
 
-    def config(self) -> dict[str, Any]:
-        return super().config() | {"settings": {"ssl.ca.location": self.server.authority}}
-
     def connection(self) -> Mapping[str, Any] | None:
-        return {"sasl.password": PASSWORD, "port": int(self.server.sasl_address.rpartition(":")[2])}
+        port = int(self.server.sasl_address.rpartition(":")[2])
+        return {"sasl.password": PASSWORD, "port": port, "ssl.ca.location": self.server.authority}
 
 
 class RedisStream(World):

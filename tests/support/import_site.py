@@ -148,9 +148,12 @@ class Site:
 
     @property
     def job(self) -> Job:
-        reached = Connection({"url": self.warehouse}) if self.importer == "postgresql" else None
-        (job,) = jobs(self.installation, self.definition, PIPELINE, connection=reached)
+        (job,) = jobs(self.installation, self.definition, PIPELINE, connection=self.connection)
         return job
+
+    @property
+    def connection(self) -> Connection | None:
+        return Connection({"url": self.warehouse}) if self.importer == "postgresql" else None
 
     @property
     def _config(self) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import psycopg
 from confluent_kafka import Producer
 from import_site import FIRST, HEADER, MALFORMED, PIPELINE, SECOND, STREAM, Inspector, Row, Site, must
 
+from importers.core.connection import Connection
 from importers.core.model import LoadMode
 from importers.core.tenant import Tenant
 
@@ -37,10 +38,13 @@ class KafkaSite(Site):
                 "metadata": [],
                 "batch_rows": 3,
                 "timeout": 20,
-                "settings": {"bootstrap.servers": self.brokers},
             },
         }
         return Tenant.model_validate(said)
+
+    @property
+    def connection(self) -> Connection:
+        return Connection({"bootstrap.servers": self.brokers})
 
     def first(self) -> None:
         self.produce(FIRST)

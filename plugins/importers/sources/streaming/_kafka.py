@@ -275,7 +275,7 @@ class TopicSource(Source[TopicT]):
 
     def _cluster(self) -> Cluster:
         group = self.config.consumer_group or f"importers.{self.tenant}"
-        settings = {**self.reached_by(), **self.config.settings}
+        settings = {**self.config.settings, **self.reached_by()}
         return Cluster(settings, group=group, timeout=self.config.timeout, extra=str(self.extra))
 
     @property

@@ -7,7 +7,7 @@ from enum import StrEnum
 from pydantic import AwareDatetime, Field, field_validator
 
 from importers.core.model import JSON
-from importers.core.names import Name
+from importers.core.names import Name, did_you_mean
 from importers.core.secret_shapes import INSTEAD, names_a_secret
 from importers.core.source import SourceConfig
 from importers.sources.files._cells import TypeName
@@ -15,9 +15,49 @@ from importers.sources.files._lines import UnknownKeys
 from importers.sources.streaming._messages import KeyType, Metadata
 from importers.transport.broker import OURS
 
-_SECRETS = frozenset({"sasl.oauthbearer.config", "ssl.key.pem"})
-_CODE = frozenset({"plugin.library.paths", "ssl.engine.location", "ssl.providers"})
-"""Settings that load code into the process."""
+TUNING = frozenset(
+    {
+        "broker.address.family",
+        "broker.address.ttl",
+        "check.crcs",
+        "client.rack",
+        "connections.max.idle.ms",
+        "fetch.error.backoff.ms",
+        "fetch.max.bytes",
+        "fetch.message.max.bytes",
+        "fetch.min.bytes",
+        "fetch.queue.backoff.ms",
+        "fetch.wait.max.ms",
+        "log_level",
+        "max.partition.fetch.bytes",
+        "message.max.bytes",
+        "metadata.max.age.ms",
+        "queued.max.messages.kbytes",
+        "queued.min.messages",
+        "receive.message.max.bytes",
+        "reconnect.backoff.max.ms",
+        "reconnect.backoff.ms",
+        "retry.backoff.max.ms",
+        "retry.backoff.ms",
+        "socket.connection.setup.timeout.ms",
+        "socket.keepalive.enable",
+        "socket.max.fails",
+        "socket.nagle.disable",
+        "socket.receive.buffer.bytes",
+        "socket.send.buffer.bytes",
+        "socket.timeout.ms",
+        "topic.metadata.propagation.max.ms",
+        "topic.metadata.refresh.fast.interval.ms",
+        "topic.metadata.refresh.interval.ms",
+        "topic.metadata.refresh.sparse",
+    }
+)
+"""What a tenant's file may set of librdkafka, by its CONFIGURATION.md: how much is fetched, how long is waited.
+
+No other, since a setting that a later version brings may run a command, as `sasl.kerberos.kinit.cmd` does, or send a
+password elsewhere. `isolation.level`, and `api.version.…` with `broker.version.fallback`, by which a client may lose
+it, would let in the messages of transactions that were taken back.
+"""
 
 
 class Format(StrEnum):
@@ -92,18 +132,22 @@ class TopicConfig(SourceConfig):
     )
     settings: dict[str, str | int | float | bool] = Field(
         {},
-        description="Settings of librdkafka, over those of the connection. Secrets belong into the connection.",
+        description="How librdkafka fetches and waits: its settings `fetch.…`, `queued.…`, `socket.…` and such. Where "
+        "to connect, how to log in and whom to trust only the connection says, and what it says comes first.",
         examples=[{"fetch.wait.max.ms": 100}],
     )
 
     @field_validator("settings")
     @classmethod
-    def _harmless(cls, settings: dict[str, JSON]) -> dict[str, JSON]:
+    def _tuning(cls, settings: dict[str, JSON]) -> dict[str, JSON]:
         for name in settings:
-            if name in _SECRETS or names_a_secret(name.replace(".", "_")):
+            if names_a_secret(name.replace(".", "_")):
                 raise ValueError(f"{name} is a secret: {INSTEAD}")
-            if name in _CODE:
-                raise ValueError(f"{name} loads code; that isn't a tenant's decision")
             if name in OURS or name == "group.id":
                 raise ValueError(f"{name} is what exactness hangs on, and can't be set")
+            if name not in TUNING:
+                raise ValueError(
+                    f"{name} isn't a tenant's to set: where to connect, how to log in and whom to trust belong into "
+                    f"the connection; {did_you_mean(name, TUNING)}"
+                )
         return settings

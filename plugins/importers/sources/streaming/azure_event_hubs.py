@@ -35,7 +35,8 @@ class EventHubs(TopicSource[EventHubsConfig]):
 
     The connection is one of Kafka's. Its extra holds a connection string with the right to listen as `sasl.password`.
     Or it holds an application of Microsoft Entra ID, `sasl.oauthbearer.client.id` and `sasl.oauthbearer.client.secret`,
-    with the directory's id as `tenant_id` and the namespace, `NAME.servicebus.windows.net`, as `host`.
+    with the directory's id as `tenant_id` and the namespace, `NAME.servicebus.windows.net`, as `host`. Certificates of
+    another authority than the system's are trusted if it says `ssl.ca.location`.
     """
 
     title: ClassVar[str] = "An event hub of Azure Event Hubs"
@@ -44,7 +45,9 @@ class EventHubs(TopicSource[EventHubsConfig]):
     environment: ClassVar[Mapping[str, str]] = {"sasl.password": "EVENT_HUBS_CONNECTION_STRING"}
 
     def reached_by(self) -> Mapping[str, JSON]:
-        return {**OURS, **endpoint(self.connection or Connection({}), self.config.topic)}
+        said = self.connection or Connection({})
+        trusted = {name: said[name] for name in ("ssl.ca.location",) if name in said}
+        return {**OURS, **trusted, **endpoint(said, self.config.topic)}
 
 
 def endpoint(said: Connection, hub: str | None = None) -> Mapping[str, JSON]:

@@ -37,9 +37,9 @@ class Kafka(TopicSource[KafkaConfig]):
 
     def reached_by(self) -> Mapping[str, JSON]:
         said = {name: value for name, value in (self.connection or {}).items() if "." in name}
-        if not said.get("bootstrap.servers") and not self.config.settings.get("bootstrap.servers"):
+        if not said.get("bootstrap.servers"):
             raise ConfigError(
                 "nothing says where Kafka is",
-                do="set `bootstrap.servers` in the connection, in `settings`, or as KAFKA_BROKERS",
+                do="set `bootstrap.servers` in the connection, or as KAFKA_BROKERS",
             )
         return said
