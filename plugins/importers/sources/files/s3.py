@@ -19,6 +19,7 @@ from importers.core.source import Source, SourceConfig
 from importers.exceptions import ConfigError
 from importers.sources.files._files import ENVIRONMENT, ENVIRONMENT_BESIDES, role_of
 from importers.transport.files import File, Files, fixed_directory
+from importers.transport.http.address import encrypted
 from importers.transport.s3 import Found, bucket_and_key, matches
 
 DONE = "afterwards"
@@ -52,7 +53,8 @@ class S3Config(SourceConfig):
     endpoint: str | None = Field(
         None,
         pattern=r"^https?://",
-        description="Another server that speaks S3. Default: the connection's, or AWS.",
+        description="Another server that speaks S3, at https:// (http:// on this machine only). Default: the "
+        "connection's, or AWS.",
     )
     region: str | None = Field(None, description="The bucket's region. Default: the connection's.")
     requester_pays: bool = Field(False, description="Whether the reader's account pays for requests and transfer.")
@@ -74,6 +76,8 @@ class S3Config(SourceConfig):
         if "path" in self.settings:
             raise ValueError("`settings` has a `path`; say bucket, prefix and pattern")
         try:
+            if self.endpoint is not None:
+                encrypted(self.endpoint)
             bucket_and_key(self.path)
             source_class(self.format).config_model.model_validate({**self.settings, "path": self.path})
         except ValidationError as error:

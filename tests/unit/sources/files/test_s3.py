@@ -20,6 +20,8 @@ from importers.transport.s3 import matches
         ({"move_to": "old/"}, "goes with"),
         ({"afterwards": "move", "move_to": "in/old/"}, "would be read again"),
         ({"endpoint": "127.0.0.1:1"}, "endpoint"),
+        ({"endpoint": "http://minio.example:9000"}, "unencrypted"),
+        ({"endpoint": "https://me:secret@minio.example"}, "holds credentials"),
     ],
 )
 def test_settings_that_can_t_be(settings, told):
