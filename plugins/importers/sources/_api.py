@@ -18,7 +18,7 @@ from importers.core.connection import Connection
 from importers.core.model import Batch, Column, Health, PersonalData, Reject, Stream
 from importers.core.source import Source
 from importers.exceptions import ImporterError
-from importers.transport.http.address import base_url
+from importers.transport.http.address import Route, base_url
 from importers.transport.http.auth import Auth
 from importers.transport.http.client import Answer, Client
 from importers.transport.http.settings import HttpConfig
@@ -51,7 +51,7 @@ class ApiSource(Source[HttpConfigT]):
         connection = self.connection or Connection({})
         among = shared(self.tenant, connection)
         address = base_url(connection, self.address)
-        return Client(address, self.config, self.auth(connection, among), among, self.judge)
+        return Client(address, self.config, self.auth(connection, among), among, self.judge, route=Route.of(connection))
 
     def check(self) -> Health:
         begun = perf_counter()

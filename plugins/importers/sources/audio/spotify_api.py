@@ -15,7 +15,7 @@ from importers.core.model import JSON, Batch, Plan, Position, Stream, Window
 from importers.exceptions import ConfigError, ContractError, ImporterError, TransientSourceError
 from importers.sources._api import ApiSource, Rows
 from importers.sources.audio._spotify import KINDS, LIMIT, USER, WITHHELD, Kind
-from importers.transport.http.address import encrypted, needed
+from importers.transport.http.address import Route, encrypted, needed
 from importers.transport.http.auth import Auth, OAuth2
 from importers.transport.http.budget import retry_after
 from importers.transport.http.client import Answer, Call, Client
@@ -76,7 +76,8 @@ class Spotify(ApiSource[SpotifyConfig]):
     def auth(self, connection: Connection, shared: Shared) -> Auth:
         tokens = encrypted(str(connection.get("token_address", TOKENS)))
         client = needed(connection, "login"), needed(connection, "password")
-        return OAuth2(tokens, client, str(connection.get("refresh_token", "")), self.config, shared)
+        user = str(connection.get("refresh_token", ""))
+        return OAuth2(tokens, client, user, self.config, shared, Route.of(connection))
 
     def greet(self, client: Client) -> str:
         client.ask(Call("search", "search", {"q": "a", "type": "artist", "limit": 1}))

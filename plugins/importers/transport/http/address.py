@@ -2,11 +2,30 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from importers.core.connection import Connection
 from importers.exceptions import ConfigError
 
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Through which proxy, and with whose certificates (a PEM file), as the connection's extras say.
+
+    Never the tenant's file: the credentials may be others', and whoever chooses these two reads them.
+    """
+
+    proxy: str | None = None
+    tls_ca_file: str | None = None
+
+    @classmethod
+    def of(cls, connection: Connection) -> Route:
+        proxy, authorities = connection.get("proxy"), connection.get("tls_ca_file")
+        return cls(None if proxy is None else str(proxy), None if authorities is None else str(authorities))
+
+
+DIRECT = Route()
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 

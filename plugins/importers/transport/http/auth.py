@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from importers.core.registry import optional
 from importers.exceptions import FatalSourceError, TransientSourceError
+from importers.transport.http.address import DIRECT, Route
 from importers.transport.http.budget import retry_after
 from importers.transport.http.settings import HttpConfig
 from importers.transport.http.shared import Shared
@@ -76,11 +77,17 @@ class OAuth2:
     renews = True
 
     def __init__(
-        self, tokens: str, client: tuple[str, str], refresh_token: str, config: HttpConfig, shared: Shared
+        self,
+        tokens: str,
+        client: tuple[str, str],
+        refresh_token: str,
+        config: HttpConfig,
+        shared: Shared,
+        route: Route = DIRECT,
     ) -> None:
         """`tokens` is the address that grants them, `client` the application's id and secret."""
         self._tokens, self._client, self._refresh_token = tokens, client, refresh_token
-        self._config, self._shared = config, shared
+        self._config, self._shared, self._route = config, shared, route
         self._one_at_a_time = threading.Lock()
         self._held: dict[str, Any] = {}
 
@@ -122,9 +129,10 @@ class OAuth2:
         httpx2, oauth = optional("httpx2", "http"), optional("authlib.integrations.httpx_client", "http")
         timeout = httpx2.Timeout(self._config.read_timeout, connect=self._config.connect_timeout)
         login, password = self._client
+        trusted, proxy = context(self._config, self._route), self._route.proxy
         what = "no token was granted"
         try:
-            with oauth.OAuth2Client(login, password, timeout=timeout, verify=context(self._config)) as client:
+            with oauth.OAuth2Client(login, password, timeout=timeout, verify=trusted, proxy=proxy) as client:
                 for response in ("access_token_response", "refresh_token_response"):
                     client.register_compliance_hook(response, _able)
                 if refresh_token:

@@ -17,6 +17,7 @@ import tenacity
 
 from importers.core.registry import optional
 from importers.exceptions import ContractError, FatalSourceError, ImporterError, TransientSourceError
+from importers.transport.http.address import DIRECT, Route
 from importers.transport.http.auth import Auth
 from importers.transport.http.budget import Budget, retry_after
 from importers.transport.http.settings import HttpConfig
@@ -89,6 +90,7 @@ class Client:
         shared: Shared,
         judge: Judge = lambda _: None,
         wait: Callable[[float], None] = sleep,
+        route: Route = DIRECT,
     ) -> None:
         httpx2 = optional("httpx2", "http")
         # what it logs holds whole addresses, and with them names and keys
@@ -101,7 +103,7 @@ class Client:
         timeout = httpx2.Timeout(config.read_timeout, connect=config.connect_timeout)
         limits = httpx2.Limits(max_connections=config.concurrency, max_keepalive_connections=config.concurrency)
         self._session = httpx2.Client(
-            verify=context(config), proxy=config.proxy, timeout=timeout, limits=limits, follow_redirects=False
+            verify=context(config, route), proxy=route.proxy, timeout=timeout, limits=limits, follow_redirects=False
         )
 
     def close(self) -> None:

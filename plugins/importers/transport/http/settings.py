@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from typing import Literal
-from urllib.parse import urlsplit
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from importers.core.source import SourceConfig
 
@@ -44,20 +43,9 @@ class HttpConfig(SourceConfig):
     read_timeout: float = Field(30, gt=0, description="Seconds between two pieces of an answer.")
     call_timeout: float = Field(300, gt=0, description="Seconds until an answer is complete.")
     max_body_mb: int = Field(64, ge=1, le=4096, description="An answer that is larger, unpacked, is refused.")
-    proxy: str | None = Field(
-        None, description="The proxy's address, without credentials. By default what HTTPS_PROXY says."
-    )
     tls_minimum: Literal["1.2", "1.3"] = Field("1.2", description="The oldest version of TLS that is spoken.")
-    tls_ca_file: str | None = Field(None, description="Certificates (PEM) to trust instead of the usual ones.")
     tls_pins: tuple[str, ...] = Field(
         (),
         description="SHA-256 of public keys (base64, as in RFC 7469), one of which the system must have. By default "
         "any that a trusted certificate vouches for.",
     )
-
-    @field_validator("proxy")
-    @classmethod
-    def _without_credentials(cls, proxy: str | None) -> str | None:
-        if proxy is not None and (urlsplit(proxy).username or urlsplit(proxy).password):
-            raise ValueError("credentials don't belong into a tenant's file")
-        return proxy

@@ -13,21 +13,22 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from importers.core.registry import optional
 from importers.exceptions import ConfigError
+from importers.transport.http.address import Route
 from importers.transport.http.settings import HttpConfig
 
 VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 
 
-def context(config: HttpConfig) -> ssl.SSLContext:
+def context(config: HttpConfig, route: Route) -> ssl.SSLContext:
     """Raises ConfigError for a file that holds no certificates."""
     made: ssl.SSLContext = optional("httpx2", "http").create_ssl_context()
-    if config.tls_ca_file is not None:
+    if route.tls_ca_file is not None:
         made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         try:
-            made.load_verify_locations(config.tls_ca_file)
+            made.load_verify_locations(route.tls_ca_file)
         except (OSError, ssl.SSLError):
-            what = f"there are no certificates in '{config.tls_ca_file}'"
-            raise ConfigError(what, do="correct `tls_ca_file`: a PEM file") from None
+            what = f"there are no certificates in '{route.tls_ca_file}'"
+            raise ConfigError(what, do="correct the connection's `tls_ca_file`: a PEM file") from None
     made.minimum_version = VERSIONS[config.tls_minimum]
     if config.tls_pins:
         made.sslsocket_class = _pinned(ssl.SSLSocket, config.tls_pins)

@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 from tests.support.loopback import Asked, Loopback, Reply
 
+from importers.core.connection import Connection
+from importers.transport.http.address import Route
 from importers.transport.http.auth import ApiKey, Auth
 from importers.transport.http.client import Client
 from importers.transport.http.settings import HttpConfig
@@ -31,8 +33,10 @@ class System:
         return self._stack.enter_context(closing(Loopback(answer, **more)))
 
     def client(self, at: Loopback, auth: Auth | None = None, **settings: Any) -> Client:
-        config = HttpConfig(**settings)
-        made = Client(at.address, config, auth or ApiKey("kanarienvogel", "key"), self.shared, wait=self.waited.append)
+        """The connection's extras `proxy` and `tls_ca_file` stand among the settings here."""
+        route = Route.of(Connection({name: settings.pop(name, None) for name in ("proxy", "tls_ca_file")}))
+        auth, config = auth or ApiKey("kanarienvogel", "key"), HttpConfig(**settings)
+        made = Client(at.address, config, auth, self.shared, wait=self.waited.append, route=route)
         return self._stack.enter_context(closing(made))
 
 

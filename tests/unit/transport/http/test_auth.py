@@ -10,7 +10,9 @@ import pytest
 from tests.support.loopback import Asked, Loopback, Reply
 from tests.unit.transport.http.conftest import System
 
+from importers.core.connection import Connection
 from importers.exceptions import FatalSourceError, TransientSourceError
+from importers.transport.http.address import Route
 from importers.transport.http.auth import OAuth2
 from importers.transport.http.client import Call
 from importers.transport.http.settings import HttpConfig
@@ -37,6 +39,14 @@ class Granting:
 
 def auth(system: System, at: Loopback, refresh_token: str = "") -> OAuth2:
     return OAuth2(f"{at.address}/token", ("me", "kanarienvogel"), refresh_token, HttpConfig(), system.shared)
+
+
+def test_a_token_is_got_through_the_connection_s_proxy(system: System) -> None:
+    at, proxy = system.serve([Reply({}, 503)]), system.serve(Granting())
+    route = Route.of(Connection({"proxy": proxy.address}))
+    mine = OAuth2(f"{at.address}/token", ("me", "kanarienvogel"), "", HttpConfig(), system.shared, route)
+    assert mine.token() == "token-1"
+    assert at.asked == []
 
 
 def test_an_application_gets_one_token_for_all_its_calls(system: System) -> None:

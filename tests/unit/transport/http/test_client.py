@@ -17,7 +17,9 @@ from pydantic import ValidationError
 from tests.support.loopback import Asked, Reply
 from tests.unit.transport.http.conftest import System
 
+from importers.core.connection import Connection
 from importers.exceptions import ConfigError, ContractError, FatalSourceError, TransientSourceError
+from importers.sources.audio.lastfm_api import Lastfm, LastfmConfig
 from importers.transport.http.client import Call
 from importers.transport.http.settings import HttpConfig
 from importers.transport.http.tls import pin
@@ -243,8 +245,21 @@ def test_a_file_without_certificates_is_told(system: System, tmp_path: Path) -> 
         system.client(at, tls_ca_file=str(tmp_path / "none.pem"))
 
 
+@pytest.mark.parametrize("name", ["proxy", "tls_ca_file"])
+def test_a_tenant_s_file_chooses_nobody_who_could_read_the_credentials(name: str) -> None:
+    with pytest.raises(ValidationError, match=name):
+        HttpConfig(**{name: "http://127.0.0.1:9"})
+
+
 def test_a_proxy_is_asked_instead(system: System) -> None:
     at = system.serve([FINE])
     proxy = system.serve([Reply({"by": "proxy"})])
     assert system.client(at, proxy=proxy.address).ask(CALL).json() == {"by": "proxy"}
     assert at.asked == []
+
+
+def test_a_source_is_reached_as_its_connection_says(system: System) -> None:
+    at, proxy = system.serve([FINE]), system.serve([FINE])
+    connection = Connection({"host": at.address, "password": "kanarienvogel", "proxy": proxy.address})
+    assert Lastfm(LastfmConfig(user="rj"), tenant="acme", connection=connection).check().ok
+    assert (len(at.asked), len(proxy.asked)) == (0, 1)
