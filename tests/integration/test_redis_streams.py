@@ -121,7 +121,7 @@ def test_entries_that_are_trimmed_between_two_batches_are_told(
 def test_a_single_entry_that_somebody_deletes_is_no_loss(redis: Redis, client: Client, key: str) -> None:
     numbers = [client.xadd(key, {"n": number}) for number in range(6)]
     at = source(redis, key, batch_rows=2)
-    position = {key: {"id": numbers[0].decode(), "added": 1}}  # type: ignore[union-attr]
+    position = {key: {"id": numbers[0].decode(), "added": 1}}
     (stream,) = at.streams()
     plan = at.plan(stream, Window(), position)
     client.xdel(key, numbers[1], numbers[3])  # type: ignore[arg-type]

@@ -87,6 +87,14 @@ class Source(ABC, Generic[ConfigT]):
         """Cut the read into partitions and seal its end. By default one partition that holds everything."""
         return Plan(partitions=[None])
 
+    def refreshed(self, position: Position) -> Position:
+        """Where a full refresh starts, in place of the committed position: by default where a first run does.
+
+        A source whose first run may start later than at its beginning says so: a refresh commits a new position, and
+        nothing between the two may be left out.
+        """
+        return {}
+
     @abstractmethod
     def read(self, stream: Stream, partition: JSON) -> Iterator[Batch]:
         """Yield a partition's rows, holding exactly `stream.columns` by name (a subset of what `streams` gave).

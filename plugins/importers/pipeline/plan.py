@@ -36,7 +36,7 @@ def plan(
         def sealed(position: Position) -> Plan:
             if kind is RunKind.REPLAY:
                 return Plan(replay.partitions(job), stream=job.stream)
-            planned = job.source.plan(asked, window, {} if full_refresh else position)
+            planned = job.source.plan(asked, window, job.source.refreshed(position) if full_refresh else position)
             return replace(planned, stream=job.stream)
 
         _, sealed_key = job.keys.new_run_key()
@@ -53,7 +53,8 @@ def foresee(job: Job, window: Window | None = None, *, full_refresh: bool = Fals
     with job.at():
         _check(job, kind, full_refresh)
         asked = job.asked
-        return job.source.plan(asked, window, position_of(job, window, full_refresh=full_refresh))
+        position = position_of(job, window)
+        return job.source.plan(asked, window, job.source.refreshed(position) if full_refresh else position)
 
 
 def position_of(job: Job, window: Window, *, full_refresh: bool = False) -> Position:

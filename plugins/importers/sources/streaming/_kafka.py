@@ -85,6 +85,20 @@ class TopicSource(Source[TopicT]):
         partitions: list[JSON] = [{"ranges": part, "known": known} for part in self._packed(ranges)]
         return Plan(partitions, {self._lane(number): end for number, (_, end) in ranges.items()})
 
+    def refreshed(self, position: Position) -> Position:
+        """From `start_time` or `start_offsets` on, but never after the position; else from the topic's beginning."""
+        with self._cluster() as cluster:
+            extents = self._extents(cluster)
+            timed = self.config.start_time is not None
+            lows = {number: extent.low for number, extent in extents.items()}
+            first = self._first(cluster, extents) if timed else lows | self.config.start_offsets
+        begun = any(self._lane(number) in position for number in extents)
+        starts = {}
+        for number, extent in extents.items():
+            unread = cast(int, position.get(self._lane(number), extent.low if begun else first[number]))
+            starts[self._lane(number)] = max(extent.low, min(first[number], unread))
+        return starts
+
     def read(self, stream: Stream, partition: JSON) -> Iterator[Batch]:
         planned = cast(Mapping[str, Any], partition)
         known = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(planned["known"])))

@@ -105,10 +105,14 @@ class TopicConfig(SourceConfig):
     )
     key_type: KeyType = Field(KeyType.TEXT, description="Whether keys are `text` in UTF-8, or `bytes`.")
     auto_offset_reset: Reset = Field(
-        Reset.EARLIEST, description="Where the first run begins, unless `start_time` or `start_offsets` says so."
+        Reset.EARLIEST,
+        description="Where the first run begins, unless `start_time` or `start_offsets` says so. A full refresh begins "
+        "with the earliest.",
     )
     start_time: AwareDatetime | None = Field(
-        None, description="The first run begins with the first message that isn't older, by the messages' timestamps."
+        None,
+        description="The first run begins with the first message that isn't older, by the messages' timestamps; so "
+        "does a full refresh, but not after what is unread.",
     )
     start_offsets: dict[int, int] = Field({}, description="Offsets that the first run begins with, by partition.")
     lost_messages: OnLost = Field(

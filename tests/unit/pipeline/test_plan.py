@@ -1,0 +1,51 @@
+"""Where a run starts is the source's to say."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import nullcontext
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from importers.core.model import LoadMode, Plan, Position, Reads, Stream
+from importers.pipeline.plan import foresee, plan
+
+STORED = {"lane": 7}
+
+
+def job() -> Any:
+    """The source seals its start as the plan's position."""
+    stream = Stream("s", (), Reads.POSITION, ("id",), load_mode=LoadMode.MERGE)
+    return SimpleNamespace(
+        at=nullcontext,
+        stream=stream,
+        asked=stream,
+        keys=SimpleNamespace(new_run_key=lambda: (b"", b"")),
+        source=SimpleNamespace(
+            plan=lambda stream, window, position: Plan([], position),
+            refreshed=lambda position: {"lane": position["lane"] - 5},
+        ),
+        destination=SimpleNamespace(
+            modes={LoadMode.MERGE},
+            is_new=lambda: False,
+            position=lambda stream: STORED,
+            open=lambda stream, key, kind, window, sealed, sealed_key, lease: sealed(STORED),
+        ),
+    )
+
+
+def opened(job: Any, *, full_refresh: bool) -> Position:
+    run: Any = plan(job, "k", full_refresh=full_refresh)
+    return run.position  # type: ignore[no-any-return]
+
+
+def foreseen(job: Any, *, full_refresh: bool) -> Position:
+    return foresee(job, full_refresh=full_refresh).position
+
+
+@pytest.mark.parametrize("start", [opened, foreseen])
+def test_a_full_refresh_starts_where_the_source_says(start: Callable[..., Position]) -> None:
+    assert start(job(), full_refresh=False) == {"lane": 7}
+    assert start(job(), full_refresh=True) == {"lane": 2}
