@@ -48,7 +48,7 @@ class Document:
         while True:
             got = self._fill(memoryview(data), at)
             block = np.frombuffer(data, np.uint8, got)
-            commas, closed = self._outermost(block, at)
+            commas, closed = self._outermost(block, at, first=at == len(head))
             length = closed if closed is not None else int(commas[-1]) + 1 if commas.size else 0
             if not length and closed is None:
                 data = self._larger(data, got, at)
@@ -77,15 +77,26 @@ class Document:
                 return Block(at, data, length)
             data = self._larger(data, got, at)
 
-    def _outermost(self, block: Bytes, at: int) -> tuple[Positions, int | None]:
+    def _outermost(self, block: Bytes, at: int, *, first: bool) -> tuple[Positions, int | None]:
         """The commas between records, and where the array is closed if it is."""
         positions, depth = _structure(block)
         closed = np.flatnonzero(depth < 0)
         last = int(closed[0]) if closed.size else depth.size
         if depth[:last].max(initial=0) > DEEPEST:
             raise self._wrong(f"is nested in more than {DEEPEST} levels, after byte {at}")
-        commas = positions[:last][(depth[:last] == 0) & (block[positions[:last]] == ord(","))]
-        return commas, int(positions[last]) if closed.size else None
+        separate = (depth[:last] == 0) & (block[positions[:last]] == ord(","))
+        ends = np.flatnonzero(separate)
+        if closed.size and (ends.size or not first):  # before the bracket of an empty array nothing is lacking
+            ends = np.append(ends, last)
+        self._nothing_lacks(block, positions, ends[(ends == 0) | separate[ends - 1]] if last else ends, at)
+        return positions[:last][separate], int(positions[last]) if closed.size else None
+
+    def _nothing_lacks(self, block: Bytes, positions: Positions, ends: Positions, at: int) -> None:
+        """Of the ends of records without brackets, by number of position: something stands before each."""
+        for end in ends:
+            begin = positions[end - 1] + 1 if end else 0
+            if not block[begin : positions[end]].tobytes().strip(b" \t\r\n"):
+                raise self._wrong(f"has a comma too many, before byte {at + int(positions[end])}")
 
     def _larger(self, data: bytearray, got: int, at: int) -> bytearray:
         if got < len(data):

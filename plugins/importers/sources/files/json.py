@@ -59,7 +59,9 @@ class JsonConfig(LinesConfig):
 
 
 class Json(FileSource[JsonConfig]):
-    """The sample's keys are the columns. A document that isn't whole stops the run before anything is loaded."""
+    """The sample's keys are the columns. A document that isn't whole, or has a comma too many, stops the run before
+    anything is loaded.
+    """
 
     title: ClassVar[str] = "JSON documents"
     config_model = JsonConfig

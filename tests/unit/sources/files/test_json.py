@@ -180,6 +180,24 @@ def test_a_document_that_is_wrong_otherwise(tmp_path, document, records, said):
         everything(source(written(tmp_path / "rows.json", document), records=records))
 
 
+@pytest.mark.parametrize("kind", [Json, Small])
+@pytest.mark.parametrize(
+    ("document", "before"),
+    [
+        ('[{"a": 1},, {"a": 2}]', 10),
+        ('[{"a": 1}, 7\n,\n, {"a": 2}]', 15),
+        ('[{"a": 1}, ]', 11),
+        ('[{"a": 1}, {"a": 2}, {"a": 3},\n]', 31),
+        ('[ ,{"a": 1}]', 2),
+        ("[,]", 1),
+    ],
+)
+def test_a_comma_too_many(tmp_path, kind, document, before):
+    """No value is empty, RFC 8259 section 5: something may be lacking there."""
+    with pytest.raises(ContractError, match=f"has a comma too many, before byte {before}\\."):
+        everything(source(written(tmp_path / "rows.json", document), kind))
+
+
 def test_a_record_without_end(tmp_path, monkeypatch):
     monkeypatch.setattr("importers.sources.files._json_documents.LONGEST", 1 << 10)
     path = written(tmp_path / "rows.json", [{"s": "x" * 2000}])
