@@ -241,6 +241,20 @@ def test_a_lookback_leaves_no_row_out_that_has_no_cursor(sql: psycopg.Connection
     assert numbers(sql) == [1, 2, 3]
 
 
+@pytest.mark.parametrize("kind", ["date", "timestamp", "timestamptz"])
+def test_an_infinite_cursor_isn_t_the_last(sql: psycopg.Connection, bring: Import, kind: str) -> None:
+    events(sql)
+    sql.execute(f"alter table events alter at type {kind}")  # type: ignore[arg-type]
+    config, load = APPEND | {"cursor": "at"}, {"mode": "merge", "lookback": 1}
+    sql.execute("insert into events (at) values ('2026-01-01'), ('infinity')")
+    assert bring(config, load).rows_quarantined == 1
+    sql.execute("insert into events (at) values ('2026-01-02')")
+    bring(config, load)
+    sql.execute("insert into events (at) values ('2026-01-03')")
+    bring(config, load)
+    assert numbers(sql) == [1, 3, 4]
+
+
 def test_a_backfill_reads_an_interval_of_the_cursor(sql: psycopg.Connection, bring: Import) -> None:
     events(sql)
     sql.execute("insert into events (at) values ('2026-01-31 23:59:59Z'), ('2026-02-01Z'), ('2026-03-01Z')")
@@ -261,10 +275,11 @@ def test_a_query_goes_on_by_its_cursor(sql: psycopg.Connection, bring: Import) -
     assert sql.execute("select what from acme.rows order by id").fetchall() == [("A",), ("B",), ("C",)]
 
 
-def test_a_query_s_row_without_a_cursor_stops_the_read(sql: psycopg.Connection, bring: Import) -> None:
+@pytest.mark.parametrize("seen", ["nullif(id, 1)", "'infinity'::timestamptz", "'-infinity'::date"])
+def test_a_query_s_row_without_a_cursor_stops_the_read(sql: psycopg.Connection, bring: Import, seen: str) -> None:
     events(sql)
     sql.execute("insert into events (what) values ('a')")
-    config = {"query": "select id, nullif(id, 1) as seen from events", "read": "incremental", "cursor": "seen"}
+    config = {"query": f"select id, {seen} as seen from events", "read": "incremental", "cursor": "seen"}
     with pytest.raises(ContractError, match="rows have no 'seen'"):
         bring(config, {"mode": "append"})
 

@@ -63,15 +63,18 @@ def plan_table(
 
 
 def plan_by_cursor(connection: psycopg.Connection, relation: Relation, stream: Stream, position: Position) -> Plan:
-    """What has a greater cursor than the last that was seen, less the lookback. Raises ContractError for a null."""
+    """What has a greater cursor than the last that was seen, less the lookback. Raises ContractError without one."""
     if stream.cursor is None:
         raise ConfigError(f"'{stream.name}' isn't a table: it is read incrementally by a cursor", do="set `cursor`")
     _check_cursor(relation, stream)
-    cursor = Identifier(stream.cursor)
-    nulls = SQL("select exists (select from {} as t where t.{} is null)").format(raw(relation.source), cursor)
+    nulls = SQL("select exists (select from {} as t where ({}) is not true)").format(
+        raw(relation.source), _finite(relation, stream.cursor)
+    )
     if ask(connection, nulls).fetchone() == (True,):
         do = "fill it, leave these rows out in a query, or read everything with `read: full`"
-        raise ContractError(f"rows have no '{stream.cursor}': an incremental read would never see them", do=do)
+        raise ContractError(
+            f"rows have no '{stream.cursor}', or an infinite one: an incremental read would never see them", do=do
+        )
     before = cast("Mapping[str, Any]", position.get(_LANE) or {})
     last = _greatest(connection, relation, stream.cursor, SQL("true").format())
     if last is None or (last == before.get("seen") and not stream.lookback):
@@ -115,9 +118,19 @@ def _check_same(here: Mapping[str, Any], before: Mapping[str, Any], stream: Stre
 
 
 def _greatest(connection: psycopg.Connection, relation: Relation, cursor: str, among: Composed) -> str | None:
-    query = SQL("select max(t.{})::text from {} as t where {}").format(Identifier(cursor), raw(relation.source), among)
+    """An infinite moment is nobody's last: nothing would come after it."""
+    finite = _finite(relation, cursor)
+    query = SQL("select max(t.{})::text from {} as t where {} and {}").format(
+        Identifier(cursor), raw(relation.source), finite, among
+    )
     row = ask(connection, query).fetchone()
     return str(row[0]) if row and row[0] is not None else None
+
+
+def _finite(relation: Relation, cursor: str) -> Composed:
+    """True of a cursor's finite values, null where it is null."""
+    test = "isfinite(t.{})" if relation.columns[cursor].name in _MOMENTS else "t.{} is not null"
+    return SQL(test).format(Identifier(cursor))
 
 
 def _back(connection: psycopg.Connection, relation: Relation, stream: Stream, seen: str | None) -> str | None:
