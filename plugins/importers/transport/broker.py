@@ -159,9 +159,14 @@ class Cluster:
 
     @property
     def _passing(self) -> frozenset[int]:
-        """Errors that librdkafka gets over by itself, unless they last."""
+        """Errors that librdkafka gets over by itself, unless they last.
+
+        We ask only for partitions that the broker has named: one that librdkafka doesn't know is one of a leader that
+        it has lost for the moment.
+        """
         error = self._kafka.KafkaError
-        return frozenset({error._TRANSPORT, error._ALL_BROKERS_DOWN, error._TIMED_OUT, error._RESOLVE})
+        gone = (error._TRANSPORT, error._ALL_BROKERS_DOWN, error._TIMED_OUT, error._RESOLVE)
+        return frozenset({*gone, error._UNKNOWN_PARTITION})
 
     def _still_there(self, heard: float) -> None:
         """Raises if the cluster has refused us, or hasn't been heard of for too long."""
@@ -212,5 +217,5 @@ class Cluster:
 _REFUSED = ("_AUTHENTICATION", "SASL_AUTHENTICATION_FAILED")
 _FORBIDDEN = ("TOPIC_AUTHORIZATION_FAILED", "GROUP_AUTHORIZATION_FAILED", "CLUSTER_AUTHORIZATION_FAILED")
 _UNTRUSTED = ("_SSL",)
-_ABSENT = ("UNKNOWN_TOPIC_OR_PART", "_UNKNOWN_TOPIC", "_UNKNOWN_PARTITION")
+_ABSENT = ("UNKNOWN_TOPIC_OR_PART", "_UNKNOWN_TOPIC")
 _DELETED = ("OFFSET_OUT_OF_RANGE", "_AUTO_OFFSET_RESET")
