@@ -255,6 +255,46 @@ def test_an_infinite_cursor_isn_t_the_last(sql: psycopg.Connection, bring: Impor
     assert numbers(sql) == [1, 3, 4]
 
 
+@pytest.mark.parametrize(
+    ("since", "until", "error", "told"),
+    [
+        (None, 1000, TransientSourceError, "hasn't come as far"),
+        (-1, 1000, TransientSourceError, "hasn't come as far"),
+        (-(2**31) - 1, -1, ContractError, "too many transactions ago"),
+        (-(2**32) - 5, -1, ContractError, "too many transactions ago"),
+        (None, -(2**31) - 1, ContractError, "too many transactions ago"),
+    ],
+)
+def test_a_part_isn_t_read_where_it_can_t_be_whole(
+    sql: psycopg.Connection,
+    job: Callable[..., Job],
+    since: int | None,
+    until: int,
+    error: type[Exception],
+    told: str,
+) -> None:
+    """As a lagging replica meets it, or a read long after its plan: `since` and `until` lie that far from now."""
+    events(sql)
+    sql.execute("insert into events (what) values ('a')")
+    row = sql.execute("select pg_snapshot_xmax(pg_current_snapshot())::text").fetchone()
+    now = int(row[0]) if row else 0
+    with closing(job(APPEND, {"mode": "append"})) as made:
+        (part,) = plan.plan(made, "r1").plan.partitions
+        assert sum(batch.rows.num_rows for batch in made.source.read(made.stream, part)) == 1
+        moved = {"since": None if since is None else str(now + since), "until": str(now + until)}
+        with pytest.raises(error, match=told):
+            list(made.source.read(made.stream, {**part, **moved}))  # type: ignore[dict-item]
+
+
+def test_a_server_that_lags_behind_the_position_is_tried_again(sql: psycopg.Connection, bring: Import) -> None:
+    events(sql)
+    bring(APPEND, {"mode": "append"})
+    ahead = """update _importers.position set value = jsonb_set(value, '{until}', '"999999999"')"""
+    assert sql.execute(ahead).rowcount == 1
+    with pytest.raises(TransientSourceError, match="hasn't come as far"):
+        bring(APPEND, {"mode": "append"})
+
+
 def test_a_backfill_reads_an_interval_of_the_cursor(sql: psycopg.Connection, bring: Import) -> None:
     events(sql)
     sql.execute("insert into events (at) values ('2026-01-31 23:59:59Z'), ('2026-02-01Z'), ('2026-03-01Z')")

@@ -16,15 +16,17 @@ import psycopg
 from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 
 from importers.core.model import JSON, LoadMode, Plan, Position, Stream, Window
-from importers.exceptions import ConfigError, ContractError
+from importers.exceptions import ConfigError, ContractError, TransientSourceError
 from importers.sources.databases._pg_catalogue import Relation, ask, raw
-from importers.sources.databases._pg_query import written_before
+from importers.sources.databases._pg_query import written_before, xid
 
 _LANE = ""
 _MOMENTS = frozenset({"date", "timestamp", "timestamptz"})
 _CURSORS = frozenset({"int2", "int4", "int8"}) | _MOMENTS
 _XIDS_APART = 2**31
 """Transactions' numbers are compared modulo 2³² (postgresql.org/docs/18/routine-vacuuming.html, 24.1.5)."""
+_TOO_LONG_AGO = "the last run is too many transactions ago: what is new can't be told"
+_AGAIN = "load everything again: with a full refresh into a merged table, else into a new table"
 
 
 class Parts(NamedTuple):
@@ -60,6 +62,30 @@ def plan_table(
         part["after"] = _back(connection, relation, stream, before.get("seen"))
     pieces = min(parts.most, max(1, int(blocks) // parts.blocks)) if relation.has_blocks else 1
     return Plan([part | {"blocks": cut} for cut in _cuts(int(blocks), pieces)], {_LANE: here})
+
+
+def check_reached(cursor: Any, stream: Stream, part: Mapping[str, Any]) -> None:
+    """That the snapshot of an ADBC cursor's transaction holds all that a part of a table is to read.
+
+    A replica, or a reader behind the planner's address, may not have come so far yet; after a crash a server may give
+    numbers again that nothing durable had. Raises TransientSourceError then, and ContractError where the part's
+    transactions are so long ago that `age` has gone round.
+    """
+    first = int(part["since"] or part["until"])
+    cursor.execute(
+        "select pg_snapshot_xmin(s)::text::bigint, pg_snapshot_xmax(s)::text::bigint,"
+        f" age('{xid(first)}'::xid) from pg_current_snapshot() s"
+    )
+    oldest, newest, age = cursor.fetchone()
+    if oldest < int(part["until"]):
+        raise _behind(stream)
+    if age < 0 or newest - first >= _XIDS_APART:
+        raise ContractError(_TOO_LONG_AGO, do=_AGAIN, stream=stream.name)
+
+
+def _behind(stream: Stream) -> TransientSourceError:
+    what = "this server hasn't come as far as the one that was asked before"
+    return TransientSourceError(what, do="see how far the replica lags, then run again", stream=stream.name)
 
 
 def plan_by_cursor(connection: psycopg.Connection, relation: Relation, stream: Stream, position: Position) -> Plan:
@@ -106,15 +132,16 @@ def _check_cursor(relation: Relation, stream: Stream) -> None:
 
 def _check_same(here: Mapping[str, Any], before: Mapping[str, Any], stream: Stream) -> None:
     """Transactions' numbers mean something in one server, and rows keep theirs as long as the table isn't rewritten."""
-    again = "load everything again: with a full refresh into a merged table, else into a new table"
     if here["system"] != before["system"]:
-        raise ContractError("this is another server than the last run's: what is new can't be told", do=again)
-    if not 0 <= int(here["until"]) - int(before["until"]) < _XIDS_APART:
-        raise ContractError("the last run is too many transactions ago: what is new can't be told", do=again)
+        raise ContractError("this is another server than the last run's: what is new can't be told", do=_AGAIN)
+    if int(here["until"]) < int(before["until"]):
+        raise _behind(stream)
+    if int(here["until"]) - int(before["until"]) >= _XIDS_APART:
+        raise ContractError(_TOO_LONG_AGO, do=_AGAIN)
     rewritten = (here["oid"], here["file"]) != (before["oid"], before["file"])
     if rewritten and stream.load_mode is LoadMode.APPEND:  # else what is read again meets its own rows
         what = f"the table '{stream.name}' was rewritten, emptied or made anew: what is new in it can't be told"
-        raise ContractError(what, do=again)
+        raise ContractError(what, do=_AGAIN)
 
 
 def _greatest(connection: psycopg.Connection, relation: Relation, cursor: str, among: Composed) -> str | None:

@@ -75,9 +75,9 @@ def within(relation: Relation, stream: Stream, part: Mapping[str, Any]) -> Compo
         if part.get(key) is not None:
             found.append(SQL(condition).format(cursor=cursor, value=value(part[key])))
     if part.get("until") is not None:
-        found.append(written_before(str(part["until"])))
+        found.append(written_before(part["until"]))
     if part.get("since") is not None:
-        found.append(SQL("age(t.xmin) between 0 and age({}::xid)").format(_xid(str(part["since"]))))
+        found.append(SQL("age(t.xmin) between 0 and age({}::xid)").format(xid(part["since"])))
     if part.get("blocks") is not None:
         first, end = part["blocks"]
         found.append(SQL("t.ctid >= {}::tid").format(f"({first},0)"))
@@ -86,12 +86,12 @@ def within(relation: Relation, stream: Stream, part: Mapping[str, Any]) -> Compo
     return SQL(" and ").join(found) if found else None
 
 
-def written_before(xid: str) -> Composed:
+def written_before(xid8: str) -> Composed:
     """By a transaction older than that one. The age of what was frozen long ago may have gone round: it isn't young."""
-    return SQL("(age(t.xmin) > age({0}::xid) or age(t.xmin) < 0)").format(_xid(xid))
+    return SQL("(age(t.xmin) > age({0}::xid) or age(t.xmin) < 0)").format(xid(xid8))
 
 
-def _xid(xid8: str) -> str:
+def xid(xid8: str | int) -> str:
     """A transaction's number without its epoch: what a row holds, and `age` compares."""
     return str(int(xid8) % 2**32)
 

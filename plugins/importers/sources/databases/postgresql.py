@@ -138,6 +138,8 @@ class Postgresql(Source[PostgresqlConfig]):
             raise ContractError("another table has its name now", do="start a new run", stream=stream.name)
         select, unfit = Select(relation, stream, part), False
         with self.database.rows("reading") as cursor:
+            if "until" in part:
+                incremental.check_reached(cursor, stream, part)
             cursor.execute(select.rows())
             for batch in cursor.fetch_record_batch():
                 flags = batch.column(UNFIT)
