@@ -390,7 +390,14 @@ def test_what_changes_between_plan_and_read_is_told(
             extract.stage(fixed, opened, 0)
 
 
-@pytest.mark.parametrize("change", ["alter table events alter id type numeric(30)", "truncate events"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        "alter table events alter id type numeric(30)",
+        "truncate events",
+        "alter table events rename to old; create table events (like old)",
+    ],
+)
 def test_a_rewritten_table_isn_t_appended_again(sql: psycopg.Connection, bring: Import, change: str) -> None:
     events(sql)
     sql.execute("insert into events (what) values ('a')")
@@ -400,6 +407,22 @@ def test_a_rewritten_table_isn_t_appended_again(sql: psycopg.Connection, bring: 
     with pytest.raises(ContractError, match="was rewritten, emptied or made anew"):
         bring(config, {"mode": "append"})
     assert numbers(sql) == [1]
+
+
+@pytest.mark.parametrize("load", [{"mode": "merge"}, {"mode": "merge", "lookback": 1}, {"mode": "history"}])
+def test_a_table_exchanged_by_rename_is_read_whole(
+    sql: psycopg.Connection, bring: Import, load: dict[str, Any]
+) -> None:
+    """What is in it was written before the last run, and has older cursors."""
+    events(sql)
+    sql.execute("insert into events (at) values ('2026-02-01Z')")
+    sql.execute("create table anew (like events including all)")
+    sql.execute("insert into anew (id, at) values (1, '2026-02-01Z'), (2, '2026-01-01Z')")
+    config = APPEND | {"cursor": "at"}
+    bring(config, load)
+    sql.execute("alter table events rename to old; alter table anew rename to events")
+    bring(config, load)
+    assert numbers(sql) == [1, 2]
 
 
 def test_a_slow_server_is_given_up_and_a_value_isn_t_told(sql: psycopg.Connection, bring: Import) -> None:
