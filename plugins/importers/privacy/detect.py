@@ -50,6 +50,8 @@ def suggest(path: str, kind: pa.DataType, sample: pa.Array | None = None) -> Sug
     by_name = _by_name(path, kind)
     if by_name is None and sample is not None:
         by_name = _by_shape(path, sample)
+    if by_name is None and kind == pa.json_():
+        return Suggestion(path, P.NONE, "drop", "nobody can say what is in it; to keep it, give a reason")
     return by_name or Suggestion(path, P.NONE, "keep", "if it concerns no person")
 
 

@@ -215,6 +215,8 @@ class Columns:
 def _operand(name: str, expr: pl.Expr, dtype: pl.DataType) -> Operand:
     if isinstance(dtype, pl.Categorical | pl.Enum):
         expr, dtype = expr.cast(pl.String), pl.String()
+    elif isinstance(dtype, pl.BaseExtension) and dtype.ext_name() == "arrow.json":
+        expr, dtype = expr.ext.storage(), pl.String()
     elif dtype.is_float():
         expr = expr.fill_nan(None)  # NaN is missing, as it is to pandas and so to Great Expectations
     elif isinstance(dtype, pl.Datetime) and dtype.time_zone:

@@ -97,6 +97,11 @@ NASTY = [
 ]
 
 
+def test_json_is_suggested_for_dropping_as_keeping_it_needs_a_reason() -> None:
+    assert suggest("payload", pa.json_()).treatment == "drop"
+    assert suggest("email", pa.json_()).treatment == "drop"
+
+
 def test_a_suggestion_can_be_pasted() -> None:
     lines = [str(suggest(path, S)) for path in [*NASTY, "email", "ip"]] + [str(suggest("dob", D))]
     read = YAML(typ="safe").load("\n".join(lines))

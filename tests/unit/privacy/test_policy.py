@@ -384,6 +384,14 @@ def test_json_is_kept_whole_only_for_a_reason() -> None:
     build({"columns": {"blob": "encrypt"}}, of)
 
 
+def test_json_that_is_kept_is_loaded_as_the_text_that_it_is() -> None:
+    policy = build({"columns": {"blob": "keep"}, "reason": "settings of machines"}, stream({"blob": pa.json_()}))
+    texts = pa.array(['{"a":  1}', None])
+    rows = pa.RecordBatch.from_arrays([pa.ExtensionArray.from_storage(pa.json_(), texts)], names=["blob"])
+    assert policy.apply(rows).column("blob").equals(texts)
+    assert [column.type for column in policy.table(rows.schema)] == [pa.string()]
+
+
 def test_a_policy_that_leaves_nothing_is_refused() -> None:
     refusal(ConfigError, "drops every column", spec={"columns": {"*": "drop"}})
 

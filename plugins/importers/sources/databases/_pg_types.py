@@ -51,8 +51,8 @@ _PLAIN = {
 _READINGS = {name: Reading(kind) for name, kind in _PLAIN.items()} | {
     "bytea": Reading(pa.binary()),
     "uuid": Reading(pa.uuid()),
-    "json": Reading(pa.string()),
-    "jsonb": Reading(pa.string()),
+    "json": Reading(pa.json_()),
+    "jsonb": Reading(pa.json_()),
     "oid": Reading(pa.int64(), "{}::bigint"),
     "time": Reading(pa.time64("us")),
     "date": Reading(pa.date32(), fits="isfinite({})", otherwise=_INFINITE),
@@ -60,7 +60,9 @@ _READINGS = {name: Reading(kind) for name, kind in _PLAIN.items()} | {
     "timestamptz": Reading(pa.timestamp("us", "UTC"), fits=_MOMENT, otherwise=_INFINITE),
 }
 _AS_TEXT = Reading(pa.string(), "{}::text")  # of char(n) without the blanks that fill it up: they mean nothing
-_AS_JSON = Reading(pa.string(), "to_jsonb({})::text")
+_AS_JSON = Reading(pa.json_(), "to_jsonb({})::text")
+_OPAQUE = "O"
+"""Our category of what has fields that no policy can name: composites, hstore, XML, and arrays of these or of JSON."""
 _ONE_DIMENSION = ("array_ndims({}) = 1", "an array of several dimensions")
 
 
@@ -68,13 +70,15 @@ def reading(kind: Kind) -> Reading:
     """How a column of that type is read."""
     if kind.name in _READINGS:
         return _READINGS[kind.name]
+    if kind.category == _OPAQUE:
+        return _AS_JSON
     if kind.name == "numeric":
         return _numeric(kind.typmod)
     if kind.category == "A" and kind.item:
         if kind.item in _PLAIN:
             return Reading(pa.list_(_PLAIN[kind.item]), "{}", *_ONE_DIMENSION)
         return Reading(pa.list_(pa.string()), "{}::text[]", *_ONE_DIMENSION)
-    return _AS_JSON if kind.category == "C" else _AS_TEXT
+    return _AS_TEXT
 
 
 def _numeric(typmod: int) -> Reading:
@@ -91,6 +95,8 @@ def arrived(array: pa.Array, reading: Reading) -> pa.Array:
         return array
     if isinstance(array, pa.ExtensionArray):
         array = array.storage
+    if reading.type == pa.json_():
+        return pa.ExtensionArray.from_storage(reading.type, array.cast(reading.type.storage_type))
     return array.cast(reading.type)
 
 
@@ -99,8 +105,18 @@ with recursive base (declared, type, typmod) as (
     select t, t, -1 from unnest(%s::oid[]) t
     union all
     select b.declared, t.typbasetype, t.typtypmod from base b join pg_type t on t.oid = b.type where t.typtype = 'd'
+), inside (declared, type) as (
+    select t, t from unnest(%s::oid[]) t
+    union all
+    select i.declared, case t.typtype when 'd' then t.typbasetype else t.typelem end
+    from inside i join pg_type t on t.oid = i.type
+    where t.typtype = 'd' or t.typcategory = 'A' and t.typlen = -1
+), opaque (declared) as (
+    select i.declared from inside i join pg_type t on t.oid = i.type
+    where t.typtype in ('c', 'p') or t.typname in ('json', 'jsonb', 'xml', 'hstore')
 )
-select b.declared::bigint, t.typname::text, case when t.typtype = 'c' then 'C' else t.typcategory::text end, b.typmod,
+select b.declared::bigint, t.typname::text,
+       case when b.declared in (select declared from opaque) then 'O' else t.typcategory::text end, b.typmod,
        case when t.typcategory = 'A' and t.typlen = -1 then coalesce(e.typname::text, '') else '' end
 from base b join pg_type t on t.oid = b.type left join pg_type e on e.oid = t.typelem
 where t.typtype <> 'd'
@@ -110,6 +126,7 @@ where t.typtype <> 'd'
 def kinds(connection: psycopg.Connection, columns: Iterable[tuple[str, int, int]]) -> dict[str, Kind]:
     """Column → kind, of (name, type's oid, typmod). A domain's own typmod counts where the column has none."""
     asked = list(columns)
-    rows = connection.execute(_KINDS, (sorted({oid for _, oid, _ in asked}),)).fetchall()
+    oids = sorted({oid for _, oid, _ in asked})
+    rows = connection.execute(_KINDS, (oids, oids)).fetchall()
     known = {oid: Kind(name, category, typmod, item) for oid, name, category, typmod, item in rows}
     return {name: known[oid] if typmod == -1 else known[oid]._replace(typmod=typmod) for name, oid, typmod in asked}

@@ -83,8 +83,11 @@ class Postgresql(Source[PostgresqlConfig]):
     commits late. A transaction that stays open delays what commits meanwhile. Its parts are read side by side.
 
     What Arrow has no type for arrives as the server's text: intervals (ISO 8601), ranges, enums, network addresses,
-    `numeric` without a precision, elements of most arrays; composites arrive as JSON. Infinite dates, NaN in a
-    `numeric(p,s)` and arrays of several dimensions go to quarantine.
+    `numeric` without a precision, elements of most arrays. Infinite dates, NaN in a `numeric(p,s)` and arrays of
+    several dimensions go to quarantine.
+
+    JSON, and as JSON what has fields that no policy can name (composites, hstore, XML, arrays of any of these), is
+    opaque: to `keep` such a column takes a `privacy.reason`. Better name the fields that are needed in a `query`.
     """
 
     title: ClassVar[str] = "PostgreSQL"
