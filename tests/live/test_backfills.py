@@ -65,6 +65,12 @@ def warehouse(airflow: Airflow) -> Iterator[psycopg.Connection[Any]]:
 
 
 def backfill(airflow: Airflow, dag_id: str, last: int, *options: str) -> None:
+    """A DAG has one at a time, and the scheduler looks every half a minute whether one is over."""
+
+    def none_active() -> bool:
+        return all(each["completed_at"] for each in airflow.api("GET", "/backfills", dag_id=dag_id)["backfills"])
+
+    airflow.until(f"a backfill of {dag_id} isn't over", none_active, 300)
     dates = ("--from-date", day(0), "--to-date", day(last))
     airflow.cli("backfill", "create", "--dag-id", dag_id, *dates, *options)
 

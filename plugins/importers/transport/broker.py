@@ -161,12 +161,13 @@ class Cluster:
     def _passing(self) -> frozenset[int]:
         """Errors that librdkafka gets over by itself, unless they last.
 
-        We ask only for partitions that the broker has named: one that librdkafka doesn't know is one of a leader that
-        it has lost for the moment.
+        We ask only for partitions that the broker has named: one that librdkafka doesn't know, or asks another broker
+        for, is one whose leader has changed or is lost for the moment.
         """
         error = self._kafka.KafkaError
         gone = (error._TRANSPORT, error._ALL_BROKERS_DOWN, error._TIMED_OUT, error._RESOLVE)
-        return frozenset({*gone, error._UNKNOWN_PARTITION})
+        led = (error._UNKNOWN_PARTITION, error.NOT_LEADER_FOR_PARTITION, error.LEADER_NOT_AVAILABLE)
+        return frozenset({*gone, *led})
 
     def _still_there(self, heard: float) -> None:
         """Raises if the cluster has refused us, or hasn't been heard of for too long."""
