@@ -40,4 +40,4 @@ def load(python: Path, file: Path, url: str, home: Path) -> None:
     shutil.rmtree(home, ignore_errors=True)
     home.mkdir()
     url = url.replace("@/", "@localhost/")  # dlt wants a host; that of the query, the socket's directory, is the one
-    subprocess.run([python, LOAD, file, url, home / "pipelines"], check=True, env=said, cwd=home)
+    subprocess.run([python, "-P", LOAD, file, url, home / "pipelines"], check=True, env=said, cwd=home)
