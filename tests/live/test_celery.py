@@ -176,6 +176,7 @@ def staging(request: pytest.FixtureRequest, deployment: Deployment) -> Iterator[
             )
             deployment.bucket.create_dir("importers")
             stack.callback(setattr, deployment, "bucket", None)
+            stack.callback(deployment.import_with)  # what comes after has no bucket
             where = f"?{urlencode(reach)}"
             deployment.import_with(
                 IMPORTERS_STAGING=f"s3://importers/staging{where}",
