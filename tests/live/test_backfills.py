@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import date, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -136,6 +137,29 @@ def test_backwards_and_again_each_interval_takes_the_place_of_what_it_loaded(
     assert found.fetchall() == [(i, d, 2) for number in range(FEW) for i, d, _ in rows(number)]
 
 
+def test_a_window_that_a_person_enters_is_loaded_again_and_nothing_else(
+    airflow: Airflow, data: Path, warehouse: psycopg.Connection[Any]
+) -> None:
+    number, others = FEW + 1, "select * from history.plays where day <> %s order by id"
+    write(data / f"plays-{day(number)}.csv", [(i, d, 3) for i, d, _ in rows(number)])
+    airflow.wait_for_run("history.plays", airflow.trigger("history.plays", conf=window(number)), {"success"}, 400)
+    before = warehouse.execute(others, (day(number),)).fetchall()
+    write(data / f"plays-{day(number)}.csv", [(i, d, 4) for i, d, _ in rows(number)])
+    run = airflow.trigger("history.plays", conf=window(number))
+    airflow.wait_for_run("history.plays", run, {"success"}, 400)
+    reads = airflow.api("GET", f"/dags/history.plays/dagRuns/{run}/taskInstances/plan/xcomEntries/reads")["value"]
+    assert f"{day(number)}T00:00:00" in reads
+    assert f"{day(number + 1)}T00:00:00" in reads
+    assert "the dates that were entered" in reads
+    found = warehouse.execute("select id, day, total from history.plays where day = %s order by id", (day(number),))
+    assert found.fetchall() == [(i, d, 4) for i, d, _ in rows(number)]
+    assert warehouse.execute(others, (day(number),)).fetchall() == before
+
+
+def window(number: int) -> dict[str, str]:
+    return {"start": f"{day(number)}T00:00:00Z", "end": f"{day(number + 1)}T00:00:00Z"}
+
+
 @pytest.mark.timeout(1200)
 def test_the_position_stays_where_incremental_runs_have_moved_it(
     airflow: Airflow, data: Path, warehouse: psycopg.Connection[Any]
@@ -145,14 +169,20 @@ def test_the_position_stays_where_incremental_runs_have_moved_it(
     before = position(warehouse)
     assert len(before) == 1
     write(data / "orders-2.csv", rows(1))
-    airflow.cli("backfill", "create", "--dag-id", "history.orders", "--from-date", day(0), "--to-date", day(1))
+    backfill(airflow, "history.orders", 1, "--run-backwards")
     second = airflow.trigger("history.orders")
-    airflow.wait_for_run("history.orders", second, {"success"}, 600)
-    moved = position(warehouse)
-    assert moved.keys() > before.keys()
-    for run in airflow.runs("history.orders"):
-        airflow.wait_for_run("history.orders", run["dag_run_id"], {"success"}, 600)
-    assert position(warehouse) == moved
+    seen = [before]
+
+    def over() -> bool:
+        seen.append(position(warehouse))
+        return all(run["state"] in ("success", "failed") for run in airflow.runs("history.orders"))
+
+    airflow.until("the backfill and the run beside it aren't over", over, 600)
+    airflow.wait_for_run("history.orders", second, {"success"}, 1)
+    assert {run["state"] for run in airflow.runs("history.orders")} == {"success"}
+    assert len(airflow.runs("history.orders")) >= 4
+    assert all(earlier.items() <= later.items() for earlier, later in pairwise(seen))
+    assert position(warehouse).keys() > before.keys()
     found = warehouse.execute("select id, day, total from history.orders order by id").fetchall()
     assert found == [*rows(0), *rows(1)]
 
