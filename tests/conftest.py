@@ -24,6 +24,14 @@ if TYPE_CHECKING:  # most tests need no server, and not its client either
 _numbers = itertools.count()
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads them
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With `--dist loadgroup` tests of one file run in one process, and so do all that share an Airflow."""
+    for item in items:
+        shared = "airflow" in getattr(item, "fixturenames", ())
+        item.add_marker(pytest.mark.xdist_group("airflow" if shared else item.path.name))
+
+
 @pytest.fixture(scope="session")
 def postgres() -> str:
     """The URL of a running server.
