@@ -41,7 +41,7 @@ servers:  # a browser, a Redis and Maven with Java, where a package manager give
 	  || { apt-get update -qq && apt-get install -y -qq chromium chromium-driver redis-server maven; }
 
 test-services: env servers  ## real servers and whole deployments of Airflow, as processes on loopback
-	$(BIN)/pytest -n 2 --dist loadgroup --no-loadscope-reorder tests/live tests/contract tests/integration -m 'services and not soak' --timeout 1800
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder tests/live tests/contract tests/integration -m 'services and not soak' --timeout 1800
 
 check: env  ## lint, format, strict types, layers
 	$(BIN)/ruff check .
