@@ -8,7 +8,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewPartitions
 from tests.services.kafka import PASSWORD, Kafka
 
@@ -49,6 +49,11 @@ def values(at: Source, position: dict[str, Any] | None = None, window: Window | 
     ]
 
 
+def offsets(plan: Plan) -> dict[str, Any]:
+    """The position, but for the topic's id."""
+    return {lane: at for lane, at in plan.position.items() if "/" in lane}
+
+
 def texts(*said: str, **about: Any) -> list[dict[str, Any]]:
     return [{"value": text.encode(), "partition": 0, **about} for text in said]
 
@@ -72,7 +77,7 @@ def test_what_a_transaction_wrote_comes_once_it_has_ended_well(kafka: Kafka, top
     at = source(kafka, topic)
     _, first = planned(at)
     # a, its marker, the aborted one, its marker; then what isn't ended
-    assert first.position == {f"{topic}/0": 4}
+    assert offsets(first) == {f"{topic}/0": 4}
     assert values(at) == ["a"]  # the last offset of the range is a marker: nothing with that offset ever comes
     producer.commit_transaction(30)
     assert values(at, dict(first.position)) == ["b"]
@@ -122,11 +127,30 @@ def test_a_topic_that_was_made_anew_is_told(kafka: Kafka, topic: str) -> None:
         planned(source(kafka, topic), {f"{topic}/0": 7})
 
 
+def test_a_topic_of_the_same_name_that_has_outgrown_the_position_is_told(kafka: Kafka, topic: str) -> None:
+    kafka.produce(topic, *texts("a", "b"))
+    _, first = planned(source(kafka, topic))
+    assert values(source(kafka, topic), dict(first.position)) == []
+    kafka.drop(topic)
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        try:
+            kafka.topic(topic)  # a deletion takes its time
+            break
+        except KafkaException:
+            time.sleep(0.1)
+    kafka.produce(topic, *texts("c", "d", "e"))
+    with pytest.raises(ContractError, match="it was deleted and made anew"):
+        planned(source(kafka, topic), dict(first.position))
+    again = source(kafka, topic)
+    assert values(again, dict(again.refreshed(first.position))) == ["c", "d", "e"]
+
+
 def test_a_new_partition_is_read_from_its_beginning(kafka: Kafka, topic: str) -> None:
     at = source(kafka, topic, auto_offset_reset="latest")
     kafka.produce(topic, *texts("before"))
     _, first = planned(at)
-    assert (first.partitions, first.position) == ([], {f"{topic}/0": 1})
+    assert (first.partitions, offsets(first)) == ([], {f"{topic}/0": 1})
     admin = AdminClient({"bootstrap.servers": kafka.address})
     admin.create_partitions([NewPartitions(topic, 2)])[topic].result(30)
     kafka.produce(topic, {"value": b"new", "partition": 1}, **{"topic.metadata.refresh.interval.ms": 200})

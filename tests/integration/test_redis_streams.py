@@ -73,6 +73,10 @@ def test_entries_that_were_trimmed_before_they_were_read_are_told(redis: Redis, 
     client.xtrim(key, maxlen=3, approximate=False)
     with pytest.raises(ContractError, match="1 entries less"):
         read(at, position)
+    plan, rows = read(source(redis, key, lost_entries="skip"), position)
+    assert [row["n"] for row in rows] == ["6", "7", "8"]
+    _, rows = read(at, dict(plan.position))
+    assert rows == []  # and nobody stops at it again
 
 
 def test_a_stream_that_was_made_anew_is_told(redis: Redis, client: Client, key: str) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, TypeAlias
@@ -95,6 +95,8 @@ class Stream:
     load_mode: LoadMode = LoadMode.APPEND
     lookback: int = 0
     table: str = ""
+    unread: tuple[Column, ...] = ()
+    """What the source offered beside `columns` and nobody wants: any other column is one that no policy has seen."""
 
     @property
     def target(self) -> str:
@@ -110,6 +112,12 @@ class Stream:
     def keyed(self) -> bool:
         """Whether rows with one primary key are versions of one thing."""
         return self.load_mode in (LoadMode.MERGE, LoadMode.HISTORY)
+
+    def narrowed(self, wanted: Collection[str]) -> Stream:
+        """With no other columns than these."""
+        columns = tuple(column for column in self.columns if column.name in wanted)
+        unread = tuple(column for column in self.columns if column.name not in wanted)
+        return replace(self, columns=columns, unread=(*self.unread, *unread))
 
     def resumes(self, kind: RunKind) -> bool:
         """Whether such a run starts where the last one ended, and moves the position."""

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 from pydantic import BaseModel, ConfigDict
 
 from importers.core.connection import Connection
-from importers.core.model import JSON, Batch, Health, Plan, Position, Stream, Window
+from importers.core.model import JSON, Batch, Health, LoadMode, Plan, Position, Stream, Window
 
 
 class SourceConfig(BaseModel):
@@ -83,6 +83,9 @@ class Source(ABC, Generic[ConfigT]):
         Raises FatalSourceError, TransientSourceError or ContractError.
         """
 
+    def suits(self, mode: LoadMode) -> None:
+        """Raises ConfigError where the settings contradict how rows are loaded. Asks nobody: lint calls it, too."""
+
     def plan(self, stream: Stream, window: Window, position: Position) -> Plan:
         """Cut the read into partitions and seal its end. By default one partition that holds everything."""
         return Plan(partitions=[None])
@@ -109,3 +112,7 @@ class Source(ABC, Generic[ConfigT]):
 
     def acknowledge(self, position: Position) -> None:
         """Tell a broker, after commit. A courtesy: what counts is in the destination."""
+
+    def lag(self, position: Position) -> Mapping[str, int]:
+        """How many messages each lane holds that the position isn't past; nothing where a system can't say."""
+        return {}

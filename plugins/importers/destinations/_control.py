@@ -71,7 +71,7 @@ def _stored(stream: Stream | None) -> dict[str, Any] | None:
     """A stream as JSON; its types as Arrow writes them."""
     if stream is None:
         return None
-    said = {field.name: getattr(stream, field.name) for field in fields(stream)}
+    said = {field.name: getattr(stream, field.name) for field in fields(stream) if field.name != "unread"}
     schema = b64encode(stream.schema.serialize().to_pybytes()).decode()
     return said | {"columns": {"schema": schema, "personal": [column.personal for column in stream.columns]}}
 

@@ -7,9 +7,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
+from pydantic import ValidationError
+
 from importers.core.model import LoadMode
-from importers.core.registry import destination_class, destinations
-from importers.core.settings import StreamSettings, effective
+from importers.core.registry import destination_class, destinations, source_class, sources
+from importers.core.settings import StreamSettings, effective, importer_settings
 from importers.core.tenant import Pipeline, Subject, Treat, Treatment
 from importers.core.tenant_file import TenantFile
 from importers.core.yaml_marks import KeyPath
@@ -58,12 +60,26 @@ class _Said:
                 f"no destination loads in mode '{load.mode}' yet",
                 do=f"allowed: {', '.join(sorted(allowed))}",
             )
+        yield from self._unsuited(load.mode)
         if files and load.mode in _UPSERTS and not load.primary_key:
             yield self.file.error(
                 self.at("load", "mode"),
                 f"load.mode {load.mode} needs a primary key, and files have none of their own",
                 do="add `primary_key: …`, the columns that tell rows apart",
             )
+
+    def _unsuited(self, mode: LoadMode) -> Iterator[ConfigError]:
+        """What the importer itself has against the mode; of wrong settings something is said elsewhere."""
+        name, settings = importer_settings(self.file.tenant, self.pipeline)
+        if name not in sources():
+            return
+        cls = source_class(name)
+        try:
+            cls(cls.config_model.model_validate(settings), tenant=self.file.tenant.tenant).suits(mode)
+        except ValidationError:
+            return
+        except ConfigError as error:
+            yield self.file.error(self.at("load", "mode"), error.what, got=error.got, do=error.do)
 
     def keys(self) -> Iterator[ConfigError]:
         """A key that is treated so that it tells no rows apart, a cursor that isn't in clear."""

@@ -67,6 +67,7 @@ def position_of(job: Job, window: Window, *, full_refresh: bool = False) -> Posi
 
 def _check(job: Job, kind: RunKind, full_refresh: bool) -> None:
     mode, reads = job.stream.load_mode, job.stream.reads
+    job.source.suits(mode)
     if mode not in job.destination.modes:
         allowed = ", ".join(sorted(job.destination.modes))
         raise ConfigError(f"{job.destination.title} can't load in mode '{mode}' yet", do=f"allowed: {allowed}")

@@ -88,10 +88,8 @@ class Policy:
 
     def request(self, stream: Stream) -> Stream:
         """The stream with no more columns than are loaded or needed (data minimisation, GDPR art. 5(1)(c))."""
-        wanted = self._columns_to_read()
         return replace(
-            stream,
-            columns=tuple(column for column in stream.columns if column.name in wanted),
+            stream.narrowed(self._columns_to_read()),
             subject=self._subject.path if self._subject else None,
             subject_domain=self.subject_domain,
         )

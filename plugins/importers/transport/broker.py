@@ -37,6 +37,8 @@ DEFAULTS: Mapping[str, JSON] = {
     "queued.max.messages.kbytes": 65_536,
     "log_level": 2,  # what matters is raised; the rest would be said every tenth of a second while a broker is away
 }
+NO_ID = "AAAAAAAAAAAAAAAAAAAAAA"
+"""Kafka's Uuid.ZERO_UUID, by which a broker says that it knows of no topic ids."""
 _log = logging.getLogger(__name__)
 
 
@@ -54,7 +56,7 @@ class Cluster:
     def __init__(self, settings: Mapping[str, JSON], *, group: str, timeout: float, extra: str) -> None:
         self._kafka: Any = optional("confluent_kafka", extra)
         self._settings = {**DEFAULTS, **settings, **OURS, "group.id": group}
-        self._timeout = timeout
+        self._timeout, self._extra = timeout, extra
         self._refusal: KafkaError | None = None
         self._consumer: Consumer | None = None
 
@@ -87,6 +89,21 @@ class Cluster:
         if about.error is not None:
             raise self._remedy(about.error, f"asking for the topic '{topic}'")
         return sorted(about.partitions)
+
+    def identity(self, topic: str) -> str:
+        """The id that the cluster gave the topic when it was made; empty where brokers give none."""
+        admin = optional("confluent_kafka.admin", self._extra).AdminClient(
+            {**self._settings, "error_cb": self._told, "logger": _log}
+        )
+        asked = admin.describe_topics(self._kafka.TopicCollection([topic]), request_timeout=self._timeout)
+        try:
+            found = str(asked[topic].result().topic_id)
+        except self._kafka.KafkaException as caught:
+            error = self._refusal or caught.args[0]
+            if error.code() in (error._UNSUPPORTED_FEATURE, error.UNSUPPORTED_VERSION):
+                return ""
+            raise self._remedy(error, f"asking for the topic '{topic}'") from None
+        return "" if found == NO_ID else found
 
     def extents(self, topic: str, partitions: Sequence[int]) -> dict[int, Extent]:
         """What each partition holds now. What an open transaction wrote, and all after it, counts as not yet there."""

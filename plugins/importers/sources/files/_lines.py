@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyarrow import json as arrow_json
 from pydantic import Field, field_validator
 
@@ -26,6 +27,10 @@ NULL_FIRST = re.compile(rb"(?:\xef\xbb\xbf)?\s*+null")
 NULL_NEXT = re.compile(rb"\}\s*+null")
 """A line that is only `null` makes Arrow 26's parser read through a null pointer: such a block is read by line."""
 BLANK = b" \t\r\n"
+DENSE = 2.0**53
+"""Up to here each integer is a double (IEEE 754)."""
+DIGITS = re.compile(rb"\d{16}")
+ROUNDED = "an integer of more digits than a number holds exactly"
 MIXED = re.compile(r"Column\(/?([^)]*)\) changed from (\w+) to (\w+)")
 ZONED = re.compile(r"\d(?:Z|[+-]\d\d:?\d\d)$")
 
@@ -121,6 +126,8 @@ class Lines:
     def __init__(self, schema: pa.Schema, unknown_keys: UnknownKeys) -> None:
         self._schema, self._stops = schema, unknown_keys is UnknownKeys.STOP
         self._times = {field.name: field.type for field in schema if pa.types.is_timestamp(field.type)}
+        self._struct = pa.struct(list(schema))
+        self._doubles = [field.name for field in schema if _holds_doubles(field.type)]
         # Arrow's parser takes a moment with a zone for one without, and the other way round; its casts refuse both.
         as_text = pa.schema([field.with_type(pa.string()) if field.name in self._times else field for field in schema])
         unexpected = "error" if self._stops else "ignore"
@@ -142,6 +149,10 @@ class Lines:
     def _table(self, data: memoryview | bytes) -> pa.Table:
         """Raises ArrowInvalid for what doesn't fit."""
         table = _read(data, self._options)
+        if any(_is_huge(table.column(name)) for name in self._doubles) and DIGITS.search(data):
+            rows = (parsed(line) for line in bytes(data).split(b"\n") if line.strip())
+            if any(row is None or _rounds(row, self._struct) for row in rows):
+                raise pa.ArrowInvalid(ROUNDED)
         for name, kind in self._times.items():
             place = table.schema.get_field_index(name)
             table = table.set_column(place, self._schema.field(name), table.column(place).cast(kind))
@@ -154,8 +165,11 @@ class Lines:
             if value is None:
                 rejects.append((start, text, "not a JSON object"))
                 continue
-            lines.append((start, text))
-            unknown += [(start, key) for key in islice(_unknown(value, pa.struct(list(self._schema)), ""), 1)]
+            unknown += [(start, key) for key in islice(_unknown(value, self._struct, ""), 1)]
+            if self._doubles and _rounds(value, self._struct):
+                rejects.append((start, text, ROUNDED))
+            else:
+                lines.append((start, text))
         if unknown and self._stops:
             raise _unclassified(unknown, places)
         tables, unfit = self._halved(lines)
@@ -177,6 +191,36 @@ class Lines:
         half = len(lines) // 2
         first, second = self._halved(lines[:half]), self._halved(lines[half:])
         return first[0] + second[0], first[1] + second[1]
+
+
+def _holds_doubles(kind: pa.DataType) -> bool:
+    if pa.types.is_struct(kind) or pa.types.is_list(kind):
+        return any(_holds_doubles(kind.field(number).type) for number in range(kind.num_fields))
+    return bool(pa.types.is_float64(kind))
+
+
+def _is_huge(values: pa.Array | pa.ChunkedArray) -> bool:
+    """Whether a double among the values, or within them, is so large that not every integer around it is one."""
+    if pa.types.is_struct(values.type):
+        return any(map(_is_huge, values.flatten()))
+    if pa.types.is_list(values.type):
+        return _is_huge(pc.list_flatten(values))
+    return pa.types.is_float64(values.type) and bool((pc.max(pc.abs(values)).as_py() or 0.0) >= DENSE)
+
+
+def _rounds(value: Any, kind: pa.DataType) -> bool:
+    """Whether the value has an integer, where the type has a double, that no double is equal to."""
+    if isinstance(value, dict) and pa.types.is_struct(kind):
+        fields = {field.name: field.type for field in kind}
+        return any(_rounds(inner, fields[key]) for key, inner in value.items() if key in fields)
+    if isinstance(value, list) and pa.types.is_list(kind):
+        return any(_rounds(inner, kind.value_type) for inner in value)
+    if not isinstance(value, int) or not pa.types.is_float64(kind):
+        return False
+    try:
+        return int(float(value)) != value
+    except OverflowError:
+        return True
 
 
 def _texts(block: Block) -> Iterator[tuple[int, bytes]]:

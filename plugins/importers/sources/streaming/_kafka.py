@@ -10,14 +10,13 @@ import base64
 import logging
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
 from math import ceil
 from time import perf_counter
 from typing import Any, ClassVar, TypeVar, cast
 
 import pyarrow as pa
 
-from importers.core.model import JSON, Batch, Column, Health, Plan, Position, Reads, Stream, Window
+from importers.core.model import JSON, Batch, Column, Health, LoadMode, Plan, Position, Reads, Stream, Window
 from importers.core.names import as_name, did_you_mean
 from importers.core.source import Source
 from importers.exceptions import ConfigError, ContractError, EmptySourceError, ImporterError, TransientSourceError
@@ -30,13 +29,13 @@ from importers.sources.streaming._messages import (
     Json,
     Metadata,
     Raw,
-    backfills,
     described,
     infer_json,
     metadata,
 )
-from importers.sources.streaming._topic import Format, OnLost, Reset, TopicConfig
-from importers.transport.broker import Cluster, Extent
+from importers.sources.streaming._ranges import Reach, packed
+from importers.sources.streaming._topic import Format, Reset, TopicConfig
+from importers.transport.broker import Cluster
 
 _log = logging.getLogger(__name__)
 TopicT = TypeVar("TopicT", bound=TopicConfig)
@@ -55,7 +54,7 @@ class TopicSource(Source[TopicT]):
         begun = perf_counter()
         try:
             with self._cluster() as cluster:
-                extents = self._extents(cluster)
+                extents = Reach(self.config, cluster).extents
         except ImporterError as error:
             return Health(False, str(error), perf_counter() - begun)
         messages = sum(extent.high - extent.low for extent in extents.values())
@@ -71,33 +70,55 @@ class TopicSource(Source[TopicT]):
             raise ConfigError(f"the values have a key '{min(twice)}' of their own", do="leave it out of `metadata`")
         return [Stream(self._name, (*values, *about), Reads.POSITION, key if named.issuperset(key) else ())]
 
+    def suits(self, mode: LoadMode) -> None:
+        latest = self.config.auto_offset_reset is Reset.LATEST and self.config.start_time is None
+        if mode is LoadMode.REPLACE and latest:
+            raise ConfigError(
+                "load.mode replace begins each run like a first one, and `auto_offset_reset: latest` begins that "
+                "behind the last message: the table would be emptied",
+                do="leave `auto_offset_reset` out, set a `start_time`, or append or merge",
+            )
+
     def plan(self, stream: Stream, window: Window, position: Position) -> Plan:
         with self._cluster() as cluster:
-            extents = self._extents(cluster)
-            ranges = (
-                self._within(cluster, stream, window, extents)
-                if window.bounded
-                else self._since(cluster, extents, position)
-            )
-        known = (
-            base64.b64encode(self._known(stream).serialize()).decode() if any(a < b for a, b in ranges.values()) else ""
-        )
-        partitions: list[JSON] = [{"ranges": part, "known": known} for part in self._packed(ranges)]
-        return Plan(partitions, {self._lane(number): end for number, (_, end) in ranges.items()})
+            now = self._identity(cluster)
+            reach = Reach(self.config, cluster)
+            if not window.bounded:
+                self._same(now, position)
+            ranges = reach.within(stream, window) if window.bounded else reach.since(position)
+        known = base64.b64encode(self._known(stream).serialize()).decode()
+        partitions: list[JSON] = [
+            {"ranges": part, "known": known} for part in packed(ranges, self.config.max_partitions)
+        ]
+        return Plan(partitions, {**now, **{reach.lane(number): end for number, (_, end) in ranges.items()}})
 
     def refreshed(self, position: Position) -> Position:
-        """From `start_time` or `start_offsets` on, but never after the position; else from the topic's beginning."""
         with self._cluster() as cluster:
-            extents = self._extents(cluster)
-            timed = self.config.start_time is not None
-            lows = {number: extent.low for number, extent in extents.items()}
-            first = self._first(cluster, extents) if timed else lows | self.config.start_offsets
-        begun = any(self._lane(number) in position for number in extents)
-        starts = {}
-        for number, extent in extents.items():
-            unread = cast(int, position.get(self._lane(number), extent.low if begun else first[number]))
-            starts[self._lane(number)] = max(extent.low, min(first[number], unread))
-        return starts
+            now = self._identity(cluster)
+            is_another = now and self.config.topic in position and position[self.config.topic] != now[self.config.topic]
+            return Reach(self.config, cluster).refreshed({} if is_another else position)
+
+    def lag(self, position: Position) -> Mapping[str, int]:
+        with self._cluster() as cluster:
+            return Reach(self.config, cluster).lag(position)
+
+    def _identity(self, cluster: Cluster) -> Mapping[str, str]:
+        """The topic's id as a lane; none where brokers give no ids. To be asked for before anything of its partitions.
+
+        A topic's offsets begin anew with the topic: a position is one of the topic that it was read from.
+        """
+        found = cluster.identity(self.config.topic)
+        return {self.config.topic: found} if found else {}
+
+    def _same(self, now: Mapping[str, str], position: Position) -> None:
+        """Raises ContractError if the position is of another topic, which had the name before."""
+        before = position.get(self.config.topic)
+        if now and before not in (None, now[self.config.topic]):
+            raise ContractError(
+                f"the topic '{self.config.topic}' isn't the one that was read: it was deleted and made anew",
+                got=f"the id {now[self.config.topic]} after {before}",
+                do="read it anew by a full refresh with load.mode merge, or into a new table",
+            )
 
     def read(self, stream: Stream, partition: JSON) -> Iterator[Batch]:
         planned = cast(Mapping[str, Any], partition)
@@ -137,77 +158,6 @@ class TopicSource(Source[TopicT]):
         except TransientSourceError as error:
             _log.warning("the rows are in, but the group's offsets could not be set: %s", error.got)
 
-    # -- where to read
-
-    def _since(self, cluster: Cluster, extents: Mapping[int, Extent], position: Position) -> dict[int, tuple[int, int]]:
-        """From the position on; a partition that is newer than the position from its beginning."""
-        begun = any(self._lane(number) in position for number in extents)
-        first = {number: extent.low for number, extent in extents.items()} if begun else self._first(cluster, extents)
-        ranges = {}
-        for number, extent in extents.items():
-            start = self._there(number, cast(int, position.get(self._lane(number), first[number])), extent)
-            limit = self.config.max_messages
-            ranges[number] = (start, extent.high if limit is None else min(extent.high, start + limit))
-        return ranges
-
-    def _first(self, cluster: Cluster, extents: Mapping[int, Extent]) -> dict[int, int]:
-        config = self.config
-        latest = config.auto_offset_reset is Reset.LATEST
-        first = {number: extent.high if latest else extent.low for number, extent in extents.items()}
-        if config.start_time is not None:
-            first = self._at(cluster, config.start_time, extents)
-        unknown = [number for number in config.start_offsets if number not in extents]
-        if unknown:
-            raise ConfigError(
-                f"`start_offsets` names partition {unknown[0]}", do=did_you_mean(str(unknown[0]), map(str, extents))
-            )
-        return first | config.start_offsets
-
-    def _at(self, cluster: Cluster, moment: datetime, extents: Mapping[int, Extent]) -> dict[int, int]:
-        found = cluster.since(self.config.topic, list(extents), round(moment.timestamp() * 1000))
-        return {number: min(found.get(number, extent.high), extent.high) for number, extent in extents.items()}
-
-    def _there(self, number: int, start: int, extent: Extent) -> int:
-        """Raises ContractError if the partition no longer holds what comes next."""
-        if extent.low <= start <= extent.high:
-            return start
-        got = f"offset {start} comes next, and there are {extent.low} to {extent.high}"
-        if start > extent.high:
-            raise ContractError(
-                f"{self._lane(number)} ends before what was read: the topic was made anew, or lost its end",
-                got=got,
-                do="find out which; then read it anew by a full refresh with load.mode merge",
-            )
-        if self.config.lost_messages is OnLost.STOP:
-            raise ContractError(
-                f"messages of {self._lane(number)} were deleted before they were read",
-                got=got,
-                do="keep them longer, or run more often; to go on without them set `lost_messages: skip`",
-            )
-        _log.warning("%s: %d messages were deleted before they were read", self._lane(number), extent.low - start)
-        return extent.low
-
-    def _within(
-        self, cluster: Cluster, stream: Stream, window: Window, extents: Mapping[int, Extent]
-    ) -> dict[int, tuple[int, int]]:
-        """From the first message that isn't older than the window's start to before the first as late as its end.
-
-        By the broker's index: where producers' clocks differ, messages in between may be of another time.
-        """
-        backfills(stream, (Metadata.PARTITION.column, Metadata.OFFSET.column), Metadata.TIMESTAMP.column)
-        start, end = (moment and datetime.fromisoformat(moment) for moment in (window.start, window.end))
-        low = self._at(cluster, start, extents) if start else {number: each.low for number, each in extents.items()}
-        high = self._at(cluster, end, extents) if end else {number: each.high for number, each in extents.items()}
-        return {number: (low[number], max(low[number], high[number])) for number in extents}
-
-    def _packed(self, ranges: Mapping[int, tuple[int, int]]) -> list[list[list[int]]]:
-        """The ranges that hold anything, the largest first, each to the part that has least."""
-        full = [[number, start, end] for number, (start, end) in ranges.items() if start < end]
-        parts: list[list[list[int]]] = [[] for _ in range(min(self.config.max_partitions, len(full)))]
-        for each in sorted(full, key=lambda each: each[1] - each[2]):
-            min(parts, key=lambda part: sum(end - start for _, start, end in part)).append(each)
-        return [sorted(part) for part in parts]
-
     # -- what is read
 
     def _batch(self, stream: Stream, decoder: Decoder, messages: list[Any]) -> Batch:
@@ -218,7 +168,7 @@ class TopicSource(Source[TopicT]):
             return f"{self._lane(message.partition())}@offset {message.offset()}"
 
         wanted = stream.schema
-        about = {which.column: which for which in Metadata}
+        about = self._about
         if all(name in about for name in wanted.names):
             decoded = Decoded(pa.RecordBatch.from_pylist([{}] * len(messages)), None, ())
         else:
@@ -235,21 +185,34 @@ class TopicSource(Source[TopicT]):
 
     def _decoder(self, stream: Stream, known: pa.Schema) -> Decoder:
         if self.config.format is not Format.JSON:
-            return Raw(known.field(VALUE).type)
+            return Raw(self._kind)
         asked = [field for field in known if field.name in stream.schema.names]
         return Json(
             known if self.config.unknown_keys is UnknownKeys.STOP else pa.schema(asked), self.config.unknown_keys
         )
 
     def _known(self, stream: Stream) -> pa.Schema:
-        """The columns of the values, with the types that the stream was taken to have."""
-        fields = {field.name: field.type for field in self._values()}
-        fields |= {column.name: column.type for column in stream.columns if column.name in fields}
-        return pa.schema(list(fields.items()))
+        """The columns of the values that the policy has seen, with the types that the stream was taken to have."""
+        return pa.schema(
+            [
+                (column.name, column.type)
+                for column in (*stream.columns, *stream.unread)
+                if column.name not in self._about
+            ]
+        )
+
+    @property
+    def _about(self) -> Mapping[str, Metadata]:
+        """The columns that aren't the values'."""
+        return {which.column: which for which in self.config.metadata}
+
+    @property
+    def _kind(self) -> pa.DataType:
+        return pa.string() if self.config.format is Format.TEXT else pa.binary()
 
     def _values(self) -> pa.Schema:
         if self.config.format is not Format.JSON:
-            return pa.schema([(VALUE, pa.string() if self.config.format is Format.TEXT else pa.binary())])
+            return pa.schema([(VALUE, self._kind)])
         if self.config.columns:
             return pa.schema([(name, ARROW[kind]) for name, kind in self.config.columns.items()])
         schema = self._sampled()
@@ -263,7 +226,7 @@ class TopicSource(Source[TopicT]):
 
     def _sampled(self) -> pa.Schema:
         with self._cluster() as cluster:
-            extents = self._extents(cluster)
+            extents = Reach(self.config, cluster).extents
             each = ceil(self.config.sample_rows / len(extents))
             messages = [
                 message
@@ -283,9 +246,6 @@ class TopicSource(Source[TopicT]):
             do="say them in `columns`, or start the pipeline when there are messages",
             stream=self._name,
         )
-
-    def _extents(self, cluster: Cluster) -> dict[int, Extent]:
-        return cluster.extents(self.config.topic, cluster.partitions(self.config.topic))
 
     def _cluster(self) -> Cluster:
         group = self.config.consumer_group or f"importers.{self.tenant}"

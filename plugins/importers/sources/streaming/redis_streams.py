@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from time import perf_counter
@@ -30,11 +31,13 @@ from importers.core.source import Source, SourceConfig
 from importers.exceptions import ContractError, EmptySourceError, FatalSourceError, ImporterError
 from importers.sources.files._cells import ARROW, TypeName, called, convert
 from importers.sources.streaming._messages import backfills
+from importers.sources.streaming._topic import OnLost
 from importers.transport.redis import redis_client
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
+_log = logging.getLogger(__name__)
 ID, AT = "entry_id", "entry_at"
 """The columns that Redis itself gives: an entry's id, `MILLISECONDS-NUMBER`, and the time in it."""
 
@@ -49,6 +52,10 @@ class RedisStreamsConfig(SourceConfig):
     )
     sample_rows: int = Field(1_000, ge=1, le=100_000, description="How many of the latest entries tell the fields.")
     entry: bool = Field(True, description="Whether an entry's id and time become the columns `entry_id`, `entry_at`.")
+    lost_entries: OnLost = Field(
+        OnLost.STOP,
+        description="What to do when entries were trimmed before they were read: `stop`, or `skip` them.",
+    )
     consumer_group: str | None = Field(
         None,
         min_length=1,
@@ -104,7 +111,7 @@ class RedisStreams(Source[RedisStreamsConfig]):
         now = {} if window.bounded else {self.config.key: {"id": last, "added": added}}
         if last == "0-0" or (not window.bounded and before is not None and last == before["id"]):
             return Plan([], now)
-        fields = list(self.config.columns or self._sampled())
+        fields = [column.name for column in (*stream.columns, *stream.unread) if column.name not in self._own]
         return Plan([{"from": start, "to": to, "fields": fields, "first": first[0] if first else None}], now)
 
     def read(self, stream: Stream, partition: JSON) -> Iterator[Batch]:
@@ -135,6 +142,11 @@ class RedisStreams(Source[RedisStreamsConfig]):
                 client.xack(key, group, *(each["message_id"] for each in pending))
             client.xgroup_setid(key, group, last)
 
+    @property
+    def _own(self) -> tuple[str, ...]:
+        """The columns that aren't the entries' fields."""
+        return (ID, AT) if self.config.entry else ()
+
     def _batch(self, stream: Stream, entries: list[Any], known: frozenset[str]) -> Batch:
         ids = [number.decode() for number, _ in entries]
         new = {field for _, fields in entries for field in fields} - {name.encode() for name in known}
@@ -155,9 +167,9 @@ class RedisStreams(Source[RedisStreamsConfig]):
         return Batch(rows, tuple(rejects))
 
     def _column(self, column: Column, ids: list[str], entries: list[Any], bad: dict[int, str]) -> pa.Array:
-        if column.name == ID:
-            return pa.array(ids)
-        if column.name == AT:
+        if column.name in self._own:
+            if column.name == ID:
+                return pa.array(ids)
             return pa.array([int(number.partition("-")[0]) for number in ids], column.type)
         name = column.name.encode()
         said = pa.array([fields.get(name) for _, fields in entries], pa.binary())
@@ -187,12 +199,15 @@ class RedisStreams(Source[RedisStreamsConfig]):
             raise ContractError(
                 "the stream isn't the one that was read: it was made anew", got=last, do="read it into a new table"
             )
-        if unread and since > about["length"]:
+        lost = since - about["length"] if unread else 0
+        if lost > 0 and self.config.lost_entries is OnLost.STOP:
             raise ContractError(
                 "entries were trimmed before they were read",
-                got=f"{since - about['length']} entries less than were added",
-                do="keep the stream longer, or run more often",
+                got=f"{lost} entries less than were added",
+                do="keep the stream longer, or run more often; to go on without them set `lost_entries: skip`",
             )
+        if lost > 0:
+            _log.warning("%s: %d entries were trimmed before they were read", self.config.key, lost)
 
     def _only_deleted(self, due: str, about: Mapping[str, Any]) -> None:
         """Raises ContractError, unless older entries are there: trimming begins with the oldest, so it was deleted."""

@@ -236,3 +236,29 @@ def test_a_moment_of_the_other_kind_is_no_moment_of_this_one(tmp_path, usual, ot
     assert [(reject.raw, reject.reason) for reject in rejects] == [
         (json.dumps({"at": other}).encode(), "a value's type isn't that of its column")
     ]
+
+
+@pytest.mark.parametrize(
+    ("value", "fits"),
+    [
+        (2**53, True),
+        (2**53 + 1, False),
+        (2**60, True),
+        (-(2**53) - 1, False),
+        (10**400, False),
+        (1e300, True),
+        (9007199254740993.5, True),  # a number with a point claims no more than a double
+        ({"deep": [2**53 + 1]}, False),
+        ({"deep": [2**53 + 2]}, True),
+    ],
+)
+def test_an_integer_that_a_number_would_round_is_told(tmp_path, value, fits):
+    key = "o" if isinstance(value, dict) else "n"
+    first = {"n": 0.5, "o": {"deep": [0.5]}, "i": 2**53 + 1}  # an integer among integers is one
+    of = source(lines(tmp_path / "a.jsonl", first, {key: value}), sample_rows=1)
+    rows, rejects, _ = everything(of)
+    assert rows[0] == first
+    assert [row[key] for row in rows[1:]] == ([value] if fits else [])
+    assert [each.reason for each in rejects] == (
+        [] if fits else ["an integer of more digits than a number holds exactly"]
+    )

@@ -2,15 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Self
 
 import pytest
 
-from importers.core.model import Window
+from importers.core.model import LoadMode, Window
+from importers.exceptions import ConfigError, ContractError
+from importers.pipeline.lint import lint
 from importers.sources.streaming.kafka import Kafka, KafkaConfig
 from importers.transport.broker import Extent
+
+
+@dataclass(frozen=True)
+class Message:
+    """As confluent-kafka has them."""
+
+    said: bytes
+    at: int
+
+    def value(self) -> bytes:
+        return self.said
+
+    def partition(self) -> int:
+        return 0
+
+    def offset(self) -> int:
+        return self.at
 
 
 @dataclass
@@ -19,12 +40,20 @@ class Holds:
 
     held: Mapping[int, Extent]
     late: Mapping[int, int]
+    made: str = "first"
+    values: Sequence[bytes] = ()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         pass
+
+    def identity(self, topic: str) -> str:
+        return self.made
+
+    def messages(self, topic: str, partition: int, start: int, end: int, size: int) -> Iterator[list[Message]]:
+        yield [Message(self.values[at], at) for at in range(start, end)]
 
     def partitions(self, topic: str) -> list[int]:
         return list(self.held)
@@ -36,10 +65,12 @@ class Holds:
         return dict(self.late)
 
 
-def source(monkeypatch: pytest.MonkeyPatch, held: Mapping[int, Extent], late: int = 0, **config: Any) -> Kafka:
-    made = Kafka(KafkaConfig(topic="t", format="text", **config), tenant="acme")  # type: ignore[arg-type]
-    monkeypatch.setattr(made, "_cluster", lambda: Holds(held, dict.fromkeys(held, late)))
-    return made
+def source(
+    monkeypatch: pytest.MonkeyPatch, held: Mapping[int, Extent], late: int = 0, made: str = "first", **config: Any
+) -> Kafka:
+    at = Kafka(KafkaConfig(topic="t", format="text", **config), tenant="acme")  # type: ignore[arg-type]
+    monkeypatch.setattr(at, "_cluster", lambda: Holds(held, dict.fromkeys(held, late), made))
+    return at
 
 
 def ranges(at: Kafka, position: Mapping[str, Any]) -> list[list[int]]:
@@ -77,3 +108,74 @@ def test_a_full_refresh_reads_a_partition_that_is_newer_than_the_position_whole(
 def test_a_full_refresh_of_a_topic_that_was_made_anew_reads_it(monkeypatch: pytest.MonkeyPatch) -> None:
     at = source(monkeypatch, {0: Extent(0, 3)})
     assert ranges(at, at.refreshed({"t/0": 7})) == [[0, 0, 3]]
+    grown = source(monkeypatch, {0: Extent(0, 30)}, 5, made="second", start_time="2026-01-01T00:00:00Z")
+    assert ranges(grown, grown.refreshed({"t/0": 3, "t": "first"})) == [
+        [0, 5, 30]
+    ]  # as a first run: 3 is no place in it
+
+
+def test_a_topic_that_was_made_anew_is_told_even_if_it_holds_more_than_the_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    held = {0: Extent(0, 10)}
+    (stream,) = source(monkeypatch, held).streams()
+    plan = source(monkeypatch, held).plan(stream, Window(), {"t/0": 7})
+    assert plan.position == {"t": "first", "t/0": 10}
+    with pytest.raises(ContractError, match="the id second after first"):
+        ranges(source(monkeypatch, held, made="second"), {"t/0": 7, "t": "first"})
+    without = source(monkeypatch, held, made="")  # brokers that give no ids
+    assert ranges(without, {"t/0": 7, "t": "first"}) == [[0, 7, 10]]
+    assert without.plan(stream, Window(), {}).position == {"t/0": 10}
+
+
+def test_a_key_that_comes_after_the_columns_were_told_stops_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between `streams` and `plan`: the policy has seen the columns, and not this one."""
+    at = Kafka(KafkaConfig(topic="t", metadata=[]), tenant="acme")
+    values = [b'{"id": 1, "what": "x"}', b'{"id": 2, "mail": "y"}']
+    holds = Holds({0: Extent(0, 1)}, {}, values=values)
+    monkeypatch.setattr(at, "_cluster", lambda: holds)
+    (stream,) = at.streams()
+    asked = stream.narrowed(["id"])
+    (part,) = at.plan(asked, Window(), {}).partitions
+    assert [batch.rows.to_pylist() for batch in at.read(asked, part)] == [[{"id": 1}]]
+    holds.held = {0: Extent(0, 2)}
+    (part,) = at.plan(asked, Window(), {}).partitions
+    with pytest.raises(ContractError, match="nobody has classified"):
+        list(at.read(asked, part))
+
+
+def test_what_is_left_to_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    at = source(monkeypatch, {0: Extent(0, 10), 1: Extent(4, 9), 2: Extent(0, 5)})
+    assert at.lag({"t/0": 7, "t/2": 5, "t": "first"}) == {"t/0": 3, "t/1": 5, "t/2": 0}
+
+
+@pytest.mark.parametrize(
+    ("config", "mode", "suits"),
+    [
+        ({"auto_offset_reset": "latest"}, LoadMode.REPLACE, False),
+        ({"auto_offset_reset": "latest", "start_offsets": {0: 1}}, LoadMode.REPLACE, False),  # of the others nothing
+        ({"auto_offset_reset": "latest", "start_time": "2026-01-01T00:00:00Z"}, LoadMode.REPLACE, True),
+        ({"auto_offset_reset": "latest"}, LoadMode.APPEND, True),
+        ({}, LoadMode.REPLACE, True),
+    ],
+)
+def test_a_replacement_that_would_read_nothing_is_refused(config: dict[str, Any], mode: LoadMode, suits: bool) -> None:
+    at = Kafka(KafkaConfig(topic="t", **config), tenant="acme")
+    with nullcontext() if suits else pytest.raises(ConfigError, match="the table would be emptied"):
+        at.suits(mode)
+
+
+def test_lint_tells_it_before_there_is_data(tmp_path: Path) -> None:
+    file = """\
+tenant: acme
+pipelines:
+  plays:
+    importer: kafka
+    config: {topic: plays, auto_offset_reset: latest}
+    load: {mode: replace}
+    privacy: {purpose: charts, lawful_basis: consent, subject: {none: true, reason: charts}, columns: {id: keep}}
+"""
+    (tmp_path / "acme.yaml").write_text(file)
+    assert [str(error) for error in lint(tmp_path) if "emptied" in error.what and error.where["line"] == 6]
+    (tmp_path / "acme.yaml").write_text(file.replace("replace", "append"))
+    assert not [error for error in lint(tmp_path) if "emptied" in error.what]
