@@ -119,6 +119,18 @@ def _any(text: pa.ChunkedArray, pattern: str) -> bool:
     return bool(pc.any(pc.match_substring_regex(text, pattern)).as_py())
 
 
+def as_numbers(text: pa.Array, kind: pa.DataType, numbers: Numbers = PLAIN) -> pa.Array:
+    """What Arrow's CSV converter makes of texts. Raises ArrowInvalid if one isn't such a number, or has groups."""
+    if pa.types.is_floating(kind) and numbers.decimal != ".":
+        if pc.any(pc.match_substring(text, ".")).as_py():
+            raise pa.ArrowInvalid("a point in a number that has another decimal")
+        text = pc.replace_substring(text, numbers.decimal, ".")
+    try:
+        return text.cast(kind)
+    except pa.ArrowInvalid:
+        return pc.utf8_trim(text, characters=" \t").cast(kind)
+
+
 def convert(
     text: pa.Array, kind: pa.DataType, nulls: Sequence[str], numbers: Numbers = PLAIN
 ) -> tuple[pa.Array, pa.Array | None]:

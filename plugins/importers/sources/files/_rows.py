@@ -12,7 +12,7 @@ from pyarrow import csv
 from importers.core.model import Batch, Reject
 from importers.exceptions import ContractError
 from importers.sources.files._blocks import Block, Places
-from importers.sources.files._cells import PLAIN, called, convert, convert_options
+from importers.sources.files._cells import PLAIN, as_numbers, called, convert, convert_options
 from importers.sources.files._codes import Codes, lost
 from importers.sources.files._files import one_batch
 from importers.sources.files._numbers import Numbers
@@ -33,11 +33,12 @@ class Rows:
     ) -> None:
         """Cells of an `inferred` column that its type wouldn't give back are refused: the sample misled."""
         self.schema = schema
-        self._codes = Codes(dialect, pa.schema([field for field in schema if field.name in inferred]))
+        self._codes = Codes(pa.schema([field for field in schema if field.name in inferred]))
         self._dialect, self._names, self._nulls, self._numbers = dialect, list(names), list(nulls), numbers
-        self._typed = convert_options(schema, nulls, numbers)
+        self._read = self._codes.as_read(schema)
+        self._typed = convert_options(self._read, nulls, numbers)
         self._text = convert_options(pa.schema([(name, pa.string()) for name in schema.names]), nulls)
-        self._text_and_others = _text_and_others(schema, nulls, numbers)
+        self._text_and_others = _text_and_others(schema, self._read, nulls, numbers)
 
     def batch(self, block: Block, places: Places) -> Batch:
         if block.torn:
@@ -46,17 +47,21 @@ class Rows:
         try:
             # without a last newline Arrow takes a last empty cell for quoted if the one before it is
             whole = block.view if block.view[-1] in b"\r\n" else bytes(block.view) + b"\n"
-            rows = self._parse(whole, self._typed, None)
+            rows = self._with_numbers(self._parse(whole, self._typed, None))
         except pa.ArrowInvalid:
             return self._with_quoted_nulls(block, places)
-        return self._one_by_one(block, places) if self._changed(rows, whole) else Batch(rows)
+        return self._one_by_one(block, places) if rows is None else Batch(rows)
 
-    def _changed(self, rows: pa.RecordBatch, data: memoryview | bytes) -> bool:
-        """Whether a cell isn't what its text said. Only where the bytes hint at it are texts looked at."""
-        if not self._codes.likely(rows, data):
-            return False
-        text = self._parse(data, convert_options(self._codes.as_text, self._nulls), None)
-        return any(pc.any(self._codes.among(name, text.column(name))).as_py() for name in text.schema.names)
+    def _with_numbers(self, rows: pa.RecordBatch) -> pa.RecordBatch | None:
+        """The rows with numbers for texts; None if one is a code. Raises ArrowInvalid for a text that is no number."""
+        columns = rows.columns
+        for place, field in enumerate(self.schema):
+            if field.type == self._read.field(place).type:
+                continue
+            if self._codes.has(field.name, columns[place]):
+                return None
+            columns[place] = as_numbers(columns[place], field.type, self._numbers)
+        return pa.RecordBatch.from_arrays(columns, schema=self.schema)
 
     def _empty(self) -> pa.RecordBatch:
         return pa.RecordBatch.from_pylist([], schema=self.schema)
@@ -95,11 +100,12 @@ class Rows:
         kept = bytes(block.view) + b"\n"
         try:
             parts = [self._parse(kept, options, None) for options in self._text_and_others]
+            found = {name: part.column(name) for part in parts for name in part.schema.names}
+            read = pa.RecordBatch.from_arrays([found[name] for name in self._read.names], schema=self._read)
+            rows = self._with_numbers(read)
         except pa.ArrowInvalid:
             return self._one_by_one(block, places)
-        found = {name: part.column(name) for part in parts for name in part.schema.names}
-        rows = pa.RecordBatch.from_arrays([found[name] for name in self.schema.names], schema=self.schema)
-        return self._one_by_one(block, places) if self._changed(rows, kept) else Batch(rows)
+        return self._one_by_one(block, places) if rows is None else Batch(rows)
 
     def _one_by_one(self, block: Block, places: Places) -> Batch:
         data = bytes(block.view)
@@ -143,9 +149,12 @@ class Rows:
         return rows, bad
 
 
-def _text_and_others(schema: pa.Schema, nulls: Sequence[str], numbers: Numbers) -> list[csv.ConvertOptions]:
+def _text_and_others(
+    schema: pa.Schema, read: pa.Schema, nulls: Sequence[str], numbers: Numbers
+) -> list[csv.ConvertOptions]:
+    """How columns of text are read, and how all others are, of which numbers may be `read` as text."""
     text = [field for field in schema if field.type == pa.string()]
-    others = [field for field in schema if field.type != pa.string()]
+    others = [read.field(field.name) for field in schema if field.type != pa.string()]
     strict, lenient = (convert_options(pa.schema(fields), nulls, numbers) for fields in (text, others))
     lenient.quoted_strings_can_be_null = True
     return [options for options in (strict, lenient) if options.include_columns]

@@ -1,32 +1,48 @@
+from unittest.mock import patch
+
 import pyarrow as pa
 import pytest
 
-from importers.sources.files._codes import PIECE, Codes
-from importers.sources.files._records import Dialect
+from importers.sources.files import _codes
+from importers.sources.files._codes import Codes
 
-CODES = Codes(Dialect(), pa.schema([("i", pa.int64()), ("f", pa.float64()), ("s", pa.string())]))
-ROWS = pa.RecordBatch.from_pydict({"i": [1], "f": [999_999_999_999_999.0], "s": ["x"]})
-
-
-@pytest.mark.parametrize("code", [b"01", b"-01", b"+1", b" 01", b"0x1", b'"01"', b"1E5"])
-@pytest.mark.parametrize("at", [0, 1, 2, 3, *range(PIECE - 6, PIECE + 4)])
-def test_a_code_is_noticed_wherever_it_stands(code, at):
-    before = (b"9" * (at - 1) + b"\n")[:at] if at else b""
-    assert CODES.likely(ROWS, before + code + b"\n9\n")
-    assert CODES.likely(ROWS, before + code + b"\n")
+SCHEMA = pa.schema([("i", pa.int64()), ("f", pa.float64()), ("s", pa.string())])
+CODES = Codes(SCHEMA)
 
 
-@pytest.mark.parametrize("plain", [b"\n1,-0.5,a01\n", b"0,0.5,e5\n", b"-1,-0,10\n", b',1.5,"x"\n', b"9,2.5e-3,1Ea\n"])
-def test_what_is_no_code_costs_no_second_parse(plain):
-    assert not CODES.likely(ROWS, plain)
+@pytest.mark.parametrize("code", ["01", "-01", "+1", " 01", "\t+1", "0x1", "-0X1"])
+@pytest.mark.parametrize("beside", [[], ["1", None, "-10"], ["0", "", "-0"]])
+def test_a_code_is_noticed_wherever_it_stands(code, beside):
+    for texts in ([code, *beside], [*beside, code]):
+        for text in (pa.array(texts, pa.string()), pa.array(["x", *texts, "y"], pa.string())[1:-1]):
+            assert CODES.has("i", text)
+            assert CODES.has("f", text)
+            assert CODES.among("i", text).to_pylist() == [each == code for each in texts]
 
 
-def test_an_integer_that_a_double_may_not_hold_is_noticed_by_its_value():
-    beyond = pa.RecordBatch.from_pydict({"i": [1], "f": [-1e15], "s": ["x"]})
-    assert CODES.likely(beyond, b"1,-1000000000000000,x\n")
+@pytest.mark.parametrize("code", ["1E5", "22e7", "1234567890123456", "-1234567890123456"])
+def test_a_number_whose_text_a_double_loses_is_a_code(code):
+    assert CODES.has("f", pa.array(["0.5", code]))
+    assert not CODES.has("i", pa.array(["5", code]))
+
+
+@pytest.mark.parametrize("name", ["i", "f"])
+@pytest.mark.parametrize("plain", [[], [None, ""], ["0", "-0", "10", "-10"], ["0", "9", "-0", "7"], ["-5", "1"]])
+def test_what_is_plainly_no_code_is_found_without_a_pattern(name, plain):
+    with patch.object(_codes, "pc", None):
+        assert not CODES.has(name, pa.array(plain, pa.string()))
+
+
+@pytest.mark.parametrize("plain", ["0.5", "-0.5", "1.5e-7", "999999999999999", "0.1234567890123456789", "NaN", "-0.0"])
+def test_floats_are_no_codes(plain):
+    assert not CODES.has("f", pa.array([plain]))
 
 
 def test_columns_that_the_tenant_typed_are_not_looked_at():
-    assert not Codes(Dialect(), pa.schema([])).likely(ROWS, b"01,+1,1E5\n")
+    typed = Codes(pa.schema([]))
+    assert typed.as_read(SCHEMA) == SCHEMA
+    assert not typed.has("i", pa.array(["01"]))
+    assert typed.among("i", pa.array(["01"])) is None
+    assert CODES.as_read(SCHEMA) == pa.schema([(name, pa.string()) for name in "ifs"])
     assert CODES.among("s", pa.array(["01"])) is None
     assert CODES.among("i", pa.array(["01", None, "10"])).to_pylist() == [True, False, False]
