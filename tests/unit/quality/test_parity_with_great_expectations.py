@@ -6,7 +6,9 @@ import sqlite3
 from collections import defaultdict
 from contextlib import closing
 from decimal import Decimal
+from functools import cache
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
@@ -282,7 +284,7 @@ def peer():
         for number, wanted in enumerate(expectations):
             more = {} if wanted.mostly is None else {"mostly": wanted.mostly}
             one = get_expectation_impl(wanted.type)(**wanted.kwargs, **more, meta={"number": number})
-            if any(isinstance(value, list | dict) for value in wanted.kwargs.values()):
+            if "quantile_ranges" in wanted.kwargs:
                 theirs[number] = batch.validate(one, result_format="COMPLETE")  # in a suite it mixes such ones up
             else:
                 together.expectations.append(one)
@@ -297,24 +299,40 @@ def expectation(type_: str, kwargs: dict, mostly: float | None = None) -> Expect
     return Expectation(type=f"expect_{type_}", kwargs=kwargs, mostly=mostly)
 
 
-def checked(table: pa.Table, wanted: Expectation):
-    """The bad rows' numbers and the judgement, the table cut in two partitions of uneven batches."""
-    rules = Rules.compile([wanted], table.schema)
+def checked(table: pa.Table, *wanted: Expectation):
+    """The bad rows' numbers by rule, and the judgement, the table cut in two partitions of uneven batches."""
+    rules = Rules.compile(wanted, table.schema)
     cut = table.num_rows // 3
-    halves = {0: table.slice(0, cut), 4: table.slice(cut)}
-    verdicts = {}
+    halves, starts = {0: table.slice(0, cut), 4: table.slice(cut)}, {0: 0, 4: cut}
+    verdicts, bad = {}, {labelled.label: [] for labelled in rules.rules}
+
+    def note(start: int, rows, broken: pa.ListArray) -> None:
+        for row, labels in zip(rows, broken.to_pylist(), strict=True):
+            for label in labels:
+                bad[label].append(start + int(row))
+
     for number, half in halves.items():
-        checker = rules.checker(KEY)
+        checker, seen = rules.checker(KEY), 0
         for batch in half.to_batches(max_chunksize=4):
-            checker.check(batch)
+            found = checker.check(batch)
+            note(starts[number] + seen, np.flatnonzero(found.bad), found.broken)
+            seen += batch.num_rows
         verdicts[number] = checker.verdict(0)
+        assert {starts[number] + int(row) for row in verdicts[number].bad_rows} == {
+            row for rows in bad.values() for row in rows if row >= starts[number]
+        }
     judgement = judge(
         rules, verdicts, Quarantine(max_fraction=1.0), lambda n: iter(halves[n].to_batches(max_chunksize=3)), KEY
     )
-    starts = {0: 0, 4: cut}
-    bad = [int(row) + starts[n] for n, v in verdicts.items() for row in v.bad_rows]
-    bad += [int(row) + starts[n] for n, d in judgement.extra_bad.items() for row in d.rows]
-    return sorted(bad), judgement
+    for number, extra in judgement.extra_bad.items():
+        note(starts[number], extra.rows, extra.broken)
+    return {label: sorted(rows) for label, rows in bad.items()}, judgement
+
+
+def alone(table: pa.Table, wanted: Expectation):
+    """The bad rows' numbers and the judgement of one rule."""
+    bad, judgement = checked(table, wanted)
+    return bad[wanted.label], judgement
 
 
 def by_type(cases: list[tuple[str, dict]]) -> dict[str, list[Expectation]]:
@@ -324,16 +342,48 @@ def by_type(cases: list[tuple[str, dict]]) -> dict[str, list[Expectation]]:
     return found
 
 
+def labels(wanted: list[Expectation]) -> list[str]:
+    """How a judgement of all of them together tells them apart."""
+    return [labelled.label for labelled in Rules.compile(wanted, FILLED.schema).rules]
+
+
+@pytest.fixture(scope="module")
+def both(peer):
+    """What Great Expectations and the rules say of all cases of a kind on a table; each is asked once for a table."""
+
+    @cache
+    def judged(name: str, kind: str):
+        wanted = [expectation(*case) for case in {"rows": ROWWISE, "run": RUNWIDE}[kind]]
+        return list(zip(wanted, labels(wanted), peer(TABLES[name], wanted), strict=True)), checked(
+            TABLES[name], *wanted
+        )
+
+    return judged
+
+
+def same_rows(bad: list[int], counts: dict, theirs, one: Expectation) -> None:
+    assert not theirs.exception_info.get("exception_message"), theirs.exception_info
+    assert bad == sorted(theirs.result.get("unexpected_index_list") or []), one
+    assert counts["unexpected"] == theirs.result["unexpected_count"], one
+    assert counts["evaluated"] == theirs.result["element_count"] - theirs.result.get("missing_count", 0), one
+
+
+# Row by row, the last table says all that the first and the row alone say: it has their rows, twice.
+@pytest.mark.parametrize("name", ["backwards and again", "only nulls", "empty"])
+@pytest.mark.parametrize("type_", by_type(ROWWISE))
+def test_the_same_rows_are_bad(both, name, type_):
+    cases, (bad, judgement) = both(name, "rows")
+    for one, label, theirs in cases:
+        if one.type == f"expect_{type_}":
+            same_rows(bad[label], judgement.counts()["rules"][label], theirs, one)
+
+
 @pytest.mark.parametrize("table", TABLES.values(), ids=TABLES)
-@pytest.mark.parametrize("wanted", by_type(ROWWISE + UNIQUE).values(), ids=by_type(ROWWISE + UNIQUE))
-def test_the_same_rows_are_bad(peer, table, wanted):
+@pytest.mark.parametrize("wanted", by_type(UNIQUE).values(), ids=by_type(UNIQUE))
+def test_the_same_rows_have_a_key_that_others_have(peer, table, wanted):
     for one, theirs in zip(wanted, peer(table, wanted), strict=True):
-        bad, judgement = checked(table, one)
-        assert not theirs.exception_info.get("exception_message"), theirs.exception_info
-        assert bad == sorted(theirs.result.get("unexpected_index_list") or []), one
-        counts = judgement.counts()["rules"][one.label]
-        assert counts["unexpected"] == theirs.result["unexpected_count"], one
-        assert counts["evaluated"] == theirs.result["element_count"] - theirs.result.get("missing_count", 0), one
+        bad, judgement = alone(table, one)
+        same_rows(bad, judgement.counts()["rules"][one.label], theirs, one)
 
 
 @pytest.mark.parametrize("mostly", [0.0, 0.5, 0.6, 8 / 13, 0.75, 0.8, 13 / 15, 1.0])
@@ -349,24 +399,27 @@ def test_the_same_rows_are_bad(peer, table, wanted):
 )
 def test_mostly_is_the_same_fraction(peer, type_, kwargs, mostly):
     wanted = expectation(type_, kwargs, mostly)
-    assert bool(peer(FILLED, [wanted])[0].success) == (not checked(FILLED, wanted)[1].failures)
+    assert bool(peer(FILLED, [wanted])[0].success) == (not alone(FILLED, wanted)[1].failures)
 
 
 @pytest.mark.parametrize(
-    ("wanted", "table"),
+    ("type_", "name"),
     [
-        pytest.param(wanted, table, id=f"{type_} {name}")
-        for type_, wanted in by_type(RUNWIDE).items()
+        pytest.param(type_, name, id=f"{type_} {name}")
+        for type_ in by_type(RUNWIDE)
         for name, table in TABLES.items()
         # of no rows we say less, on purpose (test_gate); of nothing but nulls pandas knows no type
         if (table.num_rows or f"expect_{type_}".startswith(SPEAK_OF_NO_ROWS))
         and not (name == "only nulls" and "type" in type_)
     ],
 )
-def test_the_run_gets_the_same_verdict(peer, table, wanted):
-    for one, theirs in zip(wanted, peer(table, wanted), strict=True):
-        assert not theirs.exception_info.get("exception_message"), theirs.exception_info
-        assert bool(theirs.success) == (not checked(table, one)[1].failures), one
+def test_the_run_gets_the_same_verdict(both, type_, name):
+    cases, (_, judgement) = both(name, "run")
+    failed = {failure.label for failure in judgement.failures}
+    for one, label, theirs in cases:
+        if one.type == f"expect_{type_}":
+            assert not theirs.exception_info.get("exception_message"), theirs.exception_info
+            assert bool(theirs.success) == (label not in failed), one
 
 
 LIKES = [
@@ -405,7 +458,7 @@ def test_like_is_what_a_database_finds(pattern, escape):
         one = expectation(f"column_values_to_{type_}_like_pattern", said | {"like_pattern": pattern})
         several = expectation(f"column_values_to_{type_}_like_pattern_list", said | {"like_pattern_list": [pattern]})
         bad = [place for place, like in enumerate(theirs) if like == found]
-        assert checked(table, one)[0] == checked(table, several)[0] == bad
+        assert alone(table, one)[0] == alone(table, several)[0] == bad
 
 
 @pytest.mark.parametrize(
@@ -421,7 +474,7 @@ def test_of_several_like_patterns_any_or_all_or_none(type_, more, bad):
     said = {"column": "s", "like_pattern_list": ["a%", "%a", "%ab"][: 2 if more else 3]} | more
     if more:
         said["like_pattern_list"] = ["a%", "%b"]
-    rows, _ = checked(pa.table({"s": texts}), expectation(f"column_values_to_{type_}_like_pattern_list", said))
+    rows, _ = alone(pa.table({"s": texts}), expectation(f"column_values_to_{type_}_like_pattern_list", said))
     assert [texts[row] for row in rows] == bad
 
 
@@ -439,12 +492,12 @@ def test_every_type_of_great_expectations_is_judged_or_refused_and_every_judged_
 def test_an_integer_column_with_nulls_is_compared_exactly():
     """pandas makes floats of such a column, and Great Expectations then can't tell 2⁵³ from 2⁵³ + 1."""
     table = pa.table({"i": pa.array([2**53, 2**53 + 1, None])})
-    assert checked(table, expectation("column_values_to_be_between", {"column": "i", "max_value": 2**53}))[0] == [1]
+    assert alone(table, expectation("column_values_to_be_between", {"column": "i", "max_value": 2**53}))[0] == [1]
 
 
 def test_text_has_an_order_too():
     """Great Expectations 1.24 takes no text as a bound; here it is compared by code point, as Python does."""
-    bad, _ = checked(
+    bad, _ = alone(
         FILLED, expectation("column_values_to_be_between", {"column": "s", "min_value": "a", "max_value": "é"})
     )
     assert bad == [n for n, text in enumerate(TEXTS) if text is not None and not "a" <= text <= "é"]
