@@ -13,12 +13,14 @@ from unittest.mock import patch
 import psycopg
 
 from importers.destinations import _control as control
+from importers.destinations import _live as live
 from importers.destinations import _loading as loading
 from importers.destinations import _quarantine as registry
 from importers.destinations import _tables as tables
 from importers.destinations.postgresql import PostgresDestination
 from importers.ledger import lineage
 from importers.pipeline import extract, finish, gate, load, plan
+from importers.pipeline.segment import Segment
 from importers.staging.area import Staging
 from importers.staging.frames import FramesWriter
 from importers.staging.manifest import Manifest
@@ -180,3 +182,19 @@ OF_REPLAYS: dict[str, Point] = {
     "clean: the first of the files that were read is gone": After(Quarantine, "delete"),
 }
 """What no other run does."""
+OF_STREAMS: dict[str, Point] = {
+    "live: the run is opened": After(PostgresDestination, "open"),
+    "live: the table is made": After(PostgresDestination, "prepare"),
+    "live: a batch is read": Before(Segment, "judged", 3),
+    "live: a batch is judged": After(Segment, "judged", 3),
+    "live: quarantined, not registered": After(QuarantineWriter, "finish"),
+    "live: the position moved, no row": After(live, "move_position", 3),
+    "live: within COPY": WithinIterator(live, "binary_copy", 1),
+    "live: rows, no receipt": After(live.LiveTable, "load", 2),
+    "live: all written, not committed": After(live, "add_to_receipt", 3),
+    "live: COMMIT sent": CommitSent(live, "add_to_receipt", 3),
+    "live: committed, not known": After(PostgresDestination, "load_live", 3),
+    "live: all is loaded, the run open": Before(Segment, "close"),
+    "live: the run is closed": After(PostgresDestination, "commit"),
+}
+"""Of micro-batches: the first one says where reading begins."""

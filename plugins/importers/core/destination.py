@@ -13,6 +13,7 @@ from importers.core.model import (
     Held,
     Leaf,
     LoadMode,
+    MicroBatch,
     Plan,
     Position,
     QuarantineFile,
@@ -45,6 +46,8 @@ class Destination(ABC):
 
     title: ClassVar[str]
     modes: ClassVar[frozenset[LoadMode]]
+    live_modes: ClassVar[frozenset[LoadMode]] = frozenset()
+    """Those in which it takes micro-batches."""
 
     def __init__(self, url: str, *, tenant: str, pipeline: str, blind: Blind, key_fingerprint: str) -> None:
         self.tenant, self.pipeline = tenant, pipeline
@@ -134,13 +137,23 @@ class Destination(ABC):
     def load(self, run: Run, stream: Stream, staged: Staged, batches: Iterable[pa.RecordBatch]) -> Receipt:
         """Load one partition in one transaction, once: a receipted partition's rows aren't even read."""
 
+    def load_live(self, run: Run, stream: Stream, batch: MicroBatch) -> Receipt:
+        """Load one micro-batch of a live run in one transaction with the position; returns the run's receipt: sums.
+
+        Raises RunAbortedError if the run isn't open any more, or the position isn't the batch's `since`: somebody else
+        has loaded it.
+        """
+        raise NotImplementedError
+
     @abstractmethod
     def commit(self, run: Run, stream: Stream) -> Position:
         """All receipts are there: make the run count and move the position, in one transaction. Again: a no-op."""
 
     @abstractmethod
     def abort(self, run: Run, stream: Stream) -> None:
-        """Take back what the mode lets one take back, and fence whoever still works on the run."""
+        """Take back what the mode lets one take back, and fence whoever still works on the run. A live run is closed:
+        what it loaded counts.
+        """
 
     @abstractmethod
     def note(self, run: Run, step: str, seconds: float, rows: int | None = None, partition: int | None = None) -> None:

@@ -149,13 +149,15 @@ class Plan:
     `partitions` are JSON that only their source understands, numbered by order. `position` is where the next
     incremental run starts once this one has committed. `covers` is the half-open range of `_version` that a run
     re-reads whole: its commit replaces other runs' rows in there (APPEND with a cursor). `stream` is as the
-    pipeline saw it, so that every partition is read alike; sources leave it out.
+    pipeline saw it, so that every partition is read alike; sources leave it out. A `live` run has no partitions: each
+    of its micro-batches counts, and moves the position, as soon as it is committed. Nothing of it is taken back.
     """
 
     partitions: Sequence[JSON]
     position: Position = field(default_factory=dict)
     covers: tuple[int, int] | None = None
     stream: Stream | None = None
+    live: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,12 +173,39 @@ class Reject:
 class Batch:
     """Rows as one Arrow record batch (may hold `_version`, `_deleted`) and what could not become a row.
 
-    `position` only where reading alone tells it (a chain of next-links, a live stream).
+    `position` only where reading alone tells it (a chain of next-links, a source that is followed). `behind`: how many
+    records a source that is followed is known to have beyond it.
     """
 
     rows: pa.RecordBatch
     rejects: tuple[Reject, ...] = ()
     position: Position | None = None
+    behind: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How a source is followed. A batch ends `linger` seconds after its first row came, or when it has `rows` of them.
+
+    An empty one is given when nothing came for `idle` seconds, so that whoever follows may stop.
+    """
+
+    linger: float
+    rows: int
+    idle: float = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class MicroBatch:
+    """What one transaction of a live run loads: `treated` of the `rows` that were read, the position's lanes that move
+    from `since` to `position`, and the file that the bad ones are in. A lane that is new isn't in `since`.
+    """
+
+    rows: int
+    treated: pa.RecordBatch | None
+    since: Position
+    position: Position
+    quarantined: QuarantineFile | None = None
 
 
 @dataclass(frozen=True, slots=True)

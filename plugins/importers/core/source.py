@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
 from importers.core.connection import Connection
-from importers.core.model import JSON, Batch, Health, LoadMode, Plan, Position, Stream, Window
+from importers.core.model import JSON, Batch, Health, LoadMode, Pace, Plan, Position, Stream, Window
 
 
 class SourceConfig(BaseModel):
@@ -49,6 +49,8 @@ class Source(ABC, Generic[ConfigT]):
     unless the connection is optional: then those that are."""
     environment_besides: ClassVar[Mapping[str, str]] = {}
     """Likewise, for parts that a connection also goes without."""
+    follows: ClassVar[bool] = False
+    """Whether it can be followed: rows come as they are written, in place of a run's."""
 
     def __init__(self, config: ConfigT, *, tenant: str, connection: Connection | None = None) -> None:
         self.config = config
@@ -105,6 +107,14 @@ class Source(ABC, Generic[ConfigT]):
         A column's type may be wider than announced. What can't become a row is a Reject, never an exception, never
         nothing. Reading a partition again gives the same rows, or raises ContractError.
         """
+
+    def follow(self, stream: Stream, position: Position, pace: Pace) -> Generator[Batch, None, None]:
+        """Yield what comes after `position`, for as long as somebody asks; whoever does closes the generator.
+
+        Each batch has the lanes that it moves in its `position`. The first is empty and says where reading begins, so
+        that a stream which starts with what is new starts there again. Rows are read as `read` does, raising the same.
+        """
+        raise NotImplementedError
 
     def describe(self, partition: JSON) -> tuple[str, int | None]:
         """What a person may be told of a partition: what it reads, and its bytes if they are known. Never a value."""

@@ -227,6 +227,17 @@ class Quarantine(_Strict):
     """How long bad rows are kept."""
 
 
+class MicroBatch(_Strict):
+    """How rows that are followed become transactions, as `importers.server` follows them."""
+
+    linger_ms: Annotated[int, Field(ge=0, le=60_000)] = 5
+    """For how many milliseconds after its first row a transaction waits for more."""
+    max_rows: Annotated[int, Field(ge=1, le=1_000_000)] = 65_536
+    """How many rows a transaction has at most."""
+    window: Period = "PT5M"
+    """For how long micro-batches are one run of the ledger, whose rules on the whole are judged together."""
+
+
 def _several(value: Any) -> Any:
     return (value,) if isinstance(value, str) else value
 
@@ -288,6 +299,8 @@ class Pipeline(_Strict):
     """How many of the pipeline's runs may be active at once. Only runs about intervals can work side by side."""
     quarantine: Quarantine = Quarantine()
     """When bad rows fail the run, and how long they are kept."""
+    micro_batch: MicroBatch = MicroBatch()
+    """How a source that is followed is cut into transactions."""
     privacy: Privacy = Privacy()
     """The policy: what happens to each column."""
     expect: list[Expectation] = []

@@ -60,7 +60,13 @@ def run_from(row: Sequence[Any], receipts: Mapping[int, Receipt]) -> Run:
         table=table,
         version=version,
         state=RunState(state),
-        plan=Plan(plan["partitions"], plan["position"], tuple(covers) if covers else None, _stream(plan["stream"])),
+        plan=Plan(
+            plan["partitions"],
+            plan["position"],
+            tuple(covers) if covers else None,
+            _stream(plan["stream"]),
+            plan.get("live", False),
+        ),
         pins=pins,
         receipts=receipts,
         sealed_key=sealed,
@@ -146,7 +152,7 @@ def insert_run(
         "position": plan.position,
         "covers": plan.covers,
         "stream": _stored(plan.stream),
-    }
+    } | ({"live": True} if plan.live else {})
     row = connection.execute(
         """
         insert into _importers.run

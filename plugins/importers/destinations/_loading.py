@@ -51,10 +51,12 @@ def copy(
             for block in data:
                 sink.write(block)
         if run.mode in _KEYED:
-            cursor.execute(_merge(Identifier(schema, into), stream, list(types), run.kind))
+            cursor.execute(merge(Identifier(schema, into), stream, list(types), run.kind))
 
 
-def _merge(table: Identifier, stream: Stream, columns: Sequence[str], kind: RunKind) -> Composed:
+def merge(
+    table: Identifier, stream: Stream, columns: Sequence[str], kind: RunKind, incoming: Identifier = _INCOMING
+) -> Composed:
     """One statement, sorted by key: several, or an unsorted one, deadlock with a neighbour's (and are slower).
 
     Of rows with one key and one version the last that was read wins: that of the later run, of the later partition,
@@ -80,7 +82,7 @@ def _merge(table: Identifier, stream: Stream, columns: Sequence[str], kind: RunK
         key=_names(key),
         own=_names(stream.primary_key),
         values=SQL(", ").join(values),
-        incoming=_INCOMING,
+        incoming=incoming,
         new=new,
         version=Identifier(VERSION),
         run=Identifier(RUN),

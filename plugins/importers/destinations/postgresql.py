@@ -22,6 +22,7 @@ from importers.core.model import (
     Held,
     Leaf,
     LoadMode,
+    MicroBatch,
     Plan,
     Position,
     QuarantineFile,
@@ -36,6 +37,7 @@ from importers.core.model import (
 )
 from importers.destinations import _control as control
 from importers.destinations import _erasure as erasure
+from importers.destinations import _live as live
 from importers.destinations import _loading as loading
 from importers.destinations import _opening as opening
 from importers.destinations import _quarantine as quarantine
@@ -62,11 +64,13 @@ class PostgresDestination(Destination):
 
     title = "PostgreSQL"
     modes: ClassVar[frozenset[LoadMode]] = frozenset(LoadMode)
+    live_modes: ClassVar[frozenset[LoadMode]] = frozenset({LoadMode.APPEND, LoadMode.MERGE})
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._connection: psycopg.Connection | None = None
         self._alive: psycopg.Connection | None = None
+        self._live: live.LiveTable | None = None
 
     # -- connections
 
@@ -94,7 +98,7 @@ class PostgresDestination(Destination):
         for connection in (self._connection, self._alive):
             if connection is not None:
                 connection.close()
-        self._connection = self._alive = None
+        self._connection = self._alive = self._live = None
 
     def check(self) -> Health:
         started = time.perf_counter()
@@ -264,6 +268,7 @@ class PostgresDestination(Destination):
             if now.state is RunState.COMMITTED:
                 return now
             _check_pins(now, pins)
+            self._live = None
             control.lock(connection, control.DDL, self.tenant)  # its schema may be made now, for two pipelines at once
             tables.ensure(connection, self.tenant, stream, columns, frozen=frozen)
             if run.mode is LoadMode.REPLACE:
@@ -298,6 +303,22 @@ class PostgresDestination(Destination):
             receipt = replace(receipt, loaded=shown.loaded, suppressed=shown.suppressed)
             control.complete_receipt(connection, receipt)
         return receipt
+
+    def load_live(self, run: Run, stream: Stream, batch: MicroBatch) -> Receipt:
+        with self._transaction("loading a micro-batch") as connection:
+            control.lock(connection, control.ERASE, self.tenant, shared=True)
+            live.fence(connection, run)
+            live.move_position(connection, run, batch.since, batch.position)
+            live.register(connection, run, batch)
+            loaded = suppressed = 0
+            if batch.treated is not None:
+                if self._live is None or self._live.connection is not connection:
+                    self._live = live.LiveTable(connection, self.tenant, stream)
+                erased = erasure.suppressed(connection, self.tenant, stream.subject_domain)
+                shown = erasure.Shown([batch.treated], erased, self._blind)
+                self._live.load(run, shown)
+                loaded, suppressed = shown.loaded, shown.suppressed
+            return live.add_to_receipt(connection, run, batch.rows, loaded, suppressed)
 
     def commit(self, run: Run, stream: Stream) -> Position:
         return self._commit(run, stream)
@@ -340,6 +361,9 @@ class PostgresDestination(Destination):
                 self._abort(connection, now, stream)
 
     def _abort(self, connection: psycopg.Connection, run: Run, stream: Stream) -> None:
+        if run.plan.live:  # each of its micro-batches counts, and has moved the position
+            control.close_run(connection, run.id, RunState.COMMITTED)
+            return
         control.close_run(connection, run.id, RunState.ABORTED)
         if run.kind is RunKind.REPLAY:
             quarantine.give_back(connection, run.id)

@@ -19,8 +19,19 @@ NaN being a missing value included. On purpose it differs here:
 """
 
 from importers.quality.checker import Checked, Checker
-from importers.quality.gate import Duplicates, Failure, Judgement, judge
+from importers.quality.gate import Duplicates, Failure, Judgement, judge, judge_loaded
 from importers.quality.rules import Rules
 from importers.quality.verdict import Tally, Verdict
 
-__all__ = ["Checked", "Checker", "Duplicates", "Failure", "Judgement", "Rules", "Tally", "Verdict", "judge"]
+__all__ = [
+    "Checked",
+    "Checker",
+    "Duplicates",
+    "Failure",
+    "Judgement",
+    "Rules",
+    "Tally",
+    "Verdict",
+    "judge",
+    "judge_loaded",
+]

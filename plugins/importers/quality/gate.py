@@ -96,6 +96,22 @@ def judge(
     return Judgement((*failures, *_too_many(tally, quarantine)), extra, tally)
 
 
+def judge_loaded(rules: Rules, verdict: Verdict, quarantine: Quarantine, key: bytes) -> Judgement:
+    """What rules on the whole say of rows that are loaded already: nothing is kept out any more, and read again.
+
+    So a key whose 64-bit hash occurs twice counts as repeated. Raises ContractError as `judge` does.
+    """
+    tally = Tally(evaluated={labelled.label: 0 for labelled in rules.rules}) + verdict.tally
+    surveyed = _survey(rules, {0: verdict}, tally)
+    seen = _Seen(tally, surveyed, bind(rules.rules, rules.schema, rules.schema), key)
+    failures = [failure for labelled in rules.rules for failure in _failures(labelled, seen)]
+    for labelled in rules.rules:
+        repeated = len(surveyed[labelled.label].repeated) if isinstance(labelled.rule, UniqueRule) else 0
+        if repeated:
+            failures.append(Failure(labelled.label, "keys occur again, and are loaded", f"{repeated:,} such keys"))
+    return Judgement((*failures, *_too_many(tally, quarantine)), {}, tally)
+
+
 def _survey(rules: Rules, verdicts: Mapping[int, Verdict], tally: Tally) -> dict[str, Survey]:
     """By label what is known of the hashes of rules on keys."""
     surveyed = {}

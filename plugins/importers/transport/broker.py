@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
 from importers.core.model import JSON
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from confluent_kafka import Consumer, KafkaError, Message
 
 SLICE = 2.0  # seconds after which a call that isn't answered is interrupted, to hear whether it was refused
+LOOK = 30.0  # seconds between two questions whether a topic that is followed has more partitions
 PATIENCE = 0.1  # seconds that a read waits for more messages before it gives what it has
 OURS: Mapping[str, JSON] = {
     "client.id": "importers",
@@ -48,6 +49,24 @@ class Extent:
 
     low: int
     high: int
+
+
+@dataclass(slots=True)
+class _Reading:
+    """How far a topic is followed: the next offset of each partition, and the ends that were met."""
+
+    at: dict[int, int]
+    ends: dict[int, int] = field(default_factory=dict)
+    behind: int = 0
+
+
+def after(messages: Sequence[Message]) -> dict[int, int]:
+    """The offset after the last message of each partition."""
+    if not messages:
+        return {}
+    cls: Any = type(messages[0])
+    last: dict[int, int] = dict(zip(map(cls.partition, messages), map(cls.offset, messages), strict=True))
+    return {number: offset + 1 for number, offset in last.items()}
 
 
 class Cluster:
@@ -149,6 +168,77 @@ class Cluster:
                 yield got
             elif over:
                 return
+
+    def follow(
+        self, topic: str, starts: Mapping[int, int], size: int, linger: float, idle: float
+    ) -> Iterator[tuple[list[Message], int]]:
+        """The messages of all partitions from `starts` on, as they come: at most `size`, each partition's in order.
+
+        With them, how many are known to be unread. None for `idle` seconds: an empty list. A batch ends `linger`
+        seconds after its first message, but goes on while the broker has more. A partition that is new is read from
+        its beginning. Raises ContractError if messages are deleted before they are read, TransientSourceError if the
+        broker isn't heard of for too long.
+        """
+        reading, message = _Reading(dict(starts)), self._kafka.Message
+        self.consumer.assign([self._kafka.TopicPartition(topic, number, at) for number, at in starts.items()])
+        heard = looked = time.monotonic()
+        while True:
+            got = self.consumer.consume(1, idle)
+            if got and size > 1:
+                got += self.consumer.consume(size - 1, linger)
+            while got and len(got) < size and (left := self._unread(topic, reading) - len(got)) > 0:
+                more = self.consumer.consume(min(size - len(got), left), max(linger, 0.001))
+                if not more:
+                    break
+                got += more
+            now = time.monotonic()
+            if got:
+                heard = now
+                if any(map(message.error, got)):
+                    got = self._followed(got, reading)
+                reading.at.update(after(got))
+            if now - looked > LOOK:
+                if self._look_for_partitions(topic, reading):
+                    heard = time.monotonic()
+                looked = now
+                self._still_there(heard)
+            yield got, self._unread(topic, reading) if got or reading.behind else 0
+
+    def _unread(self, topic: str, reading: _Reading) -> int:
+        """As far as the last answers of the broker tell; asks nobody."""
+        partition, found = self._kafka.TopicPartition, 0
+        for number, at in reading.at.items():
+            _, high = self.consumer.get_watermark_offsets(partition(topic, number), cached=True)
+            found += max(0, high - at) if reading.ends.get(number, -1) < at else 0
+        reading.behind = found
+        return found
+
+    def _followed(self, got: list[Message], reading: _Reading) -> list[Message]:
+        """Only the messages; notes where a partition ends. Raises what is an error, unless it passes."""
+        messages = []
+        for each in got:
+            error = each.error()
+            if error is None:
+                messages.append(each)
+            elif error.code() == error._PARTITION_EOF:
+                reading.ends[each.partition() or 0] = each.offset() or 0
+            elif error.code() not in self._passing:
+                raise self._remedy(error, "reading")
+        return messages
+
+    def _look_for_partitions(self, topic: str, reading: _Reading) -> bool:
+        """Whether the broker has answered; partitions that the topic has got since are read too."""
+        try:
+            found = self.consumer.list_topics(topic, timeout=SLICE).topics[topic]
+        except self._kafka.KafkaException:  # not `_ask`: it polls, and would lose a message
+            return False
+        if found.error is not None:
+            raise self._remedy(found.error, f"asking for the topic '{topic}'")
+        for number in set(found.partitions) - set(reading.at):
+            where = self._kafka.TopicPartition(topic, number)
+            reading.at[number], _ = self.consumer.get_watermark_offsets(where, timeout=SLICE)
+            self.consumer.incremental_assign([self._kafka.TopicPartition(topic, number, reading.at[number])])
+        return True
 
     def commit(self, topic: str, offsets: Mapping[int, int]) -> None:
         """Tell the consumer group where it stands. Raises FatalSourceError or TransientSourceError."""

@@ -9,14 +9,15 @@ from __future__ import annotations
 import base64
 import logging
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from dataclasses import replace
 from math import ceil
 from time import perf_counter
 from typing import Any, ClassVar, TypeVar, cast
 
 import pyarrow as pa
 
-from importers.core.model import JSON, Batch, Column, Health, LoadMode, Plan, Position, Reads, Stream, Window
+from importers.core.model import JSON, Batch, Column, Health, LoadMode, Pace, Plan, Position, Reads, Stream, Window
 from importers.core.names import as_name, did_you_mean
 from importers.core.source import Source
 from importers.exceptions import ConfigError, ContractError, EmptySourceError, ImporterError, TransientSourceError
@@ -35,7 +36,7 @@ from importers.sources.streaming._messages import (
 )
 from importers.sources.streaming._ranges import Reach, packed
 from importers.sources.streaming._topic import Format, Reset, TopicConfig
-from importers.transport.broker import Cluster
+from importers.transport.broker import Cluster, after
 
 _log = logging.getLogger(__name__)
 TopicT = TypeVar("TopicT", bound=TopicConfig)
@@ -45,6 +46,7 @@ class TopicSource(Source[TopicT]):
     """A leaf says what librdkafka needs to reach the cluster."""
 
     extra: ClassVar[str | None] = "kafka"
+    follows: ClassVar[bool] = True
 
     @abstractmethod
     def reached_by(self) -> Mapping[str, JSON]:
@@ -136,6 +138,24 @@ class TopicSource(Source[TopicT]):
                         held = []
                 if held:
                     yield self._batch(stream, decoder, held)
+
+    def follow(self, stream: Stream, position: Position, pace: Pace) -> Generator[Batch, None, None]:
+        decoder = self._decoder(stream, self._known(stream))
+        with self._cluster() as cluster:
+            now = self._identity(cluster)
+            self._same(now, position)
+            reach = Reach(self.config, cluster)
+            starts = {number: start for number, (start, _) in reach.since(position).items()}
+            behind = sum(reach.extents[number].high - start for number, start in starts.items())
+            at = {**now, **{reach.lane(number): start for number, start in starts.items()}}
+            nothing = pa.RecordBatch.from_pylist([], stream.schema)
+            yield Batch(nothing, position=at, behind=behind)
+            for got, behind in cluster.follow(self.config.topic, starts, pace.rows, pace.linger, pace.idle):
+                if not got:
+                    yield Batch(nothing, behind=behind)
+                    continue
+                moved = {self._lane(number): at for number, at in after(got).items()}
+                yield replace(self._batch(stream, decoder, got), position=moved, behind=behind)
 
     def describe(self, partition: JSON) -> tuple[str, int | None]:
         ranges = cast(Mapping[str, Any], partition)["ranges"]

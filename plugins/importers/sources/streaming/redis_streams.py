@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
-from time import perf_counter
+from time import perf_counter, sleep
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import pyarrow as pa
@@ -18,6 +19,7 @@ from importers.core.model import (
     Batch,
     Column,
     Health,
+    Pace,
     PersonalData,
     Plan,
     Position,
@@ -77,6 +79,7 @@ class RedisStreams(Source[RedisStreamsConfig]):
     extra: ClassVar[str | None] = "redis"
     connection_type: ClassVar[str | None] = "redis"
     environment: ClassVar[Mapping[str, str]] = {"url": "REDIS_URL"}
+    follows: ClassVar[bool] = True
 
     def check(self) -> Health:
         begun = perf_counter()
@@ -128,6 +131,35 @@ class RedisStreams(Source[RedisStreamsConfig]):
                 if len(entries) <= size:
                     return
                 start = due = entries[size][0].decode()
+
+    def follow(self, stream: Stream, position: Position, pace: Pace) -> Generator[Batch, None, None]:
+        """Asks in one transaction what came and how the stream stands, so that entries trimmed unread are noticed."""
+        key, size = self.config.key, min(pace.rows, self.config.batch_rows)
+        known, nothing = (
+            frozenset(self.config.columns or self._sampled()),
+            pa.RecordBatch.from_pylist([], stream.schema),
+        )
+        with self._client() as client:
+            about = self._about(client)
+            gone = {"id": "0-0", "added": about["entries-added"] - about["length"]}
+            at = cast("Mapping[str, Any]", position.get(key, gone))
+            self._there(at, about)
+            yield Batch(nothing, position={key: at}, behind=about["entries-added"] - at["added"])
+            while True:
+                if not client.xread({key: at["id"]}, count=1, block=max(1, round(pace.idle * 1000))):
+                    yield Batch(nothing)
+                    continue
+                sleep(pace.linger)
+                asked = client.pipeline(transaction=True).xrange(key, f"({at['id']}", "+", size).xinfo_stream(key)
+                entries, about = asked.execute()
+                self._there(at, about)
+                read, added, last = at["added"], about["entries-added"], about["last-generated-id"].decode()
+                # Of a part, what was deleted among it isn't counted: then fewer are known to be read, not more.
+                at = {"id": last, "added": added}
+                if len(entries) == size:
+                    at = {"id": entries[-1][0].decode(), "added": read + size}
+                made = self._batch(stream, entries, known) if entries else Batch(nothing)
+                yield replace(made, position={key: at}, behind=added - at["added"])
 
     def acknowledge(self, position: Position) -> None:
         """Entries up to the position are acknowledged, whoever they were given to; the group goes on after it."""

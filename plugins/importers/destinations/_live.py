@@ -1,0 +1,120 @@
+"""Micro-batches: rows, position, receipt and quarantine's registry in one transaction, a few statements long."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import psycopg
+import pyarrow as pa
+from psycopg.sql import SQL, Identifier
+from psycopg.types.json import Jsonb
+
+from importers.core.model import MicroBatch, Position, Receipt, Run, RunState, Stream
+from importers.destinations import _loading as loading
+from importers.destinations import _tables as tables
+from importers.destinations._rows import binary_copy
+from importers.exceptions import ContractError, RunAbortedError
+
+DIGEST = "live"
+"""In place of what a receipt says of staged rows: these never were."""
+_INCOMING = "importers_live"
+
+
+class LiveTable:
+    """Where micro-batches go, with what need not be asked of the catalogue for each of them.
+
+    Where rows have keys they come into a temporary table first, which lasts as long as the connection: one made anew
+    each time would leave the catalogue full of dead rows.
+    """
+
+    def __init__(self, connection: psycopg.Connection, schema: str, stream: Stream) -> None:
+        self.connection = connection
+        self._stream, self._table = stream, Identifier(schema, tables.rows_table(stream))
+        self._types = tables.existing(connection, schema, tables.rows_table(stream))
+        target = Identifier("pg_temp", _INCOMING) if stream.keyed else self._table
+        if stream.keyed:
+            connection.execute(SQL("drop table if exists {}").format(target))
+            connection.execute(
+                SQL(
+                    "create temp table {} (like {}, importers_ordinal bigint generated always as identity)"
+                    " on commit delete rows"
+                ).format(Identifier(_INCOMING), self._table)
+            )
+        names = SQL(", ").join(map(Identifier, self._types))
+        self._copy = SQL("copy {} ({}) from stdin (format binary)").format(target, names).as_string(connection)
+        self._target = target
+
+    def load(self, run: Run, batches: Iterable[pa.RecordBatch]) -> None:
+        """COPY the batches, and merge them where rows have keys."""
+        data = binary_copy(batches, self._types, run.id, 0)
+        first = next(data, None)
+        if first is None:
+            return
+        with self.connection.cursor() as cursor:
+            with cursor.copy(self._copy.encode()) as sink:
+                sink.write(first)
+                for block in data:
+                    sink.write(block)
+            if self._stream.keyed:
+                columns = list(self._types)
+                cursor.execute(loading.merge(self._table, self._stream, columns, run.kind, self._target))
+
+
+def fence(connection: psycopg.Connection, run: Run) -> None:
+    """Hold the run against whoever would close it. Raises RunAbortedError if somebody has."""
+    row = connection.execute("select state from _importers.run where id = %s for no key update", (run.id,)).fetchone()
+    if row != (RunState.OPEN,):
+        raise RunAbortedError("this stream was taken over by another process", do="leave it to that one", run=run.id)
+
+
+def move_position(connection: psycopg.Connection, run: Run, since: Position, to: Position) -> None:
+    """Compare and set, lane by lane. Raises RunAbortedError if a lane isn't where this process has left it."""
+    known = [(lane, Jsonb(since[lane]), Jsonb(at)) for lane, at in to.items() if lane in since]
+    new = [(lane, Jsonb(at)) for lane, at in to.items() if lane not in since]
+    moved = 0
+    if known:
+        moved += connection.execute(
+            """update _importers.position p set value = m.after, run = %s
+               from unnest(%s::text[], %s::jsonb[], %s::jsonb[]) as m(lane, before, after)
+               where p.stream = %s and p.lane = m.lane and p.value = m.before""",
+            (run.id, *map(list, zip(*known, strict=True)), run.stream),
+        ).rowcount
+    if new:
+        moved += connection.execute(
+            """insert into _importers.position (stream, lane, value, run)
+               select %s, lane, value, %s from unnest(%s::text[], %s::jsonb[]) as m(lane, value)
+               on conflict do nothing""",
+            (run.stream, run.id, *map(list, zip(*new, strict=True))),
+        ).rowcount
+    if moved != len(to):
+        raise RunAbortedError(
+            "the stream's position isn't where this process left it: another one has moved it",
+            got=f"{moved} of {len(to)} lanes",
+            do="leave it to that one",
+            run=run.id,
+        )
+
+
+def add_to_receipt(connection: psycopg.Connection, run: Run, rows: int, loaded: int, suppressed: int) -> Receipt:
+    """The run's only receipt: it sums what its micro-batches did."""
+    row = connection.execute(
+        """insert into _importers.receipt as r (run, partition, digest, rows, loaded, suppressed)
+           values (%s, 0, %s, %s, %s, %s) on conflict (run, partition) do update
+           set rows = r.rows + excluded.rows, loaded = r.loaded + excluded.loaded,
+               suppressed = r.suppressed + excluded.suppressed, at = now()
+           returning rows, loaded, suppressed""",
+        (run.id, DIGEST, rows, loaded, suppressed),
+    ).fetchone()
+    if row is None:
+        raise ContractError("a micro-batch has no receipt", do="report this", run=run.id)
+    return Receipt(run.id, 0, DIGEST, *row)
+
+
+def register(connection: psycopg.Connection, run: Run, batch: MicroBatch) -> None:
+    """The file that holds the batch's bad rows, beside those of earlier batches."""
+    file = batch.quarantined
+    if file is not None:
+        connection.execute(
+            "insert into _importers.quarantine (run, partition, uri, rows, reasons) values (%s, %s, %s, %s, %s)",
+            (run.id, file.partition, file.uri, file.rows, Jsonb(dict(file.reasons))),
+        )

@@ -1,0 +1,352 @@
+"""Micro-batches, from a source that is a list: what a transaction of a stream holds, and who may make one."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Event, Thread
+from typing import Any
+from uuid import uuid4
+
+import psycopg
+import pyarrow as pa
+import pytest
+from import_site import HEADER, PIPELINE, STREAM, Row, Site, listeners
+
+from importers.core.model import Batch, Column, Health, LoadMode, Pace, Position, Reads, Reject, Run, RunState, Stream
+from importers.core.settings import effective
+from importers.core.source import Source, SourceConfig
+from importers.core.tenant import Tenant
+from importers.exceptions import (
+    ConfigError,
+    ImporterError,
+    PrivacyError,
+    QualityError,
+    RunAbortedError,
+    RunBusyError,
+)
+from importers.pipeline.job import Job, refine
+from importers.pipeline.run import run
+from importers.pipeline.stream import Beat, stream
+
+TYPES = (pa.int64(), pa.int64(), pa.string(), pa.string(), pa.int64())
+POISON = Reject(b"{", "plays@7", "not a JSON object")
+ROWS: list[Row] = [(n, n, listeners(n), f"track {n}", n) for n in range(12)]
+
+
+class Written(Source[SourceConfig]):
+    """What is in the list comes, one list a batch. The position is how many batches there were."""
+
+    title = "A list"
+    config_model = SourceConfig
+    follows = True
+
+    def __init__(self, lists: Sequence[Sequence[Any]]) -> None:
+        super().__init__(SourceConfig(), tenant="acme")
+        self.lists, self.acknowledged = lists, list[Position]()
+        self.before: Callable[[int], None] = lambda _: None
+
+    def check(self) -> Health:
+        return Health(True, "", 0)
+
+    def streams(self) -> Sequence[Stream]:
+        columns = [Column(name, kind, None) for name, kind in zip(HEADER, TYPES, strict=True)]
+        return [Stream(STREAM, tuple(columns), Reads.POSITION)]
+
+    def read(self, stream: Stream, partition: Any) -> Iterator[Batch]:
+        raise NotImplementedError
+
+    def follow(self, stream: Stream, position: Position, pace: Pace) -> Generator[Batch, None, None]:
+        start = int(str(position.get("list", 0)))
+        yield Batch(_rows([]), position={"list": start}, behind=len(self.lists) - start)
+        for number in range(start, len(self.lists)):
+            self.before(number)
+            given = self.lists[number]
+            rejects = tuple(each for each in given if isinstance(each, Reject))
+            rows = given[0] if isinstance(given, tuple) else _rows([row for row in given if row not in rejects])
+            yield Batch(rows, rejects, {"list": number + 1}, len(self.lists) - number - 1)
+        yield Batch(_rows([]))
+
+    def acknowledge(self, position: Position) -> None:
+        self.acknowledged.append(position)
+
+
+def _rows(rows: Sequence[Row]) -> pa.RecordBatch:
+    columns = list(zip(*rows, strict=True)) or [[]] * len(HEADER)
+    return pa.RecordBatch.from_arrays([pa.array(c, t) for c, t in zip(columns, TYPES, strict=True)], list(HEADER))
+
+
+@dataclass
+class Streamed:
+    """A tenant whose rows come from lists."""
+
+    site: Site
+    sql: psycopg.Connection
+    said: dict[str, Any] = field(default_factory=dict)
+
+    def source(self, *lists: Sequence[Any] | tuple[pa.RecordBatch]) -> Written:
+        return Written(lists)
+
+    def job(self, source: Source[Any]) -> Job:
+        said = self.site.definition.model_dump(exclude_unset=True, mode="json")
+        said["pipelines"][PIPELINE]["expect"] = said["pipelines"][PIPELINE]["expect"][:1]
+        said["pipelines"][PIPELINE] |= self.said
+        tenant = Tenant.model_validate(said)
+        job = Job(
+            self.site.installation, tenant, PIPELINE, refine(source.streams()[0], effective(tenant, PIPELINE, STREAM))
+        )
+        job.__dict__["source"] = source
+        return job
+
+    def drain(self, source: Written, watch: Callable[[Beat], None] = lambda _: None) -> Beat:
+        return stream(self.job(source), watch=watch, drain=True)
+
+    def ask(self, query: str) -> list[Any]:
+        return self.sql.execute(query).fetchall()  # type: ignore[arg-type]
+
+    @property
+    def plays(self) -> list[int]:
+        return [play for (play,) in self.ask(f"select play from acme.{STREAM} order by 1")]
+
+    @property
+    def position(self) -> Any:
+        return dict(self.ask("select lane, value from _importers.position"))
+
+    @property
+    def runs(self) -> list[tuple[str, int, int]]:
+        """State, rows and loaded of each run that has loaded something."""
+        return self.ask(
+            "select state, rows, loaded from _importers.run join _importers.receipt on id = run order by id"
+        )
+
+    def quarantined(self) -> Counter[int | None]:
+        found = Counter[int | None]()
+        with closing(self.job(self.source())) as job:
+            for uri, rows in self.ask("select uri, rows from _importers.quarantine where replayed_by is null"):
+                table = job.quarantine.read(uri, job.keys.quarantine())
+                assert table.num_rows == rows
+                found.update(table["play"].to_pylist())
+        return found
+
+
+@pytest.fixture
+def streamed(database: str, sql: psycopg.Connection, tmp_path: Path, encryption_key: str) -> Streamed:
+    return Streamed(Site.make(tmp_path, database, "acme", LoadMode.APPEND), sql)
+
+
+def test_a_batch_is_there_with_its_position_before_the_next_one_is(streamed: Streamed) -> None:
+    seen: list[tuple[int, Any]] = []
+    source = streamed.source(ROWS[:3], ROWS[3:4], ROWS[4:12])
+    total = streamed.drain(source, lambda beat: seen.append((len(streamed.plays), streamed.position["list"])))
+    assert seen == [(0, 0), (3, 1), (4, 2), (12, 3), (12, 3)]  # and then nothing came
+    assert (total.rows, total.loaded, total.behind) == (12, 12, 0)
+    assert streamed.runs == [("committed", 12, 12)]
+    assert source.acknowledged == [{"list": 3}]
+    tokens = streamed.ask(f"select distinct listener::text from acme.{STREAM}")
+    assert len(tokens) == 5
+    assert not [token for (token,) in tokens if "listener" in token]
+    assert streamed.drain(source).rows == 0  # it goes on after the position
+    assert streamed.plays == list(range(12))
+
+
+def test_bad_rows_are_in_quarantine_when_the_rest_is_in_the_table_and_can_be_replayed(streamed: Streamed) -> None:
+    bad = (50, 50, "listener 1", "bad", -1)
+    source = streamed.source(ROWS[:3], [*ROWS[3:5], bad, POISON], ROWS[5:6])
+    total = streamed.drain(source)
+    assert (total.rows, total.loaded, total.quarantined) == (8, 6, 2)
+    assert streamed.plays == list(range(6))
+    assert streamed.quarantined() == Counter({50: 1, None: 1})
+    assert streamed.runs == [("committed", 7, 6)]  # what is no row has no row
+    (counts,) = streamed.ask("select counts from _importers.judgement")[0]
+    assert (counts["rows"], counts["bad"], counts["rejects"], counts["failures"]) == (7, 1, 1, [])
+    streamed.said = {"expect": []}
+    with closing(streamed.job(source)) as job:
+        assert run(job, "replay", kind=_replay()).rows_loaded == 1
+    assert streamed.plays == [*range(6), 50]
+    assert streamed.quarantined() == Counter({None: 1})
+
+
+def _replay() -> Any:
+    from importers.core.model import RunKind
+
+    return RunKind.REPLAY
+
+
+def test_a_run_ends_with_its_window_and_rules_on_the_whole_are_told_of_each(
+    streamed: Streamed, caplog: pytest.LogCaptureFixture
+) -> None:
+    streamed.said = {
+        "micro_batch": {"window": "PT0S"},
+        "expect": [
+            {"expect_column_values_to_be_unique": {"column": "track"}},
+            {"expect_table_row_count_to_be_between": {"min_value": 3}},
+        ],
+    }
+    twice = [(20, 20, "listener 0", "track 0", 1), (21, 21, "listener 0", "track 0", 1)]
+    streamed.drain(streamed.source(ROWS[:3], [*twice, *ROWS[3:5]], ROWS[5:6]))
+    assert streamed.runs == [("committed", 3, 3), ("committed", 4, 4), ("committed", 1, 1)]
+    found = [
+        [failure["rule"] for failure in counts["failures"]]
+        for (counts,) in streamed.ask(
+            "select counts from _importers.judgement j join _importers.receipt r on r.run = j.run order by j.run"
+        )
+    ]
+    unique, count = "expect_column_values_to_be_unique(track)", "expect_table_row_count_to_be_between()"
+    assert found == [[], [unique], [count]]
+    assert "keys occur again, and are loaded; got 1 such keys" in caplog.text
+
+
+def test_the_last_of_a_key_wins_in_a_batch_and_over_earlier_batches(
+    database: str, sql: psycopg.Connection, tmp_path: Path, encryption_key: str
+) -> None:
+    merged = Streamed(Site.make(tmp_path, database, "acme", LoadMode.MERGE), sql)
+    lists = [[(n * 10 + m, m % 3, "listener 1", f"{n} {m}", 1) for m in range(4)] for n in range(20)]
+    assert merged.drain(merged.source(*lists)).loaded == 80
+    assert merged.ask(f"select id, track from acme.{STREAM} order by id") == [(0, "19 3"), (1, "19 1"), (2, "19 2")]
+    made = merged.ask("select count(*) from pg_class where relname = 'importers_live'")
+    assert made == [(0,)]  # the session's, which is over
+
+
+def test_erased_subjects_stay_out(streamed: Streamed) -> None:
+    source = streamed.source(ROWS[:5], ROWS[5:10])
+
+    def erase(number: int) -> None:
+        if number == 1:
+            with closing(streamed.job(source)) as job:
+                tokens = job.policy.tokens(_rows([ROWS[6]]))
+                assert tokens is not None
+                job.destination.erase(job.stream, "listener", tokens.to_pylist())
+
+    source.before = erase
+    total = streamed.drain(source)
+    assert total.suppressed == 1
+    assert streamed.plays == [n for n in range(10) if n % 5 != 1]
+    assert streamed.runs == [("committed", 10, 9)]
+
+
+def test_a_flood_of_bad_rows_stops_before_it_is_loaded_and_goes_on_there(streamed: Streamed) -> None:
+    streamed.said = {"quarantine": {"max_fraction": 0.01}}
+    flood = [(100 + n, 0, "listener 1", "bad", -1) for n in range(11)]
+    source = streamed.source(ROWS[:3], [*ROWS[3:6], *flood])
+    with pytest.raises(QualityError, match=r"11 of the run's 17 records.*11 × expect_column_values_to_be_between"):
+        streamed.drain(source)
+    assert (streamed.plays, streamed.position) == ([0, 1, 2], {"list": 1})
+    assert streamed.quarantined() == Counter()
+    assert streamed.runs == [("committed", 3, 3)]
+    streamed.said = {"expect": []}
+    streamed.drain(source)
+    assert len(streamed.plays) == 17
+
+
+def test_ten_bad_rows_are_no_flood(streamed: Streamed) -> None:
+    streamed.said = {"quarantine": {"max_fraction": 0.01}}
+    streamed.drain(streamed.source([(100 + n, 0, "listener 1", "bad", -1) for n in range(10)]))
+    assert streamed.quarantined().total() == 10
+
+
+def test_a_column_that_nobody_classified_stops_the_stream_before_its_row_is_loaded(streamed: Streamed) -> None:
+    phones = pa.RecordBatch.from_pylist([dict(zip(HEADER, ROWS[3], strict=True)) | {"phone": "+49 30 901820"}])
+    with pytest.raises(PrivacyError, match="phone") as caught:
+        streamed.drain(streamed.source(ROWS[:3], (phones,), ROWS[4:5]))
+    assert "901820" not in str(caught.value)
+    assert (streamed.plays, streamed.position) == ([0, 1, 2], {"list": 1})
+
+
+def test_a_wider_type_widens_the_table(streamed: Streamed) -> None:
+    rows = _rows(ROWS[3:5])
+    wider = rows.set_column(4, "score", pa.array([0.5, 1.5]))
+    streamed.drain(streamed.source(ROWS[:3], (wider,), ROWS[5:6]))
+    assert streamed.ask(f"select play, score from acme.{STREAM} order by 1") == [
+        (0, 0.0),
+        (1, 1.0),
+        (2, 2.0),
+        (3, 0.5),
+        (4, 1.5),
+        (5, 5.0),
+    ]
+
+
+def test_somebody_else_is_kept_out_until_the_owner_is_gone_and_then_the_owner(streamed: Streamed) -> None:
+    """The owner's sessions are ended by the server, as after a network that was cut. It wakes up later."""
+    source, reached, go_on, raised = streamed.source(ROWS[:3], ROWS[3:6], ROWS[6:9]), Event(), Event(), list[Any]()
+
+    def sleep(number: int) -> None:
+        if number == 2:
+            reached.set()
+            assert go_on.wait(30)
+
+    def first() -> None:
+        try:
+            streamed.drain(source)
+        except ImporterError as error:
+            raised.append(error)
+
+    source.before = sleep
+    thread = Thread(target=first)
+    thread.start()
+    assert reached.wait(30)
+    other = streamed.source(ROWS[:3], ROWS[3:6], ROWS[6:9])
+    with pytest.raises(RunBusyError):
+        streamed.drain(other)
+    streamed.ask(
+        "select pg_terminate_backend(pid, 5000) from pg_stat_activity"
+        " where datname = current_database() and application_name like 'importers%'"
+    )
+    streamed.drain(other)
+    go_on.set()
+    thread.join(30)
+    assert streamed.plays == list(range(9))
+    assert len(raised) == 1
+    assert {state for state, _, _ in streamed.runs} == {"committed"}
+
+
+def test_a_position_that_somebody_else_moved_stops_the_stream(streamed: Streamed) -> None:
+    source = streamed.source(ROWS[:3], ROWS[3:6], ROWS[6:9])
+
+    def move(beat: Beat) -> None:
+        if streamed.position == {"list": 2}:
+            streamed.sql.execute("update _importers.position set value = '7'")
+
+    with pytest.raises(RunAbortedError, match="position"):
+        streamed.drain(source, move)
+    assert streamed.plays == list(range(6))
+    assert streamed.position == {"list": 7}
+
+
+def test_what_a_dead_stream_loaded_counts_for_the_run_that_finds_it(streamed: Streamed) -> None:
+    source = streamed.source(ROWS[:3], ROWS[3:6])
+    with closing(streamed.job(source)) as job:
+        from importers.core.model import MicroBatch, Plan, RunKind, Window
+
+        def plan(_: Position) -> Plan:
+            return Plan([], stream=job.stream, live=True)
+
+        live = job.destination.open(job.stream, uuid4().hex, RunKind.INCREMENTAL, Window(), plan, b"")
+        job.destination.prepare(live, job.stream, job.policy.table(job.asked.schema), [], {})
+        treated = job.policy.apply(_rows(ROWS[:3]))
+        job.destination.load_live(live, job.stream, MicroBatch(3, treated, {}, {"list": 1}))
+    with closing(streamed.job(source)) as job:
+        following: Run = job.destination.open(
+            job.stream, "next", RunKind.INCREMENTAL, Window(), lambda position: Plan([], {**position}), b""
+        )
+        assert following.plan.position == {"list": 1}
+        assert job.destination.find(live.id).state is RunState.COMMITTED
+        with pytest.raises(RunAbortedError):
+            job.destination.load_live(live, job.stream, MicroBatch(3, treated, {"list": 1}, {"list": 2}))
+    assert streamed.plays == [0, 1, 2]
+
+
+@pytest.mark.parametrize("mode", [LoadMode.REPLACE, LoadMode.HISTORY])
+def test_what_takes_whole_runs_is_refused(streamed: Streamed, mode: LoadMode) -> None:
+    streamed.said = {"load": {"mode": mode.value, "primary_key": "id"}}
+    with pytest.raises(ConfigError, match="append or merge"):
+        streamed.drain(streamed.source(ROWS[:3]))
+
+
+def test_a_source_that_cannot_be_followed_is_refused(streamed: Streamed) -> None:
+    streamed.site.first()
+    with pytest.raises(ConfigError, match="can't be followed"):
+        stream(streamed.site.job, drain=True)
