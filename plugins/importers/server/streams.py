@@ -1,0 +1,201 @@
+"""The streams of a process: a thread each, which begins again after whatever ended it."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from threading import Event, Thread
+
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_when_event_set, wait_exponential_jitter
+from tenacity.nap import sleep_using_event
+
+from importers.core.registry import source_class
+from importers.core.settings import importer_settings, pipeline_of
+from importers.core.tenant import Tenant
+from importers.exceptions import ConfigError, ImporterError, RunBusyError, TransientSourceError
+from importers.pipeline.installation import Installation
+from importers.pipeline.job import Job, jobs
+from importers.pipeline.lint import check
+from importers.pipeline.stream import Beat, stream
+from importers.pipeline.tenants import find_tenant, read_tenant, read_tenants
+
+FIRST_WAIT, LONGEST_WAIT = 1.0, 60.0  # seconds
+_SPAN = 10  # seconds over which rows a second are counted
+_log = logging.getLogger(__name__)
+
+
+class State(StrEnum):
+    """What a stream is doing."""
+
+    STARTING = "starting"
+    RUNNING = "running"
+    WAITING = "waiting"
+    """Another process has the stream."""
+    FAILING = "failing"
+    ENDED = "ended"
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    """What is followed. `stream` is empty for a pipeline that names none: its source has just one."""
+
+    tenant: str
+    pipeline: str
+    stream: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.tenant}.{self.pipeline}" + (f"/{self.stream}" if self.stream else "")
+
+
+@dataclass(slots=True)
+class Status:
+    """How a stream is. Written by its own thread, read by others."""
+
+    name: Name
+    state: State = State.STARTING
+    error: str = ""
+    failures: int = 0
+    commits: int = 0
+    committed_at: float | None = None
+    """Seconds since 1970 of the last commit."""
+    total: Beat = field(default_factory=Beat)
+    _seen: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=_SPAN + 1))
+
+    @property
+    def healthy(self) -> bool:
+        return self.state is not State.FAILING
+
+    @property
+    def rows_a_second(self) -> float:
+        """Of the last seconds."""
+        now, seen = time.monotonic(), [*self._seen]
+        first = next((each for each in seen if each[0] > now - _SPAN - 1), None)
+        return (self.total.rows - first[1]) / max(now - first[0], 1) if first else 0.0
+
+    def note(self, beat: Beat) -> None:
+        now = time.monotonic()
+        if not self._seen or now - self._seen[-1][0] >= 1:
+            self._seen.append((now, self.total.rows))
+        self.total += beat
+        if beat.rows:
+            self.commits += 1
+            self.committed_at = time.time()
+
+
+def found(directory: Path, pipelines: Sequence[str]) -> list[Name]:
+    """What is named, or all that a folder of tenants wants streamed. Raises ConfigError if that is nothing."""
+    if pipelines:
+        return [name for each in pipelines for name in _named(directory, each)]
+    files, errors = read_tenants(directory)
+    for error in errors:
+        _log.warning("left out: %s", error)
+    names = [name for file in files for name in _continuous(file.tenant)]
+    if not names:
+        do = 'set `schedule: "@continuous"` for a pipeline whose source can be followed, or name one'
+        raise ConfigError(f"no tenant of {directory} has a pipeline to stream", do=do)
+    return names
+
+
+def _named(directory: Path, said: str) -> list[Name]:
+    tenant, _, pipeline = said.partition(".")
+    if not pipeline:
+        raise ConfigError("a pipeline is named TENANT.PIPELINE", got=said[:80], do="such as acme.listening")
+    return _names(read_tenant(find_tenant(directory, tenant)).tenant, pipeline)
+
+
+def _continuous(tenant: Tenant) -> list[Name]:
+    wanted = [pipeline for pipeline, spec in tenant.pipelines.items() if spec.schedule == "@continuous"]
+    return [name for pipeline in wanted if _follows(tenant, pipeline) for name in _names(tenant, pipeline)]
+
+
+def _follows(tenant: Tenant, pipeline: str) -> bool:
+    try:
+        return source_class(importer_settings(tenant, pipeline)[0]).follows
+    except ImporterError as error:
+        _log.warning("left out: %s", error.at(tenant=tenant.tenant, pipeline=pipeline))
+        return False
+
+
+def _names(tenant: Tenant, pipeline: str) -> list[Name]:
+    streams = pipeline_of(tenant, pipeline).streams or [""]
+    return [Name(tenant.tenant, pipeline, stream) for stream in streams]
+
+
+class Streams:
+    """Follows streams until `stop` is set."""
+
+    def __init__(self, installation: Installation, directory: Path, names: Sequence[Name], stop: Event) -> None:
+        self.statuses = [Status(name) for name in names]
+        self._installation, self._directory, self._stop = installation, directory, stop
+
+    def run(self) -> None:
+        """Returns when all have ended, each after the transaction that was under way."""
+        threads = [Thread(target=self._keep, args=(status,), name=str(status.name)) for status in self.statuses]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    def _keep(self, status: Status) -> None:
+        """Begins anew, from the tenant's file as it is then: a mistake that was mended counts from the next time on."""
+        for attempt in Retrying(
+            retry=retry_if_exception_type(Exception),
+            wait=_wait,
+            sleep=sleep_using_event(self._stop),
+            stop=stop_when_event_set(self._stop),
+            before_sleep=lambda state: self._failed(status, state),
+            retry_error_callback=lambda _: None,
+        ):
+            with attempt:
+                self._follow(status, attempt.retry_state)
+        status.state = State.ENDED
+
+    def _follow(self, status: Status, attempt: RetryCallState) -> None:
+        def noted(beat: Beat) -> None:
+            status.note(beat)
+            status.state, status.error = State.RUNNING, ""
+            attempt.attempt_number = 1  # whatever goes wrong next, its first wait is short again
+
+        status.state = State.STARTING if not status.failures else status.state
+        with closing(self._job(status.name)) as job:
+            stream(job, self._stop.is_set, noted)
+
+    def _job(self, name: Name) -> Job:
+        """Raises ConfigError, by the file's line where that is known."""
+        file = read_tenant(find_tenant(self._directory, name.tenant))
+        for finding in check(file):
+            raise finding
+        made = jobs(self._installation, file.tenant, name.pipeline, [name.stream] if name.stream else [])
+        if len(made) != 1:
+            streams = ", ".join(job.stream.name for job in made)
+            raise ConfigError("the source has several streams", got=streams, do="name them under `streams:`")
+        return made[0]
+
+    @staticmethod
+    def _failed(status: Status, state: RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome else None
+        seconds = state.next_action.sleep if state.next_action else 0.0
+        busy = isinstance(error, RunBusyError)
+        status.state = State.WAITING if busy else State.FAILING
+        status.failures += not busy
+        # Of what nobody foresaw only its class: its text may hold a row.
+        status.error = str(error) if isinstance(error, ImporterError) else type(error).__name__
+        _log.log(logging.INFO if busy else logging.ERROR, "%s; again in %.0f s", status.error, seconds)
+
+
+_backing_off = wait_exponential_jitter(initial=FIRST_WAIT, max=LONGEST_WAIT)
+
+
+def _wait(state: RetryCallState) -> float:
+    """As long as the other side says; else twice as long each time, until something is committed."""
+    error = state.outcome.exception() if state.outcome else None
+    if isinstance(error, RunBusyError):
+        return min(error.retry_after or FIRST_WAIT, LONGEST_WAIT)
+    told = error.retry_after if isinstance(error, TransientSourceError) else None
+    return max(told or 0.0, _backing_off(state))
