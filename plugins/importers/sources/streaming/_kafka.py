@@ -147,7 +147,7 @@ class TopicSource(Source[TopicT]):
             reach = Reach(self.config, cluster)
             starts = {number: start for number, (start, _) in reach.since(position).items()}
             behind = sum(reach.extents[number].high - start for number, start in starts.items())
-            at = {**now, **{reach.lane(number): start for number, start in starts.items()}}
+            at: dict[str, JSON] = {**now, **{reach.lane(number): start for number, start in starts.items()}}
             nothing = pa.RecordBatch.from_pylist([], stream.schema)
             yield Batch(nothing, position=at, behind=behind)
             for got, behind in cluster.follow(self.config.topic, starts, pace.rows, pace.linger, pace.idle):

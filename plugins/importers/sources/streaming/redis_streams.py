@@ -135,10 +135,8 @@ class RedisStreams(Source[RedisStreamsConfig]):
     def follow(self, stream: Stream, position: Position, pace: Pace) -> Generator[Batch, None, None]:
         """Asks in one transaction what came and how the stream stands, so that entries trimmed unread are noticed."""
         key, size = self.config.key, min(pace.rows, self.config.batch_rows)
-        known, nothing = (
-            frozenset(self.config.columns or self._sampled()),
-            pa.RecordBatch.from_pylist([], stream.schema),
-        )
+        known = frozenset(column.name for column in (*stream.columns, *stream.unread)) - {*self._own}
+        nothing = pa.RecordBatch.from_pylist([], stream.schema)
         with self._client() as client:
             about = self._about(client)
             gone = {"id": "0-0", "added": about["entries-added"] - about["length"]}
