@@ -75,6 +75,8 @@ class Column:
     name: str
     type: pa.DataType
     personal: PersonalData | None
+    widens: bool = False
+    """Whether rows may bring it with a wider type (see `core.widening`). The pipeline says so, not the source."""
 
 
 @dataclass(frozen=True, slots=True)

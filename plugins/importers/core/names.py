@@ -47,6 +47,14 @@ def is_like_a_value(name: str) -> bool:
     return len(name) > 80 or bool(_VALUE.search(name) and not _YEAR.fullmatch(name))
 
 
+_GIVEN = re.compile(r"[A-Za-z_][A-Za-z0-9_.\-]{0,40}")
+
+
+def is_given(name: str) -> bool:
+    """Whether it looks like a name that somebody gave to a column. Any other may be data, and isn't told."""
+    return bool(_GIVEN.fullmatch(name)) and not is_like_a_value(name)
+
+
 def did_you_mean(got: str, allowed: Iterable[str]) -> str:
     """`did you mean 'x'?` and what is allowed, for an error's last sentence."""
     every = sorted(allowed)

@@ -28,7 +28,7 @@ def sources() -> dict[str, str]:
     return {
         path.stem: path.parent.name
         for path in sorted((PACKAGE / "sources").glob("*/*.py"))
-        if not path.stem.startswith("_")
+        if not path.stem.startswith("_") and not path.parent.name.startswith("_")
     }
 
 

@@ -29,6 +29,7 @@ from importers.exceptions import ConfigError, ContractError, EmptySourceError, I
 from importers.keys.keyring import TenantKeys
 from importers.pipeline.connection import RESOLVER
 from importers.pipeline.installation import Installation
+from importers.pipeline.widening import marked
 from importers.privacy.policy import Policy
 from importers.quality.rules import Rules
 from importers.staging.area import Staging
@@ -139,7 +140,9 @@ class Job:
     @cached_property
     def asked(self) -> Stream:
         """What the source is asked for: nothing that the policy drops, unless a rule, the subject or a key needs it."""
-        return self.policy.request(self.stream)
+        asked = self.policy.request(self.stream)
+        frozen = self.settings.load.schema_change == "freeze"
+        return asked if frozen else marked(asked, self.policy, self.rules)
 
     @cached_property
     def warehouse(self) -> str:

@@ -15,6 +15,7 @@ from importers.exceptions import ConfigError
 from importers.pipeline.job import Job
 from importers.pipeline.plan import foresee
 from importers.quality import Judgement, judge
+from importers.staging.manifest import widest
 
 MOST_READ = 100_000
 """Rows after which a preview is content with fewer good ones than were asked for."""
@@ -129,7 +130,8 @@ class _Sample:
             start, missing = start + batch.num_rows, missing - len(good)
             kept = batch.take(pa.array(good - np.uint64(start - batch.num_rows)))
             tables.append(pa.Table.from_batches([self._job.policy.apply(kept)]).select(columns))
-        return pa.concat_tables(tables, promote_options="permissive")
+        schema = widest(table.schema for table in tables)
+        return pa.concat_tables([table.cast(schema) for table in tables])
 
     def _empty(self, columns: list[str]) -> pa.Table:
         """No row, but the columns' names and types."""

@@ -93,12 +93,17 @@ def as_today(job: Job, batch: pa.RecordBatch) -> pa.RecordBatch:
         if field.name not in batch.schema.names:
             arrays.append(pa.nulls(batch.num_rows, field.type))
             continue
-        array = batch[field.name]
-        try:
-            arrays.append(array.cast(field.type))
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-            arrays.append(array)
+        arrays.append(_narrowed(batch[field.name], field.type))
     return pa.RecordBatch.from_arrays(arrays, names=job.asked.schema.names)
+
+
+def _narrowed(array: pa.Array, kind: pa.DataType) -> pa.Array:
+    try:
+        narrow = array.cast(kind)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        return array
+    cuts = pa.types.is_timestamp(array.type) and pa.types.is_date(kind)  # a cast that leaves out the time of day
+    return array if cuts and not narrow.cast(array.type).equals(array) else narrow
 
 
 def _versioned(job: Job, planned: Mapping[str, Any], then: pa.RecordBatch, rows: pa.RecordBatch) -> pa.RecordBatch:

@@ -119,6 +119,11 @@ class Policy:
         rule = self._rules.by_path.get(column)
         return rule is not None and rule.treat is Treat.PSEUDONYMISE
 
+    def keeps(self, column: str) -> bool:
+        """Whether the table has the column's values as they are."""
+        rule = self._rules.by_path.get(column)
+        return rule is not None and rule.treat is Treat.KEEP
+
     def blank(self, rows: pa.RecordBatch, column: str) -> pa.Array:
         """Which rows have a text in the column that is too empty to have a pseudonym."""
         values = rows.column(column)

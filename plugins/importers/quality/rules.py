@@ -12,9 +12,11 @@ from typing import Self
 import pyarrow as pa
 
 from importers.core.tenant import Expectation
+from importers.exceptions import ConfigError
 from importers.quality.binding import Labelled, bind, naming
 from importers.quality.checker import Checker
 from importers.quality.columns import root
+from importers.quality.gx import GxRule
 from importers.quality.typewise import ShapeRule
 from importers.quality.vocabulary import rule_of
 
@@ -46,6 +48,19 @@ class Rules:
     @property
     def columns(self) -> frozenset[str]:
         return frozenset(root(self.schema, path) for labelled in self.rules for path in labelled.paths)
+
+    def allow(self, column: str, kind: pa.DataType) -> bool:
+        """Whether they judge the column alike if some of its rows have this type, wider than the schema's."""
+        concerned = [labelled for labelled in self.rules if column in labelled.paths]
+        if any(isinstance(labelled.rule, ShapeRule | GxRule) for labelled in concerned):
+            return False
+        place = self.schema.get_field_index(column)
+        schema = self.schema.set(place, self.schema.field(place).with_type(kind))
+        try:
+            bind(concerned, schema, schema)
+        except ConfigError:
+            return False
+        return True
 
     def checker(self, key: bytes) -> Checker:
         """A checker for one partition. `key`: the tenant's 32 bytes for the hashes of keys."""

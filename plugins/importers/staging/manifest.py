@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 
 from importers.core.model import Position, Staged
+from importers.core.widening import wider
 from importers.exceptions import ContractError
 
 NAME = "manifest"
@@ -93,7 +94,8 @@ class Manifest:
 
 
 def widest(schemas: Iterable[pa.Schema]) -> pa.Schema:
-    """The schema that all of these can be cast to: Arrow's widening, and text where scalars have nothing in common.
+    """The schema that all of these can be cast to: Arrow's widening, dates as times, and text where scalars have
+    nothing in common.
 
     Raises ContractError where nested data meets another shape.
     """
@@ -108,6 +110,9 @@ def widest(schemas: Iterable[pa.Schema]) -> pa.Schema:
 
 
 def _wider(old: pa.Field, new: pa.Field) -> pa.Field:
+    for one, other in ((old, new), (new, old)):
+        if wider(one.type) == other.type:
+            return pa.field(old.name, other.type, old.nullable or new.nullable)
     try:
         return pa.unify_schemas([pa.schema([old]), pa.schema([new])], promote_options="permissive").field(0)
     except pa.ArrowTypeError:

@@ -16,6 +16,15 @@ UTF8 = frozenset({"utf-8", "utf-8-sig", "ascii"})
 BOM = codecs.BOM_UTF8
 
 
+def text_encoding(name: str) -> str:
+    """An encoding's own name. Raises ValueError for what none is, or isn't one of text, such as base64."""
+    try:
+        "a".encode(name)
+    except LookupError:
+        raise ValueError("isn't an encoding; write utf-8, latin-1, cp1252, utf-16 …") from None
+    return codecs.lookup(name).name
+
+
 def is_utf8(encoding: str) -> bool:
     return codecs.lookup(encoding).name in UTF8
 

@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from importers.sources.files._cells import NOT_A_FLOAT, NOT_AN_INTEGER
+from importers.sources._text.cells import code_pattern
 
 DIGITS_OF_A_DOUBLE = 15
 """Every integer of no more digits has a double of its own."""
@@ -17,7 +17,7 @@ class Codes:
     """Looks for texts that the `inferred` columns of numbers wouldn't give back. So these are read as text first."""
 
     def __init__(self, inferred: pa.Schema) -> None:
-        self._patterns = {field.name: pattern for field in inferred if (pattern := _pattern(field.type))}
+        self._patterns = {field.name: pattern for field in inferred if (pattern := code_pattern(field.type))}
         self._floats = frozenset(field.name for field in inferred if pa.types.is_floating(field.type))
 
     def as_read(self, schema: pa.Schema) -> pa.Schema:
@@ -29,11 +29,6 @@ class Codes:
         if name not in self._patterns or not self._likely(name, text):
             return False
         return bool(pc.any(pc.match_substring_regex(text, self._patterns[name])).as_py())
-
-    def among(self, name: str, text: pa.Array) -> pa.Array | None:
-        """Which of the column's texts are codes; None if it isn't looked at."""
-        pattern = self._patterns.get(name)
-        return None if pattern is None else pc.fill_null(pc.match_substring_regex(text, pattern), False)
 
     def _likely(self, name: str, text: pa.StringArray) -> bool:
         """Whether there may be one, by its first characters: a fraction of what the pattern costs."""
@@ -53,19 +48,6 @@ class Codes:
             return False
         exponents = (shown[bounds[0] : bounds[-1]] | 32) == ord("e")
         return bool(lengths.max() > DIGITS_OF_A_DOUBLE or exponents.any())
-
-
-def lost(kind: pa.DataType) -> str:
-    """Why a text is refused that reads as a number."""
-    if pa.types.is_integer(kind):
-        return "a leading zero or plus, which an integer would lose"
-    return "a leading zero or plus, a code such as 1E5, or too many digits, which a number would lose"
-
-
-def _pattern(kind: pa.DataType) -> str | None:
-    if pa.types.is_integer(kind):
-        return NOT_AN_INTEGER
-    return NOT_A_FLOAT if pa.types.is_floating(kind) else None
 
 
 def _among(chars: bytes) -> npt.NDArray[np.bool_]:

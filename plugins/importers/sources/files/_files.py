@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import re
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -32,10 +31,10 @@ from importers.core.model import (
     Stream,
     Window,
 )
-from importers.core.names import Name, as_name, did_you_mean, is_like_a_value
+from importers.core.names import Name, as_name, did_you_mean, is_given
 from importers.core.source import Source, SourceConfig
 from importers.exceptions import ConfigError, ContractError, EmptySourceError, ImporterError
-from importers.sources.files._cells import ARROW, TypeName
+from importers.sources._text.cells import ARROW, TypeName
 from importers.sources.files._interval import Interval, changed, covered, microseconds, within
 from importers.transport.files import (
     File,
@@ -50,7 +49,6 @@ from importers.transport.files import (
 from importers.transport.packed import Codec
 from importers.transport.s3 import IDENTITIES
 
-NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.\-]{0,40}")
 UNSHOWN = "a name that isn't shown"
 
 ENVIRONMENT = {"login": "AWS_ACCESS_KEY_ID", "password": "AWS_SECRET_ACCESS_KEY"}
@@ -112,7 +110,11 @@ class FileConfig(SourceConfig):
     )
     types: dict[str, TypeName] = Field({}, description="Types of columns, where the sample would mislead.")
     sample_rows: int = Field(
-        10_000, ge=1, le=1_000_000, description="How many rows of the first and of the last file the types come from."
+        10_000,
+        ge=1,
+        le=1_000_000,
+        description="How many rows of the first and of the last file the types come from. Fractions among integers and "
+        "times among days that come later widen a column which is kept; what else doesn't fit goes to quarantine.",
     )
     on_change: OnChange = Field(
         OnChange.ERROR,
@@ -385,6 +387,11 @@ def wanted(stream: Stream, schema: pa.Schema) -> pa.Schema:
     return pa.schema([(column.name, loadable(schema.field(column.name).type)) for column in stream.columns])
 
 
+def widening(stream: Stream) -> frozenset[str]:
+    """The columns that may have a wider type than the sample showed."""
+    return frozenset(column.name for column in stream.columns if column.widens)
+
+
 def same_columns(path: str, got: Sequence[str], expected: Sequence[str]) -> None:
     """Raises ContractError unless both name the same columns, in whatever order."""
     if set(got) == set(expected):
@@ -403,16 +410,10 @@ def same_columns(path: str, got: Sequence[str], expected: Sequence[str]) -> None
 
 def shown(name: str) -> str:
     """The name if it looks like one that somebody gave to a column. Others may be data and aren't told."""
-    return name if NAME.fullmatch(name) and not is_like_a_value(name) else UNSHOWN
+    return name if is_given(name) else UNSHOWN
 
 
 def _listed(names: Sequence[str]) -> str:
     told = [name for name in names if name != UNSHOWN]
     untold = len(names) - len(told)
     return ", ".join([*told, f"{untold} that {'isn' if untold == 1 else 'aren'}'t shown"] if untold else told)
-
-
-def one_batch(table: pa.Table) -> pa.RecordBatch:
-    """A table of one block's rows, without a copy."""
-    batches = table.combine_chunks().to_batches()
-    return batches[0] if batches else pa.RecordBatch.from_pylist([], schema=table.schema)

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from importers.exceptions import ContractError
-from importers.sources.files._blocks import BLOCK, LONGEST, Block
+from importers.sources._text.blocks import BLOCK, LONGEST, Block
 from importers.transport.text import BOM, Fill
 
 DEEPEST = 200

@@ -74,7 +74,7 @@ class Dialect:
         return found, length
 
     def cut(self, data: bytearray, length: int, *, final: bool, tidy: bool = False) -> int:
-        """How many bytes are whole records (see `_blocks.Cut`); `tidy` if the plan found the whole file so."""
+        """How many bytes are whole records (see `blocks.Cut`); `tidy` if the plan found the whole file so."""
         if not self.escape:
             block = np.frombuffer(data, np.uint8, length)
             quotes = count(block, self.quote[0]) if self.quote and data.find(self.quote, 0, length) >= 0 else 0

@@ -11,11 +11,11 @@ from pyarrow import csv
 
 from importers.core.model import Batch, Reject
 from importers.exceptions import ContractError
-from importers.sources.files._blocks import Block, Places
-from importers.sources.files._cells import PLAIN, as_numbers, called, convert, convert_options
-from importers.sources.files._codes import Codes, lost
-from importers.sources.files._files import one_batch
-from importers.sources.files._numbers import Numbers
+from importers.sources._text.blocks import Block, Places, one_batch
+from importers.sources._text.cells import PLAIN, as_numbers, convert_options, typed
+from importers.sources._text.numbers import Numbers
+from importers.sources._text.widening import Typed, fitting
+from importers.sources.files._codes import Codes
 from importers.sources.files._records import Dialect
 
 
@@ -30,15 +30,23 @@ class Rows:
         nulls: Sequence[str],
         inferred: Collection[str] = (),
         numbers: Numbers = PLAIN,
+        widens: Collection[str] = (),
     ) -> None:
-        """Cells of an `inferred` column that its type wouldn't give back are refused: the sample misled."""
-        self.schema = schema
-        self._codes = Codes(pa.schema([field for field in schema if field.name in inferred]))
+        """Of an `inferred` column the sample said the type, and may have misled. Cells that don't fit are refused, and
+        those that the type wouldn't give back; but a column that `widens` has a wider type from then on, if that takes
+        them.
+        """
         self._dialect, self._names, self._nulls, self._numbers = dialect, list(names), list(nulls), numbers
-        self._read = self._codes.as_read(schema)
-        self._typed = convert_options(self._read, nulls, numbers)
+        self._inferred, self._widens = frozenset(inferred), frozenset(inferred) & frozenset(widens)
         self._text = convert_options(pa.schema([(name, pa.string()) for name in schema.names]), nulls)
-        self._text_and_others = _text_and_others(schema, self._read, nulls, numbers)
+        self._take(schema)
+
+    def _take(self, schema: pa.Schema) -> None:
+        self.schema = schema
+        self._codes = Codes(pa.schema([field for field in schema if field.name in self._inferred]))
+        self._read = self._codes.as_read(schema)
+        self._typed = convert_options(self._read, self._nulls, self._numbers)
+        self._text_and_others = _text_and_others(schema, self._read, self._nulls, self._numbers)
 
     def batch(self, block: Block, places: Places) -> Batch:
         if block.torn:
@@ -133,20 +141,27 @@ class Rows:
     def _converted(self, text: pa.RecordBatch) -> tuple[pa.RecordBatch, dict[int, str]]:
         columns: list[pa.Array] = []
         bad: dict[int, str] = {}
-        for field in self.schema:
-            values, wrong = convert(text.column(field.name), field.type, self._nulls, self._numbers)
+        schema = self.schema
+        for place, field in enumerate(self.schema):
+            kind, (values, refused) = self._fitting(field, text.column(field.name))
+            schema = schema.set(place, field.with_type(kind))
             columns.append(values)
-            for number in pc.indices_nonzero(wrong).to_pylist() if wrong is not None else ():
-                bad.setdefault(number, f"column '{field.name}': not {called(field.type)}")
-            codes = self._codes.among(field.name, text.column(field.name))
-            for number in pc.indices_nonzero(codes).to_pylist() if codes is not None else ():
-                bad.setdefault(number, f"column '{field.name}': {lost(field.type)}")
-        rows = pa.RecordBatch.from_arrays(columns, schema=self.schema)
+            for number, why in ((n, why) for mask, why in refused for n in pc.indices_nonzero(mask).to_pylist()):
+                bad.setdefault(number, f"column '{field.name}': {why}")
+        if schema != self.schema:
+            self._take(schema)
+        rows = pa.RecordBatch.from_arrays(columns, schema=schema)
         if bad:
             good = np.ones(text.num_rows, np.bool_)
             good[list(bad)] = False
             rows = rows.filter(pa.array(good))
         return rows, bad
+
+    def _fitting(self, field: pa.Field, text: pa.Array) -> tuple[pa.DataType, Typed]:
+        def as_type(kind: pa.DataType) -> Typed:
+            return typed(text, kind, self._nulls, self._numbers, sampled=field.name in self._inferred)
+
+        return fitting(as_type, field.type, widens=field.name in self._widens)
 
 
 def _text_and_others(

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from importers.sources.files._cells import NOT_A_FLOAT, NOT_AN_INTEGER, called, convert, infer
+from importers.sources._text.cells import convert, infer
+from importers.sources._text.cells import typed as typed_text
+from importers.sources._text.widening import Typed
 
 TIME = pa.time64("us")
 DURATION = pa.duration("ms")
@@ -43,33 +45,17 @@ def _all(text: pa.ChunkedArray, pattern: str) -> bool:
     return bool(pc.all(pc.match_substring_regex(text, pattern)).as_py())
 
 
-def typed(
-    text: pa.Array, kind: pa.DataType, nulls: Sequence[str], *, sampled: bool
-) -> tuple[pa.Array, list[tuple[pa.Array, str]]]:
-    """The values, and which cells aren't of the type, with why.
-
-    A `sampled` type isn't the tenant's word: texts that it wouldn't give back are refused.
-    """
+def typed(text: pa.Array, kind: pa.DataType, nulls: Sequence[str], *, sampled: bool) -> Typed:
+    """As a cell's text has them, and what only workbooks have."""
     if kind == DURATION:
         return text, []
     if kind == TIME:
         return _times(text, nulls)
     days = pc.replace_substring_regex(text, MIDNIGHT, "") if pa.types.is_date(kind) else text
-    values, wrong = convert(days, kind, nulls)
-    refused = [] if wrong is None else [(wrong, f"not {called(kind)}")]
-    if sampled and (pattern := _code(kind)):
-        codes = pc.fill_null(pc.match_substring_regex(text, pattern), False)
-        refused.append((codes, "a code such as 007, or more digits than a number holds"))
-    return values, refused
+    return typed_text(days, kind, nulls, sampled=sampled)
 
 
-def _code(kind: pa.DataType) -> str:
-    if pa.types.is_integer(kind):
-        return NOT_AN_INTEGER
-    return NOT_A_FLOAT if pa.types.is_floating(kind) else ""
-
-
-def _times(text: pa.Array, nulls: Sequence[str]) -> tuple[pa.Array, list[tuple[pa.Array, str]]]:
+def _times(text: pa.Array, nulls: Sequence[str]) -> Typed:
     moments, _ = convert(text, pa.timestamp("us"), nulls)
     same_day = pc.fill_null(pc.match_substring_regex(text, DAY_ZERO), False)
     values = pc.if_else(same_day, moments.cast(TIME), pa.scalar(None, TIME))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import csv as stdlib_csv
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -17,15 +16,15 @@ from pydantic import AfterValidator, Field, model_validator
 from importers.core.model import Batch, Stream
 from importers.core.names import is_like_a_value
 from importers.exceptions import ContractError
-from importers.sources.files._blocks import BLOCK, Places, blocks
-from importers.sources.files._cells import infer
+from importers.sources._text.blocks import BLOCK, Places, blocks
+from importers.sources._text.cells import infer
+from importers.sources._text.numbers import Numbers
 from importers.sources.files._detect import HEAD, delimiter_of, encoding_of, guessed
-from importers.sources.files._files import FileConfig, FileSource, Slice, same_columns, wanted
-from importers.sources.files._numbers import Numbers
+from importers.sources.files._files import FileConfig, FileSource, Slice, same_columns, wanted, widening
 from importers.sources.files._records import Dialect
 from importers.sources.files._rows import Rows
 from importers.transport.files import File
-from importers.transport.text import BOM, Fill
+from importers.transport.text import BOM, Fill, text_encoding
 
 SAMPLE = 1 << 20
 LEADING = 64 << 10
@@ -34,14 +33,8 @@ AUTO, GUESS = "auto", "guess"
 ONE_BYTE = r"^[\x01-\x09\x0b\x0c\x0e-\x7f]$"
 
 
-def _text_encoding(name: str) -> str:
-    if name in (AUTO, GUESS):
-        return name
-    try:
-        "a".encode(name)
-    except LookupError:
-        raise ValueError("isn't an encoding; write utf-8, latin-1, cp1252, utf-16 …") from None
-    return codecs.lookup(name).name
+def _encoding(name: str) -> str:
+    return name if name in (AUTO, GUESS) else text_encoding(name)
 
 
 class DuplicateNames(StrEnum):
@@ -66,7 +59,7 @@ class CsvConfig(FileConfig):
         description="What text that holds a delimiter, a quote or a newline stands in; empty for none.",
     )
     escape: str | None = Field(None, pattern=ONE_BYTE, description="What makes the next character plain, if anything.")
-    encoding: Annotated[str, AfterValidator(_text_encoding)] = Field(
+    encoding: Annotated[str, AfterValidator(_encoding)] = Field(
         AUTO,
         description="How the text is written: `utf-8`, `cp1252`, `utf-16` … `auto`: as a byte order mark says, else "
         "UTF-8. `guess`: what isn't UTF-8 is taken for what it most likely is; a few letters may come out wrong then.",
@@ -179,8 +172,8 @@ class Csv(FileSource[CsvConfig]):
             self.files.as_utf8(file, encoding) as fill,
             self.files.as_utf8(file, encoding) as again,
         ):
-            inferred = frozenset(names) - self.config.types.keys()
-            rows = Rows(dialect, names, wanted(stream, schema), self.config.null_values, inferred, self._numbers)
+            inferred, nulls = frozenset(names) - self.config.types.keys(), self.config.null_values
+            rows = Rows(dialect, names, wanted(stream, schema), nulls, inferred, self._numbers, widening(stream))
             places = Places(file.path, again, by_line=part["start"] == 0)
             for block in blocks(fill, max(start, part["start"]), end, cut, size=self.block, path=file.path):
                 yield rows.batch(block, places)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from enum import StrEnum
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Annotated, ClassVar, Literal
 
 import numpy as np
@@ -16,7 +16,8 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from importers.core.model import Batch, Reject, Stream
 from importers.core.names import is_like_a_value
 from importers.exceptions import ConfigError, ContractError
-from importers.sources.files._files import FileConfig, FileSource, Slice, same_columns, wanted
+from importers.sources._text.widening import fitting
+from importers.sources.files._files import FileConfig, FileSource, Slice, same_columns, wanted, widening
 from importers.sources.files._sheet_types import DURATION, inferred, maybe_durations, typed
 from importers.sources.files._sheets import Cells, Range, Workbook, holding
 from importers.transport.files import File
@@ -112,7 +113,7 @@ class Excel(FileSource[ExcelConfig]):
             again = workbook.cells(part["sheet"], self._range, lasting)
             cells = again.after(int(self.config.header)) if again else cells
         sampled = frozenset(names) - self.config.types.keys()
-        rows = _Rows(names, target, self.config, sampled, f"{file.path}!{part['sheet']}")
+        rows = _Rows(names, target, self.config, sampled, widening(stream), f"{file.path}!{part['sheet']}")
         for start in range(0, cells.text.num_rows, ROWS):
             yield rows.batch(cells.after(start))
 
@@ -223,9 +224,16 @@ class _Rows:
     """Cells of one sheet, whose columns are `names`, as batches of `schema`."""
 
     def __init__(
-        self, names: Sequence[str], schema: pa.Schema, setting: ExcelConfig, sampled: frozenset[str], place: str
+        self,
+        names: Sequence[str],
+        schema: pa.Schema,
+        setting: ExcelConfig,
+        sampled: frozenset[str],
+        widens: frozenset[str],
+        place: str,
     ) -> None:
-        self._names, self._schema, self._setting, self._sampled, self._place = names, schema, setting, sampled, place
+        self._names, self._schema, self._setting, self._place = names, schema, setting, place
+        self._sampled, self._widens = sampled, widens
 
     def batch(self, cells: Cells) -> Batch:
         """The first rows of the cells."""
@@ -234,15 +242,19 @@ class _Rows:
         good = holding(text, errors).to_numpy(zero_copy_only=False).copy()
         bad = self._errors(errors)
         columns: list[pa.Array] = []
-        for field in self._schema:
+        schema = self._schema
+        for place, field in enumerate(self._schema):
             cell = text.column(self._names.index(field.name)).combine_chunks()
             sampled = field.name in self._sampled
-            values, refused = typed(cell, field.type, self._setting.null_values, sampled=sampled)
+            as_type = partial(typed, cell, nulls=self._setting.null_values, sampled=sampled)
+            kind, (values, refused) = fitting(as_type, field.type, widens=sampled and field.name in self._widens)
+            schema = schema.set(place, field.with_type(kind))
             columns.append(values)
             for number, why in ((n, why) for mask, why in refused for n in pc.indices_nonzero(mask).to_pylist()):
                 bad.setdefault(number, f"column '{field.name}': {why}")
         good[list(bad)] = False
-        rows = pa.RecordBatch.from_arrays(columns, schema=self._schema)
+        self._schema = schema
+        rows = pa.RecordBatch.from_arrays(columns, schema=schema)
         rejects = [self._reject(text, errors, number, cells.first + number, bad[number]) for number in sorted(bad)]
         return Batch(rows if good.all() else rows.filter(pa.array(good)), tuple(rejects))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,13 +13,14 @@ from pydantic import AfterValidator, Field
 
 from importers.core.model import Batch, Stream
 from importers.exceptions import ContractError
-from importers.sources.files._blocks import BLOCK, Places
-from importers.sources.files._files import FileSource, Slice, one_batch, wanted
+from importers.sources._text.blocks import BLOCK, Places
+from importers.sources._text.json_lines import infer, parsed
+from importers.sources.files._files import FileSource, Slice, wanted
 from importers.sources.files._json_documents import Document
-from importers.sources.files._lines import Lines, LinesConfig, infer, parsed, sample
+from importers.sources.files._lines import LinesConfig, batch, reader, sample
 from importers.sources.files._nested import flat, flat_schema, nested_schema
 from importers.transport.files import File
-from importers.transport.text import Fill
+from importers.transport.text import Fill, text_encoding
 
 SAMPLE = 1 << 20
 
@@ -30,13 +30,6 @@ class Nested(StrEnum):
 
     STRUCT = "struct"
     FLATTEN = "flatten"
-
-
-def _text_encoding(name: str) -> str:
-    try:
-        return codecs.lookup(name).name
-    except LookupError:
-        raise ValueError("isn't an encoding; write utf-8, latin-1, utf-16 …") from None
 
 
 class JsonConfig(LinesConfig):
@@ -53,7 +46,7 @@ class JsonConfig(LinesConfig):
         description="What becomes of objects in a record: a `struct`, whose leaves the policy names as `user.email`, "
         "or `flatten` them into columns such as `user_email`. Lists stay lists.",
     )
-    encoding: Annotated[str, AfterValidator(_text_encoding)] | None = Field(
+    encoding: Annotated[str, AfterValidator(text_encoding)] | None = Field(
         None, description="How the text is written; by default UTF-8, -16 or -32, as the first bytes say."
     )
 
@@ -84,13 +77,13 @@ class Json(FileSource[JsonConfig]):
         return [{"start": 0, "end": None, "weight": file.size}]
 
     def read_slice(self, stream: Stream, file: File, part: Slice, schema: pa.Schema) -> Iterator[Batch]:  # noqa: ARG002 - it is the whole
-        lines, target = Lines(nested_schema(schema), self.config.unknown_keys), wanted(stream, schema)
+        lines, target = reader(nested_schema(schema), self.config, stream), wanted(stream, schema)
         with self._text(file) as fill, self._text(file) as again:
             places = Places(file.path, again, by_line=True)
             for block in self._document(file, fill).blocks(self.block):
                 table, rejects = lines.read(block, places)
                 table = flat(table) if self.config.nested is Nested.FLATTEN else table
-                yield Batch(one_batch(table.select(target.names).cast(target)), tuple(rejects))
+                yield batch(table, target, stream, rejects)
 
     def _document(self, file: File, fill: Fill) -> Document:
         keys = self.config.records.split(".") if self.config.records else []

@@ -10,9 +10,10 @@ import pyarrow as pa
 
 from importers.core.model import Batch, Stream
 from importers.exceptions import ContractError
-from importers.sources.files._blocks import BLOCK, Places, blocks
-from importers.sources.files._files import FileSource, Slice, one_batch, wanted
-from importers.sources.files._lines import Lines, LinesConfig, infer, parsed, sample
+from importers.sources._text.blocks import BLOCK, Places, blocks
+from importers.sources._text.json_lines import infer, parsed
+from importers.sources.files._files import FileSource, Slice, wanted
+from importers.sources.files._lines import LinesConfig, batch, reader, sample
 from importers.transport.files import File
 from importers.transport.text import Fill
 
@@ -51,12 +52,12 @@ class Jsonl(FileSource[JsonlConfig]):
         return [{"start": start, "end": end, "weight": end - start} for start, end in pairwise(bounds) if start < end]
 
     def read_slice(self, stream: Stream, file: File, part: Slice, schema: pa.Schema) -> Iterator[Batch]:
-        lines, target = Lines(schema, self.config.unknown_keys), wanted(stream, schema)
+        lines, target = reader(schema, self.config, stream), wanted(stream, schema)
         with self.files.as_utf8(file) as fill, self.files.as_utf8(file) as again:
             places = Places(file.path, again, by_line=part["start"] == 0)
             for block in blocks(fill, part["start"], part["end"], cut_lines, size=self.block, path=file.path):
                 table, rejects = lines.read(block, places)
-                yield Batch(one_batch(table.select(target.names).cast(target)), tuple(rejects))
+                yield batch(table, target, stream, rejects)
 
     def _sample(self, file: File) -> list[bytes]:
         with self.files.as_utf8(file) as fill:

@@ -21,8 +21,8 @@ from importers.core.model import JSON, Batch, Column, Health, LoadMode, Pace, Pl
 from importers.core.names import as_name, did_you_mean
 from importers.core.source import Source
 from importers.exceptions import ConfigError, ContractError, EmptySourceError, ImporterError, TransientSourceError
-from importers.sources.files._cells import ARROW
-from importers.sources.files._lines import UnknownKeys
+from importers.sources._text.cells import ARROW
+from importers.sources._text.json_lines import UnknownKeys
 from importers.sources.streaming._messages import (
     VALUE,
     Decoded,

@@ -13,8 +13,8 @@ import pyarrow as pa
 
 from importers.core.model import Column, PersonalData, Reject, Stream
 from importers.exceptions import ConfigError
-from importers.sources.files._blocks import Block
-from importers.sources.files._lines import Lines, UnknownKeys, infer, parsed
+from importers.sources._text.blocks import Block, one_batch
+from importers.sources._text.json_lines import Lines, UnknownKeys, infer, parsed
 
 VALUE = "message_value"
 NO_VALUE = "it has no value (a tombstone)"
@@ -114,7 +114,7 @@ class Json:
         table, rejects = self._lines.read(Block(0, joined, len(joined)), told)
         wrong = set(bad)
         kept = [number for at, number in enumerate(numbers) if at not in wrong] if rejects else None
-        return Decoded(_one(table), kept, rejects)
+        return Decoded(one_batch(table), kept, rejects)
 
     def _carefully(self, values: Sequence[bytes | None], place: Place) -> Decoded:
         """Values with newlines in them, none at all, or nothing but blanks."""
@@ -211,8 +211,3 @@ def _headers(pairs: Any) -> list[dict[str, str | None]] | None:
         {"name": name, "value": None if value is None else bytes(value).decode(errors="backslashreplace")}
         for name, value in pairs
     ]
-
-
-def _one(table: pa.Table) -> pa.RecordBatch:
-    batches = table.combine_chunks().to_batches()
-    return batches[0] if batches else pa.RecordBatch.from_pylist([], schema=table.schema)

@@ -10,8 +10,8 @@ from importers.core.model import JSON
 from importers.core.names import Name, did_you_mean
 from importers.core.secret_shapes import INSTEAD, names_a_secret
 from importers.core.source import SourceConfig
-from importers.sources.files._cells import TypeName
-from importers.sources.files._lines import UnknownKeys
+from importers.sources._text.cells import TypeName
+from importers.sources._text.json_lines import UnknownKeys
 from importers.sources.streaming._messages import KeyType, Metadata
 from importers.transport.broker import OURS
 

@@ -31,7 +31,7 @@ from importers.core.model import (
 from importers.core.names import Name, as_name
 from importers.core.source import Source, SourceConfig
 from importers.exceptions import ContractError, EmptySourceError, FatalSourceError, ImporterError
-from importers.sources.files._cells import ARROW, TypeName, called, convert
+from importers.sources._text.cells import ARROW, TypeName, called, convert
 from importers.sources.streaming._messages import backfills
 from importers.sources.streaming._topic import OnLost
 from importers.transport.redis import redis_client

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from importers.core.model import Column, LoadMode, Plan, Reads, Stream, Window
 from importers.exceptions import ConfigError, ContractError, EmptySourceError, FatalSourceError
-from importers.sources.files import _blocks, _records
+from importers.sources.files import _records
 from importers.sources.files.csv import Csv, CsvConfig
 
 SONGS = Path(__file__).parents[4] / "include/samples/classic-rock/classic-rock-song-list.csv"
@@ -251,7 +251,7 @@ def test_a_record_longer_than_a_block_and_one_longer_than_all(tmp_path, monkeypa
     path = tmp_path / "rows.csv"
     path.write_bytes(b"a,b\n1," + b"x" * 5000 + b"\n2,y\n")
     assert [len(row[1]) for row in everything(source(path, Small))[0]] == [5000, 1]
-    monkeypatch.setattr(_blocks, "LONGEST", 1024)
+    monkeypatch.setattr("importers.sources._text.blocks.LONGEST", 1024)
     with pytest.raises(ContractError, match="at byte 4"):
         everything(source(path, Small))
 

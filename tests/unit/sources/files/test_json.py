@@ -8,6 +8,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 from tests.support import reading
 
 from importers.exceptions import ContractError
@@ -76,7 +77,7 @@ def test_a_records_place_is_told(tmp_path):
         assert [row["id"] for row in got] == [1, 10]
         assert [r.location.rpartition(" ")[2] for r in rejects][:8] == ["3", "4", "4", "6", "6", "6", "7", "8"]
     assert rejects[0].raw == b"7"
-    assert {r.reason for r in rejects} == {"not a JSON object", "a value's type isn't that of its column"}
+    assert {r.reason for r in rejects} == {"not a JSON object", "a value's type isn't that of its column: see `types`"}
 
 
 @pytest.mark.parametrize("block", [16, 1 << 20])
@@ -99,7 +100,7 @@ def test_nested_objects_stay_or_become_columns(tmp_path):
     ]
     assert everything(source(path, nested="flatten"), only=["user_at_city"])[0][0] == {"user_at_city": "X"}
     of = source(written(tmp_path / "n.json", [{"u": {"n": 1}}, {"u": {"n": 2.5}}]), nested="flatten", sample_rows=1)
-    assert everything(of)[1][0].reason == "a value's type isn't that of its column"
+    assert everything(of)[1][0].reason == "a value's type isn't that of its column: see `types`"
     of = source(tmp_path / "n.json", nested="flatten", sample_rows=1, types={"u_n": "number"})
     assert everything(of) == ([{"u_n": 1.0}, {"u_n": 2.5}], [])
     with pytest.raises(ContractError, match="several columns of one name"):
@@ -116,6 +117,12 @@ def test_encodings(tmp_path, encoding):
     if encoding == "latin-1":
         got, rejects = everything(source(path))
         assert (len(got), [r.reason for r in rejects]) == (1, ["not a JSON object"])
+
+
+@pytest.mark.parametrize("wrong", ["base64", "rot13", "utf-9"])
+def test_an_encoding_is_one_of_text(wrong):
+    with pytest.raises(ValidationError, match="isn't an encoding"):
+        JsonConfig(path="x", encoding=wrong)
 
 
 def test_what_polars_reads(tmp_path):

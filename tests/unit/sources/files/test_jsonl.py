@@ -4,8 +4,8 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.support import reading
 
-from importers.core.model import Stream, Window
 from importers.exceptions import ContractError
 from importers.sources.files.jsonl import Jsonl, JsonlConfig
 
@@ -20,13 +20,8 @@ def source(path, kind=Jsonl, **config):
 
 
 def everything(of, only=None):
-    stream = of.streams()[0]
-    columns = tuple(c for c in stream.columns if only is None or c.name in only)
-    stream = Stream(stream.name, columns, stream.reads)
-    plan = of.plan(stream, Window(), {})
-    batches = [batch for part in plan.partitions for batch in of.read(stream, part)]
-    assert all(batch.rows.schema.names == [column.name for column in columns] for batch in batches)
-    return [r for b in batches for r in b.rows.to_pylist()], [r for b in batches for r in b.rejects], plan
+    table, rejects, plan = reading.everything(of, only)
+    return table.to_pylist(), rejects, plan
 
 
 def lines(path, *rows):
@@ -88,7 +83,7 @@ def test_a_line_that_is_no_row_is_refused_and_its_neighbours_are_not(tmp_path):
     )
     rows, rejects, _ = everything(source(path, sample_rows=1))
     assert [row["id"] for row in rows] == [1, 10]
-    unfit = "a value's type isn't that of its column"
+    unfit = "a value's type isn't that of its column: see `types`"
     assert [(r.location.rpartition(":line ")[2], r.reason) for r in rejects] == [
         ("2", "not a JSON object"),
         ("4", unfit),
@@ -234,7 +229,7 @@ def test_a_moment_of_the_other_kind_is_no_moment_of_this_one(tmp_path, usual, ot
     rows, rejects, _ = everything(source(path, sample_rows=2))
     assert [row["at"] and row["at"].hour for row in rows] == [10, 10, None]
     assert [(reject.raw, reject.reason) for reject in rejects] == [
-        (json.dumps({"at": other}).encode(), "a value's type isn't that of its column")
+        (json.dumps({"at": other}).encode(), "a value's type isn't that of its column: see `types`")
     ]
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
+import pyarrow as pa
 
 from importers.exceptions import ContractError
 from importers.transport.text import Fill
@@ -92,3 +93,9 @@ class Places:
             self._line += int(np.count_nonzero(np.frombuffer(self._data, np.uint8, got) == ord("\n")))
             self._at += got
         return f"{self.path}:line {self._line}"
+
+
+def one_batch(table: pa.Table) -> pa.RecordBatch:
+    """A table of one block's rows, without a copy."""
+    batches = table.combine_chunks().to_batches()
+    return batches[0] if batches else pa.RecordBatch.from_pylist([], schema=table.schema)

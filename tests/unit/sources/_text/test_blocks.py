@@ -1,8 +1,7 @@
 import pytest
 
 from importers.exceptions import ContractError
-from importers.sources.files import _blocks
-from importers.sources.files._blocks import Places, blocks
+from importers.sources._text.blocks import Places, blocks
 
 
 def fill_from(text):
@@ -38,7 +37,7 @@ def test_what_no_cut_completes_is_torn_at_the_end_and_an_error_before(monkeypatc
 
     (torn,) = blocks(fill_from(b"abc"), 0, None, never, size=2)
     assert (bytes(torn.view), torn.torn) == (b"abc", True)
-    monkeypatch.setattr(_blocks, "LONGEST", 4)
+    monkeypatch.setattr("importers.sources._text.blocks.LONGEST", 4)
     with pytest.raises(ContractError, match="more than 0 MiB at byte 0"):
         list(blocks(fill_from(b"abcdefgh"), 0, None, never, size=2, path="x"))
 

@@ -9,7 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv
 
-from importers.sources.files._numbers import Numbers
+from importers.sources._text.numbers import Numbers
+from importers.sources._text.widening import Typed
 
 PLAIN = Numbers()
 
@@ -58,6 +59,22 @@ NOT_AN_INTEGER = r"^\s*[+-]?0[0-9xX]|^\s*\+"
 """Codes whose zeros, plus or hexadecimal digits a number would lose: 007, +49, 0x1F."""
 NOT_A_FLOAT = r"^\s*[+-]?0[0-9xX]|^\s*\+|^\s*-?\d{16,}\s*$|^\s*\d+[eE]\d+\s*$"
 """Those, integers that a double can't hold, and codes such as 1E5."""
+
+
+def code_pattern(kind: pa.DataType) -> str | None:
+    """What texts look like that the type reads and wouldn't give back; None if there are none."""
+    if pa.types.is_integer(kind):
+        return NOT_AN_INTEGER
+    return NOT_A_FLOAT if pa.types.is_floating(kind) else None
+
+
+def lost(kind: pa.DataType) -> str:
+    """Why a text is refused that reads as a number."""
+    if pa.types.is_integer(kind):
+        return "a leading zero or plus, which an integer would lose"
+    return "a leading zero or plus, a code such as 1E5, or too many digits, which a number would lose"
+
+
 NANOSECONDS = r"\.\d{7,}"
 
 
@@ -129,6 +146,19 @@ def as_numbers(text: pa.Array, kind: pa.DataType, numbers: Numbers = PLAIN) -> p
         return text.cast(kind)
     except pa.ArrowInvalid:
         return pc.utf8_trim(text, characters=" \t").cast(kind)
+
+
+def typed(text: pa.Array, kind: pa.DataType, nulls: Sequence[str], numbers: Numbers = PLAIN, *, sampled: bool) -> Typed:
+    """The texts as values, and which cells aren't of the type, with why.
+
+    A `sampled` type isn't the tenant's word: texts that it wouldn't give back are refused too.
+    """
+    values, wrong = convert(text, kind, nulls, numbers)
+    hint = " like the sample's: see `types`" if sampled else ""
+    refused = [] if wrong is None else [(wrong, f"not {called(kind)}{hint}")]
+    if sampled and (pattern := code_pattern(kind)):
+        refused.append((pc.fill_null(pc.match_substring_regex(text, pattern), False), lost(kind)))
+    return values, refused
 
 
 def convert(

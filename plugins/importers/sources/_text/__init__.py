@@ -1,0 +1,1 @@
+"""Text as typed columns, whoever brings it: files in blocks, messages of a broker."""

@@ -1,0 +1,276 @@
+"""Blocks of JSON objects, one a line, as Arrow tables: what JSON Lines and JSON documents have in common."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Collection, Iterator, Sequence
+from enum import StrEnum
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyarrow import json as arrow_json
+
+from importers.core.model import Reject
+from importers.core.names import is_given
+from importers.core.widening import wider
+from importers.exceptions import ContractError
+from importers.sources._text.blocks import Block
+from importers.transport.text import BOM
+
+NULL_FIRST = re.compile(rb"(?:\xef\xbb\xbf)?\s*+null")
+NULL_NEXT = re.compile(rb"\}\s*+null")
+"""A line that is only `null` makes Arrow 26's parser read through a null pointer: such a block is read by line."""
+BLANK = b" \t\r\n"
+MIXED = re.compile(r"Column\(/?([^)]*)\) changed from (\w+) to (\w+)")
+UNFIT = "a value's type isn't that of its column: see `types`"
+DENSE = 2.0**53
+"""Up to here each integer is a double (IEEE 754)."""
+DIGITS = re.compile(rb"\d{16}")
+ROUNDED = "an integer of more digits than a number holds exactly"
+ZONED = re.compile(r"\d(?:Z|[+-]\d\d:?\d\d)$")
+
+
+class UnknownKeys(StrEnum):
+    """The person's word on keys past the sample; a source knows no policy."""
+
+    STOP = "stop"
+    IGNORE = "ignore"
+
+
+def infer(lines: Sequence[bytes]) -> pa.Schema:
+    """What the lines hold. Text stays text, but for columns that are all times, with a zone or all without."""
+    try:
+        schema = _read(b"\n".join(lines)).schema
+    except pa.ArrowInvalid:
+        lines = [line for line in lines if _readable(line)]
+        try:
+            schema = _read(b"\n".join(lines)).schema
+        except pa.ArrowInvalid as error:
+            mixed = MIXED.search(str(error))
+            raise ContractError(
+                f"'{_told(mixed[1])}' is a {mixed[2]} in some lines and a {mixed[3]} in others"
+                if mixed
+                else "lines differ",
+                do="let the writer settle on one",
+            ) from None
+    rows = [row for line in lines if (row := parsed(line)) is not None]
+    return pa.schema([(field.name, _settled(field, rows)) for field in schema])
+
+
+def _settled(field: pa.Field, rows: Sequence[dict[str, Any]]) -> pa.DataType:
+    if not pa.types.is_timestamp(field.type):
+        return _textual(field.type)
+    zoned = {bool(ZONED.search(row[field.name])) for row in rows if row.get(field.name)}
+    return pa.timestamp("us", "UTC" if zoned == {True} else None) if len(zoned) == 1 else pa.string()
+
+
+def _textual(kind: pa.DataType) -> pa.DataType:
+    """The type with text where there were only nulls, or times inside of objects."""
+    if pa.types.is_struct(kind):
+        return pa.struct([field.with_type(_textual(field.type)) for field in kind])
+    if pa.types.is_list(kind):
+        return pa.list_(kind.value_field.with_type(_textual(kind.value_type)))
+    return pa.string() if pa.types.is_null(kind) or pa.types.is_timestamp(kind) else kind
+
+
+def _read(data: memoryview | bytes, options: arrow_json.ParseOptions | None = None) -> pa.Table:
+    whole = arrow_json.ReadOptions(use_threads=False, block_size=len(data) + 1)
+    return arrow_json.read_json(pa.BufferReader(pa.py_buffer(data)), whole, options)
+
+
+def _readable(line: bytes) -> bool:
+    try:
+        _read(line)
+    except pa.ArrowInvalid:
+        return False
+    return True
+
+
+class Lines:
+    """Reads blocks of lines as tables of `schema`: at once if all fit, else without those that don't."""
+
+    def __init__(self, schema: pa.Schema, unknown_keys: UnknownKeys, widens: Collection[str] = ()) -> None:
+        """A column of integers that `widens` is one of numbers from the first block on that has fractions."""
+        self._stops, self._widens = unknown_keys is UnknownKeys.STOP, frozenset(widens)
+        self._take(schema)
+
+    def _take(self, schema: pa.Schema) -> None:
+        self.schema = schema
+        self._parser = _Parser(schema, stops=self._stops)
+        widened = [f.with_type(wider(f.type) or f.type) if f.name in self._widens else f for f in schema]
+        self._wide = _Parser(pa.schema(widened), stops=self._stops)
+
+    def read(self, block: Block, places: Callable[[int], str]) -> tuple[pa.Table, list[Reject]]:
+        view = block.view
+        try:
+            str(view, "utf-8")  # Arrow doesn't look
+            if not NULL_FIRST.match(view) and not NULL_NEXT.search(view):
+                table = self._parser.table(view)
+                ends = np.count_nonzero(np.frombuffer(view, np.uint8) == ord("\n"))
+                if table.num_rows == ends + (view[-1] != ord("\n")):
+                    return table, []
+        except (pa.ArrowInvalid, UnicodeDecodeError):
+            pass
+        return self._one_by_one(block, places)
+
+    def _one_by_one(self, block: Block, places: Callable[[int], str]) -> tuple[pa.Table, list[Reject]]:
+        lines, rejects, unknown = [], [], []
+        may_widen = self._wide.schema != self.schema
+        for start, text in _texts(block):
+            value = parsed(text)
+            if value is None:
+                rejects.append((start, text, "not a JSON object"))
+                continue
+            unknown += [(start, key) for key in islice(_unknown(value, self._parser.struct, ""), 1)]
+            if _rounds(value, self._parser.struct):
+                rejects.append((start, text, ROUNDED))
+            else:
+                lines.append((start, text))
+                may_widen = may_widen and not _rounds(value, self._wide.struct)
+        if unknown and self._stops:
+            raise _unclassified(unknown, places)
+        table, unfit = self._widened(lines) if may_widen else self._parser.fitting(lines)
+        rejects += [(start, text, UNFIT) for start, text in unfit]
+        return table, [Reject(text, places(start), reason) for start, text, reason in sorted(rejects)]
+
+    def _widened(self, lines: list[tuple[int, bytes]]) -> tuple[pa.Table, list[tuple[int, bytes]]]:
+        """What fits the wider schema, of which what is needed is taken from now on; and the lines that don't."""
+        table, unfit = self._wide.fitting(lines)
+        fields = [f if _fits(table.column(f.name), f.type) else self._wide.schema.field(f.name) for f in self.schema]
+        self._take(pa.schema(fields))
+        return table.cast(self.schema), unfit
+
+
+class _Parser:
+    """Arrow's own, for lines of one schema."""
+
+    def __init__(self, schema: pa.Schema, *, stops: bool) -> None:
+        self.schema, self.struct = schema, pa.struct(list(schema))
+        self._doubles = [field.name for field in schema if _holds_doubles(field.type)]
+        self._times = {field.name: field.type for field in schema if pa.types.is_timestamp(field.type)}
+        # It takes a moment with a zone for one without, and the other way round; casts refuse both.
+        as_text = pa.schema([field.with_type(pa.string()) if field.name in self._times else field for field in schema])
+        unexpected = "error" if stops else "ignore"
+        self._options = arrow_json.ParseOptions(explicit_schema=as_text, unexpected_field_behavior=unexpected)
+
+    def table(self, data: memoryview | bytes) -> pa.Table:
+        """Raises ArrowInvalid for what doesn't fit."""
+        table = _read(data, self._options)
+        if any(_is_huge(table.column(name)) for name in self._doubles) and DIGITS.search(data):
+            rows = (parsed(line) for line in bytes(data).split(b"\n") if line.strip())
+            if any(row is None or _rounds(row, self.struct) for row in rows):
+                raise pa.ArrowInvalid(ROUNDED)
+        for name, kind in self._times.items():
+            place = table.schema.get_field_index(name)
+            table = table.set_column(place, self.schema.field(name), table.column(place).cast(kind))
+        return table
+
+    def fitting(self, lines: list[tuple[int, bytes]]) -> tuple[pa.Table, list[tuple[int, bytes]]]:
+        """A table of what fits, and the lines that are refused when they stand alone."""
+        tables, unfit = self._halved(lines)
+        return pa.concat_tables(tables) if tables else self.schema.empty_table(), unfit
+
+    def _halved(self, lines: list[tuple[int, bytes]]) -> tuple[list[pa.Table], list[tuple[int, bytes]]]:
+        if not lines:
+            return [], []
+        try:
+            table = self.table(b"\n".join(text for _, text in lines))
+        except pa.ArrowInvalid:
+            if len(lines) == 1:
+                return [], lines
+        else:
+            return [table], []
+        half = len(lines) // 2
+        first, second = self._halved(lines[:half]), self._halved(lines[half:])
+        return first[0] + second[0], first[1] + second[1]
+
+
+def _fits(values: pa.ChunkedArray, kind: pa.DataType) -> bool:
+    try:
+        values.cast(kind)
+    except pa.ArrowInvalid:
+        return False
+    return True
+
+
+def _holds_doubles(kind: pa.DataType) -> bool:
+    if pa.types.is_struct(kind) or pa.types.is_list(kind):
+        return any(_holds_doubles(kind.field(number).type) for number in range(kind.num_fields))
+    return bool(pa.types.is_float64(kind))
+
+
+def _is_huge(values: pa.Array | pa.ChunkedArray) -> bool:
+    """Whether a double among the values, or within them, is so large that not every integer around it is one."""
+    if pa.types.is_struct(values.type):
+        return any(map(_is_huge, values.flatten()))
+    if pa.types.is_list(values.type):
+        return _is_huge(pc.list_flatten(values))
+    return pa.types.is_float64(values.type) and bool((pc.max(pc.abs(values)).as_py() or 0.0) >= DENSE)
+
+
+def _rounds(value: Any, kind: pa.DataType) -> bool:
+    """Whether the value has an integer, where the type has a double, that no double is equal to."""
+    if isinstance(value, dict) and pa.types.is_struct(kind):
+        fields = {field.name: field.type for field in kind}
+        return any(_rounds(inner, fields[key]) for key, inner in value.items() if key in fields)
+    if isinstance(value, list) and pa.types.is_list(kind):
+        return any(_rounds(inner, kind.value_type) for inner in value)
+    if not isinstance(value, int) or not pa.types.is_float64(kind):
+        return False
+    try:
+        return int(float(value)) != value
+    except OverflowError:
+        return True
+
+
+def _texts(block: Block) -> Iterator[tuple[int, bytes]]:
+    """Where each line starts that isn't blank, and what it says."""
+    at = block.offset
+    for line in bytes(block.view).split(b"\n"):
+        start, at = at, at + len(line) + 1
+        text = line.strip(BLANK)
+        if text := text.removeprefix(BOM) if start == 0 else text:
+            yield start + len(line) - len(line.lstrip(BLANK)), text
+
+
+def _unclassified(unknown: Sequence[tuple[int, str]], places: Callable[[int], str]) -> ContractError:
+    start, key = unknown[0]
+    return ContractError(
+        f"{places(start)} has a key that the sample didn't show, so that nobody has classified it",
+        got=f"{_told(key)}; in {len(unknown)} line(s) of the first block that has any",
+        do="raise `sample_rows` until the sample shows it, and classify it; or set `unknown_keys: ignore` not to read "
+        "such keys",
+    )
+
+
+def _told(path: str) -> str:
+    """The path of a key if it looks like names. A key may be data, such as an address."""
+    return path if is_given(path.replace("[]", "").replace("/", ".")) else "a key that isn't shown"
+
+
+def parsed(text: bytes) -> dict[str, Any] | None:
+    """The object that the text is; None if it is none."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _unknown(value: Any, kind: pa.DataType, path: str) -> Iterator[str]:
+    """Paths of the keys that the type doesn't have: `payload.user.email`, `items[].id`."""
+    if isinstance(value, dict) and pa.types.is_struct(kind):
+        fields = {field.name: field.type for field in kind}
+        for key, inner in value.items():
+            here = f"{path}.{key}" if path else key
+            if key in fields:
+                yield from _unknown(inner, fields[key], here)
+            else:
+                yield here
+    elif isinstance(value, list) and pa.types.is_list(kind):
+        for inner in value:
+            yield from _unknown(inner, kind.value_type, f"{path}[]")
