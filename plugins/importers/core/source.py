@@ -13,12 +13,9 @@ from importers.core.model import JSON, Batch, Health, LoadMode, Pace, Plan, Posi
 
 
 class SourceConfig(BaseModel):
-    """The settings of a source. Unknown keys are errors: a typo must not become a default.
+    """The settings of a source. Unknown keys are errors: a typo must not become a default."""
 
-    A field's docstring is its description in the catalogue and in the JSON schema.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
 ConfigT = TypeVar("ConfigT", bound=SourceConfig)

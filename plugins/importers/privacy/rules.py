@@ -12,7 +12,6 @@ from importers.core.model import PersonalData, Stream
 from importers.core.names import is_like_a_value
 from importers.core.tenant import Mask, Privacy, Subject, Treat, Treatment
 from importers.exceptions import PrivacyError
-from importers.privacy.detect import suggest
 from importers.privacy.hints import words
 from importers.privacy.leaves import Part, leaves
 from importers.privacy.transforms import Rule
@@ -123,6 +122,8 @@ _KEY = re.compile(r"[A-Za-z_$][A-Za-z0-9_$-]{0,60}(?:\{(?:key|value)\})?")
 
 def unclassified(left: Sequence[Part], stream: str) -> PrivacyError:
     """The refusal, with all leaves that nobody classified and a guess for each."""
+    from importers.privacy.detect import suggest  # with what it knows of numbers, which a run that goes well needs not
+
     told = [leaf for leaf in left if not is_data(leaf)]
     lines = [f"    {suggest(leaf.path, leaf.type)}" for leaf in told]
     names = [leaf.path for leaf in told]
