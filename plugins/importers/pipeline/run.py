@@ -19,6 +19,7 @@ from uuid import uuid4
 from loky import ProcessPoolExecutor
 from loky.process_executor import TerminatedWorkerError
 
+from importers.core.memory import give_back
 from importers.core.model import Leaf, Position, QuarantineFile, Receipt, Run, RunKind, RunState, Window
 from importers.exceptions import ConfigError, ImporterError, TransientSourceError
 from importers.pipeline import extract, finish, gate, load, plan
@@ -237,7 +238,10 @@ def _alone(step: Step, job: Job, run: Run, partition: int) -> tuple[int, float]:
 
 def _timed(step: Step, job: Job, run: Run, partition: int) -> tuple[int, float]:
     started = time.perf_counter()
-    rows = step(job, run, partition)
+    try:
+        rows = step(job, run, partition)
+    finally:
+        give_back()  # else each partition would find memory in other pieces than the last, and take more
     return rows, time.perf_counter() - started
 
 
