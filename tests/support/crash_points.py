@@ -21,6 +21,8 @@ from importers.destinations.postgresql import PostgresDestination
 from importers.ledger import lineage
 from importers.pipeline import extract, finish, gate, load, plan
 from importers.pipeline.segment import Segment
+from importers.sources.databases import _pg_replication as replication
+from importers.sources.databases.postgresql import Postgresql
 from importers.staging.area import Staging
 from importers.staging.frames import FramesWriter
 from importers.staging.manifest import Manifest
@@ -198,3 +200,10 @@ OF_STREAMS: dict[str, Point] = {
     "live: the run is closed": After(PostgresDestination, "commit"),
 }
 """Of micro-batches: the first one says where reading begins."""
+OF_CHANGES: dict[str, Point] = {
+    "subscribe: a publication, no slot": Before(replication, "reserve"),
+    "subscribe: a slot, no run": Before(PostgresDestination, "open"),
+    "plan: the slot moved to where the last run ended": After(replication, "advance"),
+    "clean: the slot moved": After(Postgresql, "acknowledge"),
+}
+"""What only a run does that reads changes of a PostgreSQL table."""

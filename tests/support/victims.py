@@ -150,9 +150,11 @@ def _import(values: dict[str, Any], key: str, asked: dict[str, Any]) -> dict[str
         from kafka_site import KafkaSite as cls
     if "streamed" in values:
         from stream_site import StreamSite as cls
+    if "source" in values:
+        from cdc_site import CdcSite as cls
     site = cls(**values | paths | {"mode": LoadMode(values["mode"])})
     do = getattr(crash_points, asked.get("do", "die"))
-    points = crash_points.POINTS | crash_points.OF_REPLAYS | crash_points.OF_STREAMS
+    points = crash_points.POINTS | crash_points.OF_REPLAYS | crash_points.OF_STREAMS | crash_points.OF_CHANGES
     armed = points[asked["at"]].armed(do) if "at" in asked else nullcontext()
     told = Path(asked.get("progress", os.devnull))
     with import_site.cut_small(), armed, told.open("a", buffering=1) as progress:

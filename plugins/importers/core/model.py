@@ -150,9 +150,11 @@ class Plan:
 
     `partitions` are JSON that only their source understands, numbered by order. `position` is where the next
     incremental run starts once this one has committed. `covers` is the half-open range of `_version` that a run
-    re-reads whole: its commit replaces other runs' rows in there (APPEND with a cursor). `stream` is as the
-    pipeline saw it, so that every partition is read alike; sources leave it out. A `live` run has no partitions: each
-    of its micro-batches counts, and moves the position, as soon as it is committed. Nothing of it is taken back.
+    re-reads whole: its commit replaces other runs' rows in there (APPEND with a cursor). `complete` says that the
+    partitions are all rows that there are, of a stream whose runs else bring what has changed: commit takes what they
+    lack for deleted, unless some of it is in quarantine (MERGE, HISTORY). `stream` is as the pipeline saw it, so that
+    every partition is read alike; sources leave it out. A `live` run has no partitions: each of its
+    micro-batches counts, and moves the position, as soon as it is committed. Nothing of it is taken back.
     """
 
     partitions: Sequence[JSON]
@@ -160,6 +162,7 @@ class Plan:
     covers: tuple[int, int] | None = None
     stream: Stream | None = None
     live: bool = False
+    complete: bool = False
 
 
 @dataclass(frozen=True, slots=True)

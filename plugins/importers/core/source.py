@@ -49,10 +49,13 @@ class Source(ABC, Generic[ConfigT]):
     follows: ClassVar[bool] = False
     """Whether it can be followed: rows come as they are written, in place of a run's."""
 
-    def __init__(self, config: ConfigT, *, tenant: str, connection: Connection | None = None) -> None:
+    def __init__(
+        self, config: ConfigT, *, tenant: str, connection: Connection | None = None, pipeline: str = ""
+    ) -> None:
         self.config = config
         self.tenant = tenant
         self.connection = connection
+        self.pipeline = pipeline
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {self.tenant}>"
@@ -84,6 +87,12 @@ class Source(ABC, Generic[ConfigT]):
 
     def suits(self, mode: LoadMode) -> None:
         """Raises ConfigError where the settings contradict how rows are loaded. Asks nobody: lint calls it, too."""
+
+    def subscribe(self, stream: Stream) -> None:
+        """Make what a system has to keep for its reader from now on, unless it is there.
+
+        Called before a run is opened, never by what only looks at what a run would read.
+        """
 
     def plan(self, stream: Stream, window: Window, position: Position) -> Plan:
         """Cut the read into partitions and seal its end. By default one partition that holds everything."""

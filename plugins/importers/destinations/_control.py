@@ -49,7 +49,6 @@ def warehouse_id(connection: psycopg.Connection) -> str:
 
 def run_from(row: Sequence[Any], receipts: Mapping[int, Receipt]) -> Run:
     id_, stream, key, generation, kind, mode, table, version, state, plan, pins, sealed = row
-    covers = plan.get("covers")
     return Run(
         id=id_,
         stream=stream,
@@ -60,16 +59,22 @@ def run_from(row: Sequence[Any], receipts: Mapping[int, Receipt]) -> Run:
         table=table,
         version=version,
         state=RunState(state),
-        plan=Plan(
-            plan["partitions"],
-            plan["position"],
-            tuple(covers) if covers else None,
-            _stream(plan["stream"]),
-            plan.get("live", False),
-        ),
+        plan=_plan(plan),
         pins=pins,
         receipts=receipts,
         sealed_key=sealed,
+    )
+
+
+def _plan(stored: Mapping[str, Any]) -> Plan:
+    covers = stored.get("covers")
+    return Plan(
+        stored["partitions"],
+        stored["position"],
+        tuple(covers) if covers else None,
+        _stream(stored["stream"]),
+        stored.get("live", False),
+        stored.get("complete", False),
     )
 
 
@@ -152,6 +157,7 @@ def insert_run(
         "position": plan.position,
         "covers": plan.covers,
         "stream": _stored(plan.stream),
+        "complete": plan.complete,
     } | ({"live": True} if plan.live else {})
     row = connection.execute(
         """

@@ -14,6 +14,7 @@ import psycopg
 from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 
 from importers.core.model import DELETED, PARTITION, RUN, UNTIL, VERSION, Reads, Run, RunKind, Stream
+from importers.destinations._quarantine import has_quarantine
 
 UNPLACED = -(2**63)
 """`_until` of a version that no commit has given a place yet."""
@@ -62,10 +63,8 @@ def close_the_absent(
 
     A snapshot of which rows are in quarantine isn't complete: those keys aren't absent. It closes nothing.
     """
-    if stream.reads is not Reads.SNAPSHOT or run.kind is not RunKind.INCREMENTAL:
-        return
-    kept = connection.execute("select from _importers.quarantine where run = %s and rows > 0 limit 1", (run.id,))
-    if kept.fetchone() is not None:
+    snapshot = run.plan.complete or stream.reads is Reads.SNAPSHOT
+    if not snapshot or run.kind is not RunKind.INCREMENTAL or has_quarantine(connection, run):
         return
     for which, row, deleted in ((_ABSENT, "n", True), (_BACK, "r", False)):
         # Later than what it follows, also where a cursor is ahead of the moment at which the run was opened.

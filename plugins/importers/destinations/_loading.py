@@ -8,10 +8,10 @@ import psycopg
 import pyarrow as pa
 from psycopg.sql import SQL, Composed, Identifier, Literal
 
-from importers.core.model import PARTITION, RUN, UNTIL, VERSION, LoadMode, Run, RunKind, Stream
+from importers.core.model import DELETED, OURS, PARTITION, RUN, UNTIL, VERSION, LoadMode, Run, RunKind, Stream
 from importers.destinations import _history as history
 from importers.destinations import _tables as tables
-from importers.destinations._quarantine import SUPERSEDED
+from importers.destinations._quarantine import SUPERSEDED, has_quarantine
 from importers.destinations._rows import binary_copy
 
 _INCOMING = Identifier("pg_temp", "importers_incoming")
@@ -102,10 +102,31 @@ def make_it_count(connection: psycopg.Connection, schema: str, stream: Stream, r
         columns = list(tables.existing(connection, schema, tables.rows_table(stream)))
         history.close_the_absent(connection, table, columns, stream, run)
         history.place(connection, table, stream, run)
+    elif run.mode is LoadMode.MERGE and run.plan.complete and not has_quarantine(connection, run):
+        _end_the_absent(connection, schema, stream, run)
     elif run.mode is LoadMode.APPEND and run.kind is RunKind.REPLAY:
         _take_back_what_was_read_again(connection, schema, stream, run)
     elif run.mode is LoadMode.APPEND:
         _delete_what_is_replaced(connection, schema, stream, run)
+
+
+def _end_the_absent(connection: psycopg.Connection, schema: str, stream: Stream, run: Run) -> None:
+    """What a complete run lacks is deleted: nothing stays of it but its key, and whose it was."""
+    columns = tables.existing(connection, schema, tables.rows_table(stream))
+    kept = {*stream.primary_key, stream.subject, *OURS}
+    blank = [SQL("{} = null").format(Identifier(name)) for name in columns if name not in kept]
+    new = [SQL("{} = {}").format(Identifier(RUN), run.id), SQL("{} = {}").format(Identifier(VERSION), run.version)]
+    connection.execute(
+        SQL("update {t} set {deleted} = true, {new} where {r} <> {run} and {v} <= {version} and not {deleted}").format(
+            t=Identifier(schema, tables.rows_table(stream)),
+            deleted=Identifier(DELETED),
+            new=SQL(", ").join([*new, *blank]),
+            r=Identifier(RUN),
+            v=Identifier(VERSION),
+            run=run.id,
+            version=run.version,
+        )
+    )
 
 
 def _take_back_what_was_read_again(connection: psycopg.Connection, schema: str, stream: Stream, run: Run) -> None:

@@ -83,6 +83,12 @@ def uris_of(run: Run) -> list[str]:
     return [str(part["uri"]) for part in run.plan.partitions if isinstance(part, dict)]
 
 
+def has_quarantine(connection: psycopg.Connection, run: Run) -> bool:
+    """Whether rows of the run are there: then what it has loaded isn't all that its source has."""
+    found = connection.execute("select from _importers.quarantine where run = %s and rows > 0 limit 1", (run.id,))
+    return found.fetchone() is not None
+
+
 def claim(connection: psycopg.Connection, run: Run) -> None:
     """Make the files this replay's. Raises ContractError if somebody else has one: its rows would be loaded twice."""
     uris = uris_of(run)

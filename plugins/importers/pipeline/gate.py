@@ -53,7 +53,7 @@ def gate(job: Job, run: Run) -> Passed:
         job.destination.quarantined(run, files)
         job.destination.judged(run, judgement.told())
         if run.kind is not RunKind.REPLAY:
-            _check(job, judgement, files)
+            _check(job, run, judgement, files)
         _check_same_policy(job, run)
         schema = widest([job.asked.schema, *(_own(staged.schema) for staged in chosen.values())])
         columns, lineage = job.policy.table(schema), job.policy.lineage(schema)
@@ -127,7 +127,7 @@ def _put_away(job: Job, run: Run, staged: Staged, extra: Duplicates, key: RunKey
     return QuarantineFile(staged.partition, file.uri if file else "", len(extra.rows), counted)
 
 
-def _check(job: Job, judgement: Judgement, files: tuple[QuarantineFile, ...]) -> None:
+def _check(job: Job, run: Run, judgement: Judgement, files: tuple[QuarantineFile, ...]) -> None:
     if judgement.failures:
         kept = sum(file.rows for file in files)
         where = f"{kept:,} rows are in quarantine: {files[0].uri}" if files else "no row is in quarantine"
@@ -137,18 +137,19 @@ def _check(job: Job, judgement: Judgement, files: tuple[QuarantineFile, ...]) ->
             do=f"mend the source or the rules; {where}",
         )
     good = judgement.tally.rows - judgement.tally.bad
-    if not good and not job.settings.load.allow_empty and _empties(job.stream, files):
+    if not good and not job.settings.load.allow_empty and _empties(job.stream, run, files):
         raise QualityError(
             "the source has no good row, and loading that would empty the table",
             do="set load.allow_empty: true if that is right",
         )
 
 
-def _empties(stream: Stream, files: tuple[QuarantineFile, ...]) -> bool:
-    """Whether a run without a good row takes away what is there. Beside quarantine a history is left as it is."""
+def _empties(stream: Stream, run: Run, files: tuple[QuarantineFile, ...]) -> bool:
+    """Whether a run without a good row takes away what is there. Beside quarantine nothing is absent."""
     if stream.load_mode is LoadMode.REPLACE:
         return True
-    return stream.load_mode is LoadMode.HISTORY and stream.reads is Reads.SNAPSHOT and not files
+    snapshot = run.plan.complete or (stream.load_mode is LoadMode.HISTORY and stream.reads is Reads.SNAPSHOT)
+    return snapshot and not files
 
 
 def _check_same_policy(job: Job, run: Run) -> None:

@@ -209,7 +209,7 @@ def open_source(tenant: Tenant, pipeline: str, connection: Connection | None = N
         fault = faults(error, cls.config_model, values)[0]
         what = f"{name}: {'.'.join(str(part) for part in fault.path)}: {fault.what}"
         raise ConfigError(what, got=fault.got, do=fault.do, tenant=tenant.tenant, pipeline=pipeline) from None
-    return cls(config, tenant=tenant.tenant, connection=connection)
+    return cls(config, tenant=tenant.tenant, connection=connection, pipeline=pipeline)
 
 
 def jobs(

@@ -39,6 +39,8 @@ def plan(
             planned = job.source.plan(asked, window, job.source.refreshed(position) if full_refresh else position)
             return replace(planned, stream=job.stream)
 
+        if kind is not RunKind.REPLAY:
+            job.source.subscribe(asked)
         _, sealed_key = job.keys.new_run_key()
         return job.destination.open(job.stream, key, kind, window, sealed, sealed_key, lease)
 

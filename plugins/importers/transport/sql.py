@@ -24,6 +24,7 @@ _TRANSIENT = {
     "57P": "it is being stopped or started",
     "53": "it is out of resources",
     "55P03": "a lock could not be had in time",
+    "55006": "somebody else is using it",
     "57014": "the statement timed out or was cancelled",
     "40": "the transaction lost against another",
 }

@@ -26,6 +26,8 @@ def job() -> Any:
         source=SimpleNamespace(
             plan=lambda stream, window, position: Plan([], position),
             refreshed=lambda position: {"lane": position["lane"] - 5},
+            subscribe=lambda stream: None,
+            suits=lambda mode: None,
         ),
         destination=SimpleNamespace(
             modes={LoadMode.MERGE},

@@ -25,6 +25,8 @@ class Relation(NamedTuple):
     """Whether a row says which transaction wrote it: a table's do, a view's or a query's don't."""
     has_blocks: bool = False
     """Whether it can be cut by blocks: one table on disk."""
+    generated: frozenset[str] = frozenset()
+    """Columns that the server computes from others."""
 
 
 _RELATIONS = """
@@ -33,11 +35,12 @@ select c.oid::bigint, c.relname::text, c.relkind::text, has_any_column_privilege
         from pg_index i cross join unnest(i.indkey::smallint[]) with ordinality k(att, n)
         join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.att
         where i.indrelid = c.oid and i.indisprimary),
-       columns.names, columns.types, columns.typmods
+       columns.names, columns.types, columns.typmods, columns.generated
 from pg_class c join pg_namespace n on n.oid = c.relnamespace cross join lateral (
     select array_agg(a.attname::text order by a.attnum) as names,
            array_agg(a.atttypid::bigint order by a.attnum) as types,
-           array_agg(a.atttypmod order by a.attnum) as typmods
+           array_agg(a.atttypmod order by a.attnum) as typmods,
+           array_agg(a.attname::text) filter (where a.attgenerated <> '') as generated
     from pg_attribute a where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped) columns
 where n.nspname = %(schema)s and c.relkind in ('r', 'p', 'v', 'm', 'f') and not c.relispartition
   and (%(tables)s::text[] is null or c.relname = any(%(tables)s))
@@ -59,14 +62,15 @@ def relations(connection: psycopg.Connection, schema: str, tables: Sequence[str]
         )
         raise ConfigError(what, do="correct `tables` or `table_schema`; the case of letters counts")
     result = []
-    for oid, name, relkind, readable, key, columns, types, typmods in found:
+    for oid, name, relkind, readable, key, columns, types, typmods, generated in found:
         if not readable and names is not None:
             raise FatalSourceError(f"this role may not read '{name}'", do=f'grant select on "{schema}"."{name}"')
         if readable and columns:
             typed = kinds(connection, zip(columns, types, typmods, strict=True))
             source = Identifier(schema, name).as_string(None)
             stored = relkind in ("r", "p")
-            result.append(Relation(name, source, oid, typed, tuple(key), stored, relkind == "r"))
+            computed = frozenset(generated or ())
+            result.append(Relation(name, source, oid, typed, tuple(key), stored, relkind == "r", computed))
     return result
 
 

