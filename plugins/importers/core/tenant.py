@@ -229,7 +229,7 @@ class Quarantine(_Strict):
 
 
 class MicroBatch(_Strict):
-    """How rows that are followed become transactions, as `importers.server` follows them."""
+    """How rows that are followed become transactions, in `importers.server` and in `@continuous` DAGs."""
 
     linger_ms: Annotated[int, Field(ge=0, le=60_000)] = 5
     """For how many milliseconds after its first row a transaction waits for more."""

@@ -25,11 +25,28 @@ if TYPE_CHECKING:
     from importers.pipeline.job import Job
 
 
+CONTINUOUS = 600.0
+"""Seconds after which a run of a stream that never ends gives way to the next one, so that runs are seen to end."""
+
+
+def _is_streamed(job: Job, request: Request) -> bool:
+    """Whether the run takes what comes, of a source that can be followed into a table that takes micro-batches.
+
+    A backfill, a replay or a full refresh of such a pipeline is a run like any other.
+    """
+    from importers.core.model import RunKind
+
+    follows = job.source.follows and job.stream.load_mode in job.destination.live_modes
+    plain = request.kind is RunKind.INCREMENTAL and not request.full_refresh
+    return job.spec.schedule == "@continuous" and follows and plain
+
+
 class PlanOperator(ImportOperator, SkipMixin):
     """Fixes what the run reads. Returns the numbers of its partitions, to map over; pushes `run`, and in words `reads`.
 
     Without `stream` the source must have just one. Of a stream that wasn't asked for, and after a dry run, which is
-    this task alone, the tasks that follow are skipped.
+    this task alone, the tasks that follow are skipped; likewise in a `@continuous` DAG whose source can be followed:
+    there this task loads what there is, in micro-batches.
     """
 
     template_fields: Sequence[str] = (*ImportOperator.template_fields, "stream")
@@ -50,7 +67,18 @@ class PlanOperator(ImportOperator, SkipMixin):
             if form.dry_run:
                 self._look(job, request, form.sample_size or SAMPLE)
                 return self._nothing_follows(context)
+            if _is_streamed(job, request):
+                self._drain(job)
+                return self._nothing_follows(context)
             return self._open(job, request, context)
+
+    def _drain(self, job: Job) -> None:
+        """In micro-batches, each of which is a whole import: no other task has anything left to do."""
+        from importers.pipeline.stream import stream
+
+        ends = time.monotonic() + CONTINUOUS
+        total = stream(job, lambda: time.monotonic() > ends, drain=True)
+        self.log.info("%d records: %d loaded, %d quarantined", total.rows, total.loaded, total.quarantined)
 
     def _nothing_follows(self, context: Context) -> list[int]:
         """Clean is skipped too: as a teardown it would run, and fail the DAG run over what isn't committed."""

@@ -53,11 +53,11 @@ class Extent:
 
 @dataclass(slots=True)
 class _Reading:
-    """How far a topic is followed: the next offset of each partition, and the ends that were met."""
+    """How far a topic is followed: by partition which offset is next, the end that is known, the one that was met."""
 
     at: dict[int, int]
+    high: dict[int, int]
     ends: dict[int, int] = field(default_factory=dict)
-    behind: int = 0
 
 
 def after(messages: Sequence[Message]) -> dict[int, int]:
@@ -170,17 +170,19 @@ class Cluster:
                 return
 
     def follow(
-        self, topic: str, starts: Mapping[int, int], size: int, linger: float, idle: float
+        self, topic: str, ranges: Mapping[int, tuple[int, int]], size: int, linger: float, idle: float
     ) -> Iterator[tuple[list[Message], int]]:
-        """The messages of all partitions from `starts` on, as they come: at most `size`, each partition's in order.
+        """The messages of all partitions as they come: at most `size`, each partition's in order.
+
+        `ranges` say where each one begins, and up to where it is known to have messages.
 
         With them, how many are known to be unread. None for `idle` seconds: an empty list. A batch ends `linger`
         seconds after its first message, but goes on while the broker has more. A partition that is new is read from
         its beginning. Raises ContractError if messages are deleted before they are read, TransientSourceError if the
         broker isn't heard of for too long.
         """
-        reading, message = _Reading(dict(starts)), self._kafka.Message
-        self.consumer.assign([self._kafka.TopicPartition(topic, number, at) for number, at in starts.items()])
+        reading, message = _Reading(*({n: pair[i] for n, pair in ranges.items()} for i in (0, 1))), self._kafka.Message
+        self.consumer.assign([self._kafka.TopicPartition(topic, number, at) for number, at in reading.at.items()])
         heard = looked = time.monotonic()
         while True:
             got = self.consumer.consume(1, idle)
@@ -202,15 +204,15 @@ class Cluster:
                     heard = time.monotonic()
                 looked = now
                 self._still_there(heard)
-            yield got, self._unread(topic, reading) if got or reading.behind else 0
+            yield got, self._unread(topic, reading)
 
     def _unread(self, topic: str, reading: _Reading) -> int:
         """As far as the last answers of the broker tell; asks nobody."""
         partition, found = self._kafka.TopicPartition, 0
         for number, at in reading.at.items():
-            _, high = self.consumer.get_watermark_offsets(partition(topic, number), cached=True)
+            _, high = self.consumer.get_watermark_offsets(partition(topic, number), cached=True)  # negative before any
+            high = reading.high[number] = max(high, reading.high[number])
             found += max(0, high - at) if reading.ends.get(number, -1) < at else 0
-        reading.behind = found
         return found
 
     def _followed(self, got: list[Message], reading: _Reading) -> list[Message]:
@@ -236,7 +238,7 @@ class Cluster:
             raise self._remedy(found.error, f"asking for the topic '{topic}'")
         for number in set(found.partitions) - set(reading.at):
             where = self._kafka.TopicPartition(topic, number)
-            reading.at[number], _ = self.consumer.get_watermark_offsets(where, timeout=SLICE)
+            reading.at[number], reading.high[number] = self.consumer.get_watermark_offsets(where, timeout=SLICE)
             self.consumer.incremental_assign([self._kafka.TopicPartition(topic, number, reading.at[number])])
         return True
 

@@ -145,12 +145,14 @@ class TopicSource(Source[TopicT]):
             now = self._identity(cluster)
             self._same(now, position)
             reach = Reach(self.config, cluster)
-            starts = {number: start for number, (start, _) in reach.since(position).items()}
-            behind = sum(reach.extents[number].high - start for number, start in starts.items())
-            at: dict[str, JSON] = {**now, **{reach.lane(number): start for number, start in starts.items()}}
+            ranges = {
+                number: (start, reach.extents[number].high) for number, (start, _) in reach.since(position).items()
+            }
+            behind = sum(end - start for start, end in ranges.values())
+            at: dict[str, JSON] = {**now, **{reach.lane(number): start for number, (start, _) in ranges.items()}}
             nothing = pa.RecordBatch.from_pylist([], stream.schema)
             yield Batch(nothing, position=at, behind=behind)
-            for got, behind in cluster.follow(self.config.topic, starts, pace.rows, pace.linger, pace.idle):
+            for got, behind in cluster.follow(self.config.topic, ranges, pace.rows, pace.linger, pace.idle):
                 if not got:
                     yield Batch(nothing, behind=behind)
                     continue
