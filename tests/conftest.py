@@ -19,6 +19,7 @@ from xdist.scheduler import LoadFileScheduling
 from importers.transport.embedded import start_postgres
 
 if TYPE_CHECKING:  # most tests need no server, and not its client either
+    from tests.services.apicurio import Apicurio
     from tests.services.kafka import Kafka
     from tests.services.postgresql import LogicalPostgres
     from tests.services.redis import Redis
@@ -87,6 +88,14 @@ def kafka() -> Iterator[Kafka]:
 
     with kafka_server(own=True) as broker:
         yield broker
+
+
+@pytest.fixture(scope="session")
+def apicurio() -> Iterator[Apicurio]:
+    from tests.services.apicurio import apicurio_server
+
+    with apicurio_server() as registry:
+        yield registry
 
 
 @pytest.fixture(scope="session")

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import struct
 from collections.abc import Mapping
+from io import BytesIO
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 from uuid import uuid4
 
+import fastavro
 import redis
 
+from tests.services.apicurio import Apicurio
 from tests.services.kafka import PASSWORD, Kafka
 from tests.services.redis import PASSWORD as REDIS_PASSWORD
 from tests.services.redis import Redis
@@ -57,6 +61,44 @@ class KafkaTopic(World):
 
     def close(self) -> None:
         self.server.start()
+
+
+class Registered(NamedTuple):
+    """A broker, and the registry that has the schemas of its messages."""
+
+    kafka: Kafka
+    registry: Apicurio
+
+
+class AvroTopic(KafkaTopic):
+    """Records in Confluent's wire format, written by fastavro's encoder."""
+
+    service = "registered"
+    wrong: ClassVar[dict[str, Any]] = {"columns": {"id": "integer"}}
+    die = World.die  # a broker's start takes seconds, and `kafka` has shown it
+    stall = World.stall
+
+    def __init__(self, directory: Path, server: Any = None) -> None:
+        types = {"id": "long", "who": "string", "what": "string", "ms": ["null", "long"]}
+        fields = [{"name": name, "type": kind} for name, kind in types.items()]
+        self.schema = fastavro.parse_schema({"type": "record", "name": "Play", "fields": fields})
+        self.registry = server.registry
+        self.number = self.registry.register("plays-value", self.schema)
+        super().__init__(directory, server.kafka)
+
+    def config(self) -> dict[str, Any]:
+        return super().config() | {"format": "avro"}
+
+    def connection(self) -> Mapping[str, Any] | None:
+        return {"bootstrap.servers": self.server.address, "schema.registry.url": self.registry.address}
+
+    def put(self, rows: list[dict[str, Any]]) -> None:
+        self.server.produce(self.topic, *({"value": self.value(row), "partition": row["id"] % 2} for row in rows))
+
+    def value(self, row: dict[str, Any]) -> bytes:
+        out = BytesIO()
+        fastavro.schemaless_writer(out, self.schema, row)
+        return struct.pack(">bI", 0, self.number) + out.getvalue()
 
 
 class EventHub(KafkaTopic):

@@ -23,7 +23,7 @@ from importers.destinations.postgresql import PostgresDestination
 from tests.support.runs import blind
 
 from .world import MORE, ROWS, World
-from .world_brokers import EventHub, KafkaTopic, RedisStream
+from .world_brokers import AvroTopic, EventHub, KafkaTopic, RedisStream
 from .world_lastfm import Lastfm
 from .world_postgresql import Postgresql, PostgresqlChanges
 from .world_s3 import S3
@@ -129,6 +129,7 @@ WORLDS: dict[str, type[World]] = {
     "json": JsonDocument,
     "jsonl": JsonLines,
     "kafka": KafkaTopic,
+    "kafka:avro": AvroTopic,
     "lastfm_api": Lastfm,
     "parquet": Parquet,
     "postgresql": Postgresql,

@@ -226,9 +226,13 @@ def _formatted(jars: Path, home: Path) -> Path:
 
 
 def _once(name: str, make: Callable[[Path], None]) -> Path:
+    return fetched(f"{name}-{hashlib.sha256(POM.read_bytes()).hexdigest()[:12]}", make)
+
+
+def fetched(name: str, make: Callable[[Path], None]) -> Path:
+    """A directory outside the checkout, which is made once."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "importers-test"
     cache.mkdir(parents=True, exist_ok=True)
-    name = f"{name}-{hashlib.sha256(POM.read_bytes()).hexdigest()[:12]}"
     with (cache / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (cache / f"{name}.made").exists():

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 import pyarrow as pa
 
 from importers.exceptions import ContractError
-from importers.sources.files._avro_schema import Field, Node, flat, gapped
+from importers.sources._avro.schema import Field, Node, flat, gapped
 
 Turn: TypeAlias = Callable[[pa.Array], pa.Array]
 """The writer's wire values as the reader's."""

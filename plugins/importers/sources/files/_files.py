@@ -35,6 +35,7 @@ from importers.core.names import Name, as_name, did_you_mean, is_given
 from importers.core.source import Source, SourceConfig
 from importers.exceptions import ConfigError, ContractError, EmptySourceError, ImporterError
 from importers.sources._text.cells import ARROW, TypeName
+from importers.sources._types import is_bare, loadable
 from importers.sources.files._interval import Interval, changed, covered, microseconds, within
 from importers.transport.files import (
     File,
@@ -355,24 +356,6 @@ def role_of(hook: Any) -> Mapping[str, JSON]:
     found = hook.get_credentials()
     keys = {"login": found.access_key, "password": found.secret_key, "aws_session_token": found.token}
     return {**keys, **dict.fromkeys(IDENTITIES)}
-
-
-def is_bare(kind: pa.DataType) -> bool:
-    """Whether it is an object without leaves: there is nothing in it to load."""
-    return bool(pa.types.is_struct(kind)) and all(is_bare(field.type) for field in kind)
-
-
-def loadable(kind: pa.DataType) -> pa.DataType:
-    """The type without objects that have no leaves, dictionaries, and views, which Arrow can't filter."""
-    if pa.types.is_struct(kind):
-        return pa.struct([field.with_type(loadable(field.type)) for field in kind if not is_bare(field.type)])
-    if pa.types.is_list(kind):
-        return pa.list_(kind.value_field.with_type(loadable(kind.value_type)))
-    if pa.types.is_dictionary(kind):
-        return loadable(kind.value_type)
-    if pa.types.is_null(kind) or pa.types.is_string_view(kind):
-        return pa.string()
-    return pa.binary() if pa.types.is_binary_view(kind) else kind
 
 
 def wanted(stream: Stream, schema: pa.Schema) -> pa.Schema:

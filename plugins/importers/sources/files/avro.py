@@ -17,12 +17,13 @@ from pydantic import Field
 from importers.core.model import Batch, Stream
 from importers.core.registry import optional
 from importers.exceptions import ConfigError, ContractError
+from importers.sources._avro import blocks as ocf
+from importers.sources._avro.schema import Node, Parser, wire_schema
 from importers.sources._text.blocks import one_batch
-from importers.sources.files import _avro_blocks as ocf
+from importers.sources._types import loadable
 from importers.sources.files._avro_resolve import resolved
-from importers.sources.files._avro_schema import Node, Parser, wire_schema
 from importers.sources.files._declared import DeclaringFileSource, shared_out, unfit
-from importers.sources.files._files import FileConfig, Slice, loadable, wanted
+from importers.sources.files._files import FileConfig, Slice, wanted
 from importers.transport.files import File, Files
 
 _UNREADABLE = (OSError, EOFError, ValueError, IndexError, OverflowError, StopIteration, struct.error)

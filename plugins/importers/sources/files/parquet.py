@@ -11,8 +11,9 @@ import pyarrow.parquet as pq
 
 from importers.core.model import Batch, Stream
 from importers.exceptions import ContractError
+from importers.sources._types import loadable
 from importers.sources.files._declared import DeclaringFileSource, shared_out, unfit
-from importers.sources.files._files import FileConfig, Slice, loadable, wanted
+from importers.sources.files._files import FileConfig, Slice, wanted
 from importers.transport.files import File, Files
 
 ROWS = 64 * 1024

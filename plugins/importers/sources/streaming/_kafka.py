@@ -11,6 +11,7 @@ import logging
 from abc import abstractmethod
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from math import ceil
 from time import perf_counter
 from typing import Any, ClassVar, TypeVar, cast
@@ -35,8 +36,11 @@ from importers.sources.streaming._messages import (
     metadata,
 )
 from importers.sources.streaming._ranges import Reach, packed
+from importers.sources.streaming._registered import AZURE, CONFLUENT, Framed, Framing, azure_value
+from importers.sources.streaming._registries import Schemas
 from importers.sources.streaming._topic import Format, Reset, TopicConfig
 from importers.transport.broker import Cluster, after
+from importers.transport.schema_registry import Registry
 
 _log = logging.getLogger(__name__)
 TopicT = TypeVar("TopicT", bound=TopicConfig)
@@ -51,6 +55,19 @@ class TopicSource(Source[TopicT]):
     @abstractmethod
     def reached_by(self) -> Mapping[str, JSON]:
         """Settings of librdkafka that name the cluster and say who we are. Raises ConfigError."""
+
+    @abstractmethod
+    def registry(self) -> Registry:
+        """Where the schemas of the values are. Raises ConfigError if the connection doesn't say."""
+
+    @property
+    def framing(self) -> Framing:
+        """How values name their schemas."""
+        return CONFLUENT
+
+    @cached_property
+    def schemas(self) -> Schemas:
+        return Schemas(self.registry())
 
     def check(self) -> Health:
         begun = perf_counter()
@@ -183,7 +200,6 @@ class TopicSource(Source[TopicT]):
     # -- what is read
 
     def _batch(self, stream: Stream, decoder: Decoder, messages: list[Any]) -> Batch:
-        cls = type(messages[0])
 
         def place(number: int) -> str:
             message = messages[number]
@@ -194,7 +210,7 @@ class TopicSource(Source[TopicT]):
         if all(name in about for name in wanted.names):
             decoded = Decoded(pa.RecordBatch.from_pylist([{}] * len(messages)), None, ())
         else:
-            decoded = decoder.read(list(map(cls.value, messages)), place)
+            decoded = decoder.read(self._bytes(messages), place)
         kept = messages if decoded.kept is None else [messages[number] for number in decoded.kept]
         columns = [
             metadata(kept, about[name], self.config.key_type) if name in about else decoded.rows.column(name)
@@ -205,13 +221,19 @@ class TopicSource(Source[TopicT]):
         )
         return Batch(rows.cast(wanted), tuple(decoded.rejects))
 
+    def _bytes(self, messages: list[Any]) -> list[bytes | None]:
+        if self.config.format is Format.AVRO and self.framing is AZURE:
+            return list(map(azure_value, messages))
+        return list(map(type(messages[0]).value, messages))
+
     def _decoder(self, stream: Stream, known: pa.Schema) -> Decoder:
-        if self.config.format is not Format.JSON:
-            return Raw(self._kind)
-        asked = [field for field in known if field.name in stream.schema.names]
-        return Json(
-            known if self.config.unknown_keys is UnknownKeys.STOP else pa.schema(asked), self.config.unknown_keys
-        )
+        unknown_keys = self.config.unknown_keys
+        asked = pa.schema([field for field in known if field.name in stream.schema.names])
+        if self.config.format is Format.AVRO:
+            return Framed(self.framing, self.schemas, known, asked, unknown_keys)
+        if self.config.format is Format.JSON:
+            return Json(known if unknown_keys is UnknownKeys.STOP else asked, unknown_keys)
+        return Raw(self._kind)
 
     def _known(self, stream: Stream) -> pa.Schema:
         """The columns of the values that the policy has seen, with the types that the stream was taken to have."""
@@ -233,7 +255,7 @@ class TopicSource(Source[TopicT]):
         return pa.string() if self.config.format is Format.TEXT else pa.binary()
 
     def _values(self) -> pa.Schema:
-        if self.config.format is not Format.JSON:
+        if self.config.format in (Format.TEXT, Format.BYTES):
             return pa.schema([(VALUE, self._kind)])
         if self.config.columns:
             return pa.schema([(name, ARROW[kind]) for name, kind in self.config.columns.items()])
@@ -247,27 +269,40 @@ class TopicSource(Source[TopicT]):
         return schema
 
     def _sampled(self) -> pa.Schema:
-        with self._cluster() as cluster:
-            extents = Reach(self.config, cluster).extents
-            each = ceil(self.config.sample_rows / len(extents))
-            messages = [
-                message
-                for number, extent in extents.items()
-                for got in cluster.messages(
-                    self.config.topic, number, max(extent.low, extent.high - each), extent.high, each
-                )
-                for message in got
-            ]
-        schema = infer_json([value for message in messages if (value := message.value())])
+        values = self._sample()
+        schema = self._registered(values) if self.config.format is Format.AVRO else infer_json(values)
         if schema is not None:
             return schema
-        if messages:
-            raise ContractError(f"no message of '{self.config.topic}' is a JSON object", do="correct `format`")
+        if values:
+            what = "a JSON object" if self.config.format is Format.JSON else "an Avro record whose schema can be had"
+            raise ContractError(f"no message of '{self.config.topic}' is {what}", do="correct `format`")
         raise EmptySourceError(
             f"the topic '{self.config.topic}' is empty: nothing tells its columns",
             do="say them in `columns`, or start the pipeline when there are messages",
             stream=self._name,
         )
+
+    def _registered(self, values: list[bytes]) -> pa.Schema | None:
+        heads = dict.fromkeys(value[: self.framing.size] for value in values)
+        return self.schemas.columns([number for head in heads if (number := self.framing.number(head)) is not None])
+
+    def _sample(self) -> list[bytes]:
+        """The latest values; of Avro the oldest, too, since their schemas tell all columns, and may be others."""
+        with self._cluster() as cluster:
+            extents = Reach(self.config, cluster).extents
+            each = ceil(self.config.sample_rows / len(extents))
+            parts = [(number, max(at.low, at.high - each), at.high) for number, at in extents.items()]
+            if self.config.format is Format.AVRO:
+                parts += [
+                    (number, extents[number].low, min(start, extents[number].low + each)) for number, start, _ in parts
+                ]
+            return [
+                value
+                for number, start, end in parts
+                for got in cluster.messages(self.config.topic, number, start, end, each)
+                for value in self._bytes(got)
+                if value
+            ]
 
     def _cluster(self) -> Cluster:
         group = self.config.consumer_group or f"importers.{self.tenant}"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Self
 
-from pydantic import AwareDatetime, Field, field_validator
+from pydantic import AwareDatetime, Field, field_validator, model_validator
 
 from importers.core.model import JSON
 from importers.core.names import Name, did_you_mean
@@ -64,6 +65,7 @@ class Format(StrEnum):
     """What a message's value is."""
 
     JSON = "json"
+    AVRO = "avro"
     TEXT = "text"
     BYTES = "bytes"
 
@@ -83,7 +85,8 @@ class TopicConfig(SourceConfig):
     stream: Name | None = Field(None, description="What to call the stream. By default like the topic.")
     format: Format = Field(
         Format.JSON,
-        description="What a message's value is: a `json` object, whose keys become columns, or `text` or `bytes`, "
+        description="What a message's value is: a `json` object, whose keys become columns; a record of `avro`, whose "
+        "schema is in a registry that the connection names, and whose fields become columns; or `text` or `bytes`, "
         "which become the column `message_value`.",
     )
     columns: dict[str, TypeName] = Field(
@@ -91,12 +94,16 @@ class TopicConfig(SourceConfig):
     )
     types: dict[str, TypeName] = Field({}, description="Types of keys, where the sample would mislead.")
     sample_rows: int = Field(
-        1_000, ge=1, le=100_000, description="How many of the latest messages the columns and their types come from."
+        1_000,
+        ge=1,
+        le=100_000,
+        description="How many of the latest messages the columns and their types come from; of Avro as "
+        "many of the oldest, too.",
     )
     unknown_keys: UnknownKeys = Field(
         UnknownKeys.STOP,
-        description="What to do with a JSON value that has a key which neither the sample nor `columns` showed: `stop` "
-        "the run, since nobody has classified it, or `ignore` the key, which then isn't read.",
+        description="What to do with a value that has a key or field which neither the sample nor `columns` showed: "
+        "`stop` the run, since nobody has classified it, or `ignore` the key, which then isn't read.",
     )
     metadata: list[Metadata] = Field(
         [Metadata.TIMESTAMP, Metadata.PARTITION, Metadata.OFFSET],
@@ -140,6 +147,12 @@ class TopicConfig(SourceConfig):
         "to connect, how to log in and whom to trust only the connection says, and what it says comes first.",
         examples=[{"fetch.wait.max.ms": 100}],
     )
+
+    @model_validator(mode="after")
+    def _told_by_schemas(self) -> Self:
+        if self.format is Format.AVRO and (self.columns or self.types):
+            raise ValueError("`columns` and `types` are for JSON: of Avro the schemas tell them")
+        return self
 
     @field_validator("settings")
     @classmethod

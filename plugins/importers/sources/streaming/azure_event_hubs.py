@@ -12,7 +12,10 @@ from importers.core.connection import Connection
 from importers.core.model import JSON
 from importers.exceptions import ConfigError
 from importers.sources.streaming._kafka import TopicSource
+from importers.sources.streaming._registered import AZURE, CONFLUENT, Framing
+from importers.sources.streaming._registries import PREFIX, azure, confluent
 from importers.sources.streaming._topic import TopicConfig
+from importers.transport.schema_registry import Registry
 
 PORT = 9093
 OURS: Mapping[str, JSON] = {
@@ -37,12 +40,32 @@ class EventHubs(TopicSource[EventHubsConfig]):
     Or it holds an application of Microsoft Entra ID, `sasl.oauthbearer.client.id` and `sasl.oauthbearer.client.secret`,
     with the directory's id as `tenant_id` and the namespace, `NAME.servicebus.windows.net`, as `host`. Certificates of
     another authority than the system's are trusted if it says `ssl.ca.location`.
+
+    Schemas of Avro come from the namespace's own registry, where the connection holds an application, as Azure's
+    serializers for Kafka name them; or from one with Confluent's API, as with `kafka`.
     """
 
     title: ClassVar[str] = "An event hub of Azure Event Hubs"
     config_model = EventHubsConfig
     connection_type: ClassVar[str | None] = "kafka"
     environment: ClassVar[Mapping[str, str]] = {"sasl.password": "EVENT_HUBS_CONNECTION_STRING"}
+
+    @property
+    def framing(self) -> Framing:
+        return CONFLUENT if f"{PREFIX}url" in (self.connection or {}) else AZURE
+
+    def registry(self) -> Registry:
+        said = self.connection or Connection({})
+        if self.framing is CONFLUENT:
+            return confluent(self.tenant, said)
+        missing = [name for name in _ENTRA if not said.get(name)]
+        if missing:
+            raise ConfigError(
+                "nothing says where the schemas are, or who asks for them",
+                got=f"a connection without {', '.join(missing)}",
+                do=f"give an application of Entra ID with the role Schema Registry Reader, or set `{PREFIX}url`",
+            )
+        return azure(self.tenant, said, str(_by_entra(said)["sasl.oauthbearer.token.endpoint.url"]))
 
     def reached_by(self) -> Mapping[str, JSON]:
         said = self.connection or Connection({})

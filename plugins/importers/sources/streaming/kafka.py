@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar
 
+from importers.core.connection import Connection
 from importers.core.model import JSON
 from importers.exceptions import ConfigError
 from importers.sources.streaming._kafka import TopicSource
+from importers.sources.streaming._registries import PREFIX, confluent
 from importers.sources.streaming._topic import TopicConfig
+from importers.transport.schema_registry import Registry
 
 
 class KafkaConfig(TopicConfig):
@@ -20,6 +23,11 @@ class Kafka(TopicSource[KafkaConfig]):
 
     Under Airflow the connection is the Kafka provider's: its extra holds librdkafka's settings. Without a schema in
     `columns` a sample tells which columns there are.
+
+    Values of Avro are in Confluent's wire format. Their schemas come from a registry with Confluent's API, such as
+    Apicurio, Karapace or Redpanda has too: `schema.registry.url` in the connection, with
+    `schema.registry.basic.auth.user.info` (`NAME:PASSWORD`) and `schema.registry.ssl.ca.location` where it needs them.
+    A field that a message's schema lacks is null; one that no sampled schema had stops the run.
     """
 
     title: ClassVar[str] = "A topic of Apache Kafka"
@@ -33,10 +41,20 @@ class Kafka(TopicSource[KafkaConfig]):
         "sasl.username": "KAFKA_SASL_USERNAME",
         "sasl.password": "KAFKA_SASL_PASSWORD",
         "ssl.ca.location": "KAFKA_SSL_CA_LOCATION",
+        "schema.registry.url": "SCHEMA_REGISTRY_URL",
+        "schema.registry.basic.auth.user.info": "SCHEMA_REGISTRY_USER_INFO",
+        "schema.registry.ssl.ca.location": "SCHEMA_REGISTRY_SSL_CA_LOCATION",
     }
 
+    def registry(self) -> Registry:
+        return confluent(self.tenant, self.connection or Connection({}))
+
     def reached_by(self) -> Mapping[str, JSON]:
-        said = {name: value for name, value in (self.connection or {}).items() if "." in name}
+        said = {
+            name: value
+            for name, value in (self.connection or {}).items()
+            if "." in name and not name.startswith(PREFIX)
+        }
         if not said.get("bootstrap.servers"):
             raise ConfigError(
                 "nothing says where Kafka is",

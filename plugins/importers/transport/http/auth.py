@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import threading
+from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
 from time import time
@@ -67,6 +68,29 @@ class ApiKey(_Fixed):
         return call.having(**{self.parameter: token}), {}
 
 
+@dataclass(frozen=True, repr=False)
+class Basic(_Fixed):
+    """A user's name and password (RFC 7617), `NAME:PASSWORD`."""
+
+    user_info: str
+
+    def token(self) -> str:
+        return b64encode(self.user_info.encode()).decode()
+
+    def sign(self, call: Call, token: str) -> tuple[Call, Mapping[str, str]]:
+        return call, {"Authorization": f"Basic {token}"}
+
+
+class Anybody(_Fixed):
+    """Nobody is asked who they are."""
+
+    def token(self) -> str:
+        return ""
+
+    def sign(self, call: Call, token: str) -> tuple[Call, Mapping[str, str]]:  # noqa: ARG002
+        return call, {}
+
+
 class OAuth2:
     """OAuth 2.0 (RFC 6749): a token for the application, or for a user by refresh token.
 
@@ -84,8 +108,10 @@ class OAuth2:
         config: HttpConfig,
         shared: Shared,
         route: Route = DIRECT,
+        scope: str | None = None,
     ) -> None:
         """`tokens` is the address that grants them, `client` the application's id and secret."""
+        self._scope = scope
         self._tokens, self._client, self._refresh_token = tokens, client, refresh_token
         self._config, self._shared, self._route = config, shared, route
         self._one_at_a_time = threading.Lock()
@@ -132,7 +158,9 @@ class OAuth2:
         trusted, proxy = context(self._config, self._route), self._route.proxy
         what = "no token was granted"
         try:
-            with oauth.OAuth2Client(login, password, timeout=timeout, verify=trusted, proxy=proxy) as client:
+            with oauth.OAuth2Client(
+                login, password, scope=self._scope, timeout=timeout, verify=trusted, proxy=proxy
+            ) as client:
                 for response in ("access_token_response", "refresh_token_response"):
                     client.register_compliance_hook(response, _able)
                 if refresh_token:

@@ -455,7 +455,7 @@ def test_a_bomb_is_not_unpacked(tmp_path, monkeypatch, codec):
     if codec == "zstandard":
         path.write_bytes(annotated(path, codec=codec, pack=zstandard))
     assert everything(source(path))[0].num_rows == 1
-    monkeypatch.setattr("importers.sources.files._avro_blocks.LARGEST", 1 << 20)
+    monkeypatch.setattr("importers.sources._avro.blocks.LARGEST", 1 << 20)
     with pytest.raises(ContractError, match="isn't a whole Avro file"):
         everything(source(path))
 

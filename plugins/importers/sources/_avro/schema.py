@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from importers.exceptions import ContractError
-from importers.sources.files._avro_logical import LOGICAL, Logical
+from importers.sources._avro.logical import LOGICAL, Logical
 
 Json: TypeAlias = Any
 """What `json.loads` gives of a schema."""
@@ -194,6 +194,13 @@ class Parser:
         except (ValueError, RecursionError):
             raise self._wrong("is not JSON") from None
         return self.parse_said(said)
+
+    def learn(self, text: str) -> None:
+        """The named types of another schema, for those that only name them. Raises ContractError."""
+        try:
+            self._node(json.loads(text), "", 0)
+        except (ValueError, RecursionError):
+            raise self._wrong("refers to one that is not JSON") from None
 
     def parse_said(self, said: Json) -> Node:
         node = self._node(said, "", 0)

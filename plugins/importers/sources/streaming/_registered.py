@@ -1,0 +1,208 @@
+"""Values that begin with the number of their schema, which a registry has: by schema, as the columns that are known.
+
+Confluent's wire format: a zero, the schema's id in four bytes, then the record
+(https://docs.confluent.io/platform/current/schema-registry/fundamentals/serdes-develop/#wire-format).
+Azure's serializers for Kafka say the id, 32 characters, in the header `content-type` as `avro/binary+ID`; it is put
+before the record here, so that the two differ by a prefix only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from importers.core.model import Reject
+from importers.exceptions import ContractError
+from importers.sources._text.json_lines import UnknownKeys
+from importers.sources.streaming._messages import NO_VALUE, Decoded, Place
+
+UNFRAMED = "it doesn't begin with the number of a schema"
+UNKNOWN = "the registry doesn't know its schema"
+UNUSABLE = "its schema can't become columns"
+UNFIT = "it isn't a record of its schema"
+OTHER = "its schema has a column of another type"
+
+
+class UnfitError(Exception):
+    """One of some records isn't of the schema that it names; never leaves the decoding."""
+
+
+class Reader(Protocol):
+    """Reads records of one schema."""
+
+    schema: pa.Schema
+
+    def read(self, records: pa.Array) -> pa.RecordBatch:
+        """Raises UnfitError."""
+
+
+@dataclass(frozen=True, slots=True)
+class Framing:
+    """How a value names its schema: in a prefix of so many bytes, in which `number` finds the id."""
+
+    size: int
+    number: Callable[[bytes], str | None]
+
+
+CONFLUENT = Framing(5, lambda head: str(int.from_bytes(head[1:], "big")) if len(head) == 5 and head[0] == 0 else None)
+AZURE = Framing(32, lambda head: head.decode("ascii") if len(head) == 32 and head.isalnum() else None)
+CONTENT = b"avro/binary+"
+
+
+def azure_value(message: Any) -> bytes | None:
+    """A message's value behind its schema's id; without one alone."""
+    value: bytes | None = message.value()
+    for name, said in message.headers() or ():
+        if name == "content-type" and said is not None and said.startswith(CONTENT) and value is not None:
+            return bytes(said[len(CONTENT) :]) + value
+    return value
+
+
+Readers = Callable[[str], Reader | str]
+"""By a schema's id: its reader, or why there is none."""
+
+
+class Framed:
+    """A decoder; `known` are the columns that the policy has seen, `wanted` those of them that are read."""
+
+    def __init__(
+        self, framing: Framing, readers: Readers, known: pa.Schema, wanted: pa.Schema, unknown_keys: UnknownKeys
+    ) -> None:
+        self._framing, self._readers = framing, readers
+        self._known, self._wanted = pa.struct(list(known)), wanted
+        self._stops = unknown_keys is UnknownKeys.STOP
+
+    def read(self, values: Sequence[bytes | None], place: Place) -> Decoded:
+        whole = pa.array(values, pa.binary())
+        rejects, batches, numbers = [], [], []
+        for reader, places in self._by_schema(whole):
+            if isinstance(reader, str):
+                rejects += [(number, reader) for number in places.tolist()]
+                continue
+            self._classified(reader, place, int(places[0]))
+            records = without_head(whole.take(pa.array(places)), self._framing.size)
+            for found, of in halved(reader, self._wanted, records, places):
+                if isinstance(found, str):
+                    rejects += [(number, found) for number in of.tolist()]
+                else:
+                    batches.append(found)
+                    numbers.append(of)
+        rows, kept = _in_order(batches, numbers, self._wanted)
+        told = tuple(Reject(values[number] or b"", place(number), why) for number, why in sorted(rejects))
+        return Decoded(rows, kept.tolist() if told else None, told)
+
+    def _by_schema(self, whole: pa.Array) -> Iterator[tuple[Reader | str, Any]]:
+        """The reader of each schema, or what is wrong with it, and the numbers of its values."""
+        heads = pc.binary_slice(whole, 0, self._framing.size).dictionary_encode()
+        of = heads.indices.fill_null(-1).to_numpy()
+        if heads.null_count:
+            yield NO_VALUE, np.flatnonzero(of < 0)
+        for at, head in enumerate(heads.dictionary.to_pylist()):
+            number = self._framing.number(head)
+            yield UNFRAMED if number is None else self._readers(number), np.flatnonzero(of == at)
+
+    def _classified(self, reader: Reader, place: Place, number: int) -> None:
+        """Raises ContractError for a column that no policy has seen."""
+        new = next(unseen(pa.struct(list(reader.schema)), self._known, ""), None)
+        if new is not None and self._stops:
+            raise ContractError(
+                f"{place(number)} is of a schema with a column that the sample didn't show: nobody has classified it",
+                got=new,
+                do="classify it, once a run has seen it: `sample_rows` of the latest messages tell the columns; or set "
+                "`unknown_keys: ignore` not to read it",
+            )
+
+
+def without_head(values: pa.Array, size: int) -> pa.Array:
+    """The values, none of which is null or shorter, without their first bytes."""
+    offsets = np.frombuffer(values.buffers()[1], np.int32)[values.offset : values.offset + len(values) + 1]
+    data = np.frombuffer(values.buffers()[2], np.uint8)
+    stays = np.zeros(len(data), np.bool_)
+    stays[offsets[0] : offsets[-1]] = True
+    stays[(offsets[:-1, None] + np.arange(size)).ravel()] = False
+    ends = (offsets - offsets[0] - size * np.arange(len(offsets))).astype(np.int32)
+    buffers = [None, pa.py_buffer(ends.tobytes()), pa.py_buffer(data[stays].tobytes())]
+    return pa.Array.from_buffers(pa.binary(), len(values), buffers)
+
+
+def unseen(said: pa.DataType, known: pa.DataType, path: str) -> Iterator[str]:
+    """Paths of what one type has and the other doesn't."""
+    if pa.types.is_struct(said) and pa.types.is_struct(known):
+        names = {field.name: field.type for field in known}
+        for field in said:
+            here = f"{path}.{field.name}" if path else field.name
+            if field.name in names:
+                yield from unseen(field.type, names[field.name], here)
+            else:
+                yield here
+    elif pa.types.is_list(said) and pa.types.is_list(known):
+        yield from unseen(said.value_type, known.value_type, f"{path}[]")
+    elif pa.types.is_map(said) and pa.types.is_map(known):
+        yield from unseen(said.item_type, known.item_type, f"{path}{{}}")
+
+
+def halved(
+    reader: Reader, wanted: pa.Schema, records: pa.Array, places: Any
+) -> Iterator[tuple[pa.RecordBatch | str, Any]]:
+    """What is read of the records, and what is wrong with those that stand alone in failing; with their places."""
+    try:
+        found: pa.RecordBatch | str = fitted(reader.read(records), wanted)
+    except UnfitError:
+        found = UNFIT
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError):
+        found = OTHER
+    if not isinstance(found, str) or len(records) == 1:
+        yield found, places
+        return
+    half = len(records) // 2
+    yield from halved(reader, wanted, records[:half], places[:half])
+    yield from halved(reader, wanted, records[half:], places[half:])
+
+
+def fitted(rows: pa.RecordBatch, wanted: pa.Schema) -> pa.RecordBatch:
+    """The wanted columns; those that the rows lack are null. Raises ArrowInvalid for a value that a type can't hold."""
+    columns = [
+        _fitted(rows.column(field.name), field.type)
+        if field.name in rows.schema.names
+        else pa.nulls(rows.num_rows, field.type)
+        for field in wanted
+    ]
+    if not columns:
+        return rows.select([])
+    return pa.RecordBatch.from_arrays(columns, schema=wanted)
+
+
+def _fitted(values: pa.Array, kind: pa.DataType) -> pa.Array:
+    if values.type == kind:
+        return values
+    if pa.types.is_struct(kind) and pa.types.is_struct(values.type):
+        names = [field.name for field in values.type]
+        parts = [
+            _fitted(pc.struct_field(values, field.name), field.type)
+            if field.name in names
+            else pa.nulls(len(values), field.type)
+            for field in kind
+        ]
+        return pa.StructArray.from_arrays(parts, fields=list(kind), mask=values.is_null())
+    if pa.types.is_list(kind) and pa.types.is_list(values.type):
+        lengths = pc.fill_null(pc.list_value_length(values), 0).to_numpy()
+        ends = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+        items = _fitted(pc.list_flatten(values), kind.value_type)
+        return pa.ListArray.from_arrays(pa.array(ends), items, type=kind, mask=values.is_null())
+    return values.cast(kind)
+
+
+def _in_order(batches: list[pa.RecordBatch], numbers: list[Any], wanted: pa.Schema) -> tuple[pa.RecordBatch, Any]:
+    """The rows in the order of their values, and the values' numbers."""
+    if not batches:
+        return pa.RecordBatch.from_pylist([], schema=wanted), np.array([], np.int64)
+    if len(batches) == 1:
+        return batches[0], numbers[0]
+    rows, kept = pa.Table.from_batches(batches).combine_chunks().to_batches(), np.concatenate(numbers)
+    order = np.argsort(kept)
+    return rows[0].take(pa.array(order)), kept[order]

@@ -1,0 +1,93 @@
+"""Which registry a connection names, and readers of the schemas that it has."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import pyarrow as pa
+
+from importers.core.connection import Connection
+from importers.exceptions import ConfigError, ContractError
+from importers.sources._types import is_bare
+from importers.sources.streaming._avro import AvroReader
+from importers.sources.streaming._registered import UNKNOWN, UNUSABLE, Reader
+from importers.transport.http.address import Route, encrypted
+from importers.transport.http.auth import Anybody, Auth, Basic, OAuth2
+from importers.transport.http.client import Client
+from importers.transport.http.settings import HttpConfig
+from importers.transport.http.shared import shared
+from importers.transport.schema_registry import AzureRegistry, ConfluentRegistry, Registry, unknown
+
+PREFIX = "schema.registry."
+"""What the connection's names for it begin with: they aren't librdkafka's."""
+HTTP = HttpConfig()
+AZURE_SCOPE = "https://eventhubs.azure.net/.default"
+
+
+class Schemas:
+    """Readers by a schema's id, each made once: a schema never changes under its id. One tenant's."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self._known: dict[str, Reader | str] = {}
+
+    def __call__(self, number: str) -> Reader | str:
+        if number not in self._known:
+            self._known[number] = self._reader(number)
+        return self._known[number]
+
+    def _reader(self, number: str) -> Reader | str:
+        found = self._registry.schema(number)
+        if found is None:
+            return UNKNOWN
+        try:
+            return AvroReader(found.text, found.parts, f"schema {number}") if found.format == "AVRO" else UNUSABLE
+        except ContractError:
+            return UNUSABLE
+
+    def columns(self, numbers: list[str]) -> pa.Schema | None:
+        """The columns of these schemas together, as wide as the widest; None if none of them has any.
+
+        Raises ContractError if a column has two types that no type holds both of.
+        """
+        readers = [reader for number in numbers if not isinstance(reader := self(number), str)]
+        if not readers:
+            return None
+        try:
+            whole = pa.unify_schemas([reader.schema for reader in readers], promote_options="permissive")
+        except (pa.ArrowInvalid, pa.ArrowTypeError):
+            raise ContractError(
+                "schemas of this topic have a column of one name with types that don't go together",
+                got=f"{len(readers)} schemas",
+                do="let producers settle on one, or begin behind the old messages with `start_time`",
+            ) from None
+        return pa.schema([field for field in whole if not is_bare(field.type)])
+
+
+def confluent(tenant: str, said: Connection) -> Registry:
+    """Raises ConfigError if the connection names none, or would send a password unencrypted."""
+    address = said.get(f"{PREFIX}url")
+    if not address:
+        raise ConfigError(
+            "nothing says where the schemas are",
+            do=f"set `{PREFIX}url` in the connection, or SCHEMA_REGISTRY_URL, to the address of the registry",
+        )
+    user = said.get(f"{PREFIX}basic.auth.user.info")
+    address = encrypted(str(address)) if user or "@" in str(address) else str(address)
+    auth: Auth = Basic(str(user)) if user else Anybody()
+    authorities = said.get(f"{PREFIX}ssl.ca.location")
+    route = Route(None, None if authorities is None else str(authorities))
+    return ConfluentRegistry(partial(_client, address, auth, tenant, said, route))
+
+
+def azure(tenant: str, said: Connection, tokens: str) -> Registry:
+    """Of the namespace, by the application of Entra ID that the connection has; `tokens` is where it gets one."""
+    client = str(said["sasl.oauthbearer.client.id"]), str(said["sasl.oauthbearer.client.secret"])
+    among = shared(tenant, said)
+    route = Route.of(said)
+    auth = OAuth2(tokens, client, "", HTTP, among, route, AZURE_SCOPE)
+    return AzureRegistry(partial(_client, f"https://{said['host']}", auth, tenant, said, route))
+
+
+def _client(address: str, auth: Auth, tenant: str, said: Connection, route: Route) -> Client:
+    return Client(address, HTTP, auth, shared(tenant, said), unknown, route=route)
