@@ -11,6 +11,7 @@ import psycopg
 import pyarrow as pa
 import pytest
 from pg_types import TYPES
+from psycopg.types.json import Jsonb
 
 from importers.core.connection import Connection
 from importers.core.model import Column, Reads, RunKind, Stream, Window
@@ -559,3 +560,25 @@ def test_a_history_takes_its_time_from_the_cursor(sql: psycopg.Connection, bring
     ]
     with pytest.raises(ConfigError, match="the cursor 'id' tells no time"):
         bring(config | {"cursor": "id"}, {"mode": "history"})
+
+
+@pytest.mark.parametrize(
+    ("said", "what"),
+    [({"system": "7"}, "another server"), ({"timeline": 7}, "was restored or took another's place")],
+)
+def test_a_server_whose_numbers_may_be_given_again_is_noticed(
+    sql: psycopg.Connection, bring: Import, said: dict[str, Any], what: str
+) -> None:
+    events(sql)
+    sql.execute("insert into events (what) values ('a')")
+    bring(APPEND, {"mode": "append"})
+    sql.execute("update _importers.position set value = value || %s", (Jsonb(said),))
+    with pytest.raises(ContractError, match=what):
+        bring(APPEND, {"mode": "append"})
+    sql.execute("update _importers.position set value = (value || %s) - 'timeline'", (Jsonb({"system": system(sql)}),))
+    bring(APPEND, {"mode": "append"})  # a position from when it wasn't told
+    assert numbers(sql) == [1]
+
+
+def system(sql: psycopg.Connection) -> str:
+    return str(sql.execute("select system_identifier from pg_control_system()").fetchall()[0][0])

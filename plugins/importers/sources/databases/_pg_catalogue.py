@@ -11,6 +11,12 @@ from psycopg.sql import SQL, Composed, Identifier
 from importers.exceptions import ConfigError, FatalSourceError
 from importers.sources.databases._pg_types import Kind, kinds
 
+TIMELINE = (
+    "case when not pg_is_in_recovery() then ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::int end"
+)
+"""Which history a primary server's log is of: a restore, or a replica that takes its place, begins another. Null of a
+replica. The control file says it late."""
+
 
 class Relation(NamedTuple):
     """Something that rows are selected from. `oid` is 0 for a query."""

@@ -8,6 +8,7 @@ that the snapshot has seen, by their transactions' numbers. So nothing depends o
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
@@ -40,6 +41,8 @@ from importers.sources.databases._pg_output import (
 from importers.sources.databases._pg_replication import FRESH, Names, byte_number, lsn
 from importers.sources.databases._pg_text import Typed, parsed
 
+log = logging.getLogger(__name__)
+
 _LOG, _READ = "", "read"
 """The position's lanes: where a plan ends in the log, and what only reading tells."""
 
@@ -65,6 +68,8 @@ def plan(
     replication.check_published(connection, relation, names, wanted)
     replication.check_identity(about, stream.primary_key, wanted, names)
     slot = replication.check_kept(replication.find_slot(connection, names), names)
+    level = logging.WARNING if slot.status == "unreserved" else logging.INFO
+    log.log(level, "%s: the slot %s: %s", stream.name, names.slot, slot.told)
     before = cast("Mapping[str, Any]", position.get(_LOG) or {})
     here: dict[str, JSON] = {
         "slot": names.slot,

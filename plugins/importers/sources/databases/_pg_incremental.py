@@ -17,7 +17,7 @@ from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 
 from importers.core.model import JSON, LoadMode, Plan, Position, Stream, Window
 from importers.exceptions import ConfigError, ContractError, TransientSourceError
-from importers.sources.databases._pg_catalogue import Relation, ask, raw
+from importers.sources.databases._pg_catalogue import TIMELINE, Relation, ask, raw
 from importers.sources.databases._pg_query import written_before, xid
 
 _LANE = ""
@@ -45,13 +45,16 @@ def plan_table(
     row = connection.execute(
         "select pg_snapshot_xmin(pg_current_snapshot())::text,"
         " (select system_identifier::text from pg_control_system()),"
+        f" {TIMELINE},"
         " pg_relation_filenode(%(oid)s::bigint::oid)::bigint, pg_relation_size(%(oid)s::bigint::oid) / 8192",
         {"oid": relation.oid},
     ).fetchone()
-    until, system, file, blocks = row or ("0", "", None, 0)
-    here: dict[str, JSON] = {"until": until, "system": system, "oid": relation.oid, "file": file}
+    until, system, timeline, file, blocks = row or ("0", "", None, None, 0)
+    here: dict[str, JSON] = {"until": until, "system": system, "timeline": timeline}
+    here |= {"oid": relation.oid, "file": file}
     before = cast("Mapping[str, Any]", position.get(_LANE) or {})
     if before:
+        here["timeline"] = timeline or before.get("timeline")
         _check_same(here, before, stream)
         if here["oid"] != before["oid"]:
             before = {}  # another table has the name now: its rows may be older than the last run
@@ -136,6 +139,9 @@ def _check_same(here: Mapping[str, Any], before: Mapping[str, Any], stream: Stre
     """Transactions' numbers mean something in one server, and rows keep theirs as long as the table isn't rewritten."""
     if here["system"] != before["system"]:
         raise ContractError("this is another server than the last run's: what is new can't be told", do=_AGAIN)
+    if here["timeline"] != (before.get("timeline") or here["timeline"]):
+        what = "the server was restored or took another's place since the last run, and may give numbers again"
+        raise ContractError(f"{what}: what is new can't be told", do=_AGAIN)
     if int(here["until"]) < int(before["until"]):
         raise _behind(stream)
     if int(here["until"]) - int(before["until"]) >= _XIDS_APART:

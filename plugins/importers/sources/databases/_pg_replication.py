@@ -15,7 +15,7 @@ import psycopg
 from psycopg.sql import SQL, Composed, Identifier, Literal
 
 from importers.exceptions import ConfigError, ContractError, FatalSourceError
-from importers.sources.databases._pg_catalogue import Relation, raw
+from importers.sources.databases._pg_catalogue import TIMELINE, Relation, raw
 from importers.sources.databases._pg_text import Typed
 
 PLUGIN = "pgoutput"
@@ -71,7 +71,7 @@ def server(connection: psycopg.Connection) -> Server:
     """Raises FatalSourceError if no changes can be read from it."""
     row = connection.execute(
         "select current_setting('wal_level'), pg_is_in_recovery(),"
-        " (select system_identifier::text from pg_control_system()), (select timeline_id from pg_control_checkpoint()),"
+        f" (select system_identifier::text from pg_control_system()), coalesce({TIMELINE}, 0),"
         " case when pg_is_in_recovery() then 0 else (pg_current_wal_flush_lsn() - '0/0')::bigint end"
     ).fetchone()
     found = Server(*row) if row else Server("", False, "", 0, 0)
