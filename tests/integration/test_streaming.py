@@ -269,6 +269,35 @@ def test_a_wider_type_widens_the_table(streamed: Streamed) -> None:
     ]
 
 
+@pytest.mark.parametrize("mode", [LoadMode.APPEND, LoadMode.MERGE])
+def test_a_table_that_another_run_widens_gets_its_rows_as_they_are(
+    database: str, sql: psycopg.Connection, tmp_path: Path, encryption_key: str, mode: LoadMode
+) -> None:
+    """Binary COPY would take an integer's bytes for a float's."""
+    streamed = Streamed(Site.make(tmp_path, database, "acme", mode), sql)
+    source = streamed.source(ROWS[1:3], ROWS[3:6], ROWS[6:9])
+
+    def widen(number: int) -> None:
+        if number == 1:
+            table = STREAM if mode is LoadMode.APPEND else f"{STREAM}__rows"
+            sql.execute(f"drop view if exists acme.{STREAM}" if mode is LoadMode.MERGE else "select 1")
+            sql.execute(f"alter table acme.{table} alter column score type double precision")
+            sql.execute(f"alter table acme.{table} add column later text")
+
+    source.before = widen
+    streamed.drain(source)
+    table = STREAM if mode is LoadMode.APPEND else f"{STREAM}__rows"
+    assert streamed.ask(f"select play, score from acme.{table} order by 1") == [(n, float(n)) for n in range(1, 9)]
+
+
+def test_a_merged_table_that_is_shared_needs_a_cursor(streamed: Streamed) -> None:
+    streamed.said = {"load": {"mode": "merge", "primary_key": "id", "shared": True}}
+    with pytest.raises(ConfigError, match=r"load\.cursor"):
+        streamed.drain(streamed.source(ROWS[:3]))
+    streamed.said = {"load": {"mode": "merge", "primary_key": "id", "shared": True, "cursor": "play"}}
+    assert streamed.drain(streamed.source(ROWS[:3])).loaded == 3
+
+
 def test_somebody_else_is_kept_out_until_the_owner_is_gone_and_then_the_owner(streamed: Streamed) -> None:
     """The owner's sessions are ended by the server, as after a network that was cut. It wakes up later."""
     source, reached, go_on, raised = streamed.source(ROWS[:3], ROWS[3:6], ROWS[6:9]), Event(), Event(), list[Any]()

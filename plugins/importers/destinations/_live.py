@@ -21,7 +21,7 @@ _INCOMING = "importers_live"
 
 
 class LiveTable:
-    """Where micro-batches go, with what need not be asked of the catalogue for each of them.
+    """Where micro-batches go, made anew when another run has changed the table: binary COPY takes bytes for its types.
 
     Where rows have keys they come into a temporary table first, which lasts as long as the connection: one made anew
     each time would leave the catalogue full of dead rows.
@@ -29,8 +29,12 @@ class LiveTable:
 
     def __init__(self, connection: psycopg.Connection, schema: str, stream: Stream) -> None:
         self.connection = connection
-        self._stream, self._table = stream, Identifier(schema, tables.rows_table(stream))
-        self._types = tables.existing(connection, schema, tables.rows_table(stream))
+        self._schema, self._stream = schema, stream
+        self._table = Identifier(schema, tables.rows_table(stream))
+        self._types: dict[str, str] = {}
+
+    def _make(self, types: dict[str, str]) -> None:
+        connection, stream, self._types = self.connection, self._stream, types
         target = Identifier("pg_temp", _INCOMING) if stream.keyed else self._table
         if stream.keyed:
             connection.execute(SQL("drop table if exists {}").format(target))
@@ -46,6 +50,11 @@ class LiveTable:
 
     def load(self, run: Run, batches: Iterable[pa.RecordBatch]) -> None:
         """COPY the batches, and merge them where rows have keys."""
+        # As COPY itself does, but first: from here on no other run widens a column.
+        self.connection.execute(SQL("lock table {} in row exclusive mode").format(self._table))
+        types = tables.existing(self.connection, self._schema, tables.rows_table(self._stream))
+        if types != self._types:
+            self._make(types)
         data = binary_copy(batches, self._types, run.id, 0)
         first = next(data, None)
         if first is None:

@@ -28,8 +28,10 @@ def copy(
 ) -> None:
     """COPY a partition's batches to where the mode wants them. No batch: no statement."""
     into = tables.rows_table(stream)
-    types = tables.existing(connection, schema, into)
     target = Identifier(schema, into)
+    if run.mode is LoadMode.APPEND:  # as COPY does, but first: binary, it takes bytes for what the column is now
+        connection.execute(SQL("lock table {} in row exclusive mode").format(target))
+    types = tables.existing(connection, schema, into)
     if run.mode is LoadMode.REPLACE:
         target = Identifier(schema, tables.shadow_table(run.id))
     elif run.mode in _KEYED:

@@ -74,13 +74,21 @@ def stream(job: Job, stopped: Callable[[], bool] = _never, watch: Watch = _silen
 
 
 def check(job: Job) -> None:
-    """Raises ConfigError for a source that can't be followed, or a way to load that takes whole runs."""
+    """Raises ConfigError for a source that can't be followed, and for a way to load that takes whole runs.
+
+    A live run's rows are as new as its opening, and those of another pipeline's run that was opened since would win.
+    """
     if not job.source.follows:
         raise ConfigError(f"{job.source.title} can't be followed", do="run the pipeline on a schedule")
     if job.stream.load_mode not in job.destination.live_modes:
         allowed = " or ".join(sorted(job.destination.live_modes)) or "none"
         raise ConfigError(
             f"load.mode {job.stream.load_mode} takes whole runs, and a stream has none", do=f"set load.mode: {allowed}"
+        )
+    if job.stream.keyed and job.stream.cursor is None and job.settings.load.shared:
+        raise ConfigError(
+            "which row is newer can't be told between a stream and another pipeline of its table",
+            do="set load.cursor, or load the stream into a table of its own",
         )
 
 
