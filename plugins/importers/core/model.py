@@ -97,6 +97,10 @@ class Stream:
     load_mode: LoadMode = LoadMode.APPEND
     lookback: int = 0
     table: str = ""
+    absent: tuple[str, ...] = ()
+    """Of `columns`, what the source doesn't have today: it is null, since the tenant's file says that it may be."""
+    beyond: tuple[Column, ...] = ()
+    """What the source offers and the schema contract keeps out of the table."""
     unread: tuple[Column, ...] = ()
     """What the source offered beside `columns` and nobody wants: any other column is one that no policy has seen."""
 

@@ -85,6 +85,10 @@ class Source(ABC, Generic[ConfigT]):
         Raises FatalSourceError, TransientSourceError or ContractError.
         """
 
+    def sparse(self) -> bool:
+        """Whether records needn't have each field: then one that no sampled record has isn't missed."""
+        return False
+
     def suits(self, mode: LoadMode) -> None:
         """Raises ConfigError where the settings contradict how rows are loaded. Asks nobody: lint calls it, too."""
 

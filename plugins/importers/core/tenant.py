@@ -258,8 +258,12 @@ class Load(_Strict):
     """The column that says which of two rows with one key is newer: a moment or a growing number."""
     lookback: Annotated[int, Field(ge=0)] | None = None
     """How far before its position a run reads again, in the cursor's unit, for rows that come late."""
-    schema_change: Literal["evolve", "freeze"] = "evolve"
-    """What happens when other columns arrive: the table gets new ones and wider types, or the run is refused."""
+    schema_change: Literal["evolve", "freeze", "discard", "quarantine"] = "evolve"
+    """What happens when other columns or wider types arrive: the table gets them (`evolve`); the run is refused
+    (`freeze`); new columns aren't read (`discard`), or rows with something in them go to quarantine (`quarantine`).
+    With the last two the types stay, and rows that don't fit them go to quarantine."""
+    optional: list[str] = []
+    """Columns that the source may leave out: they are null then. Any other column that goes stops the run."""
     shared: bool = False
     """Whether other pipelines of the tenant may write the table too; each has to say so."""
     allow_empty: bool = False

@@ -83,19 +83,30 @@ def _stored(stream: Stream | None) -> dict[str, Any] | None:
     if stream is None:
         return None
     said = {field.name: getattr(stream, field.name) for field in fields(stream) if field.name != "unread"}
-    schema = b64encode(stream.schema.serialize().to_pybytes()).decode()
-    return said | {"columns": {"schema": schema, "personal": [column.personal for column in stream.columns]}}
+    return said | {name: _columns(getattr(stream, name)) for name in ("columns", "beyond")}
+
+
+def _columns(columns: Sequence[Column]) -> dict[str, Any]:
+    schema = pa.schema([(column.name, column.type) for column in columns])
+    personal = [column.personal for column in columns]
+    return {"schema": b64encode(schema.serialize().to_pybytes()).decode(), "personal": personal}
+
+
+def _columns_of(stored: Mapping[str, Any]) -> tuple[Column, ...]:
+    """The inverse of `_columns`."""
+    schema = pa.ipc.read_schema(pa.py_buffer(b64decode(stored["schema"])))
+    classes = (PersonalData(personal) if personal else None for personal in stored["personal"])
+    return tuple(Column(field.name, field.type, personal) for field, personal in zip(schema, classes, strict=True))
 
 
 def _stream(stored: Mapping[str, Any] | None) -> Stream | None:
     """The inverse of `_stored`."""
     if stored is None:
         return None
-    schema = pa.ipc.read_schema(pa.py_buffer(b64decode(stored["columns"]["schema"])))
-    classes = (PersonalData(personal) if personal else None for personal in stored["columns"]["personal"])
-    columns = tuple(Column(field.name, field.type, personal) for field, personal in zip(schema, classes, strict=True))
     enums = {"reads": Reads(stored["reads"]), "load_mode": LoadMode(stored["load_mode"])}
-    return Stream(**{**stored, **enums, "columns": columns, "primary_key": tuple(stored["primary_key"])})
+    columns = {name: _columns_of(stored[name]) for name in ("columns", "beyond") if name in stored}
+    tuples = {name: tuple(stored.get(name, ())) for name in ("primary_key", "absent")}
+    return Stream(**{**stored, **enums, **columns, **tuples})
 
 
 def select_run(connection: psycopg.Connection, run: int, lock_clause: str = "") -> Run | None:

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pyarrow as pa
 
-from importers.core.model import Batch, Position, Run, RunKind, RunState, Staged
+from importers.core.model import JSON, Batch, Position, Run, RunKind, RunState, Staged
 from importers.exceptions import ContractError, RunAbortedError
 from importers.pipeline import replay
 from importers.pipeline.job import Job
@@ -86,11 +87,17 @@ def _extract(job: Job, run: Run, partition: int, lease: float | None, *, validat
         return staged
 
 
+def read(job: Job, partition: JSON) -> Iterator[Batch]:
+    """The source's batches, whole."""
+    for batch in job.source.read(job.requested, partition):
+        yield replace(batch, rows=job.whole(batch.rows)) if job.stream.absent else batch
+
+
 def _batches(job: Job, run: Run, partition: int, lease: float | None) -> Iterator[Batch]:
     """The source's batches; says now and then that we are alive."""
     renewed = time.monotonic()
     planned = run.plan.partitions[partition]
-    for batch in replay.read(job, planned) if run.kind is RunKind.REPLAY else job.source.read(job.asked, planned):
+    for batch in replay.read(job, planned) if run.kind is RunKind.REPLAY else read(job, planned):
         yield batch
         if time.monotonic() - renewed > RENEW_EVERY:
             job.destination.renew(run, lease)

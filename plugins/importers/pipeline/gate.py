@@ -19,7 +19,6 @@ from importers.pipeline.extract import run_key
 from importers.pipeline.job import Job
 from importers.pipeline.verdicts import VERDICT, quarantine, read_kept, read_verdict
 from importers.quality import Duplicates, Judgement, Verdict, judge
-from importers.staging.manifest import widest
 from importers.staging.place import Made
 
 EXCLUDED, JUDGED_BY = "excluded", "judged_by"
@@ -51,11 +50,11 @@ def gate(job: Job, run: Run) -> Passed:
         if run.kind is RunKind.REPLAY:  # no retention begins anew, and rules on a whole delivery have nothing to judge
             files = tuple(replace(file, since=replay.since(run, file.partition)) for file in files)
         job.destination.quarantined(run, files)
-        job.destination.judged(run, judgement.told())
+        job.destination.judged(run, {**judgement.told(), "beyond": job.beyond})
         if run.kind is not RunKind.REPLAY:
             _check(job, run, judgement, files)
         _check_same_policy(job, run)
-        schema = widest([job.asked.schema, *(_own(staged.schema) for staged in chosen.values())])
+        schema = job.table_schema(_own(staged.schema) for staged in chosen.values())
         columns, lineage = job.policy.table(schema), job.policy.lineage(schema)
         pins: dict[str, JSON] = {
             str(number): {"attempt": staged.attempt, "digest": staged.digest} for number, staged in chosen.items()
@@ -90,7 +89,7 @@ def _choose(job: Job, run: Run, partition: int, key: RunKey) -> Staged:
 
 def _judge(job: Job, chosen: Mapping[int, Staged], verdicts: Mapping[int, Verdict], key: RunKey) -> Judgement:
     def read(partition: int) -> Iterator[pa.RecordBatch]:
-        return job.staging.read(chosen[partition], key)
+        return map(job.fitted, job.staging.read(chosen[partition], key))
 
     return judge(job.rules, verdicts, job.spec.quarantine, read, job.keys.uniqueness())
 

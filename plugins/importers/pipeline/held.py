@@ -63,7 +63,7 @@ def show(
 def _readable(job: Job, bad: pa.Table, *, unmasked: bool) -> pa.Table:
     batches = bad.combine_chunks().to_batches() or [pa.RecordBatch.from_pylist([], bad.schema)]
     rows = as_today(job, batches[0])
-    rows = rows if unmasked else job.policy.apply(rows)
+    rows = rows if unmasked else job.policy.apply(job.fitted(rows))
     shown = [name for name in rows.schema.names if name not in OURS]
     names = [ROW, RULES, *shown]
     return pa.table([batches[0][ROW], batches[0][RULES], *(rows[name] for name in shown)], names=names)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -18,7 +18,7 @@ from pydantic import ValidationError
 
 from importers.core.connection import Connection
 from importers.core.destination import Destination, Mask
-from importers.core.model import LoadMode, Run, Stream
+from importers.core.model import JSON, LoadMode, Run, Stream
 from importers.core.model_faults import faults
 from importers.core.names import did_you_mean
 from importers.core.registry import PACKAGE, source_class
@@ -27,12 +27,14 @@ from importers.core.source import Source
 from importers.core.tenant import Expectation, Pipeline, Subject, Tenant
 from importers.exceptions import ConfigError, ContractError, EmptySourceError, ImporterError
 from importers.keys.keyring import TenantKeys
+from importers.pipeline import contract
 from importers.pipeline.connection import RESOLVER
 from importers.pipeline.installation import Installation
 from importers.pipeline.widening import marked
 from importers.privacy.policy import Policy
 from importers.quality.rules import Rules
 from importers.staging.area import Staging
+from importers.staging.manifest import widest
 from importers.staging.place import RunPlace
 from importers.staging.quarantine import Quarantine
 
@@ -63,6 +65,13 @@ class Job:
             raise
         except (Exception, pl.exceptions.PanicException) as error:  # noqa: BLE001
             raise _unforeseen(error).at(**self.where, partition=partition) from None
+
+    def of(self, stream: Stream) -> Job:
+        """The job of a stream that is refined further; what is open stays open for both."""
+        job = replace(self, stream=stream)
+        shared = ("destination", "source", "keys")
+        job.__dict__.update({name: value for name, value in vars(self).items() if name in shared})
+        return job
 
     def fixed(self, run: Run) -> Job:
         """The job with the stream that the run's plan fixed: every partition is read with the same types."""
@@ -109,7 +118,31 @@ class Job:
         for key in keys:
             blank = self.policy.blank(rows, key).to_numpy(zero_copy_only=False)
             found |= {f"{key}: blank, which no primary key may be": blank} if blank.any() else {}
-        return found | self._unstampable(rows)
+        return found | self._unstampable(rows) | self._beyond_contract(rows)
+
+    def _beyond_contract(self, rows: pa.RecordBatch) -> dict[str, Mask]:
+        return contract.unfit(rows, self.asked.schema, self.stream.schema.names) if self._closed else {}
+
+    @property
+    def _closed(self) -> bool:
+        return self.settings.load.schema_change in contract.CLOSED
+
+    @property
+    def beyond(self) -> list[JSON]:
+        """The columns that the schema contract keeps out."""
+        return [column.name for column in self.stream.beyond]
+
+    def whole(self, rows: pa.RecordBatch) -> pa.RecordBatch:
+        """What the source gave, with nulls in the columns that it may leave out and has left out."""
+        return contract.whole(rows, replace(self.asked, absent=self.stream.absent)) if self.stream.absent else rows
+
+    def fitted(self, rows: pa.RecordBatch) -> pa.RecordBatch:
+        """The rows as the schema contract lets them be judged and loaded; those that are `unfit` have nulls."""
+        return contract.fitted(rows, self.asked.schema) if self._closed else rows
+
+    def table_schema(self, staged: Iterable[pa.Schema]) -> pa.Schema:
+        """The source's columns that the table has to hold, once so much is staged."""
+        return self.asked.schema if self._closed else widest([self.asked.schema, *staged])
 
     def _unstampable(self, rows: pa.RecordBatch) -> dict[str, Mask]:
         """Rows whose cursor `_version` can't hold."""
@@ -135,14 +168,30 @@ class Job:
     def _said_for_other_streams(self) -> frozenset[str]:
         """Columns that the tenant's or the pipeline's policy may name although this stream lacks them."""
         several = len(self.spec.streams) > 1
-        return frozenset(self.tenant.privacy.columns) | frozenset(self.spec.privacy.columns if several else ())
+        elsewhere = frozenset(self.tenant.privacy.columns) | frozenset(self.spec.privacy.columns if several else ())
+        return elsewhere | {column.name for column in self.stream.beyond}
 
     @cached_property
     def asked(self) -> Stream:
         """What the source is asked for: nothing that the policy drops, unless a rule, the subject or a key needs it."""
         asked = self.policy.request(self.stream)
-        frozen = self.settings.load.schema_change == "freeze"
-        return asked if frozen else marked(asked, self.policy, self.rules)
+        opened = self.settings.load.schema_change == "evolve"
+        return marked(asked, self.policy, self.rules) if opened else asked
+
+    @cached_property
+    def requested(self) -> Stream:
+        """What the source is asked for: as `asked`, and what the schema contract looks at beyond it."""
+        stream, looks = self.asked, self.settings.load.schema_change == "quarantine"
+        there = tuple(column for column in stream.columns if column.name not in self.stream.absent)
+        unread = tuple(column for column in stream.unread if column.name not in self.stream.absent)
+        beyond = self.stream.beyond
+        return replace(
+            stream,
+            columns=(*there, *beyond) if looks else there,
+            unread=unread if looks else (*unread, *beyond),
+            absent=(),
+            beyond=(),
+        )
 
     @cached_property
     def warehouse(self) -> str:
@@ -162,7 +211,14 @@ class Job:
     @property
     def fingerprint(self) -> str:
         """Of everything that the gate has judged by: a tenant file that changes in mid-run is noticed."""
-        said = (self.policy.fingerprint, self.rules.fingerprint, self.stream.load_mode, self.stream.target)
+        load = self.settings.load
+        said = (
+            self.policy.fingerprint,
+            self.rules.fingerprint,
+            self.stream.load_mode,
+            self.stream.target,
+            load.schema_change,
+        )
         return hashlib.sha256(repr(said).encode()).hexdigest()[:16]
 
     def close(self) -> None:
@@ -261,6 +317,8 @@ def refine(stream: Stream, settings: StreamSettings) -> Stream:
     subject = settings.privacy.subject
     refined = replace(
         stream,
+        absent=(),
+        beyond=(),
         primary_key=tuple(key),
         cursor=load.cursor or stream.cursor,
         lookback=stream.lookback if load.lookback is None else load.lookback,

@@ -76,7 +76,7 @@ def _treated(job: Job, run: Run, raw: Staged) -> Iterator[pa.RecordBatch]:
         start += batch.num_rows
         rows = _without(batch, here) if len(here) else batch
         if rows.num_rows:
-            yield job.policy.apply(rows)
+            yield job.policy.apply(job.fitted(rows))
 
 
 def _without(batch: pa.RecordBatch, places: npt.NDArray[np.int64]) -> pa.RecordBatch:

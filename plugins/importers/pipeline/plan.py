@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from importers.core.model import LoadMode, Plan, Position, Reads, Run, RunKind, Window
 from importers.exceptions import ConfigError
-from importers.pipeline import replay
+from importers.pipeline import contract, replay
 from importers.pipeline.job import Job
 
 
@@ -31,7 +31,8 @@ def plan(
         _check(job, kind, full_refresh)
         if kind is RunKind.REPLAY:
             _check_replay(job, window, full_refresh)
-        asked = job.asked  # policy and rules
+        job = agreed(job)
+        asked = job.requested  # policy and rules
 
         def sealed(position: Position) -> Plan:
             if kind is RunKind.REPLAY:
@@ -54,9 +55,20 @@ def foresee(job: Job, window: Window | None = None, *, full_refresh: bool = Fals
     kind = RunKind.WINDOW if window.bounded else RunKind.INCREMENTAL
     with job.at():
         _check(job, kind, full_refresh)
-        asked = job.asked
+        job = agreed(job)
+        asked = job.requested
         position = position_of(job, window)
         return job.source.plan(asked, window, job.source.refreshed(position) if full_refresh else position)
+
+
+def agreed(job: Job) -> Job:
+    """The job with as much of its stream as the schema contract lets in. Raises ContractError if columns have gone."""
+    streams = () if job.destination.is_new() else job.destination.remembered()
+    known = next((stream for stream in streams if stream.name == job.stream.name), None)
+    if known is None:
+        return job
+    load, dropped = job.settings.load, contract.dropped(job.settings.privacy.columns, known)
+    return job.of(contract.agreed(job.stream, known, load, sparse=job.source.sparse(), dropped=dropped))
 
 
 def position_of(job: Job, window: Window, *, full_refresh: bool = False) -> Position:

@@ -12,8 +12,9 @@ import pyarrow as pa
 
 from importers.core.model import OURS, Batch, Leaf, Plan, Window
 from importers.exceptions import ConfigError
+from importers.pipeline.extract import read
 from importers.pipeline.job import Job
-from importers.pipeline.plan import foresee
+from importers.pipeline.plan import agreed, foresee
 from importers.quality import Judgement, judge
 from importers.staging.manifest import widest
 
@@ -58,7 +59,8 @@ def preview(job: Job, rows: int = 20, window: Window | None = None, *, full_refr
     if rows < 1:
         raise ConfigError("a preview shows at least one row", got=str(rows), do="ask for 1 or more")
     with job.at(), closing(job):
-        return _Sample(job, rows).of(foresee(job, window, full_refresh=full_refresh))
+        plan = foresee(job, window, full_refresh=full_refresh)
+        return _Sample(agreed(job), rows).of(plan)
 
 
 class _Sample:
@@ -79,7 +81,7 @@ class _Sample:
             self._job.rules,
             {0: verdict},
             self._job.spec.quarantine,
-            lambda _: iter(self._batches),
+            lambda _: map(self._job.fitted, self._batches),
             self._job.keys.uniqueness(),
         )
         bad = self._excluded(verdict.bad_rows, judgement)
@@ -103,7 +105,7 @@ class _Sample:
             if self._good >= self._wanted or self._read >= MOST_READ:
                 return False
             rows = batch.rows
-            checked = self._checker.check(rows, self._job.unfit(rows))
+            checked = self._checker.check(self._job.fitted(rows), self._job.unfit(rows))
             self._rules.update(checked.broken.flatten().to_pylist())
             self._reasons.update(reject.reason for reject in batch.rejects)
             self._batches.append(rows)
@@ -113,7 +115,7 @@ class _Sample:
 
     def _reading(self, plan: Plan) -> Iterator[Batch]:
         for partition in plan.partitions:
-            yield from self._job.source.read(self._job.asked, partition)
+            yield from read(self._job, partition)
 
     def _excluded(self, bad: np.ndarray, judgement: Judgement) -> np.ndarray:
         """The numbers of all bad rows, those that only the rows after them show to be bad included."""
@@ -129,7 +131,7 @@ class _Sample:
             good = np.setdiff1d(np.arange(start, start + batch.num_rows, dtype=np.uint64), bad)[:missing]
             start, missing = start + batch.num_rows, missing - len(good)
             kept = batch.take(pa.array(good - np.uint64(start - batch.num_rows)))
-            tables.append(pa.Table.from_batches([self._job.policy.apply(kept)]).select(columns))
+            tables.append(pa.Table.from_batches([self._job.policy.apply(self._job.fitted(kept))]).select(columns))
         schema = widest(table.schema for table in tables)
         return pa.concat_tables([table.cast(schema) for table in tables])
 

@@ -20,7 +20,7 @@ from importers.core.model import JSON, SUBJECT, VERSION, Batch, Held, LoadMode, 
 from importers.core.tenant import period
 from importers.pipeline.job import Job
 from importers.pipeline.stamp import stamped
-from importers.staging.quarantine import LOCATION, RAW, REASON, ROW
+from importers.staging.quarantine import ABOUT, LOCATION, RAW, REASON, ROW
 
 
 def held(job: Job) -> list[Held]:
@@ -86,15 +86,20 @@ def forget(job: Job, run: Run) -> None:
 def as_today(job: Job, batch: pa.RecordBatch) -> pa.RecordBatch:
     """The columns and types that the stream has today; what wasn't read then is null, as in a table that grew.
 
-    A column that doesn't fit its type of today keeps its own, as if the source had widened it.
+    A column that doesn't fit its type of today keeps its own, as if the source had widened it. A column that a schema
+    contract has put the row into quarantine for is still there, so that it isn't lost in silence.
     """
     arrays = []
-    for field in job.asked.schema:
+    schema = job.asked.schema
+    if job.settings.load.schema_change == "quarantine":
+        beyond = [f for f in batch.schema if f.name not in {*ABOUT.names, *job.stream.schema.names}]
+        schema = pa.schema([*schema, *beyond])
+    for field in schema:
         if field.name not in batch.schema.names:
             arrays.append(pa.nulls(batch.num_rows, field.type))
             continue
         arrays.append(_narrowed(batch[field.name], field.type))
-    return pa.RecordBatch.from_arrays(arrays, names=job.asked.schema.names)
+    return pa.RecordBatch.from_arrays(arrays, names=schema.names)
 
 
 def _narrowed(array: pa.Array, kind: pa.DataType) -> pa.Array:

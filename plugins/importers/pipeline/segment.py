@@ -18,7 +18,6 @@ from importers.pipeline.job import Job
 from importers.pipeline.stamp import stamped
 from importers.pipeline.verdicts import quarantine
 from importers.quality import Checked, judge_loaded
-from importers.staging.manifest import widest
 from importers.staging.writer import REJECTS
 
 LEAST = 1_000
@@ -55,17 +54,18 @@ class Segment:
 
     def prepare(self, schema: pa.Schema) -> None:
         """Make the table fit. Raises PrivacyError for a leaf that no policy covers, ContractError."""
-        schema = widest([self._job.asked.schema, _own(schema)])
+        own = _own(schema)
+        schema = self._job.table_schema([own])
         columns, lineage = self._job.policy.table(schema), self._job.policy.lineage(schema)
         frozen = self._job.settings.load.schema_change == "freeze"
         pins = {str(self.receipt.partition): {"digest": self.receipt.digest}} if self.receipt.digest else {}
         self._job.destination.prepare(self._run, self._job.stream, columns, lineage, pins, frozen=frozen)
-        self._schema = _own(schema)
+        self._schema = own
 
     def judged(self, batch: Batch, since: Position, to: Position) -> MicroBatch:
         """What of a batch may be loaded, under the policy; the rest is in quarantine then. Raises QualityError."""
-        rows = stamped(self._job.stream, batch.rows, self._run.version + self._batches)
-        checked = self._checker.check(rows, self._job.unfit(rows))
+        rows = stamped(self._job.stream, self._job.whole(batch.rows), self._run.version + self._batches)
+        checked = self._checker.check(self._job.fitted(rows), self._job.unfit(rows))
         first, self._rows = self._rows, self._rows + rows.num_rows
         self._batches, self._rejected = self._batches + 1, self._rejected + len(batch.rejects)
         self._bad += int(checked.bad.sum())
@@ -73,7 +73,7 @@ class Segment:
         self._refuse_a_flood(reasons)
         file = self._put_away(rows, batch, checked, first, reasons) if reasons else None
         good = rows.filter(pa.array(~checked.bad)) if checked.bad.any() else rows
-        treated = self._job.policy.apply(good) if good.num_rows else None
+        treated = self._job.policy.apply(self._job.fitted(good)) if good.num_rows else None
         return MicroBatch(rows.num_rows, treated, since, to, file)
 
     def load(self, batch: MicroBatch) -> Receipt:
@@ -100,7 +100,7 @@ class Segment:
             return
         verdict = self._checker.verdict(self._rejected)
         judgement = judge_loaded(self._job.rules, verdict, self._job.spec.quarantine, self._job.keys.uniqueness())
-        self._job.destination.judged(self._run, judgement.told())
+        self._job.destination.judged(self._run, {**judgement.told(), "beyond": self._job.beyond})
         for failure in judgement.failures:
             _log.warning("%s.%s run %d: %s", self._job.tenant.tenant, self._job.pipeline, self._run.id, failure)
 

@@ -17,6 +17,7 @@ from uuid import uuid4
 from importers.core.model import JSON, Batch, MicroBatch, Pace, Plan, Position, Receipt, RunKind, Window
 from importers.exceptions import ConfigError, ImporterError
 from importers.pipeline.job import Job
+from importers.pipeline.plan import agreed
 from importers.pipeline.segment import Segment
 
 
@@ -63,8 +64,12 @@ def stream(job: Job, stopped: Callable[[], bool] = _never, watch: Watch = _silen
     """
     with job.at(), closing(job):
         check(job)
+        job = agreed(job)
         pace = Pace(job.spec.micro_batch.linger_ms / 1000, job.spec.micro_batch.max_rows)
-        with _session(job, watch) as session, closing(job.source.follow(job.asked, session.position, pace)) as batches:
+        with (
+            _session(job, watch) as session,
+            closing(job.source.follow(job.requested, session.position, pace)) as batches,
+        ):
             for batch in batches:
                 session.take(batch)
                 nothing = not (batch.rows.num_rows or batch.rejects or batch.behind)

@@ -48,7 +48,7 @@ class Validation:
 
     def check(self, rows: pa.RecordBatch) -> None:
         """Judge the next rows. Raises QualityError when nearly nothing is right."""
-        checked = self._checker.check(rows, self._job.unfit(rows))
+        checked = self._checker.check(self._job.fitted(rows), self._job.unfit(rows))
         start, self._rows = self._rows, self._rows + rows.num_rows
         places = np.flatnonzero(checked.bad)
         if len(places):

@@ -21,10 +21,11 @@ def job() -> Any:
     return SimpleNamespace(
         at=nullcontext,
         stream=stream,
-        asked=stream,
+        requested=stream,
         keys=SimpleNamespace(new_run_key=lambda: (b"", b"")),
         source=SimpleNamespace(
             plan=lambda stream, window, position: Plan([], position),
+            suits=lambda mode: None,
             refreshed=lambda position: {"lane": position["lane"] - 5},
             subscribe=lambda stream: None,
             suits=lambda mode: None,
@@ -32,6 +33,7 @@ def job() -> Any:
         destination=SimpleNamespace(
             modes={LoadMode.MERGE},
             is_new=lambda: False,
+            remembered=lambda: [],
             position=lambda stream: STORED,
             open=lambda stream, key, kind, window, sealed, sealed_key, lease: sealed(STORED),
         ),

@@ -31,6 +31,9 @@ class Jsonl(FileSource[JsonlConfig]):
     config_model = JsonlConfig
     block: ClassVar[int] = BLOCK
 
+    def sparse(self) -> bool:
+        return True
+
     def schema(self, files: Sequence[File]) -> pa.Schema:
         lines = [line for file in dict.fromkeys((files[0], files[-1])) for line in self._sample(file)]
         lines = [line for line in lines if parsed(line) is not None]

@@ -130,6 +130,9 @@ class S3(Source[S3Config]):
     def check(self) -> Health:
         return self._reader.check()
 
+    def sparse(self) -> bool:
+        return self._reader.sparse()
+
     def streams(self) -> Sequence[Stream]:
         return self._reader.streams()
 

@@ -79,6 +79,9 @@ class TopicSource(Source[TopicT]):
         messages = sum(extent.high - extent.low for extent in extents.values())
         return Health(True, f"{len(extents)} partitions, about {messages:,} messages", perf_counter() - begun)
 
+    def sparse(self) -> bool:
+        return True
+
     def streams(self) -> Sequence[Stream]:
         values = tuple(Column(field.name, field.type, None) for field in self._values())
         about = tuple(described(which, self.config.key_type) for which in dict.fromkeys(self.config.metadata))

@@ -90,6 +90,9 @@ class RedisStreams(Source[RedisStreamsConfig]):
             return Health(False, str(error), perf_counter() - begun)
         return Health(True, said, perf_counter() - begun)
 
+    def sparse(self) -> bool:
+        return True
+
     def streams(self) -> Sequence[Stream]:
         fields = self.config.columns or dict.fromkeys(self._sampled(), TypeName.STRING)
         columns = [Column(name, ARROW[kind], None) for name, kind in fields.items()]

@@ -1,0 +1,168 @@
+"""The schema contract: what becomes of columns and types that the stream's last committed run didn't know.
+
+What was agreed is what that run was planned with; before the first one there is nothing to hold a source to. A column
+that has gone, or has another name now, stops a run in every mode: nulls in its place would look like data. `evolve`
+takes new columns, which the policy must classify, and wider types; `freeze` refuses both at the gate. `discard` doesn't
+read new columns, `quarantine` keeps out the rows that have something in them; both keep the types, and rows whose
+values don't fit go to quarantine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyarrow import types as t
+
+from importers.core.destination import Mask
+from importers.core.model import OURS, Column, Stream
+from importers.core.tenant import Load, Treat
+from importers.exceptions import ContractError
+
+CLOSED = frozenset({"discard", "quarantine"})
+"""The modes in which a table's columns and types stay as they are while rows are loaded."""
+
+
+def agreed(offered: Stream, known: Stream, load: Load, *, sparse: bool, dropped: Collection[str]) -> Stream:
+    """What is read of the stream that a source offers, `known` being that of the last committed run.
+
+    `sparse`: records needn't have each field. `dropped`: columns that the policy takes out, which nobody will miss.
+    Raises ContractError for a column that has gone.
+    """
+    there = {column.name for column in offered.columns}
+    gone = [column for column in known.columns if column.name not in there]
+    gone = [column for column in gone if column.name in load.optional or column.name not in dropped]
+    closed = load.schema_change in CLOSED
+    # a closed contract that forgot a field which no record has today would take it for a new one tomorrow
+    optional = [column for column in gone if column.name in load.optional or (sparse and closed)]
+    missed = [column for column in gone if column not in optional]
+    if missed and not sparse:
+        raise _vanished(offered, known, missed)
+    stream = replace(
+        offered, columns=(*offered.columns, *optional), absent=tuple(column.name for column in optional), beyond=()
+    )
+    if not closed:
+        return stream
+    types = {column.name: column.type for column in known.columns}
+    columns = tuple(replace(c, type=types[c.name]) for c in stream.columns if c.name in types)
+    return replace(stream, columns=columns, beyond=tuple(c for c in offered.columns if c.name not in types))
+
+
+def _vanished(offered: Stream, known: Stream, missed: Collection[Column]) -> ContractError:
+    names = {column.name for column in known.columns}
+    new = [column for column in offered.columns if column.name not in names]
+    renamed = [
+        f"{old.name} may be {likely[0].name} now"
+        for old in missed
+        if len(likely := [column for column in new if column.type == old.type]) == 1
+    ]
+    gone = ", ".join(column.name for column in missed)
+    return ContractError(
+        f"columns have gone that the last run had: {gone}" + (f" ({'; '.join(renamed)})" if renamed else ""),
+        got=f"delivered: {_told(offered)}; agreed: {_told(known)}",
+        do="mend the source; or name them in load.optional, if they may be missing: then they are null",
+    )
+
+
+def _told(stream: Stream) -> str:
+    return ", ".join(f"{column.name} {column.type}" for column in stream.columns)
+
+
+def dropped(columns: Mapping[str, object], known: Stream) -> set[str]:
+    """The columns of which a policy's `columns` leave nothing."""
+    return {
+        column.name
+        for column in known.columns
+        if getattr(columns.get(column.name, columns.get("*")), "treat", None) is Treat.DROP
+    }
+
+
+def whole(rows: pa.RecordBatch, stream: Stream) -> pa.RecordBatch:
+    """The rows with nulls in the columns that the source doesn't have today."""
+    for column in stream.columns:
+        if column.name in stream.absent and column.name not in rows.schema.names:
+            rows = rows.append_column(column.name, pa.nulls(rows.num_rows, column.type))
+    return rows
+
+
+def fitted(rows: pa.RecordBatch, agreed: pa.Schema) -> pa.RecordBatch:
+    """The rows in the columns and types that were agreed on, and our own; what doesn't fit is null."""
+    names = [name for name in rows.schema.names if name in agreed.names or name in OURS]
+    if len(names) == len(rows.schema) and all(
+        name in OURS or rows.schema.field(name).type == agreed.field(name).type for name in names
+    ):
+        return rows
+    arrays = [rows[name] if name in OURS else _cast(rows[name], agreed.field(name).type) for name in names]
+    return pa.RecordBatch.from_arrays(arrays, names=names)
+
+
+def unfit(rows: pa.RecordBatch, agreed: pa.Schema, known: Collection[str]) -> dict[str, Mask]:
+    """The rows that the contract keeps out, by why: with something in a column beside `known`, or of another type."""
+    found = {}
+    for name in rows.schema.names:
+        if name in agreed.names and rows[name].type != agreed.field(name).type:
+            lost = _lost(rows[name], agreed.field(name).type)
+            if lost.any():
+                found[f"{name}: not the {agreed.field(name).type} that the schema contract knows"] = lost
+        elif name not in known and name not in OURS:
+            there = pc.is_valid(rows[name]).to_numpy(zero_copy_only=False)
+            if there.any():
+                found[f"{name}: a column that the schema contract doesn't know"] = there
+    return found
+
+
+def _lost(values: pa.Array, kind: pa.DataType) -> Mask:
+    lost: Mask = np.logical_and(
+        pc.is_valid(values).to_numpy(zero_copy_only=False),
+        pc.is_null(_cast(values, kind)).to_numpy(zero_copy_only=False),
+    )
+    return lost
+
+
+_ZEROS = r"^[+-]?0\d"
+
+
+def _cast(values: pa.Array, kind: pa.DataType) -> pa.Array:
+    """Exactly, or null: 1.5 is no integer, and the code 007 isn't 7."""
+    if t.is_dictionary(values.type):
+        values = values.dictionary_decode()
+    if _is_text(values.type) and not _is_text(kind):
+        if t.is_boolean(kind) or t.is_nested(kind) or t.is_binary(kind):
+            return pa.nulls(len(values), kind)
+        if not t.is_temporal(kind):
+            values = pc.if_else(pc.match_substring_regex(values, _ZEROS), pa.scalar(None, values.type), values)
+    elif not _same_family(values.type, kind):
+        return pa.nulls(len(values), kind)
+    return _exactly(values, kind)
+
+
+def _exactly(values: pa.Array, kind: pa.DataType) -> pa.Array:
+    """Arrow refuses to round, and an array in which it would have to: halved until only such values are left."""
+    try:
+        return values.cast(kind)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        if len(values) < 2 or t.is_nested(kind):
+            return pa.nulls(len(values), kind)
+    middle = len(values) // 2
+    return pa.concat_arrays([_exactly(values[:middle], kind), _exactly(values[middle:], kind)])
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(t.is_string(kind) or t.is_large_string(kind) or t.is_string_view(kind))
+
+
+def _same_family(one: pa.DataType, other: pa.DataType) -> bool:
+    """Whether values of one type may be values of the other, or their text."""
+    if one == other or _is_text(other) or t.is_null(one):
+        return not t.is_nested(one) or one == other
+    for family in (_is_number, t.is_timestamp, t.is_date, t.is_time, t.is_nested):
+        if family(one) and family(other):
+            return True
+    return bool(t.is_date(one) and t.is_timestamp(other))
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return bool(t.is_integer(kind) or t.is_floating(kind) or t.is_decimal(kind))

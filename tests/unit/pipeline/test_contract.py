@@ -1,0 +1,120 @@
+import datetime as dt
+from decimal import Decimal
+
+import pyarrow as pa
+import pytest
+
+from importers.core.model import Column, Reads, Stream
+from importers.core.tenant import Load, Treatment
+from importers.exceptions import ContractError
+from importers.pipeline.contract import agreed, dropped, fitted, unfit, whole
+
+NOON = dt.datetime.fromisoformat("2024-01-01T12:00")
+
+
+def stream(**columns: pa.DataType) -> Stream:
+    return Stream("plays", tuple(Column(name, kind, None) for name, kind in columns.items()), Reads.POSITION)
+
+
+KNOWN = stream(id=pa.int64(), ms=pa.int32(), who=pa.string())
+
+
+def meet(offered: Stream, *, sparse: bool = False, gone: tuple[str, ...] = (), **load) -> Stream:
+    return agreed(offered, KNOWN, Load(**load), sparse=sparse, dropped=gone)
+
+
+@pytest.mark.parametrize("mode", ["evolve", "freeze", "discard", "quarantine"])
+def test_a_column_that_has_gone_stops_in_every_mode_and_both_schemas_are_shown(mode):
+    with pytest.raises(ContractError) as raised:
+        meet(stream(id=pa.int64(), who=pa.string()), schema_change=mode)
+    said = str(raised.value)
+    assert "have gone that the last run had: ms" in said
+    assert "delivered: id int64, who string; agreed: id int64, ms int32, who string" in said
+    assert "load.optional" in said
+
+
+def test_a_rename_is_suspected_where_one_new_column_has_the_type():
+    with pytest.raises(ContractError, match=r"who \(who may be listener now\)"):
+        meet(stream(id=pa.int64(), ms=pa.int32(), listener=pa.string(), more=pa.int8()))
+    with pytest.raises(ContractError) as raised:
+        meet(stream(id=pa.int64(), ms=pa.int32(), one=pa.string(), another=pa.string()))
+    assert "may be another" not in str(raised.value)
+
+
+def test_what_the_policy_drops_nobody_misses():
+    assert meet(stream(id=pa.int64(), who=pa.string()), gone=("ms",)).absent == ()
+    assert dropped({"ms": Treatment(treat="drop"), "*": Treatment(treat="keep")}, KNOWN) == {"ms"}
+    assert dropped({"id": Treatment(treat="keep"), "*": Treatment(treat="drop")}, KNOWN) == {"ms", "who"}
+    assert dropped({"id": Treatment(treat="keep")}, KNOWN) == set()
+
+
+def test_an_optional_column_is_null_when_it_is_missing():
+    found = meet(stream(id=pa.int64(), who=pa.string()), optional=["ms"])
+    assert (found.schema.names, found.absent) == (["id", "who", "ms"], ("ms",))
+    rows = whole(pa.record_batch({"id": [1, 2], "who": ["a", "b"]}), found)
+    assert rows.to_pylist() == [{"id": 1, "who": "a", "ms": None}, {"id": 2, "who": "b", "ms": None}]
+    assert rows.schema.field("ms").type == pa.int32()
+
+
+def test_records_that_need_not_have_each_field():
+    few = stream(id=pa.int64())
+    assert meet(few, sparse=True).schema.names == ["id"]
+    closed = meet(few, sparse=True, schema_change="discard")
+    assert (closed.schema, set(closed.absent)) == (KNOWN.schema, {"ms", "who"})
+
+
+def test_an_open_contract_takes_what_comes():
+    more = stream(id=pa.string(), ms=pa.int64(), who=pa.string(), extra=pa.string())
+    assert meet(more) == more
+    assert meet(more, schema_change="freeze") == more  # the gate compares it with the table
+
+
+@pytest.mark.parametrize("mode", ["discard", "quarantine"])
+def test_a_closed_contract_keeps_columns_and_types(mode):
+    found = meet(stream(extra=pa.string(), who=pa.string(), id=pa.string(), ms=pa.int64()), schema_change=mode)
+    assert found.schema.field("id").type == pa.int64()
+    assert set(found.schema.names) == set(KNOWN.schema.names)
+    assert [column.name for column in found.beyond] == ["extra"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "kept"),
+    [
+        (pa.int64(), ["1", "-2", None, "007", "0", "x", "1.5", ""], [1, -2, None, None, 0, None, None, None]),
+        (pa.int64(), [1.0, 1.5, None, 2.0**53], [1, None, None, 2**53]),
+        (pa.int8(), [1, 127, 128, -129], [1, 127, None, None]),
+        (pa.float64(), ["1.5", "-2", "x"], [1.5, -2.0, None]),
+        (pa.float64(), [1, 2**53 + 1, -3], [1.0, None, -3.0]),
+        (pa.date32(), ["2024-02-29", "2023-02-29"], [dt.date(2024, 2, 29), None]),
+        (pa.string(), [1, 25, None], ["1", "25", None]),
+        (pa.bool_(), ["true", None], [None, None]),
+        (pa.int64(), [[1], None], [None, None]),
+        (pa.timestamp("us"), [1, None], [None, None]),
+        (pa.decimal128(4, 1), [Decimal("1.50"), Decimal("1.55"), Decimal("123.40")], ["1.5", None, "123.4"]),
+        (
+            pa.timestamp("s"),
+            [NOON, NOON + dt.timedelta(microseconds=5)],
+            [NOON, None],
+        ),
+    ],
+)
+def test_a_value_stands_in_the_known_type_exactly_or_its_row_is_kept_out(kind, values, kept):
+    known = pa.schema([("x", kind)])
+    rows = pa.record_batch({"x": values})
+    kept = [Decimal(value) if isinstance(value, str) and pa.types.is_decimal(kind) else value for value in kept]
+    assert fitted(rows, known)["x"].to_pylist() == kept
+    assert fitted(rows, known).schema.field("x").type == kind
+    wrong = [value is not None and fit is None for value, fit in zip(values, kept, strict=True)]
+    masks = list(unfit(rows, known, ["x"]).values())
+    assert [mask.tolist() for mask in masks] == ([wrong] if any(wrong) else [])
+
+
+def test_a_row_with_something_in_an_unknown_column_is_kept_out():
+    rows = pa.record_batch(
+        {"id": [1, 2, 3], "extra": [None, "x", None], "dropped": ["y", "y", "y"], "_version": [1, 1, 1]}
+    )
+    found = unfit(rows, pa.schema([("id", pa.int64())]), ["id", "dropped"])
+    assert {why: mask.tolist() for why, mask in found.items()} == {
+        "extra: a column that the schema contract doesn't know": [False, True, False]
+    }
+    assert fitted(rows, pa.schema([("id", pa.int64())])).schema.names == ["id", "_version"]
