@@ -25,7 +25,6 @@ def job() -> Any:
         keys=SimpleNamespace(new_run_key=lambda: (b"", b"")),
         source=SimpleNamespace(
             plan=lambda stream, window, position: Plan([], position),
-            suits=lambda mode: None,
             refreshed=lambda position: {"lane": position["lane"] - 5},
             subscribe=lambda stream: None,
             suits=lambda mode: None,
