@@ -262,3 +262,22 @@ def test_a_broker_that_is_killed_and_comes_back_is_waited_for(kafka: Kafka, topi
             kafka.stop()
             kafka.start()
     assert [text.split()[0] for text in read] == list(map(str, range(3000)))
+
+
+def test_a_token_is_shown_to_the_broker(kafka: Kafka, topic: str) -> None:
+    """Unsecured (RFC 7515, A.5), as Kafka's own validator takes it where nobody signs."""
+    kafka.produce(topic, *texts("a"))
+    said = {
+        "bootstrap.servers": kafka.sasl_address,
+        "security.protocol": "SASL_SSL",
+        "ssl.ca.location": kafka.authority,
+        "sasl.mechanism": "OAUTHBEARER",
+        "enable.sasl.oauthbearer.unsecure.jwt": True,
+        "sasl.oauthbearer.config": "principal=ada",
+    }
+    config = KafkaConfig(topic=topic, format="text", metadata=[], timeout=20)
+    at = Source(config, tenant="acme", connection=Connection(said))
+    assert at.check().ok
+    assert values(at) == ["a"]
+    nobody = Connection(said | {"sasl.oauthbearer.config": "scope=read"})  # a token that says of nobody
+    assert not Source(config, tenant="acme", connection=nobody).check().ok

@@ -1,7 +1,8 @@
 """A Kafka broker for tests: the one that IMPORTERS_TEST_KAFKA names, else a real one from Maven's jars.
 
 One node in KRaft mode with two listeners: plain, and SASL_SSL with PLAIN as Azure Event Hubs' Kafka endpoint has it
-(the user is `$ConnectionString`, the password a connection string). `apt-get install maven` brings Maven and Java.
+(the user is `$ConnectionString`, the password a connection string), and with OAUTHBEARER, whose tokens nobody signs.
+`apt-get install maven` brings Maven and Java.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ PASSWORD = (
     "Endpoint=sb://localhost/;SharedAccessKeyName=RootManageSharedAccessKey;"
     "SharedAccessKey=c2VjcmV0LXNlY3JldC1zZWNyZXQ="
 )
+OAUTH = "org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule"
 PROPERTIES = """\
 process.roles=broker,controller
 node.id=1
@@ -68,7 +70,8 @@ background.threads=2
 listener.name.sasl_ssl.ssl.keystore.type=PEM
 listener.name.sasl_ssl.ssl.keystore.location={home}/server.pem
 listener.name.sasl_ssl.ssl.client.auth=none
-listener.name.sasl_ssl.sasl.enabled.mechanisms=PLAIN
+listener.name.sasl_ssl.sasl.enabled.mechanisms=PLAIN,OAUTHBEARER
+listener.name.sasl_ssl.oauthbearer.sasl.jaas.config={oauth} required unsecuredLoginStringClaim_sub="broker";
 listener.name.sasl_ssl.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required \\
   user_{user}="{password}";
 """
@@ -179,7 +182,8 @@ def _configured(jars: Path, home: Path, quick: bool) -> Kafka:
     authority.cert_pem.write_to_path(str(home / "authority.pem"))
     (home / "log4j2.properties").write_text(LOGGING)
     ports = {"plain": plain, "sasl": sasl, "controller": controller}
-    (home / "server.properties").write_text(PROPERTIES.format(**ports, home=home, user=USER, password=PASSWORD))
+    said = {"home": home, "user": USER, "password": PASSWORD, "oauth": OAUTH}
+    (home / "server.properties").write_text(PROPERTIES.format(**ports, **said))
     shutil.copytree(_formatted(jars, home), home / "data")
     return Kafka(f"127.0.0.1:{plain}", f"localhost:{sasl}", str(home / "authority.pem"), home, jars, quick)
 

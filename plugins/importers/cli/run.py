@@ -62,6 +62,7 @@ def summary(result: Result) -> dict[str, Any]:
         "rows_quarantined": result.rows_quarantined,
         "rows_suppressed": result.rows_suppressed,
         "quarantined_by_rule": dict(result.rules),
+        "lag": dict(result.lag),
         "seconds": {step: round(seconds, 3) for step, seconds in result.timings.items()},
     }
 
@@ -81,4 +82,7 @@ def _show(rows: Sequence[dict[str, Any]]) -> None:
         click.echo(f"\n{row['stream']}")
         for rule, count in row["quarantined_by_rule"].items():
             click.echo(f"  {count:,} quarantined by {rule}")
+        if row["lag"]:
+            lanes = ", ".join(f"{lane} {count:,}" for lane, count in row["lag"].items() if count)
+            click.echo(f"  {sum(row['lag'].values()):,} messages are unread{': ' if lanes else ''}{lanes}")
         click.echo(f"  seconds: {', '.join(f'{step} {seconds:.2f}' for step, seconds in row['seconds'].items())}")

@@ -191,10 +191,10 @@ class CommitOperator(StepOperator):
     asks_source = True  # a broker is told
 
     def work(self, job: Job, run: Run) -> Mapping[str, JSON]:
-        from importers.pipeline.finish import commit
+        from importers.pipeline.finish import commit, lag
 
-        commit(job, run)
-        return {"partitions": len(run.plan.partitions)}
+        unread = lag(job, run, commit(job, run))
+        return {"partitions": len(run.plan.partitions), **({"lag": unread} if unread else {})}
 
 
 class CleanOperator(RunOperator):

@@ -62,6 +62,8 @@ class Result:
     lineage: tuple[Leaf, ...]
     rules: Mapping[str, int] = field(default_factory=dict)
     quarantine: tuple[QuarantineFile, ...] = ()
+    lag: Mapping[str, int] = field(default_factory=dict)
+    """How many messages of each lane are unread, where the source can say."""
 
 
 class Clock:
@@ -125,7 +127,7 @@ def run(
                 raise
             with clock.step("clean"):
                 finish.clean(job, opened)
-            return _result(fixed, passed, position, clock)
+            return _result(fixed, passed, position, clock, finish.lag(fixed, opened, position))
 
 
 def _through_the_gate(job: Job, opened: Run, clock: Clock, processes: int) -> gate.Passed:
@@ -250,7 +252,7 @@ def _note(job: Job, run: Run, step: str, partition: int, rows: int, seconds: flo
     job.destination.note(run, step, seconds, rows, partition)
 
 
-def _result(job: Job, passed: gate.Passed, position: Position, clock: Clock) -> Result:
+def _result(job: Job, passed: gate.Passed, position: Position, clock: Clock, lag: Mapping[str, int]) -> Result:
     run = passed.run if passed.run.state is RunState.COMMITTED else job.destination.find(passed.run.id)
     receipts = tuple(receipt for _, receipt in sorted(run.receipts.items()))
     rules: dict[str, int] = {}
@@ -274,4 +276,5 @@ def _result(job: Job, passed: gate.Passed, position: Position, clock: Clock) -> 
         lineage=tuple(job.policy.lineage(job.stream.schema)),
         rules=rules,
         quarantine=passed.quarantined,
+        lag=lag,
     )

@@ -253,6 +253,7 @@ OUTCOME = SimpleNamespace(
     timings={"plan": 0.5, "load": 1.25},
     lineage=(),
     rules={"expect_column_values_to_not_be_null(id)": 5, "malformed": 3},
+    lag={"plays/0": 4_321, "plays/1": 0},
 )
 
 
@@ -297,6 +298,8 @@ def test_run_tells_rows_rules_and_seconds_and_no_position(tenants: Path, asked: 
     assert (row["rows_read"], row["rows_loaded"], row["rows_quarantined"], row["rows_suppressed"]) == (1210, 1200, 8, 2)
     assert row["quarantined_by_rule"]["malformed"] == 3
     assert row["seconds"] == {"plan": 0.5, "load": 1.25}
+    assert "4,321 messages are unread: plays/0 4,321\n" in output
+    assert row["lag"] == {"plays/0": 4321, "plays/1": 0}
     assert "canary" not in output + as_json
 
 
