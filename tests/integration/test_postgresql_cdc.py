@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -524,3 +525,40 @@ def test_the_server_restarts_in_the_middle(
     assert bring(key="second").rows_loaded == 10
     with psycopg.connect(url) as after:
         same(after, sql)
+
+
+def test_each_table_has_a_slot_of_its_own(
+    bring: Bring, job: Callable[..., Job], plays: psycopg.Connection, url: str, sql: psycopg.Connection
+) -> None:
+    """What is read of one moves no other's."""
+    plays.execute("create table stars (id int primary key, n int)")
+    plays.execute("insert into stars values (1, 1)")
+    of_stars = {"tables": ["stars"]}
+    bring()
+    bring(of_stars)
+    with plays.transaction():
+        plays.execute("update stars set n = 2; update plays set n = 0 where id = 1")
+    bring()
+    same(plays, sql)
+    assert rows(sql, "acme.stars", "id, n") == [(1, 1)]
+    bring(of_stars)
+    assert rows(sql, "acme.stars", "id, n") == [(1, 2)]
+    assert plays.execute(
+        "select count(*) from pg_replication_slots where database = current_database()"
+    ).fetchone() == (2,)
+
+
+def test_a_slot_that_somebody_reads_is_waited_for(
+    job: Callable[..., Job], plays: psycopg.Connection, url: str, bring: Bring
+) -> None:
+    bring()
+    plays.execute("update plays set n = n + 1")
+    (slot,) = (name for (name,) in rows(plays, "pg_replication_slots where database = current_database()", "slot_name"))
+    with psycopg.connect(f"{url}?replication=database", autocommit=True) as other:
+        start = f"START_REPLICATION SLOT {slot} LOGICAL 0/0 (proto_version '1', publication_names '\"{slot}\"')"
+        other.pgconn.send_query(start.encode())
+        deadline = time.monotonic() + 20
+        while not plays.execute("select active from pg_replication_slots where slot_name = %s", (slot,)).fetchone()[0]:  # type: ignore[index]
+            assert time.monotonic() < deadline
+        with pytest.raises(TransientSourceError, match="somebody else is using it"):
+            bring()
