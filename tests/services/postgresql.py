@@ -42,7 +42,8 @@ class LogicalPostgres:
             connection.execute(f"create database {name}")  # type: ignore[arg-type]
         yield urlunsplit(urlsplit(self.url)._replace(path=f"/{name}"))
         with psycopg.connect(self.url, autocommit=True) as connection:
-            connection.execute("select pg_terminate_backend(pid) from pg_stat_activity where datname = %s", (name,))
+            ended = "select pg_terminate_backend(pid, 10000) from pg_stat_activity where datname = %s"  # milliseconds
+            connection.execute(ended, (name,))
             slots = "select slot_name from pg_replication_slots where database = %s"
             for (slot,) in connection.execute(slots, (name,)).fetchall():
                 connection.execute("select pg_drop_replication_slot(%s)", (slot,))
