@@ -194,7 +194,24 @@ def _fitted(values: pa.Array, kind: pa.DataType) -> pa.Array:
         ends = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
         items = _fitted(pc.list_flatten(values), kind.value_type)
         return pa.ListArray.from_arrays(pa.array(ends), items, type=kind, mask=values.is_null())
+    if not _akin(values.type, kind):
+        raise pa.ArrowInvalid(OTHER)
     return values.cast(kind)
+
+
+def _akin(said: pa.DataType, kind: pa.DataType) -> bool:
+    """Whether a cast keeps what a value means: Arrow's would read numbers out of texts, and give zones to times."""
+    if pa.types.is_timestamp(said) and pa.types.is_timestamp(kind):
+        return (said.tz is None) == (kind.tz is None)
+    return said.id == kind.id or any(of(said) and of(kind) for of in (_is_number, _is_text)) or pa.types.is_null(said)
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind))
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_binary(kind))
 
 
 def _in_order(batches: list[pa.RecordBatch], numbers: list[Any], wanted: pa.Schema) -> tuple[pa.RecordBatch, Any]:

@@ -210,6 +210,29 @@ def test_what_a_column_cannot_hold_is_poison_and_what_it_can_is_widened() -> Non
         Schemas(registry).columns(["1", "3"])
 
 
+@pytest.mark.parametrize(
+    ("known", "said", "row"),
+    [
+        ("long", "string", "0x10"),
+        ("string", "long", 7),
+        (
+            {"type": "long", "logicalType": "timestamp-millis"},
+            {"type": "long", "logicalType": "local-timestamp-millis"},
+            0,
+        ),
+        ({"type": "int", "logicalType": "date"}, "string", "2026-01-01"),
+    ],
+)
+def test_a_value_of_another_kind_is_poison_and_never_interpreted(known: Any, said: Any, row: Any) -> None:
+    def of(kind: Any) -> Any:
+        return {"type": "record", "name": "Play", "fields": [{"name": "it", "type": kind}]}
+
+    plain = said if isinstance(said, str) else said["type"]
+    registry = Registry(of(known), of(said))
+    values: list[bytes | None] = [value(2, of(plain), {"it": row})]
+    assert read(registry, values, known=Schemas(registry).columns(["1"])) == ([], [("0", OTHER)])
+
+
 def test_a_schema_that_is_no_record_of_columns_is_poison() -> None:
     loop = {"type": "record", "name": "Node", "fields": [{"name": "next", "type": ["null", "Node"]}]}
     known = Schemas(Registry(PLAY)).columns(["1"])
