@@ -12,7 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 RESULTS = Path(__file__).parent / "results"
-CHOICES = ("chain", "merge", "pseudonyms", "quality", "formats", "http", "kafka", "postgresql", "dags")
+CHOICES = ("chain", "merge", "pseudonyms", "quality", "formats", "http", "kafka", "postgresql", "dags", "airflow")
 WHOLE = 7_200_000
 """Rows: a CSV of 1.2 GB."""
 
@@ -43,6 +43,7 @@ def main() -> None:
         "kafka": lambda: kafka(fewer, rounds or 3),
         "postgresql": lambda: postgresql(fewer, rounds or 4),
         "dags": lambda: dags(said.tenants, rounds or 2),
+        "airflow": lambda: airflow(fewer, rounds or 2),
     }
     print(run[said.what]())
 
@@ -100,6 +101,14 @@ def postgresql(rows: int, rounds: int) -> str:
 
     measured = measure(rows, rounds)
     (RESULTS / "postgresql.json").write_text(as_json(measured) + "\n")
+    return show(measured)
+
+
+def airflow(rows: int, rounds: int) -> str:
+    from bench.scheduler import as_json, measure, show
+
+    measured = measure(rows, rounds)
+    (RESULTS / "airflow.json").write_text(as_json(measured) + "\n")
     return show(measured)
 
 

@@ -113,7 +113,7 @@ def _round(server: psycopg.Connection, till: Till, file: Path, rows: int) -> tup
         _copy(server, file)
     server.execute("checkpoint")
     with till.counting() as governed:
-        result = _chain(file)
+        result = import_file(file)
     check(server, rows)
     return bare, governed, result.timings
 
@@ -124,10 +124,11 @@ def _copy(server: psycopg.Connection, file: Path) -> None:
     server.execute(f"copy bare from '{file}' (format csv, header)")  # type: ignore[arg-type]
 
 
-def _chain(file: Path) -> Any:
-    """A new tenant each time, so that each round is a first load."""
+def import_file(file: Path, **config: Any) -> Any:
+    """By a new tenant each time, so that each round is a first load."""
     tenant = f"bench_{time.monotonic_ns()}"
-    config = {"path": str(file), "expect": RULES, "privacy": PRIVACY, "load": {"mode": "append", "table": "plays"}}
+    load = {"mode": "append", "table": "plays"}
+    config |= {"path": str(file), "expect": RULES, "privacy": PRIVACY, "load": load}
     return asyncio.run(get_importer("csv", tenant, config).import_data(progress=lambda _: None))
 
 
