@@ -28,6 +28,7 @@ from tests.services.airflow import free_port
 from tests.services.kafka import Kafka
 
 from importers.core.model import LoadMode
+from importers.server.streams import LOOK
 
 pytestmark = pytest.mark.services
 PATIENCE = 60.0  # seconds; a process takes several to import what it needs
@@ -157,6 +158,12 @@ def test_a_tenant_whose_data_nobody_classified_stops_and_another_does_not_notice
         describe(site, config=described, privacy={"subject": subject, "columns": {**columns, "phone": "drop"}})
         eventually(lambda: both.is_in("running"), "a file that was mended isn't read again")
         eventually(lambda: both.status()["loaded"] == len(FIRST) + 1, "the stream doesn't go on where it stopped")
+        describe(other, privacy={"subject": subject, "columns": {**columns, "track": "drop"}})
+        time.sleep(LOOK + 1)
+        other.produce(lot(5))
+        tightened = "select count(*) from globex.plays where play >= 500"
+        eventually(lambda: look.ask(tightened) == [(30,)], "the stream doesn't go on by a file that was changed")
+        assert look.ask(f"{tightened} and track is not null") == [(0,)]
         both.process.send_signal(signal.SIGTERM)
         assert both.process.wait(PATIENCE) == 0
         log = both.process.stderr.read() if both.process.stderr else ""

@@ -29,7 +29,7 @@ def copy(
     """COPY a partition's batches to where the mode wants them. No batch: no statement."""
     into = tables.rows_table(stream)
     target = Identifier(schema, into)
-    if run.mode is LoadMode.APPEND:  # as COPY does, but first: binary, it takes bytes for what the column is now
+    if run.mode is not LoadMode.REPLACE:  # whose shadow is its own; binary COPY takes bytes for what a column is now
         connection.execute(SQL("lock table {} in row exclusive mode").format(target))
     types = tables.existing(connection, schema, into)
     if run.mode is LoadMode.REPLACE:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from threading import Event, Thread
 
+from polars.exceptions import PanicException
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_when_event_set, wait_exponential_jitter
 from tenacity.nap import sleep_using_event
 
@@ -26,6 +27,7 @@ from importers.pipeline.stream import Beat, stream
 from importers.pipeline.tenants import find_tenant, read_tenant, read_tenants
 
 FIRST_WAIT, LONGEST_WAIT = 1.0, 60.0  # seconds
+LOOK = 5.0  # seconds between two looks at a tenant's file
 _SPAN = 10  # seconds over which rows a second are counted
 _log = logging.getLogger(__name__)
 
@@ -144,27 +146,34 @@ class Streams:
 
     def _keep(self, status: Status) -> None:
         """Begins anew, from the tenant's file as it is then: a mistake that was mended counts from the next time on."""
-        for attempt in Retrying(
-            retry=retry_if_exception_type(Exception),
+        attempts = Retrying(
+            retry=retry_if_exception_type((Exception, PanicException)),
             wait=_wait,
             sleep=sleep_using_event(self._stop),
             stop=stop_when_event_set(self._stop),
             before_sleep=lambda state: self._failed(status, state),
             retry_error_callback=lambda _: None,
-        ):
-            with attempt:
-                self._follow(status, attempt.retry_state)
-        status.state = State.ENDED
+        )
+        try:
+            for attempt in attempts:
+                with attempt:
+                    while not self._stop.is_set():
+                        self._follow(status, attempt.retry_state)
+        finally:
+            status.state = State.ENDED if self._stop.is_set() else State.FAILING
 
     def _follow(self, status: Status, attempt: RetryCallState) -> None:
+        """Until the tenant's file changes: whoever tightens a policy must not wait for a failure."""
+
         def noted(beat: Beat) -> None:
             status.note(beat)
             status.state, status.error = State.RUNNING, ""
             attempt.attempt_number = 1  # whatever goes wrong next, its first wait is short again
 
         status.state = State.STARTING if not status.failures else status.state
+        changed = _change_of(self._directory, status.name.tenant)
         with closing(self._job(status.name)) as job:
-            stream(job, self._stop.is_set, noted)
+            stream(job, lambda: self._stop.is_set() or changed(), noted)
 
     def _job(self, name: Name) -> Job:
         """Raises ConfigError, by the file's line where that is known."""
@@ -187,6 +196,29 @@ class Streams:
         # Of what nobody foresaw only its class: its text may hold a row.
         status.error = str(error) if isinstance(error, ImporterError) else type(error).__name__
         _log.log(logging.INFO if busy else logging.ERROR, "%s; again in %.0f s", status.error, seconds)
+
+
+def _change_of(directory: Path, tenant: str) -> Callable[[], bool]:
+    """Whether the tenant's file isn't any more what it is now; looks every few seconds."""
+    file = find_tenant(directory, tenant)
+    before, looked = _stamp(file), time.monotonic()
+
+    def changed() -> bool:
+        nonlocal looked
+        if time.monotonic() - looked < LOOK:
+            return False
+        looked = time.monotonic()
+        return _stamp(file) != before
+
+    return changed
+
+
+def _stamp(file: Path) -> tuple[int, int, int] | None:
+    try:
+        about = file.stat()
+    except OSError:
+        return None
+    return about.st_mtime_ns, about.st_size, about.st_ino
 
 
 _backing_off = wait_exponential_jitter(initial=FIRST_WAIT, max=LONGEST_WAIT)

@@ -72,10 +72,11 @@ def sweep_quarantine(
     """
 
     def is_doomed(run: RunPlace, entry: Entry) -> bool:
+        live = is_live(run)  # asked first: what a run registers before it ends is then seen to be registered
         since = None if _is_temporary(entry) else registered(run, quarantine.store.uri_of(entry.path))
         if since is not None:
             return since < now - retention(run)
-        return not is_live(run) or (_is_temporary(entry) and entry.modified < now - abandoned_after)
+        return not live or (_is_temporary(entry) and entry.modified < now - abandoned_after)
 
     def doomed(run: RunPlace, entries: Sequence[Entry]) -> list[Entry]:
         return [entry for entry in entries if is_doomed(run, entry)]

@@ -241,3 +241,16 @@ def test_quarantine_without_a_row_goes_once_its_run_is_over(
         f"{LIVE.path}/0-{ATTEMPT}.parquet",
         f"{LIVE.path}/.0-{ATTEMPT}.parquet.{'0' * 16}.tmp",
     }
+
+
+def test_quarantine_whose_run_registers_it_and_ends_while_it_is_looked_for_stays(
+    quarantine: Quarantine, keys: TenantKeys
+) -> None:
+    uri, over = put_away(quarantine, LIVE, keys), threading.Event()
+
+    def registered(*_: object) -> None:
+        over.set()  # the answer was on its way when the run committed
+
+    report = sweep_quarantine(quarantine, registered, lambda _: not over.is_set(), lambda _: 30 * 24 * HOUR, NOW)
+    assert (report.deleted, report.kept) == (0, 1)
+    assert quarantine.read(uri, keys.quarantine()).num_rows == 1
