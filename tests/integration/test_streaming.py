@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
@@ -253,6 +253,20 @@ def test_a_column_that_nobody_classified_stops_the_stream_before_its_row_is_load
         streamed.drain(streamed.source(ROWS[:3], (phones,), ROWS[4:5]))
     assert "901820" not in str(caught.value)
     assert (streamed.plays, streamed.position) == ([0, 1, 2], {"list": 1})
+
+
+def test_a_stream_that_stopped_over_a_new_column_is_not_what_later_ones_are_held_to(streamed: Streamed) -> None:
+    class Phones(Written):
+        def streams(self) -> Sequence[Stream]:
+            (named,) = super().streams()
+            return [replace(named, columns=(*named.columns, Column("phone", pa.string(), None)))]
+
+    streamed.drain(streamed.source(ROWS[:3]))
+    for _ in range(2):
+        with pytest.raises(PrivacyError, match="phone"):
+            streamed.drain(Phones([ROWS[:3], ROWS[3:6]]))
+    assert streamed.ask("select count(*) from _importers.run") == [(1,)]  # none was opened
+    assert streamed.drain(streamed.source(ROWS[:3], ROWS[3:6])).loaded == 3
 
 
 def test_a_wider_type_widens_the_table(streamed: Streamed) -> None:

@@ -128,10 +128,11 @@ def latest(connection: psycopg.Connection, stream: str, key: str) -> Run | None:
 
 
 def remembered_streams(connection: psycopg.Connection, pipeline: str) -> list[Stream]:
-    """The streams of `tenant.pipeline`, each as its last committed run was planned."""
+    """The streams of `tenant.pipeline`, each as its last committed run was planned; a live one that read a row."""
     rows = connection.execute(
-        """select distinct on (stream) plan -> 'stream' from _importers.run
+        """select distinct on (stream) plan -> 'stream' from _importers.run r
            where starts_with(stream, %s) and state = 'committed' and plan -> 'stream' <> 'null'
+             and (plan -> 'live' is null or exists (select from _importers.receipt where run = r.id and rows > 0))
            order by stream, id desc""",
         (f"{pipeline}.",),
     )

@@ -65,10 +65,11 @@ def stream(job: Job, stopped: Callable[[], bool] = _never, watch: Watch = _silen
     with job.at(), closing(job):
         check(job)
         job = agreed(job)
+        requested = job.requested  # policy and rules, before a run is opened
         pace = Pace(job.spec.micro_batch.linger_ms / 1000, job.spec.micro_batch.max_rows)
         with (
             _session(job, watch) as session,
-            closing(job.source.follow(job.requested, session.position, pace)) as batches,
+            closing(job.source.follow(requested, session.position, pace)) as batches,
         ):
             for batch in batches:
                 session.take(batch)
