@@ -11,6 +11,8 @@ HISTORY = Path("include/samples/synthetic-listening/synthetic-listening-100k.csv
 ROWS = 100_000
 ELSEWHERE = ("POSTGRES_URL", "ENCRYPTION_KEY", "ENCRYPTION_KEY_PREVIOUS", "IMPORTERS_STAGING", "IMPORTERS_QUARANTINE")
 """Settings that would send rows to a real warehouse."""
+PATIENCE = 60
+"""Seconds for which one process waits while another writes to Airflow's own database; by default it fails after 5."""
 WAREHOUSE = "AIRFLOW_CONN_IMPORTERS_WAREHOUSE"
 
 
@@ -28,7 +30,7 @@ def settle(airflow_home: Path) -> None:
         "AIRFLOW_HOME": str(airflow_home),
         "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "dags"),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{airflow_home}/airflow.db",
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{airflow_home}/airflow.db?timeout={PATIENCE}",
         "AIRFLOW__IMPORTERS__EMBEDDED_WAREHOUSE": "True",
         "IMPORTERS_TENANTS": "include/tenants",
     }

@@ -158,6 +158,7 @@ def say_what_to_do(console: Console, url: str, place: Path) -> None:
         "  loaded, what was kept out and why, and what became of each column. [bold]Dag Docs[/] has the YAML.",
         "classic_rock_fm.songs has run by itself: it has a schedule, and nothing here is paused.",
         "A tenant file that you put into include/tenants is a DAG within a minute.",
+        "Its command line, to backfill say: .venv/bin/python scripts/airflow_cli.py backfill create --help",
     ):
         console.print(f"  {step}", soft_wrap=True)
     console.print(f"\nCtrl-C ends all of it. Logs of the processes: {told(place / 'processes')}")

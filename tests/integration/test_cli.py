@@ -119,6 +119,30 @@ def test_rows_are_shown_under_the_policy_unless_somebody_says_so(home: Path) -> 
     assert "broken,4" in unmasked
 
 
+def test_runs_of_a_pipeline_that_was_renamed_are_still_told(home: Path) -> None:
+    call("run", JOB)
+    tenant(home, TENANT.replace("  plays:\n", "  heard:\n"))
+    for target in ([], ["acme"], [JOB]):
+        (run,) = answer("runs", *target)
+        assert (run["stream"], run["described"]) == ("acme.plays.plays", False)
+        assert "(no longer described)" in " ".join(call("runs", *target).stdout.split())
+    assert answer("runs", "acme.heard") == []
+    assert "Did you mean 'heard'" in call("runs", "acme.herd", code=2).stderr
+    (home / "tenants/acme.yaml").rename(home / "tenants/notes.txt")
+    assert answer("runs") == []
+    (run,) = answer("runs", "acme")
+    assert not run["described"]
+
+
+def test_quarantine_of_a_run_that_has_none_is_no_success(home: Path) -> None:
+    call("run", JOB)
+    (run,) = answer("runs", JOB)
+    assert run["described"]
+    said = call("quarantine", "show", JOB, "--run", run["run"] + 98, code=2).stderr
+    assert f"of run {run['run'] + 98}. There is of run {run['run']}" in said
+    assert answer("quarantine", "show", JOB, "--run", run["run"])[0]["run"] == run["run"]
+
+
 def test_discarded_is_gone_and_the_ledger_says_so(home: Path, sql: psycopg.Connection[Any]) -> None:
     call("run", JOB)
     call("quarantine", "discard", JOB, code=2)

@@ -38,6 +38,11 @@ def _cell(value: Any, counts: bool) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:,.2f}"
 
 
+def many(number: int, what: str) -> str:
+    """`1 file`, `2 files`."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
 def counted(reasons: dict[str, int]) -> str:
     """`5 × rule, 3 × reason`, the most first."""
     return ", ".join(f"{rows:,} × {reason}" for reason, rows in sorted(reasons.items(), key=lambda item: -item[1]))

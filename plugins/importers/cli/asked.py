@@ -141,9 +141,10 @@ def tenant_file(directory: Path | None, tenant: str, pipeline: str) -> Tenant:
 def matching(directory: Path | None, target: tuple[str, str] | None) -> list[tuple[Tenant, str]]:
     """The pipelines of all tenants, of one tenant, or the one. Raises ConfigError."""
     from importers.core.settings import pipeline_of
-    from importers.pipeline.tenants import DIRECTORY, find_tenant, read_tenant, read_tenants
+    from importers.pipeline.tenants import DIRECTORY, find_tenant, read_tenant, read_tenants, tenant_files
 
     if target is None:
+        tenant_files(directory or DIRECTORY)  # raises if there is no such directory
         found, errors = read_tenants(directory or DIRECTORY)
         for error in errors:
             click.echo(str(error), err=True)

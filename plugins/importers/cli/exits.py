@@ -18,8 +18,8 @@ MEANING = """Exit codes:
 
 \b
 0  all is well
-1  findings: the data, the policy or a tenant file has to be mended
-2  what was said is wrong: the command line, a setting or a connection
+1  findings: the data or the policy has to be mended, or `lint` found something
+2  what was said is wrong: the command line, a tenant file or a connection
 3  not now: something is busy or out of reach; try again
 4  a person has to look: credentials, permissions, or what nobody foresaw
 """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 @asked.tenants
 @asked.as_json
 def command(file: Path, tenant: str | None, pipeline: str | None, tenants: Path | None, as_json: bool) -> None:
-    """Write a tenant file that imports FILE, with a treatment suggested for each column and why.
+    """Write a tenant file that imports FILE.
+
+    It suggests a treatment for each column, and says why.
 
     Nothing that is there is overwritten. What can't be inferred is a TODO, which `importers lint` refuses: exits 1
     while there is any, and says what has to be decided.
@@ -38,7 +40,6 @@ def command(file: Path, tenant: str | None, pipeline: str | None, tenants: Path 
     place = (tenants or DIRECTORY) / f"{name}.yaml"
     write(place, written.text)
     findings = lint(place)
-    findings += undecided(place, written.text, {finding.where.get("line") for finding in findings})
     if as_json:
         say_json(
             {"file": str(place), "tenant": name, "importer": written.importer, "stream": written.stream}
@@ -48,17 +49,6 @@ def command(file: Path, tenant: str | None, pipeline: str | None, tenants: Path 
         _show(place, findings, f"{name}.{pipeline or written.stream}")
     if findings:
         raise SystemExit(FOUND)
-
-
-def undecided(place: Path, text: str, told: set[Any]) -> list[ConfigError]:
-    """The other TODOs: what makes a file unreadable hides them from lint until it is decided."""
-    from importers.exceptions import ConfigError
-
-    return [
-        ConfigError(f"`{line.split(':')[0].strip()}` isn't decided yet", file=str(place), line=number)
-        for number, line in enumerate(text.splitlines(), start=1)
-        if " TODO" in line and number not in told
-    ]
 
 
 def write(place: Path, text: str) -> None:

@@ -25,7 +25,7 @@ def command(place: Path | None, as_json: bool) -> None:
     Prints FILE:LINE: what is wrong, what was got, what is allowed. Touches no source system. Exits 1 if it found
     anything.
     """
-    from importers.cli.answer import say_json
+    from importers.cli.answer import many, say_json
     from importers.pipeline.lint import lint
     from importers.pipeline.tenants import DIRECTORY, tenant_files
 
@@ -37,9 +37,9 @@ def command(place: Path | None, as_json: bool) -> None:
         for finding in findings:
             click.echo(" ".join(str(finding).split()))
     files = len(tenant_files(place)) if place.is_dir() else int(place.exists())
-    checked = f"{files} file{'' if files == 1 else 's'} checked"
+    checked = f"{many(files, 'file')} checked"
     if findings:
-        click.echo(f"{checked}: {len(findings)} finding{'' if len(findings) == 1 else 's'}", err=True)
+        click.echo(f"{checked}: {many(len(findings), 'finding')}", err=True)
         raise SystemExit(FOUND)
     click.echo(f"{checked}: nothing wrong" if files else f"no tenant file in {place}", err=True)
 

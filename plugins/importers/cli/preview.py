@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 @click.option("--rows", type=click.IntRange(1, 10_000), default=20, show_default=True, help="Good rows to show.")
 @asked.reading
 def command(reading: asked.Reading, rows: int, as_json: bool) -> None:
-    """Show the first rows that a run would load, under the policy, and count what it would quarantine by rule.
+    """Show the first rows as a run would load them.
+
+    They are under the policy; what a run would quarantine is counted by rule.
 
     Writes nothing: no run, no staging, no quarantine, no table. Exits 1 if all was read and the run would fail.
     """

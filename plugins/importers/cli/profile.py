@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 @click.option("--html", type=click.Path(path_type=Path, dir_okay=False), help="Write a page with plots to this file.")
 @asked.as_json
 def command(file: Path, html: Path | None, as_json: bool) -> None:
-    """Show of each column of FILE its type, nulls, distinct values, quantiles, and whether it may concern a person.
+    """Show what each column of FILE holds.
+
+    Its type, nulls, distinct values, quantiles, and whether it may concern a person.
 
     Reads all of it and writes nothing but the page that --html asks for. Values are shown of columns that don't seem
     to be personal; whether they are is a guess by names and shapes.

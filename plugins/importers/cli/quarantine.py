@@ -22,7 +22,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 @click.group("quarantine")
 def command() -> None:
-    """Look at rows that broke a rule, load them once they are right, or give them up."""
+    """Look at rows that were kept out, load or discard them."""
 
 
 def _runs(command: Command) -> Command:
@@ -36,7 +36,10 @@ def _runs(command: Command) -> Command:
 @asked.tenants
 @asked.as_json
 def list_(target: tuple[str, str] | None, tenants: Path | None, as_json: bool) -> None:
-    """List quarantine: whose, how many rows by rule, how old, how long it is kept, whether it can be replayed."""
+    """List what is in quarantine.
+
+    Whose, how many rows by rule, how old, how long it is kept, and whether it can be replayed.
+    """
     from importers.cli.answer import counted, say_json, say_table
     from importers.core.durations import spelled
     from importers.core.settings import pipeline_of
@@ -103,14 +106,17 @@ def entry(held: Held, retention: str) -> dict[str, Any]:
 def show(
     job: tuple[str, str], runs: tuple[int, ...], rows: int, unmasked: bool, tenants: Path | None, as_json: bool
 ) -> None:
-    """Open quarantine: the rules that each row broke and where it stood, the row itself under today's policy."""
+    """Show the rows in quarantine, under today's policy.
+
+    With the rules that each row broke, and where it stood.
+    """
     from importers.cli.answer import say_json
     from importers.pipeline.held import show as look
     from importers.pipeline.installation import Installation
 
     tenant = asked.tenant_file(tenants, *job)
     installation = Installation.from_environment()
-    files = _held(installation, tenant, job[1], runs)
+    files = _of_runs(_held(installation, tenant, job[1]), runs)
     seen = [look(installation, tenant, job[1], held, rows, unmasked=unmasked) for held in files]
     if as_json:
         say_json([_opened(one) for one in seen])
@@ -121,11 +127,22 @@ def show(
         click.echo("nothing is in quarantine", err=True)
 
 
-def _held(installation: Any, tenant: Tenant, pipeline: str, runs: Sequence[int]) -> list[Held]:
+def _held(installation: Any, tenant: Tenant, pipeline: str) -> Sequence[Held]:
     from importers.pipeline.held import all_held
 
     with asked.destination_of(installation, tenant, pipeline) as destination:
-        files = all_held(destination, tenant, pipeline) if destination else ()
+        return all_held(destination, tenant, pipeline) if destination else ()
+
+
+def _of_runs(files: Sequence[Held], runs: Sequence[int]) -> Sequence[Held]:
+    """What these runs put there; all, if none is named. Raises ConfigError for a run that has nothing there."""
+    from importers.exceptions import ConfigError
+
+    having = sorted({held.run for held in files})
+    lacking = [run for run in runs if run not in having]
+    if lacking:
+        do = f"there is of run {', '.join(map(str, having))}" if having else "leave --run out: there is of no run"
+        raise ConfigError(f"nothing is in quarantine of run {', '.join(map(str, lacking))}", do=do)
     return [held for held in files if not runs or held.run in runs]
 
 
@@ -155,7 +172,9 @@ def _show(seen: Shown) -> None:
 def replay(
     job: tuple[str, str], tenants: Path | None, streams: tuple[str, ...], key: str | None, as_json: bool
 ) -> None:
-    """Load what is right by today's policy and rules, once. What is still bad stays in quarantine.
+    """Load what is right by today's rules, once.
+
+    What is still bad stays in quarantine.
 
     Reads quarantine, not the source: mend the rules or the policy first. Exits 1 if something is still bad.
     """
@@ -184,8 +203,11 @@ def replay(
 def discard(
     job: tuple[str, str], runs: tuple[int, ...], everything: bool, yes: bool, tenants: Path | None, as_json: bool
 ) -> None:
-    """Delete quarantine for good; the ledger keeps that it was there, why, and when it was given up."""
-    from importers.cli.answer import say_json
+    """Delete quarantine for good.
+
+    The ledger keeps that it was there, why, and when it was given up.
+    """
+    from importers.cli.answer import many, say_json
     from importers.pipeline.held import all_held
     from importers.pipeline.held import discard as give_up
     from importers.pipeline.installation import Installation
@@ -200,7 +222,7 @@ def discard(
         files = [held for held in files if everything or held.run in runs]
         rows = sum(held.file.rows for held in files)
         if files and not yes:
-            click.confirm(f"Delete {rows:,} quarantined rows of {'.'.join(job)} for good?", abort=True, err=True)
+            click.confirm(f"Delete {many(rows, 'quarantined row')} of {'.'.join(job)} for good?", abort=True, err=True)
         gone: Sequence[QuarantineFile] = ()
         if destination and files:
             gone = give_up(destination, Quarantine(installation.quarantine, destination.warehouse_id()), files)
@@ -208,6 +230,6 @@ def discard(
     if as_json:
         say_json(answer)
     else:
-        click.echo(f"{answer['rows']:,} rows in {answer['files']} files discarded")
+        click.echo(f"{many(answer['rows'], 'row')} in {many(answer['files'], 'file')} discarded")
         if answer["files_kept"]:
-            click.echo(f"{answer['files_kept']} files stay: a run is at work on them", err=True)
+            click.echo(f"a run is at work on {many(answer['files_kept'], 'file')} more, which stay", err=True)

@@ -37,7 +37,9 @@ class Reported:
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="[default: TENANT.PIPELINE.html]")
 @asked.tenants
 def command(job: tuple[str, str], number: int | None, out: Path | None, tenants: Path | None) -> None:
-    """Write a page on a run: every rule with its counts, what was kept out and why, and the runs before.
+    """Write a page on a run.
+
+    Every rule with its counts, what was kept out and why, and the runs before.
 
     One file with plots, no script, nothing from another host. Counts and names of columns only, never a row's value.
     """

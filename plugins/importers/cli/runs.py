@@ -19,18 +19,25 @@ if TYPE_CHECKING:
 @asked.tenants
 @asked.as_json
 def command(target: tuple[str, str] | None, limit: int, tenants: Path | None, as_json: bool) -> None:
-    """List runs, the last first: state, kind, window, rows, seconds, and whether the position moved."""
+    """List runs, the last first.
+
+    Their state, kind, window, rows, seconds, and whether the position moved. Of a tenant all that the ledger has: of
+    pipelines too that its file no longer describes.
+    """
     from importers.cli.answer import say_json, say_table
     from importers.ledger import history
     from importers.pipeline.installation import Installation
 
+    described = _described(tenants, target)
     installation = Installation.from_environment()
     past: list[PastRun] = []
-    pipelines = asked.matching(tenants, target)
     with history.reading(installation.warehouse) as connection:
-        for tenant, pipeline in pipelines if history.begun(connection) else ():
-            past += history.runs(connection, tenant.tenant, pipeline, limit=limit)
-    rows = [entry(run) for run in sorted(past, key=lambda run: run.id, reverse=True)[:limit]]
+        for tenant in described if history.begun(connection) else ():
+            past += history.runs(connection, tenant, (target[1] if target else "") or None, limit=limit)
+    if not past and target:
+        asked.matching(tenants, target)  # raises for what was never run and isn't described
+    latest = sorted(past, key=lambda run: run.id, reverse=True)[:limit]
+    rows = [entry(run) | {"described": _pipeline(run) in described[_tenant(run)]} for run in latest]
     if as_json:
         say_json(rows)
     elif rows:
@@ -38,6 +45,25 @@ def command(target: tuple[str, str] | None, limit: int, tenants: Path | None, as
         say_table(headings, [_cells(row) for row in rows])
     else:
         click.echo("nothing was run yet", err=True)
+
+
+def _described(directory: Path | None, target: tuple[str, str] | None) -> dict[str, set[str]]:
+    """By tenant the pipelines of its file: of every tenant that has one, or of the target's. Raises ConfigError."""
+    from importers.pipeline.tenants import DIRECTORY, tenant_files
+
+    found: dict[str, set[str]] = {target[0]: set()} if target else {}
+    if target is None or target[0] in {file.stem for file in tenant_files(directory or DIRECTORY)}:
+        for tenant, pipeline in asked.matching(directory, (target[0], "") if target else None):
+            found.setdefault(tenant.tenant, set()).add(pipeline)
+    return found
+
+
+def _tenant(run: PastRun) -> str:
+    return run.stream.split(".")[0]
+
+
+def _pipeline(run: PastRun) -> str:
+    return run.stream.split(".")[1]
 
 
 def entry(run: PastRun) -> dict[str, Any]:
@@ -66,5 +92,6 @@ def _cells(row: dict[str, Any]) -> tuple[Any, ...]:
     bounded = row["window_start"] or row["window_end"]
     window = f"{row['window_start'] or '…'} – {row['window_end'] or '…'}" if bounded else ""
     counts = (row["rows_loaded"], row["rows_quarantined"], row["position_lanes_moved"])
-    about = (row["run"], row["stream"], row["state"], row["kind"], window, row["opened_at"])
+    stream = row["stream"] if row["described"] else f"{row['stream']} (no longer described)"
+    about = (row["run"], stream, row["state"], row["kind"], window, row["opened_at"])
     return *about, row["seconds"], *counts

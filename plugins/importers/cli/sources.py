@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @click.argument("names", nargs=-1, metavar="[NAME]…")
 @asked.as_json
 def command(names: tuple[str, ...], as_json: bool) -> None:
-    """List the importers there are, or some of them, each with its settings."""
+    """List the importers there are, with their settings."""
     from importers.core.registry import source_class, sources
 
     for name in names:

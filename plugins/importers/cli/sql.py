@@ -14,7 +14,9 @@ from importers.cli import asked
 @click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="Most rows to print.")
 @asked.as_json
 def command(query: str, limit: int, as_json: bool) -> None:
-    """Print what one SELECT of the warehouse gives, in a read-only transaction.
+    """Print what one SELECT of the warehouse gives.
+
+    In a read-only transaction.
 
     The warehouse is POSTGRES_URL, else the embedded PostgreSQL. Tables stand in their tenant's schema:
 

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 @asked.tenants
 @asked.as_json
 def command(tenants: Path | None, as_json: bool) -> None:
-    """Delete what runs left that nobody took up in time, and quarantine past its retention.
+    """Delete what failed runs left, and old quarantine.
+
+    That is what nobody took up in time, and quarantine past its retention.
 
     What no file describes any more is kept as long as the defaults say; what a broken file describes, for now: then
     it exits 1, and 3 if a place is out of reach.

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import UnionType
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Annotated, Any, TypeAlias, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -15,6 +15,7 @@ from importers.core.names import NAME, as_name, did_you_mean
 from importers.core.secret_shapes import names_a_secret, secret_shape
 from importers.core.yaml_marks import KeyPath, dotted
 
+Placed: TypeAlias = Callable[[KeyPath], KeyPath]
 HIDDEN = "a value that isn't shown"
 
 
@@ -29,15 +30,18 @@ class Fault:
     missing: bool = False
 
 
-def faults(error: ValidationError, model: type[BaseModel], data: Any) -> list[Fault]:
-    """Every error of a validation, one fault each, at the deepest place that `data` really has."""
+def faults(error: ValidationError, model: type[BaseModel], data: Any, placed: Placed = tuple) -> list[Fault]:
+    """Every error of a validation, one fault each, at the deepest place that `data` really has.
+
+    `placed` says where in the file a place of `data` is, if `data` isn't all of it.
+    """
     details = list(_nearest_branches(error.errors(include_url=False, include_input=False), data))
     unknown: dict[KeyPath, list[str]] = {}
     for detail in details:
         if detail["type"] == "extra_forbidden":
             unknown.setdefault(detail["loc"][:-1], []).append(str(detail["loc"][-1]))
     return [
-        _fault(detail, model, data)
+        _fault(detail, model, data, placed)
         for detail in details
         if not (detail["type"] == "missing" and _is_a_typo(detail["loc"], unknown))
     ]
@@ -66,26 +70,28 @@ def _is_secret(path: KeyPath, value: Any) -> bool:
     return names_a_secret(key) or (isinstance(value, str) and secret_shape(value) is not None)
 
 
-def _fault(detail: ErrorDetails, model: type[BaseModel], data: Any) -> Fault:
+def _fault(detail: ErrorDetails, model: type[BaseModel], data: Any, placed: Placed) -> Fault:
+    """Of a setting in the file's own words; of what is missing at the top of `data`, or too much there, its name."""
     loc, kind = detail["loc"], detail["type"]
     missing = kind == "missing"
     path, value, synthetic = _locate(loc[:-1] if missing else loc, data)
-    name = dotted(path)
     if missing:
+        name = dotted(placed(path)) if path else ""
         what = f"`{loc[-1]}` is missing" + (f" in `{name}`" if name else "")
-        return Fault(path, what, do=f"add `{loc[-1]}: …`", missing=True)
+        return Fault(placed(path), what, do=f"add `{loc[-1]}: …`", missing=True)
     if kind == "extra_forbidden":
-        where = dotted(path[:-1] if path[-1:] == loc[-1:] else path)
+        around = path[:-1] if path[-1:] == loc[-1:] else path
+        where = dotted(placed(around)) if around else ""
         what = f"there is no setting `{dotted((loc[-1],))}`" + (f" in `{where}`" if where else "")
-        return Fault(path, what, do=_known(str(loc[-1]), model, loc[:-1]))
+        return Fault(placed(path), what, do=_known(str(loc[-1]), model, loc[:-1]))
     if synthetic == ["[key]"] and path:
         value = path[-1]
     elif synthetic and isinstance(value, Mapping) and len(value) == 1 and not _is_branch(synthetic[-1]):
         (value,) = value  # of a short form `{type: settings}`, it is the key that was refused
         path = (*path, str(value))
     got = shown(path, value) if path else _kind(value)
-    what = f"`{dotted(path)}` can't be this" if path else "the whole can't be this"
-    return Fault(path, what, got, _allowed(detail, value, model, got == HIDDEN))
+    what = f"`{dotted(placed(path))}` can't be this" if path else "the whole can't be this"
+    return Fault(placed(path), what, got, _allowed(detail, value, model, got == HIDDEN))
 
 
 def _allowed(detail: ErrorDetails, value: Any, model: type[BaseModel], hidden: bool) -> str:
@@ -104,15 +110,17 @@ def _allowed(detail: ErrorDetails, value: Any, model: type[BaseModel], hidden: b
     if kind in ("model_type", "model_attributes_type"):
         return f"allowed: a mapping of {', '.join(_settings_at(model, detail['loc']))}"
     if kind in _KINDS:
-        return f"allowed: {_KINDS[kind]}"
+        text = "text in quotes, or " if kind in _LISTS and _takes_text(model, detail["loc"]) else ""
+        return f"allowed: {text}{_KINDS[kind]}"
     if kind in _BOUNDS:
         return f"allowed: {_BOUNDS[kind].format(**context)}"
     return detail["msg"].replace("Input should be", "allowed:").replace("String should", "it should")
 
 
+_LISTS = ("list_type", "tuple_type", "set_type", "frozen_set_type")
 _KINDS = {
     **dict.fromkeys(("dict_type", "mapping_type"), "a mapping, `{key: value}`"),
-    **dict.fromkeys(("list_type", "tuple_type", "set_type", "frozen_set_type"), "a list, `[one, two]`"),
+    **dict.fromkeys(_LISTS, "a list, `[one, two]`"),
     **dict.fromkeys(("int_type", "int_parsing", "int_from_float"), "a whole number"),
     **dict.fromkeys(("float_type", "float_parsing"), "a number"),
     **dict.fromkeys(("bool_type", "bool_parsing"), "true or false"),
@@ -212,6 +220,18 @@ def _steps(annotation: Any, part: str | int) -> Iterator[Any]:
                 yield option
             elif part in option.model_fields:
                 yield option.model_fields[str(part)].annotation
+
+
+def _takes_text(model: type[BaseModel], loc: KeyPath) -> bool:
+    """Whether the list that stands there may also be written as one text."""
+    schema: Any = model.model_json_schema()
+    definitions = schema.get("$defs", {})
+    for part in loc:
+        schema = definitions.get(str(schema.get("$ref", "")).rpartition("/")[2], schema)
+        schema = schema.get("properties", {}).get(part, schema.get("additionalProperties"))
+        if not isinstance(schema, Mapping):
+            return False
+    return any(option.get("type") == "string" for option in schema.get("anyOf", ()))
 
 
 def _options(annotation: Any) -> list[Any]:

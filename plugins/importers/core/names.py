@@ -55,12 +55,41 @@ def is_given(name: str) -> bool:
     return bool(_GIVEN.fullmatch(name)) and not is_like_a_value(name)
 
 
+_FEW = 30
+"""More names than that nobody reads."""
+
+
 def did_you_mean(got: str, allowed: Iterable[str]) -> str:
-    """`did you mean 'x'?` and what is allowed, for an error's last sentence."""
+    """`did you mean 'x'?` and what is allowed, for an error's last sentence; of very many names, those most like it."""
     every = sorted(allowed)
     options = [name for name in every if not is_like_a_value(name)]
-    close = get_close_matches(got, options, n=1)
-    hint = f"did you mean '{close[0]}'? " if close else ""
-    untold = f"{len(every) - len(options)} that look like values and aren't shown"
-    told = [*options, *([untold] if len(options) < len(every) else [])]
-    return f"{hint}allowed: {', '.join(told) or 'nothing'}"
+    meant = nearest(got, options)
+    hint = f"did you mean '{meant}'? " if meant else ""
+    told = options if len(options) <= _FEW else sorted(get_close_matches(got, options, n=5, cutoff=0))
+    more = [f"and {len(options) - len(told)} more"] if len(told) < len(options) else []
+    hidden = len(every) - len(options)
+    untold = [f"{hidden} that look like values and aren't shown"] if hidden else []
+    return f"{hint}allowed: {', '.join([*told, *more, *untold]) or 'nothing'}"
+
+
+def nearest(got: str, options: Iterable[str]) -> str | None:
+    """The option that was probably meant, in whatever case; never the opposite, `be_null` for `be_not_null`."""
+    alike: dict[str, str] = {}
+    for option in options:
+        if _negates(option) == _negates(got):
+            alike.setdefault(option.casefold(), option)
+    words = _words(got.casefold())
+    reordered = [folded for folded in alike if words and _words(folded) == words]
+    close = reordered or get_close_matches(got.casefold(), alike, n=1)
+    return alike[close[0]] if close else None
+
+
+_NEGATIONS = frozenset(("no", "non", "not", "nto", "ont"))  # the last two are slips of the finger
+
+
+def _negates(name: str) -> bool:
+    return not _NEGATIONS.isdisjoint(_words(name.casefold()))
+
+
+def _words(name: str) -> list[str]:
+    return sorted(re.findall(r"[^\W_]+", name))

@@ -297,7 +297,7 @@ class Pipeline(_Strict):
     timezone: Zone = "UTC"
     """Whose wall clock `schedule` and `start` mean, by its IANA name."""
     start: Moment | None = None
-    """The first interval begins here or later, and backfills reach no further back: a day, or a moment."""
+    """The first scheduled interval begins here or later: a day, or a moment. A backfill may reach further back."""
     catchup: bool = False
     """Whether intervals that have passed since `start`, or while the DAG was paused, are run later."""
     max_active_runs: Annotated[int, Field(ge=1, le=1024)] = 1

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -66,7 +67,8 @@ def examine(text: str, file: str) -> Reading:
         return Reading(None, None, _in_order(found))
     tenant, wrong = _modelled(marked.value)
     hidden = {fault.path for fault in secrets}
-    found += [located(fault) for fault in wrong if fault.path not in hidden]
+    told = _with_undecided(wrong, marked.value) if wrong else []  # if nothing else is wrong, `pipeline.lint` tells
+    found += [located(fault) for fault in told if fault.path not in hidden]
     if tenant:
         whole = TenantFile(tenant, file, marked.lines)
         return Reading(whole if not found else None, whole, _in_order(found))
@@ -99,6 +101,23 @@ def _sound(value: Any, wrong: list[Fault], file: str, lines: Mapping[KeyPath, in
     rest = {**value, "pipelines": {name: pipeline for name, pipeline in pipelines.items() if name not in broken}}
     tenant, _ = _modelled(rest)
     return TenantFile(tenant, file, lines) if tenant else None
+
+
+def undecided(value: Any, path: KeyPath = ()) -> Iterator[Fault]:
+    """What `importers init` left for a person to say."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from undecided(inner, (*path, key))
+    elif isinstance(value, str) and re.match(r"TODO\b", value):
+        do = value.removeprefix("TODO").strip(" :") or "say it"
+        yield Fault(path, f"`{dotted(path)}` isn't decided yet", do=do)
+
+
+def _with_undecided(wrong: list[Fault], value: Any) -> list[Fault]:
+    """A word that stands where a person has to decide is refused as such, and nothing else hides it."""
+    refused = {fault.path: fault for fault in wrong}
+    left = [replace(refused.get(fault.path, fault), what=fault.what, got="") for fault in undecided(value)]
+    return [*(fault for fault in wrong if fault.path not in {one.path for one in left}), *left]
 
 
 def _in_order(found: list[ConfigError]) -> list[ConfigError]:

@@ -101,10 +101,18 @@ def _syntax(error: MarkedYAMLError, file: str, lines: int) -> ConfigError:
     what = ", ".join(part for part in (context, _WORD.sub("(hidden)", problem.split("\n")[0])) if part)
     return ConfigError(
         f"this isn't valid YAML: {what}",
-        do="indent by spaces, never tabs" if tab else "",
+        do="indent by spaces, never tabs" if tab else _INDENT if _misplaced(problem) else "",
         file=file,
         line=min(mark.line + 1, lines) if mark else 1,
     )
+
+
+_INDENT = "see that the keys of one mapping begin in the same column: here, or on the line before"
+
+
+def _misplaced(problem: str) -> bool:
+    """Whether the parser met a key where the indentation lets none be."""
+    return "mapping values are not allowed" in problem or "block mapping start" in problem
 
 
 class _Reading:

@@ -18,7 +18,7 @@ from importers.pipeline import replay
 from importers.pipeline.extract import run_key
 from importers.pipeline.job import Job
 from importers.pipeline.verdicts import VERDICT, quarantine, read_kept, read_verdict
-from importers.quality import Duplicates, Judgement, Verdict, judge
+from importers.quality import TOO_MANY, Duplicates, Judgement, Verdict, judge
 from importers.staging.place import Made
 
 EXCLUDED, JUDGED_BY = "excluded", "judged_by"
@@ -133,7 +133,7 @@ def _check(job: Job, run: Run, judgement: Judgement, files: tuple[QuarantineFile
         raise QualityError(
             "the data breaks the rules: nothing was loaded",
             got="; ".join([*map(str, judgement.failures), *_worst(files)]),
-            do=f"mend the source or the rules; {where}",
+            do=f"{_remedy(judgement)}; {where}",
         )
     good = judgement.tally.rows - judgement.tally.bad
     if not good and not job.settings.load.allow_empty and _empties(job.stream, run, files):
@@ -141,6 +141,11 @@ def _check(job: Job, run: Run, judgement: Judgement, files: tuple[QuarantineFile
             "the source has no good row, and loading that would empty the table",
             do="set load.allow_empty: true if that is right",
         )
+
+
+def _remedy(judgement: Judgement) -> str:
+    beyond = any(failure.label == TOO_MANY for failure in judgement.failures)
+    return f"mend the source or the rules{f', or raise {TOO_MANY} if so many may be left out' if beyond else ''}"
 
 
 def _empties(stream: Stream, run: Run, files: tuple[QuarantineFile, ...]) -> bool:
@@ -165,7 +170,9 @@ def _check_same_policy(job: Job, run: Run) -> None:
 def _worst(files: tuple[QuarantineFile, ...]) -> list[str]:
     """The rules and reasons that put the most rows into quarantine."""
     counts = sum((Counter(file.reasons) for file in files), Counter[str]())
-    return [f"{rows:,} × {reason}" for reason, rows in counts.most_common(5)]
+    told = [f"{rows:,} × {reason}" for reason, rows in counts.most_common(5)]
+    untold = len(counts) - len(told)
+    return [*told, f"and {untold:,} more"] if untold else told
 
 
 def excluded(job: Job, staged: Staged, key: RunKey) -> npt.NDArray[np.uint64]:

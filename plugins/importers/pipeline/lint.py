@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +11,13 @@ from croniter import croniter
 from pydantic import ValidationError
 
 from importers.core.model import LoadMode
-from importers.core.model_faults import Fault, faults
+from importers.core.model_faults import Fault, Placed, faults
 from importers.core.names import did_you_mean
 from importers.core.registry import source_class, sources
 from importers.core.schedule import PRESETS, WITHOUT_INTERVALS
 from importers.core.settings import effective, importer_settings
 from importers.core.tenant import Expectation, Load, Pipeline
-from importers.core.tenant_file import TenantFile
+from importers.core.tenant_file import TenantFile, undecided
 from importers.core.yaml_marks import KeyPath, dotted
 from importers.exceptions import ConfigError, MissingExtraError
 from importers.pipeline.connection import takes_connection
@@ -30,14 +30,20 @@ def lint(place: str | Path) -> list[ConfigError]:
     found: list[ConfigError] = []
     for reading in examine_all(place):
         beyond = check(reading.sound) if reading.sound else []
-        found += sorted([*reading.findings, *beyond], key=lambda error: int(error.where.get("line", 0)))
+        distinct = {(error.where.get("line"), error.what): error for error in [*beyond, *reading.findings]}
+        found += sorted(distinct.values(), key=lambda error: int(error.where.get("line", 0)))
     return found
 
 
 def check(file: TenantFile) -> list[ConfigError]:
     """What is wrong with a tenant beyond the shape of its file."""
-    undecided = _undecided(file, file.tenant.model_dump(exclude_unset=True), ())
-    found = [*undecided, *_importers(file), *_shared(file), *_tables(file)]
+    said = file.tenant.model_dump(exclude_unset=True)
+    found = [
+        *(file.error(left.path, left.what, do=left.do) for left in undecided(said)),
+        *_importers(file),
+        *_shared(file),
+        *_tables(file),
+    ]
     for name, pipeline in file.tenant.pipelines.items():
         found += [*_importer(file, name, pipeline), *_schedule(file, name, pipeline), *_rules(file, name, pipeline)]
         found += contradictions(file, name, pipeline, files=_reads_files(file, name))
@@ -46,17 +52,6 @@ def check(file: TenantFile) -> list[ConfigError]:
 
 def _reads_files(file: TenantFile, name: str) -> bool:
     return sources().get(importer_settings(file.tenant, name)[0]) == "files"
-
-
-def _undecided(file: TenantFile, value: Any, path: KeyPath) -> Iterator[ConfigError]:
-    """What `importers init` left for a person to say."""
-    if isinstance(value, Mapping):
-        for key, inner in value.items():
-            yield from _undecided(file, inner, (*path, key))
-    elif isinstance(value, str) and re.match(r"TODO\b", value):
-        yield file.error(
-            path, f"`{dotted(path)}` isn't decided yet", do=value.removeprefix("TODO").strip(" :") or "say it"
-        )
 
 
 def _importers(file: TenantFile) -> Iterator[ConfigError]:
@@ -69,9 +64,9 @@ def _importers(file: TenantFile) -> Iterator[ConfigError]:
             yield file.error(path, f"there is no importer '{name}'", do=did_you_mean(str(name), sources()))
         elif alias not in used:
             own = {key: value for key, value in settings.items() if key != "use"}
-            for fault in _refused(name, own):
+            for fault in _refused(name, own, partial(_under, ("importers", alias))):
                 if not fault.missing:
-                    yield _blame(file, ("importers", alias, *fault.path), name, fault)
+                    yield _blame(file, name, fault)
 
 
 def _shared(file: TenantFile) -> Iterator[ConfigError]:
@@ -99,26 +94,31 @@ def _importer(file: TenantFile, name: str, pipeline: Pipeline) -> Iterator[Confi
             path: KeyPath = ("pipelines", name, "importer")
             yield file.error(path, f"there is no importer '{importer}'", do=did_you_mean(importer, known))
         return
-    for fault in _refused(importer, settings):
-        key = fault.path[0] if fault.path else None
-        if key is not None and key not in pipeline.config and key in (shared or {}):
-            place: KeyPath = ("importers", pipeline.importer)
-        else:
-            place = ("pipelines", name, "config") if pipeline.config else ("pipelines", name, "importer")
-        yield _blame(file, (*place, *fault.path), importer, fault)
+
+    def placed(setting: KeyPath) -> KeyPath:
+        if setting and setting[0] not in pipeline.config and setting[0] in (shared or {}):
+            return ("importers", pipeline.importer, *setting)
+        return ("pipelines", name, "config" if pipeline.config else "importer", *setting)
+
+    for fault in _refused(importer, settings, placed):
+        yield _blame(file, importer, fault)
 
 
-def _refused(importer: str, settings: dict[str, Any]) -> list[Fault]:
+def _under(place: KeyPath, setting: KeyPath) -> KeyPath:
+    return (*place, *setting)
+
+
+def _refused(importer: str, settings: dict[str, Any], placed: Placed) -> list[Fault]:
     model = source_class(importer).config_model
     try:
         model.model_validate(settings)
     except ValidationError as error:
-        return faults(error, model, settings)
+        return faults(error, model, settings, placed)
     return []
 
 
-def _blame(file: TenantFile, path: KeyPath, importer: str, fault: Fault) -> ConfigError:
-    return file.error(path, f"{importer}: {fault.what}", got=fault.got, do=fault.do)
+def _blame(file: TenantFile, importer: str, fault: Fault) -> ConfigError:
+    return file.error(fault.path, f"{importer}: {fault.what}", got=fault.got, do=fault.do)
 
 
 def _schedule(file: TenantFile, name: str, pipeline: Pipeline) -> Iterator[ConfigError]:

@@ -10,6 +10,7 @@ from functools import cached_property
 from pydantic import ValidationError
 
 from importers.core.model import LoadMode
+from importers.core.names import nearest
 from importers.core.registry import destination_class, destinations, source_class, sources
 from importers.core.settings import StreamSettings, effective, importer_settings
 from importers.core.tenant import Pipeline, Subject, Treat, Treatment
@@ -109,10 +110,12 @@ class _Said:
             return
         for what, column, path in self._named():
             if not self._covered(column):
+                meant = nearest(column, privacy.columns)
+                hint = f"did you mean '{meant}'? If not, " if meant else ""
                 yield self.file.error(
                     path,
                     f"{what} '{column}', which privacy.columns doesn't name: the run would stop",
-                    do=f"add `{column}: …` to privacy.columns, with what happens to it",
+                    do=f"{hint}add `{column}: …` to privacy.columns, with what happens to it",
                 )
 
     def _named(self) -> Iterator[tuple[str, str, KeyPath]]:

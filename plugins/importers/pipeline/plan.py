@@ -95,7 +95,8 @@ def _check(job: Job, kind: RunKind, full_refresh: bool) -> None:
     if kind is RunKind.INCREMENTAL and mode is LoadMode.APPEND and reads is Reads.WINDOW:
         raise ConfigError(
             "rows are appended by interval, and without one nothing says which of them are in already",
-            do="say from when to when; or set load.mode: merge with a primary_key",
+            do="say from when to when, by --from and --to or in the trigger form; or set load.mode: merge with a "
+            "primary_key",
         )
     if kind is not RunKind.REPLAY and mode is LoadMode.APPEND and (reads is Reads.SNAPSHOT or full_refresh):
         raise ConfigError(

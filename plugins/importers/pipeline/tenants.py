@@ -73,7 +73,9 @@ def examine_all(place: str | Path, wanted: Callable[[str], bool] = _any) -> Iter
 def tenant_files(directory: Path) -> list[Path]:
     """The files of a directory that are tenants' (`*.yaml`, `*.yml`), in order. Raises ConfigError."""
     if not directory.is_dir():
-        raise ConfigError(f"there is no directory {directory}", do="name the directory of the tenant files")
+        raise ConfigError(
+            f"there is no directory {directory}", do="name that of the tenant files, or set IMPORTERS_TENANTS"
+        )
     return sorted(
         path for path in directory.iterdir() if path.suffix in (".yaml", ".yml") and not path.name.startswith(".")
     )

@@ -19,11 +19,12 @@ NaN being a missing value included. On purpose it differs here:
 """
 
 from importers.quality.checker import Checked, Checker
-from importers.quality.gate import Duplicates, Failure, Judgement, judge, judge_loaded
+from importers.quality.gate import TOO_MANY, Duplicates, Failure, Judgement, judge, judge_loaded
 from importers.quality.rules import Rules
 from importers.quality.verdict import Tally, Verdict
 
 __all__ = [
+    "TOO_MANY",
     "Checked",
     "Checker",
     "Duplicates",

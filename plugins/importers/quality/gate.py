@@ -21,6 +21,9 @@ from importers.quality.runwide import DistinctBetween, KeyRule, RunRule, UniqueR
 from importers.quality.typewise import ShapeRule
 from importers.quality.verdict import Numbers, Tally, Verdict
 
+TOO_MANY = "quarantine.max_fraction"
+"""Stands for the rule in a failure that comes from no rule: the setting that was exceeded."""
+
 
 @dataclass(frozen=True, slots=True)
 class Failure:
@@ -186,4 +189,4 @@ def _too_many(tally: Tally, quarantine: Quarantine) -> Iterator[Failure]:
     delivered, refused = tally.rows + tally.rejects, tally.bad + tally.rejects
     if delivered and refused / delivered > quarantine.max_fraction:
         got = f"{tally.bad:,} bad and {tally.rejects:,} unreadable of {delivered:,}"
-        yield Failure("quarantine.max_fraction", f"more than {quarantine.max_fraction} of the rows are bad", got)
+        yield Failure(TOO_MANY, f"more than {quarantine.max_fraction} of the records are bad or unreadable", got)

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from functools import cached_property
@@ -47,6 +48,12 @@ class File:
     member: str = ""
     lane: str = field(default="", compare=False)
     """What the file is remembered by, wherever its directory stands; empty unless `find` found it."""
+
+    @property
+    def state(self) -> str:
+        """`12,324 bytes of 2026-11-28T22:35:59.952086Z`, for a message: no clock's nanoseconds."""
+        changed = datetime.fromtimestamp(self.mtime_ns // 10**9, UTC).replace(microsecond=self.mtime_ns // 1000 % 10**6)
+        return f"{self.size:,} bytes, changed at {changed.isoformat().removesuffix('+00:00')}Z"
 
     @property
     def identity(self) -> dict[str, JSON]:
@@ -139,8 +146,7 @@ class Files:
         if not now.is_still(file.identity):
             raise ContractError(
                 f"the file '{file.path}' changed while it was read",
-                got=f"{now.size:,} bytes changed at {now.mtime_ns} ns, planned {file.size:,} bytes "
-                f"at {file.mtime_ns} ns",
+                got=f"{now.state}; planned as {file.state}",
                 do="start a new run once nobody writes to it; let writers rename a finished file into place",
             )
 

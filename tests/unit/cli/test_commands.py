@@ -317,6 +317,22 @@ def test_run_of_what_is_not_there(tenants: Path, asked: list[dict[str, Any]], jo
     assert asked == []
 
 
+@pytest.mark.parametrize("command", [["runs"], ["runs", "acme"], ["quarantine", "list"], ["run", "acme.plays"]])
+def test_where_there_is_no_directory_of_tenants(command: list[str], tmp_path: Path) -> None:
+    done = call(*command, "--tenants", tmp_path / "nowhere")
+    assert done.exit_code == 2
+    assert "there is no directory" in done.stderr
+    assert "IMPORTERS_TENANTS" in done.stderr
+
+
+@pytest.mark.parametrize("group", [[], ["quarantine"]])
+def test_the_list_of_commands_cuts_no_sentence(group: list[str]) -> None:
+    shown = call(*group, "--help")
+    assert shown.exit_code == 0
+    assert "Commands:" in shown.stdout
+    assert "..." not in shown.stdout.split("Commands:")[1]
+
+
 def test_run_of_a_wrong_setting_names_its_line(tenants: Path, asked: list[dict[str, Any]]) -> None:
     (tenants / "acme.yaml").write_text(FILE.replace("path:", "pth:"))
     done = call("run", "acme.plays", "--tenants", tenants)

@@ -64,6 +64,12 @@ BROKEN: dict[str, tuple[str, int, tuple[str, ...]]] = {
     "only a comment": ("# soon\n", 1, ("empty",)),
     "a list": ("- tenant: acme\n", 1, ("a list", "tenant, controller")),
     "unclosed quote": (broken('tenant: acme\nschedule: "0 *\npipelines: {}\n'), 2, ("valid YAML", "quoted scalar")),
+    "a key too far right": (
+        "tenant: acme\npipelines:\n  a:\n     b: 1\n      c: {}\n",
+        5,
+        ("the same column", "line before"),
+    ),
+    "a key too far left": ("tenant: acme\npipelines:\n  a:\n    b: c\n   d:\n", 5, ("the same column", "line before")),
     "unclosed brace": ("tenant: acme\npipelines: {a: {importer: csv}\n", 2, ("valid YAML", "flow mapping")),
     "tab": ("tenant: acme\npipelines:\n\tlistening: {}\n", 3, ("'\\t'", "spaces")),
     "no colon": ("tenant: acme\npipelines\n", 2, ("expected ':'",)),

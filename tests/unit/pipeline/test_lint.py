@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal
 
 import pytest
+from pydantic import BeforeValidator
 
 from importers.core.source import SourceConfig
 from importers.exceptions import ConfigError
@@ -14,8 +15,12 @@ from importers.pipeline.lint import lint
 from importers.pipeline.tenants import find_tenant, read_tenant, read_tenants
 
 
+def _several(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
 class Shelf(SourceConfig):
-    path: str
+    path: Annotated[list[str], BeforeValidator(_several, json_schema_input_type=str | list[str])]
     """Where the files are."""
     delimiter: Literal[",", ";"] = ","
     batch_size: int = 1000
@@ -75,12 +80,17 @@ def test_a_right_file_is_silent(tenants: Path) -> None:
         (
             "pipelines:\n  a:\n    importer: shelf\n    config:\n      path: x\n      delimiter: '|'\n",
             7,
-            ("`delimiter`", "got '|'", "Allowed: ,, ;"),
+            ("`pipelines.a.config.delimiter`", "got '|'", "Allowed: ,, ;"),
+        ),
+        (
+            "pipelines:\n  a:\n    importer: shelf\n    config: {path: 5}\n",
+            5,
+            ("shelf: `pipelines.a.config.path`", "got 5", "Allowed: text in quotes, or a list, `[one, two]`"),
         ),
         (
             "importers:\n  shelf:\n    batch_size: lots\npipelines:\n  a: {importer: shelf, config: {path: x}}\n",
             4,
-            ("shelf: `batch_size`", "'lots'", "whole number"),
+            ("shelf: `importers.shelf.batch_size`", "'lots'", "whole number"),
         ),
         ("importers:\n  shelf:\n    batch_size: lots\npipelines: {}\n", 4, ("'lots'", "whole number")),
         (
@@ -221,6 +231,19 @@ def test_a_broken_file_hides_no_other_and_a_broken_pipeline_hides_no_other(tenan
     good, errors = read_tenants(tenants)
     assert good == []
     assert len(errors) == 4, "an importer that isn't there is lint's"
+
+
+def test_what_init_left_open_is_told_whatever_else_is_wrong(tenants: Path) -> None:
+    text = (
+        "pipelines:\n  a:\n    importer: shelf\n    config: {path: x}\n    privacy:\n"
+        "      purpose: TODO say the purpose\n      lawful_basis: TODO\n"
+        "      subject: {none: true, reason: TODO say why}\n      columns: {a: keep}\n"
+    )
+    messages = found(tenants, text)
+    assert [message.split(" ")[0] for message in messages] == ["acme.yaml:7:", "acme.yaml:8:", "acme.yaml:9:"]
+    assert all("isn't decided yet" in message for message in messages)
+    assert "consent" in messages[1]
+    assert len(found(tenants, text.replace("basis: TODO", "basis: consent"))) == 2
 
 
 def test_a_file_is_named_after_its_tenant(tenants: Path) -> None:

@@ -193,7 +193,7 @@ def test_what_could_not_be_read_counts_for_the_quarantine():
     assert run(rule, parts, Quarantine(max_fraction=0.3), rejects=2)[1].failures == ()  # (1 + 2) of (8 + 2)
     (failure,) = run(rule, parts, Quarantine(max_fraction=0.29), rejects=2)[1].failures
     assert str(failure) == (
-        "quarantine.max_fraction: more than 0.29 of the rows are bad; got 1 bad and 2 unreadable of 10"
+        "quarantine.max_fraction: more than 0.29 of the records are bad or unreadable; got 1 bad and 2 unreadable of 10"
     )
 
 

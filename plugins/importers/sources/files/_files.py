@@ -87,7 +87,9 @@ class Compression(StrEnum):
 class FileConfig(SourceConfig):
     path: Annotated[
         list[Annotated[str, Field(min_length=1)]],
-        BeforeValidator(lambda value: [value] if isinstance(value, str) else value),
+        BeforeValidator(
+            lambda value: [value] if isinstance(value, str) else value, json_schema_input_type=str | list[str]
+        ),
         Field(
             min_length=1,
             description="A path, a glob (`data/**/*.csv`), `file:///path` or `s3://bucket/prefix/*.csv`, or a list of "
@@ -301,9 +303,9 @@ class FileSource(Source[FilesT]):
         if known and stream.load_mode is LoadMode.APPEND and self.config.on_change is OnChange.ERROR:
             raise ContractError(
                 f"the file '{file.path}' was loaded before, and appending it again would double its rows",
-                got=f"{file.size:,} bytes changed at {file.mtime_ns} ns",
-                do="load it with mode merge and a primary key, or replace; or set `on_change: reload` if it holds only "
-                "new rows",
+                got=file.state,
+                do="put the old file back, and new rows into a file of their own; or set `load.mode: merge` with a "
+                "`primary_key`, or `replace`; or `on_change: reload` if the file holds only new rows now",
                 stream=stream.name,
             )
         return True
