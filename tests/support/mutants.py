@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import fastavro
 import polars as pl
+import xlsxwriter
 
 from importers.core.model import LoadMode, Stream, Window
 from importers.core.registry import source_class
@@ -62,6 +64,25 @@ def _parquet(frame: pl.DataFrame) -> bytes:
     return out.getvalue()
 
 
+def _excel(frame: pl.DataFrame) -> bytes:
+    out = io.BytesIO()
+    with xlsxwriter.Workbook(out, {"in_memory": True}) as book:
+        sheet = book.add_worksheet()
+        for number, row in enumerate([frame.columns, *frame.iter_rows()]):
+            for column, text in enumerate(row):
+                sheet.write_string(number, column, text or "")
+    return out.getvalue()
+
+
+def _documents(data: bytes) -> int | None:
+    """Of an array; None for what the standard library doesn't read."""
+    try:
+        found = json.loads(data)
+    except ValueError:
+        return None
+    return len(found) if isinstance(found, list) else None
+
+
 FORMATS = {
     "csv": Format("csv", "csv", lambda frame: frame.write_csv().encode(), lambda _: None, {}),
     "csv without quotes": Format(
@@ -72,8 +93,10 @@ FORMATS = {
         {"quote": "", "delimiter": ",", "encoding": "utf-8", "header": True},
     ),
     "jsonl": Format("jsonl", "jsonl", lambda frame: frame.write_ndjson().encode(), _lines, {"unknown_keys": "ignore"}),
+    "json": Format("json", "json", lambda frame: frame.write_json().encode(), _documents, {"unknown_keys": "ignore"}),
     "parquet": Format("parquet", "parquet", _parquet, lambda _: ROWS, {}),
     "avro": Format("avro", "avro", _avro, lambda _: None, {}),
+    "excel": Format("excel", "xlsx", _excel, lambda _: ROWS, {}),  # each part of it has a checksum
 }
 """A format that is added here is put to all of it."""
 
