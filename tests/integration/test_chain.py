@@ -336,3 +336,19 @@ def test_a_small_run_takes_no_processes(
     with closing(job_of(installation, tenant("csv", csv(tmp_path, "1,a"), KEEP))) as job:
         assert run(job, processes=8).rows_loaded == 1
     assert replace(installation, embedded=False).embedded is False
+
+
+def test_a_file_that_changed_is_read_again_and_the_result_says_so(installation: Installation, tmp_path: Path) -> None:
+    file = tmp_path / "plays.csv"
+    load = {"mode": "merge", "primary_key": "id"}
+    whose = tenant("csv", file, {"id": "keep", "n": "keep"}, load=load)
+    file.write_text("id,n\n1,1\n")
+    assert import_once(installation, whose).notes == ()
+    assert import_once(installation, whose).notes == ()
+    file.write_text("id,n\n1,1\n2,2\n")
+    result = import_once(installation, whose, "again")
+    assert (result.rows_loaded, result.notes) == (
+        2,
+        (f"the file '{file}' has changed since it was loaded, and is read again",),
+    )
+    assert import_once(installation, whose, "again").notes == result.notes  # as the ledger has it

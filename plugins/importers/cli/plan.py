@@ -47,6 +47,7 @@ def _outlook(job: Job, window: Any, full_refresh: bool) -> dict[str, Any]:
         "end": window.end,
         "position_lanes": lanes,
         "partitions": [{"number": n, "reads": reads, "bytes": size} for n, (reads, size) in enumerate(parts)],
+        "notes": list(plan.notes),
     }
 
 
@@ -59,6 +60,8 @@ def _show(outlooks: list[dict[str, Any]]) -> None:
             lanes = outlook["position_lanes"]
             begins = f"from its position ({lanes:,} lanes)" if lanes else "from the beginning"
         click.echo(f"{outlook['stream']} → {outlook['table']}: {outlook['kind']}, {outlook['mode']}, {begins}")
+        for note in outlook["notes"]:
+            click.echo(f"  {note}")
         if not outlook["partitions"]:
             click.echo("  nothing new to read")
             continue

@@ -63,6 +63,7 @@ def summary(result: Result) -> dict[str, Any]:
         "rows_suppressed": result.rows_suppressed,
         "quarantined_by_rule": dict(result.rules),
         "lag": dict(result.lag),
+        "notes": list(result.notes),
         "seconds": {step: round(seconds, 3) for step, seconds in result.timings.items()},
     }
 
@@ -80,6 +81,8 @@ def _show(rows: Sequence[dict[str, Any]]) -> None:
     )
     for row in rows:
         click.echo(f"\n{row['stream']}")
+        for note in row["notes"]:
+            click.echo(f"  {note}")
         for rule, count in row["quarantined_by_rule"].items():
             click.echo(f"  {count:,} quarantined by {rule}")
         if row["lag"]:

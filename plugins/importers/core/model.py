@@ -159,6 +159,7 @@ class Plan:
     lack for deleted, unless some of it is in quarantine (MERGE, HISTORY). `stream` is as the pipeline saw it, so that
     every partition is read alike; sources leave it out. A `live` run has no partitions: each of its
     micro-batches counts, and moves the position, as soon as it is committed. Nothing of it is taken back.
+    `notes` are what people should know of it, in a sentence each, without a value.
     """
 
     partitions: Sequence[JSON]
@@ -167,6 +168,7 @@ class Plan:
     stream: Stream | None = None
     live: bool = False
     complete: bool = False
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,6 +75,7 @@ def _plan(stored: Mapping[str, Any]) -> Plan:
         _stream(stored["stream"]),
         stored.get("live", False),
         stored.get("complete", False),
+        tuple(stored.get("notes", ())),
     )
 
 
@@ -170,6 +171,7 @@ def insert_run(
         "covers": plan.covers,
         "stream": _stored(plan.stream),
         "complete": plan.complete,
+        "notes": plan.notes,
     } | ({"live": True} if plan.live else {})
     row = connection.execute(
         """

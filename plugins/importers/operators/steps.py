@@ -94,6 +94,8 @@ class PlanOperator(ImportOperator, SkipMixin):
         job.destination.note(run, "plan", time.perf_counter() - started)
         numbers = [] if run.state is RunState.COMMITTED else list(range(len(run.plan.partitions)))
         self.log.info("%s: %s; %d partitions", request.kind, request.story, len(numbers))
+        for note in run.plan.notes:
+            self.log.info("%s", note)
         context["ti"].xcom_push("run", run.id)
         context["ti"].xcom_push("reads", f"{request.kind}: {request.story}")
         return numbers

@@ -46,7 +46,8 @@ Watch: TypeAlias = Callable[[Progress], None]
 class Result:
     """What a run did. `rows_read` = `rows_loaded` + `rows_quarantined` + `rows_suppressed`.
 
-    `timings` are seconds by step, summed over partitions; `rules` counts bad rows by the rule or reason they broke.
+    `timings` are seconds by step, summed over partitions; `rules` counts bad rows by the rule or reason they broke;
+    `notes` are the plan's.
     """
 
     run: int
@@ -64,6 +65,7 @@ class Result:
     quarantine: tuple[QuarantineFile, ...] = ()
     lag: Mapping[str, int] = field(default_factory=dict)
     """How many messages of each lane are unread, where the source can say."""
+    notes: tuple[str, ...] = ()
 
 
 class Clock:
@@ -277,4 +279,5 @@ def _result(job: Job, passed: gate.Passed, position: Position, clock: Clock, lag
         rules=rules,
         quarantine=passed.quarantined,
         lag=lag,
+        notes=run.plan.notes,
     )

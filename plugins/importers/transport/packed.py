@@ -86,6 +86,10 @@ def unharmed(path: str) -> Iterator[None]:
         yield
     except ImporterError:
         raise
+    except NotImplementedError:  # a version of the format, or a feature of it, that the standard library doesn't know
+        raise ContractError(
+            f"the archive '{path}' is written in a way that isn't read", do="have it compressed with deflate"
+        ) from None
     except DAMAGE as error:
         if isinstance(error, OSError) and error.errno:  # of the disk, not of what it holds
             raise

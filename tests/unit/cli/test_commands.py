@@ -254,6 +254,7 @@ OUTCOME = SimpleNamespace(
     lineage=(),
     rules={"expect_column_values_to_not_be_null(id)": 5, "malformed": 3},
     lag={"plays/0": 4_321, "plays/1": 0},
+    notes=("a file has changed",),
 )
 
 
@@ -291,12 +292,20 @@ def test_run_refuses_a_window_that_is_none(tenants: Path, asked: list[dict[str, 
 
 def test_run_tells_rows_rules_and_seconds_and_no_position(tenants: Path, asked: list[dict[str, Any]]) -> None:
     output = call("run", "acme.plays", "--tenants", tenants).stdout
-    for word in ("1,210", "1,200", "acme.plays", "5 quarantined by expect_column_values_to_not_be_null(id)", "1.75"):
+    for word in (
+        "1,210",
+        "1,200",
+        "acme.plays",
+        "a file has changed",
+        "5 quarantined by expect_column_values_to_not_be_null(id)",
+        "1.75",
+    ):
         assert word in output
     as_json = call("run", "acme.plays", "--tenants", tenants, "--json").stdout
     (row,) = json.loads(as_json)
     assert (row["rows_read"], row["rows_loaded"], row["rows_quarantined"], row["rows_suppressed"]) == (1210, 1200, 8, 2)
     assert row["quarantined_by_rule"]["malformed"] == 3
+    assert row["notes"] == ["a file has changed"]
     assert row["seconds"] == {"plan": 0.5, "load": 1.25}
     assert "4,321 messages are unread: plays/0 4,321\n" in output
     assert row["lag"] == {"plays/0": 4321, "plays/1": 0}

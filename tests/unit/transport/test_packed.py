@@ -86,6 +86,15 @@ def test_a_flipped_bit_is_found(tmp_path, suffix):
         read(path)
 
 
+@pytest.mark.parametrize(("at", "byte"), [(6, 99), (8, 0x20)])  # version needed, and the flag of patches: APPNOTE 4.4
+def test_a_zip_that_the_standard_library_does_not_know(tmp_path, at, byte):
+    data = bytearray(zipped(a=b"n\n1\n"))
+    data[data.rindex(b"PK\x01\x02") + at] = byte
+    (tmp_path / "a.zip").write_bytes(data)
+    with pytest.raises(ContractError, match="a way that isn't read"):
+        read(tmp_path / "a.zip")
+
+
 def test_several_members_of_a_stream_are_all_read(tmp_path):
     (tmp_path / "plays.csv.gz").write_bytes(gzip.compress(b"n\n1\n") + gzip.compress(b"2\n"))
     assert read(tmp_path / "plays.csv.gz")[0] == [{"n": 1}, {"n": 2}]

@@ -51,6 +51,8 @@ from importers.transport.packed import Codec
 from importers.transport.s3 import IDENTITIES
 
 UNSHOWN = "a name that isn't shown"
+TOLD = 10
+"""Files that are named of those that a run reads again."""
 
 ENVIRONMENT = {"login": "AWS_ACCESS_KEY_ID", "password": "AWS_SECRET_ACCESS_KEY"}
 ENVIRONMENT_BESIDES = {
@@ -212,7 +214,8 @@ class FileSource(Source[FilesT]):
         sealed = base64.b64encode(schema.serialize()).decode()
         partitions: list[JSON] = [{"slices": part, "schema": sealed} for part in self._packed(inside)]
         if not window.bounded:
-            return Plan(partitions, {file.lane: file.identity for file in wanted})
+            again = [file.path for file in wanted if file.lane in position]
+            return Plan(partitions, {file.lane: file.identity for file in wanted}, notes=_read_again(again))
         replaces = self.config.interval is not None and stream.load_mode is LoadMode.APPEND
         return Plan(partitions, covers=covered(window) if replaces else None)
 
@@ -335,6 +338,12 @@ class FileSource(Source[FilesT]):
             bins[min(count - 1, middle * count // (2 * whole))].append(part)
             before += part["weight"]
         return [part for part in bins if part]
+
+
+def _read_again(paths: Sequence[str]) -> tuple[str, ...]:
+    """What is told of files that were loaded before and have changed since."""
+    told = tuple(f"the file '{path}' has changed since it was loaded, and is read again" for path in paths[:TOLD])
+    return told if len(paths) <= TOLD else (*told, f"and so are {len(paths) - TOLD:,} more files")
 
 
 def _one_after_the_other(slices: Sequence[Slice]) -> None:

@@ -466,12 +466,18 @@ def test_a_loaded_file_is_not_read_again_and_a_new_one_is(two):
 def test_a_loaded_file_that_changed(two):
     of = source(two / "*.csv")
     stream = of.streams()[0]
-    position = of.plan(stream, Window(), {}).position
+    first = of.plan(stream, Window(), {})
+    position = first.position
     (two / "a.csv").write_bytes(b"n,m\n1,0\n9,0\n")
     with pytest.raises(ContractError, match=r"a\.csv.*double its rows"):
         of.plan(stream, Window(), position)
     merging = Stream(stream.name, stream.columns, stream.reads, primary_key=("n",), load_mode=LoadMode.MERGE)
-    assert list(of.plan(merging, Window(), position).position) == ["a.csv"]
+    again = of.plan(merging, Window(), position)
+    assert list(again.position) == ["a.csv"]
+    assert (first.notes, again.notes) == (
+        (),
+        (f"the file '{two / 'a.csv'}' has changed since it was loaded, and is read again",),
+    )
     reloading = source(two / "*.csv", on_change="reload")
     assert list(reloading.plan(stream, Window(), position).position) == ["a.csv"]
 
