@@ -50,6 +50,8 @@ GRACE = 64 << 20
 HELD = 256 << 20
 """Bytes of a compressed file that is unpacked in memory, where a format reads it at random."""
 PIECE = 1 << 20
+DICTIONARY = 256 << 20
+"""Bytes of memory in which an xz file is unpacked: `xz -9` needs 65 MiB."""
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 """Of a zip archive's members (APPNOTE 4.4.5): the standard library unpacks others without a limit on each read."""
 MEMBERS = 10_000
@@ -162,13 +164,58 @@ def _opened(raw: BinaryIO, codec: Codec, path: str, member: str) -> BinaryIO:
         case Codec.BZIP2:
             return cast("BinaryIO", bz2.BZ2File(raw))
         case Codec.XZ:
-            return cast("BinaryIO", lzma.LZMAFile(raw))
+            return cast("BinaryIO", _Xz(raw, path))
         case Codec.ZSTD:
             return cast("BinaryIO", pa.CompressedInputStream(pa.PythonFile(raw, mode="r"), "zstd"))
     archive = zipfile.ZipFile(raw)
     entry = archive.getinfo(member)
     _known_method(entry, path)
     return cast("BinaryIO", archive.open(entry))
+
+
+class _Xz:
+    """An xz file front to back. The standard library's takes as much memory as the file asks for: up to 4 GiB."""
+
+    def __init__(self, raw: BinaryIO, path: str) -> None:
+        self._raw, self._path, self._decoder = raw, path, self._begun()
+
+    @staticmethod
+    def _begun() -> lzma.LZMADecompressor:
+        return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=DICTIONARY)
+
+    def read(self, size: int, /) -> bytes:
+        """Raises EOFError where the file ends too soon."""
+        out = b""
+        while not out:
+            data = self._next_stream() if self._decoder.eof else b""
+            if self._decoder.eof:
+                return b""
+            if not data and self._decoder.needs_input and not (data := self._raw.read(PIECE)):
+                raise EOFError
+            out = self._unpacked(data, size)
+        return out
+
+    def _next_stream(self) -> bytes:
+        """How another stream begins, if one follows: behind zeros that fill up to four bytes."""
+        data = self._decoder.unused_data
+        while not (rest := data.lstrip(b"\0")) and (data := self._raw.read(PIECE)):
+            pass
+        self._decoder = self._begun() if rest else self._decoder
+        return rest
+
+    def _unpacked(self, data: bytes, size: int) -> bytes:
+        try:
+            return self._decoder.decompress(data, size)
+        except lzma.LZMAError as error:
+            if "Memory usage limit" not in str(error):
+                raise
+            raise ContractError(
+                f"the compressed file '{self._path}' needs more than {DICTIONARY >> 20} MiB of memory to unpack",
+                do="have it compressed with a smaller dictionary, such as xz -9 has",
+            ) from None
+
+    def close(self) -> None:
+        """Nothing is held; the file is its opener's."""
 
 
 class _Bounded:

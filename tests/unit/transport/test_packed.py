@@ -100,6 +100,18 @@ def test_several_members_of_a_stream_are_all_read(tmp_path):
     assert read(tmp_path / "plays.csv.gz")[0] == [{"n": 1}, {"n": 2}]
 
 
+def test_streams_of_xz_follow_each_other_and_none_takes_all_memory(tmp_path, monkeypatch):
+    path = tmp_path / "plays.csv.xz"
+    path.write_bytes(lzma.compress(b"n\n1\n") + bytes(8) + lzma.compress(b"2\n", preset=9) + bytes(4))
+    assert read(path)[0] == [{"n": 1}, {"n": 2}]
+    monkeypatch.setattr(packed, "DICTIONARY", 32 << 20)
+    with pytest.raises(ContractError, match="needs more than 32 MiB of memory"):
+        read(path)
+    path.write_bytes(lzma.compress(b"n\n1\n") + b"more")
+    with pytest.raises(ContractError, match="damaged"):
+        read(path)
+
+
 def test_a_zip_is_read_member_by_member_each_a_slice_of_its_own(tmp_path):
     data = zipped(b=b"n\n2\n", a=b"n\n1\n", empty=b"")
     (tmp_path / "plays.zip").write_bytes(data)
