@@ -48,16 +48,20 @@ class Column:
 def resolved(writer: Node, reader: Node, path: str) -> Mapping[str, Column]:
     """The reader's columns by name. Raises ContractError if its schema can't read what the writer's describes."""
     found = {}
+    places = _places(writer)
     for field in reader.children:
-        source = _source(writer, field)
+        source = _source(places, field)
         turn = _constant(field, path) if source is None else _turn(writer.children[source].node, field.node, path)
         found[field.name] = Column(source, field.node, turn)
     return found
 
 
-def _source(writer: Node, field: Field) -> int | None:
-    names = [child.name for child in writer.children]
-    return next((names.index(name) for name in (field.name, *field.aliases) if name in names), None)
+def _places(writer: Node) -> dict[str, int]:
+    return {child.name: place for place, child in enumerate(writer.children)}
+
+
+def _source(places: Mapping[str, int], field: Field) -> int | None:
+    return next((places[name] for name in (field.name, *field.aliases) if name in places), None)
 
 
 def _refused(path: str, what: str) -> ContractError:
@@ -100,8 +104,9 @@ def _union(writer: Node, reader: Node, path: str) -> Turn:
 
 def _record(writer: Node, reader: Node, path: str) -> Turn:
     turns: list[tuple[int | None, Turn]] = []
+    places = _places(writer)
     for field in reader.children:
-        source = _source(writer, field)
+        source = _source(places, field)
         turn = _constant(field, path) if source is None else _turn(writer.children[source].node, field.node, path)
         turns.append((source, turn))
     return _of_structs(reader, turns)

@@ -234,8 +234,12 @@ class FileSource(Source[FilesT]):
         for part in planned["slices"]:
             file = File.of(part)
             self.files.unchanged(file)
-            for batch in self.read_slice(stream, file, part, schema):
-                yield self._dated(batch, stream, part)
+            try:
+                for batch in self.read_slice(stream, file, part, schema):
+                    yield self._dated(batch, stream, part)
+            except ContractError:
+                self.files.unchanged(file)  # a file that is written to may look like anything but that
+                raise
             self.files.unchanged(file)
 
     def _dated(self, batch: Batch, stream: Stream, part: Slice) -> Batch:
@@ -371,7 +375,8 @@ def role_of(hook: Any) -> Mapping[str, JSON]:
 
 def wanted(stream: Stream, schema: pa.Schema) -> pa.Schema:
     """The stream's columns as the plan took them to be. Raises ContractError for one that the files lack."""
-    lacking = [column.name for column in stream.columns if column.name not in schema.names]
+    there = frozenset(schema.names)
+    lacking = [column.name for column in stream.columns if column.name not in there]
     if lacking:
         raise ContractError(
             f"the files have no column {', '.join(map(repr, lacking))}",
