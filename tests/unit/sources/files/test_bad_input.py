@@ -72,12 +72,6 @@ def test_a_field_of_ten_megabytes(tmp_path, kind):
 
 
 @EVERY
-def test_five_thousand_columns(tmp_path, kind):
-    rows = [{f"c{n}": n for n in range(5000)}]
-    assert rows_of(source(kind, written(tmp_path, kind, rows))) == (rows, [])
-
-
-@EVERY
 def test_nothing_at_all(tmp_path, kind):
     path = written(tmp_path, kind, [{"id": 1}])
     path.write_bytes(b"")
