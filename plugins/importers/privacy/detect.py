@@ -52,6 +52,8 @@ def suggest(path: str, kind: pa.DataType, sample: pa.Array | None = None) -> Sug
         by_name = _by_shape(path, sample)
     if by_name is None and kind == pa.json_():
         return Suggestion(path, P.NONE, "drop", "nobody can say what is in it; to keep it, give a reason")
+    if by_name is None and sample is None and _is_text(kind):
+        return Suggestion(path, P.NONE, "drop", "nobody looked at its values; keep if they concern no person")
     return by_name or Suggestion(path, P.NONE, "keep", "if it concerns no person")
 
 
@@ -66,7 +68,7 @@ def _by_name(path: str, kind: pa.DataType) -> Suggestion | None:
 
 def _fitting(treatment: str, kind: pa.DataType) -> str:
     """A treatment that the type allows: a suggestion that is pasted must work."""
-    text = t.is_string(kind) or t.is_large_string(kind) or t.is_string_view(kind)
+    text = _is_text(kind)
     number = t.is_integer(kind) or t.is_floating(kind) or t.is_decimal(kind)
     allowed = {
         "{mask: ip_prefix}": text,
@@ -75,6 +77,10 @@ def _fitting(treatment: str, kind: pa.DataType) -> str:
         "pseudonymise": text or t.is_integer(kind) or kind == pa.uuid(),
     }
     return treatment if allowed.get(treatment, True) else "drop"
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(t.is_string(kind) or t.is_large_string(kind) or t.is_string_view(kind))
 
 
 def _is_ip(text: str) -> bool:

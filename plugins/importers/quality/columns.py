@@ -75,7 +75,11 @@ class Operand:
         if found is None:
             do = f"write it as {_WRITTEN.get(self.family, 'a value of a plain column')}"
             if self.family is Family.TEXT:  # one cell in a file's sample that is no number makes its column text
-                do = "if the column should hold something else than text, say so in the importer's `types`; else " + do
+                kind = "number" if isinstance(raw, int | float) else "…"
+                do = (
+                    f"if a cell that doesn't fit made it text, say `types: {{{self.name}: {kind}}}` in the importer's "
+                    f"config, and the row goes to quarantine; if it is text, {do}"
+                )
             raise ConfigError(
                 f"column '{self.name}' can't be compared with this value",
                 got=f"a value of type {type(raw).__name__}, the column holds {self.family} ({self.dtype})",

@@ -36,11 +36,11 @@ S, N, F, D = pa.string(), pa.int64(), pa.float64(), pa.date32()
         ("device_id", S, P.ONLINE_ID, "pseudonymise"),
         ("religion", S, P.SPECIAL, "drop"),
         ("api_token", S, P.SPECIAL, "drop"),
-        ("track_id", S, P.NONE, "keep"),
-        ("played_at", S, P.NONE, "keep"),
+        ("track_id", S, P.NONE, "drop"),
+        ("played_at", S, P.NONE, "drop"),
         ("ship_date", D, P.NONE, "keep"),
         ("page", N, P.NONE, "keep"),
-        ("plate", S, P.NONE, "keep"),
+        ("plate", S, P.NONE, "drop"),
         ("description_length", N, P.FREE_TEXT, "drop"),
         ("has_email", pa.bool_(), P.NONE, "keep"),
     ],
@@ -100,6 +100,12 @@ NASTY = [
 def test_json_is_suggested_for_dropping_as_keeping_it_needs_a_reason() -> None:
     assert suggest("payload", pa.json_()).treatment == "drop"
     assert suggest("email", pa.json_()).treatment == "drop"
+
+
+def test_text_whose_values_nobody_looked_at_is_never_said_to_be_kept():
+    assert suggest("Telefon", S).treatment == "drop"
+    assert suggest("Telefon", S, pa.array(["blue", "red"])).treatment == "keep"
+    assert suggest("total", pa.float64()).treatment == "keep"
 
 
 def test_a_suggestion_can_be_pasted() -> None:

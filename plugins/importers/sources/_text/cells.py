@@ -41,18 +41,21 @@ ARROW: dict[TypeName, pa.DataType] = {
 
 
 def called(kind: pa.DataType) -> str:
-    """What people call a value of the type."""
+    """What people call a value of the type, and how it is written where that isn't plain."""
     if pa.types.is_timestamp(kind):
-        return "a time with a zone" if kind.tz else "a time without a zone"
+        zoned, plain = "with a zone, such as 2026-12-31T23:59:59Z", "without a zone, such as 2026-12-31 23:59:59"
+        return f"a time {zoned if kind.tz else plain}"
+    if pa.types.is_decimal(kind):
+        before = kind.precision - kind.scale
+        return f"a decimal number of at most {before} digits before the point and {kind.scale} after it"
     return next((words for fits, words in _CALLED if fits(kind)), "text")
 
 
 _CALLED = (
     (pa.types.is_integer, "a whole number"),
-    (pa.types.is_decimal, "a decimal number of that many digits"),
     (pa.types.is_floating, "a number"),
     (pa.types.is_boolean, "true or false"),
-    (pa.types.is_date, "a date"),
+    (pa.types.is_date, "a date such as 2026-12-31"),
 )
 
 NOT_AN_INTEGER = r"^\s*[+-]?0[0-9xX]|^\s*\+"

@@ -113,7 +113,12 @@ class FileConfig(SourceConfig):
     stream: Name | None = Field(
         None, description="What to call the stream. By default the file's name up to the first wildcard, else `rows`."
     )
-    types: dict[str, TypeName] = Field({}, description="Types of columns, where the sample would mislead.")
+    types: dict[str, TypeName] = Field(
+        {},
+        description="Types of columns, where the sample would mislead: `string`, `integer`, `number`, `decimal` (38 "
+        "digits, 9 of them after the point), `boolean`, `date` (2026-12-31), `timestamp` (2026-12-31 23:59:59), "
+        "`timestamp_tz` (2026-12-31T23:59:59Z). What is written otherwise, such as 31.12.2026, is a `string`.",
+    )
     sample_rows: int = Field(
         10_000,
         ge=1,

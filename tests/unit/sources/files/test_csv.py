@@ -208,7 +208,7 @@ def test_rejects_say_where_and_why_but_never_what(tmp_path):
         ("line 6", "column 'id': not a whole number", b"secret,bo"),
         ("line 7", "column 'id': not a whole number", b"999999999"),
         ("line 9", "not in the file's encoding", b"5,caf\xe9,20"),
-        ("line 10", "column 'at': not a date", b"6,zoe,202"),
+        ("line 10", "column 'at': not a date such as 2026-12-31", b"6,zoe,202"),
         ("line 12", "a quote is never closed", b'8,"torn,2'),
     ]
 
