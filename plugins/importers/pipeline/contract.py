@@ -144,7 +144,7 @@ def _exactly(values: pa.Array, kind: pa.DataType) -> pa.Array:
     try:
         return values.cast(kind)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        if len(values) < 2 or t.is_nested(kind):
+        if len(values) < 2:
             return pa.nulls(len(values), kind)
     middle = len(values) // 2
     return pa.concat_arrays([_exactly(values[:middle], kind), _exactly(values[middle:], kind)])
@@ -158,7 +158,7 @@ def _same_family(one: pa.DataType, other: pa.DataType) -> bool:
     """Whether values of one type may be values of the other, or their text."""
     if one == other or _is_text(other) or t.is_null(one):
         return not t.is_nested(one) or one == other
-    for family in (_is_number, t.is_timestamp, t.is_date, t.is_time, t.is_nested):
+    for family in (_is_number, t.is_timestamp, t.is_date, t.is_time):  # a cast of an object leaves fields out
         if family(one) and family(other):
             return True
     return bool(t.is_date(one) and t.is_timestamp(other))

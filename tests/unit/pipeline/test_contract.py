@@ -89,6 +89,8 @@ def test_a_closed_contract_keeps_columns_and_types(mode):
         (pa.string(), [1, 25, None], ["1", "25", None]),
         (pa.bool_(), ["true", None], [None, None]),
         (pa.int64(), [[1], None], [None, None]),
+        (pa.struct([("a", pa.int64())]), [{"a": 1, "b": 2}, None], [None, None]),
+        (pa.list_(pa.struct([("a", pa.int64())])), [[{"a": 1, "b": 2}]], [None]),
         (pa.timestamp("us"), [1, None], [None, None]),
         (pa.decimal128(4, 1), [Decimal("1.50"), Decimal("1.55"), Decimal("123.40")], ["1.5", None, "123.4"]),
         (
