@@ -341,6 +341,19 @@ def test_nothing_personal_is_kept_of_a_row_that_is_gone(
     assert sql.execute(gone).fetchone() == (10, 10, 0, 0)  # type: ignore[arg-type]
 
 
+def test_what_another_pipeline_loaded_into_the_table_is_not_taken_for_deleted(
+    bring: Bring, plays: psycopg.Connection, sql: psycopg.Connection
+) -> None:
+    plays.execute("create table others (like plays including all); alter table others replica identity full")
+    plays.execute("insert into others values (100, 'other', 'other', 1)")
+    shared = {"mode": "merge", "table": "plays", "shared": True}
+    bring({"tables": ["others"]}, shared, name="other")
+    bring(load=shared)
+    plays.execute("delete from plays where id = 1")
+    bring(load=shared, full_refresh=True)
+    assert [id_ for (id_,) in rows(sql, "acme.plays", "id")] == [*range(2, 10), 100]
+
+
 def test_rows_in_quarantine_are_not_taken_for_deleted(
     bring: Bring, plays: psycopg.Connection, sql: psycopg.Connection
 ) -> None:

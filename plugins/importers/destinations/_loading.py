@@ -113,19 +113,26 @@ def make_it_count(connection: psycopg.Connection, schema: str, stream: Stream, r
 
 
 def _end_the_absent(connection: psycopg.Connection, schema: str, stream: Stream, run: Run) -> None:
-    """What a complete run lacks is deleted: nothing stays of it but its key, and whose it was."""
+    """What a complete run lacks is deleted: nothing stays of it but its key, and whose it was.
+
+    Of a table that pipelines share, only what this stream's runs have loaded: the others' rows aren't its source's.
+    """
     columns = tables.existing(connection, schema, tables.rows_table(stream))
     kept = {*stream.primary_key, stream.subject, *OURS}
     blank = [SQL("{} = null").format(Identifier(name)) for name in columns if name not in kept]
     new = [SQL("{} = {}").format(Identifier(RUN), run.id), SQL("{} = {}").format(Identifier(VERSION), run.version)]
     connection.execute(
-        SQL("update {t} set {deleted} = true, {new} where {r} <> {run} and {v} <= {version} and not {deleted}").format(
+        SQL(
+            "update {t} set {deleted} = true, {new} where {r} <> {run} and {v} <= {version} and not {deleted}"
+            " and {r} in (select id from _importers.run where stream = {stream})"
+        ).format(
             t=Identifier(schema, tables.rows_table(stream)),
             deleted=Identifier(DELETED),
             new=SQL(", ").join([*new, *blank]),
             r=Identifier(RUN),
             v=Identifier(VERSION),
             run=run.id,
+            stream=run.stream,
             version=run.version,
         )
     )
