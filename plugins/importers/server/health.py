@@ -54,11 +54,11 @@ def _application(streams: Streams) -> Callable[[dict[str, Any], Callable[..., An
     registry.register(_Collector(streams))
     metrics = prometheus.make_wsgi_app(registry)
 
-    def answer(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
-        if environ["PATH_INFO"] == "/metrics":
-            found: Iterable[bytes] = metrics(environ, start)
+    def answer(request: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
+        if request["PATH_INFO"] == "/metrics":
+            found: Iterable[bytes] = metrics(request, start)
             return found
-        if environ["PATH_INFO"] == "/healthz":
+        if request["PATH_INFO"] == "/healthz":
             healthy = all(status.healthy for status in streams.statuses)
             body = json.dumps({"healthy": healthy, "streams": [told(status) for status in streams.statuses]})
             start("200 OK" if healthy else "503 Service Unavailable", [("Content-Type", "application/json")])
