@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 import jsonschema
 import pytest
+from pydantic import Field
 from ruamel.yaml import YAML
 
 from importers.core.registry import sources
@@ -17,8 +18,7 @@ from importers.pipeline import schema as making
 class Shelf(SourceConfig):
     """A shelf."""
 
-    path: str
-    """Where the files are."""
+    path: str = Field(description="Where the files are.")
     batch_size: int = 1000
 
 
