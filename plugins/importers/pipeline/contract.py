@@ -122,7 +122,7 @@ def _lost(values: pa.Array, kind: pa.DataType) -> Mask:
     return lost
 
 
-_ZEROS = r"^[+-]?0\d"
+_ZEROS = r"^[+-]?0[\dxX]"
 
 
 def _cast(values: pa.Array, kind: pa.DataType) -> pa.Array:
@@ -158,10 +158,10 @@ def _same_family(one: pa.DataType, other: pa.DataType) -> bool:
     """Whether values of one type may be values of the other, or their text."""
     if one == other or _is_text(other) or t.is_null(one):
         return not t.is_nested(one) or one == other
-    for family in (_is_number, t.is_timestamp, t.is_date, t.is_time):  # a cast of an object leaves fields out
-        if family(one) and family(other):
-            return True
-    return bool(t.is_date(one) and t.is_timestamp(other))
+    if t.is_timestamp(other) and (t.is_timestamp(one) or t.is_date(one)):
+        return (getattr(one, "tz", None) is None) == (other.tz is None)  # nobody said which zone is meant
+    # not of nested types: a cast of an object leaves fields out
+    return any(family(one) and family(other) for family in (_is_number, t.is_date, t.is_time))
 
 
 def _is_number(kind: pa.DataType) -> bool:

@@ -92,6 +92,10 @@ def test_a_closed_contract_keeps_columns_and_types(mode):
         (pa.struct([("a", pa.int64())]), [{"a": 1, "b": 2}, None], [None, None]),
         (pa.list_(pa.struct([("a", pa.int64())])), [[{"a": 1, "b": 2}]], [None]),
         (pa.timestamp("us"), [1, None], [None, None]),
+        (pa.timestamp("us", "UTC"), [NOON], [None]),
+        (pa.timestamp("us", "UTC"), [NOON.date()], [None]),
+        (pa.timestamp("us"), [NOON.date()], [NOON - dt.timedelta(hours=12)]),
+        (pa.int64(), ["0x10", "16"], [None, 16]),
         (pa.decimal128(4, 1), [Decimal("1.50"), Decimal("1.55"), Decimal("123.40")], ["1.5", None, "123.4"]),
         (
             pa.timestamp("s"),
