@@ -4,7 +4,7 @@ import pytest
 
 from importers.exceptions import FatalSourceError, TransientSourceError
 from importers.transport import files, text
-from importers.transport.files import Files
+from importers.transport.files import File, Files
 
 
 def test_what_an_os_error_means_for_its_reader(tmp_path):
@@ -15,6 +15,11 @@ def test_what_an_os_error_means_for_its_reader(tmp_path):
     with pytest.raises(TransientSourceError, match="can't be read now") as caught, files.reaching("x"):
         raise OSError(5, "row 17: secret")
     assert "secret" not in str(caught.value)
+
+
+def test_a_message_says_when_a_file_changed_as_people_write_it():
+    at = 1795906999 * 10**9 + 952_086_448  # date -u -d @1795906999
+    assert File("a.csv", 12_324, at).state == "12,324 bytes, changed at 2026-11-28T23:03:19.952086Z"
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
