@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import closing
 from typing import Any
 from uuid import uuid4
 
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import KafkaException, Producer
 from confluent_kafka.admin import AdminClient, NewPartitions
 from tests.services.kafka import Kafka
 
 from importers.core.connection import Connection
 from importers.core.model import Batch, Pace
+from importers.exceptions import ContractError
+from importers.sources.streaming import _kafka
 from importers.sources.streaming.kafka import Kafka as Source
 from importers.sources.streaming.kafka import KafkaConfig
 from importers.transport import broker
@@ -77,6 +80,34 @@ def test_what_is_new_is_where_it_begins_and_begins_again(kafka: Kafka, topic: st
 def at_identity(at: Source) -> dict[str, Any]:
     with at._cluster() as cluster:
         return dict(at._identity(cluster))
+
+
+def test_a_topic_that_is_made_anew_while_it_is_followed_stops_the_stream(
+    kafka: Kafka, topic: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its offsets begin anew: going on at the old ones would leave out what comes first."""
+    monkeypatch.setattr(_kafka, "LOOK", 0.0)
+    put(kafka, topic, 0, "a", "b")
+    at = source(kafka, topic)
+    with closing(at.follow(at.streams()[0], {}, PACE)) as batches:
+        until(batches, ["a", "b"])
+        make_anew(kafka, topic)
+        put(kafka, topic, 0, "c", "d", "e")
+        with pytest.raises(ContractError, match="made anew"):
+            until(batches, ["e"])
+
+
+def make_anew(kafka: Kafka, topic: str) -> None:
+    kafka.drop(topic)
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        try:
+            kafka.topic(topic, 2)
+        except KafkaException:  # it is being deleted
+            time.sleep(0.1)
+        else:
+            return
+    raise TimeoutError(topic)
 
 
 def test_a_partition_that_the_topic_gets_is_read_from_its_beginning(

@@ -10,10 +10,11 @@ import base64
 import logging
 from abc import abstractmethod
 from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
 from math import ceil
-from time import perf_counter
+from time import monotonic, perf_counter
 from typing import Any, ClassVar, TypeVar, cast
 
 import pyarrow as pa
@@ -43,6 +44,8 @@ from importers.transport.broker import Cluster, after
 from importers.transport.schema_registry import Registry
 
 _log = logging.getLogger(__name__)
+LOOK = 5.0
+"""Seconds between two looks whether a topic that is followed is still the one that it was."""
 TopicT = TypeVar("TopicT", bound=TopicConfig)
 
 
@@ -172,7 +175,12 @@ class TopicSource(Source[TopicT]):
             at: dict[str, JSON] = {**now, **{reach.lane(number): start for number, (start, _) in ranges.items()}}
             nothing = pa.RecordBatch.from_pylist([], stream.schema)
             yield Batch(nothing, position=at, behind=behind)
+            looked = monotonic()
             for got, behind in cluster.follow(self.config.topic, ranges, pace.rows, pace.linger, pace.idle):
+                if monotonic() - looked > LOOK:
+                    with suppress(TransientSourceError):  # a broker that is away: whoever reads waits for it
+                        self._same(self._identity(cluster), at)
+                    looked = monotonic()
                 if not got:
                     yield Batch(nothing, behind=behind)
                     continue

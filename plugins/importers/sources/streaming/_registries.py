@@ -32,9 +32,11 @@ class Schemas:
         self._known: dict[str, Reader | str] = {}
 
     def __call__(self, number: str) -> Reader | str:
-        if number not in self._known:
-            self._known[number] = self._reader(number)
-        return self._known[number]
+        """The reader, or why there is none. A registry that doesn't know the schema yet is asked again next time."""
+        found = self._known.get(number) or self._reader(number)
+        if found != UNKNOWN:
+            self._known[number] = found
+        return found
 
     def _reader(self, number: str) -> Reader | str:
         found = self._registry.schema(number)

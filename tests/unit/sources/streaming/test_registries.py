@@ -14,7 +14,8 @@ from tests.support.loopback import Asked, Loopback, Reply
 
 from importers.core.connection import Connection
 from importers.exceptions import ConfigError, ContractError, FatalSourceError
-from importers.sources.streaming._registries import azure, confluent
+from importers.sources.streaming._registered import UNKNOWN
+from importers.sources.streaming._registries import Schemas, azure, confluent
 from importers.transport.schema_registry import Registered
 
 NUMBER = "0123456789abcdef0123456789abcdef"
@@ -117,3 +118,17 @@ def test_azure_s_registry_is_asked_with_a_token_for_event_hubs(tmp_path: Path) -
     )
     assert schema.query == {"api-version": "2022-10"}
     assert schema.headers["authorization"] == "Bearer granted"
+
+
+def test_a_schema_that_the_registry_learns_of_later_is_asked_for_again() -> None:
+    by_path: dict[str, Any] = {}
+    with closing(Loopback(answering(by_path))) as at:
+        schemas = Schemas(confluent("acme", said(at.address)))
+        assert schemas("7") == UNKNOWN
+        by_path["/api/schemas/ids/7"] = {
+            "schema": '{"type": "record", "name": "Play", "fields": [{"name": "id", "type": "long"}]}'
+        }
+        assert not isinstance(schemas("7"), str)
+        asked = len(at.asked)
+        assert not isinstance(schemas("7"), str)
+        assert len(at.asked) == asked
