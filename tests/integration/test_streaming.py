@@ -200,6 +200,20 @@ def test_a_run_ends_with_its_window_and_rules_on_the_whole_are_told_of_each(
     assert "keys occur again, and are loaded; got 1 such keys" in caplog.text
 
 
+def test_what_is_committed_is_counted_though_the_next_batch_fails(streamed: Streamed) -> None:
+    source, seen = streamed.source(ROWS[:5], ROWS[5:9]), list[Beat]()
+
+    def before(number: int) -> None:
+        if number == 1:
+            raise PrivacyError("nobody classified a column")
+
+    source.before = before
+    with pytest.raises(PrivacyError):
+        streamed.drain(source, seen.append)
+    assert streamed.plays == [0, 1, 2, 3, 4]
+    assert sum(beat.loaded for beat in seen) == 5
+
+
 def test_the_last_of_a_key_wins_in_a_batch_and_over_earlier_batches(
     database: str, sql: psycopg.Connection, tmp_path: Path, encryption_key: str
 ) -> None:

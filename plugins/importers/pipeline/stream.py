@@ -154,9 +154,9 @@ class _Session:
             self._tell(Beat(beat.rows, loaded, beat.quarantined, suppressed, beat.behind))
 
     def give_up(self) -> None:
-        """Close the run after an error; a transaction that is under way ends first."""
-        if self._pending is not None:
-            self._pending[0].exception()
+        """Close the run after an error; a transaction that is under way ends first, and counts if it was committed."""
+        if self._pending is not None and self._pending[0].exception() is None:
+            self.settle()
         self.segment.give_up()
 
     def _tell(self, beat: Beat) -> None:
