@@ -32,7 +32,7 @@ DAGS = ("classic_rock_fm.songs", "synthetic_radio.listening")
 REASONS = {
     "too_few_fields": "expected 11 columns, got 8",
     "too_many_fields": "expected 11 columns, got 12",
-    "unreadable_time": "column 'played_at': not a time with a zone",
+    "unreadable_time": "column 'played_at': not a time with a zone, such as 2026-12-31T23:59:59Z",
     "no_track": "expect_column_values_to_not_be_null(track_id)",
     "negative_play": "expect_column_values_to_be_between(ms_played)",
     "endless_play": "expect_column_values_to_be_between(ms_played)",
