@@ -92,7 +92,7 @@ def _workers(me: psutil.Process) -> list[psutil.Process]:
 @contextmanager
 def warehouse() -> Iterator[tuple[Path, str, Till]]:
     """A new directory with an embedded server in it, the server's URL, and who counts."""
-    with tempfile.TemporaryDirectory(prefix="importers-bench-") as name:
+    with tempfile.TemporaryDirectory(prefix="importers-bench-", ignore_cleanup_errors=True) as name:
         directory = Path(name)
         directory.chmod(0o755)  # the server, which may be another user, reads files there
         os.environ |= {"IMPORTERS_HOME": str(directory / "home")}
