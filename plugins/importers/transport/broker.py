@@ -10,6 +10,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
 from importers.core.model import JSON
@@ -18,6 +19,7 @@ from importers.exceptions import ConfigError, ContractError, FatalSourceError, I
 
 if TYPE_CHECKING:
     from confluent_kafka import Consumer, KafkaError, Message
+    from confluent_kafka.admin import AdminClient
 
 SLICE = 2.0  # seconds after which a call that isn't answered is interrupted, to hear whether it was refused
 LOOK = 30.0  # seconds between two questions whether a topic that is followed has more partitions
@@ -86,6 +88,7 @@ class Cluster:
         if self._consumer is not None:
             self._consumer.close()
             self._consumer = None
+        self.__dict__.pop("_admin", None)  # it ends when nobody has it any more
 
     @property
     def consumer(self) -> Consumer:
@@ -101,6 +104,13 @@ class Cluster:
                 ) from None
         return self._consumer
 
+    @cached_property
+    def _admin(self) -> AdminClient:
+        """One for all questions: each has a connection and threads of its own."""
+        said: dict[str, Any] = {**self._settings, "error_cb": self._told, "logger": _log}
+        made: AdminClient = optional("confluent_kafka.admin", self._extra).AdminClient(said)
+        return made
+
     def partitions(self, topic: str) -> list[int]:
         """The topic's partitions. Raises FatalSourceError if there is no such topic."""
         found = self._ask("asking for its topics", self.consumer.list_topics, topic)
@@ -111,10 +121,7 @@ class Cluster:
 
     def identity(self, topic: str) -> str:
         """The id that the cluster gave the topic when it was made; empty where brokers give none."""
-        admin = optional("confluent_kafka.admin", self._extra).AdminClient(
-            {**self._settings, "error_cb": self._told, "logger": _log}
-        )
-        asked = admin.describe_topics(self._kafka.TopicCollection([topic]), request_timeout=self._timeout)
+        asked = self._admin.describe_topics(self._kafka.TopicCollection([topic]), request_timeout=self._timeout)
         try:
             found = str(asked[topic].result().topic_id)
         except self._kafka.KafkaException as caught:
