@@ -11,12 +11,13 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from importers.core.model import JSON, OURS, LoadMode, QuarantineFile, Reads, Run, RunKind, RunState, Staged, Stream
+from importers.core.model import JSON, LoadMode, QuarantineFile, Reads, Run, RunKind, RunState, Staged, Stream
 from importers.exceptions import ConfigError, ContractError, QualityError
 from importers.keys.keyring import RunKey
 from importers.pipeline import replay
 from importers.pipeline.extract import run_key
 from importers.pipeline.job import Job
+from importers.pipeline.table import own, prepare
 from importers.pipeline.verdicts import VERDICT, quarantine, read_kept, read_verdict
 from importers.quality import TOO_MANY, Duplicates, Judgement, Verdict, judge
 from importers.staging.place import Made
@@ -54,19 +55,12 @@ def gate(job: Job, run: Run) -> Passed:
         if run.kind is not RunKind.REPLAY:
             _check(job, run, judgement, files)
         _check_same_policy(job, run)
-        schema = job.table_schema(_own(staged.schema) for staged in chosen.values())
-        columns, lineage = job.policy.table(schema), job.policy.lineage(schema)
         pins: dict[str, JSON] = {
             str(number): {"attempt": staged.attempt, "digest": staged.digest} for number, staged in chosen.items()
         }
         pins[JUDGED_BY] = job.fingerprint
-        frozen = job.settings.load.schema_change == "freeze"
-        pinned = job.destination.prepare(run, job.stream, columns, lineage, pins, frozen=frozen)
+        pinned = prepare(job, run, (staged.schema for staged in chosen.values()), pins)
         return Passed(pinned, judgement.counts(), files)
-
-
-def _own(schema: pa.Schema) -> pa.Schema:
-    return pa.schema([field for field in schema if field.name not in OURS])
 
 
 def _choose(job: Job, run: Run, partition: int, key: RunKey) -> Staged:
@@ -109,7 +103,7 @@ def _quarantine(
 
 
 def _put_away(job: Job, run: Run, staged: Staged, extra: Duplicates, key: RunKey) -> QuarantineFile:
-    schema = _own(staged.schema)
+    schema = own(staged.schema)
     place = job.place(run).partition(staged.partition, Made.GATE)
     with job.quarantine.writer(place, staged.attempt, schema, job.keys.quarantine()) as writer:
         start = 0

@@ -11,11 +11,12 @@ from contextlib import suppress
 import numpy as np
 import pyarrow as pa
 
-from importers.core.model import OURS, Batch, MicroBatch, Position, QuarantineFile, Receipt, Run
+from importers.core.model import Batch, MicroBatch, Position, QuarantineFile, Receipt, Run
 from importers.core.tenant import period
 from importers.exceptions import ImporterError, QualityError
 from importers.pipeline.job import Job
 from importers.pipeline.stamp import stamped
+from importers.pipeline.table import own, prepare
 from importers.pipeline.verdicts import quarantine
 from importers.quality import Checked, judge_loaded
 from importers.staging.writer import REJECTS
@@ -50,17 +51,13 @@ class Segment:
 
     def is_new_to(self, schema: pa.Schema) -> bool:
         """Whether rows of it may not fit the table as it is prepared."""
-        return not self._schema.equals(_own(schema))
+        return not self._schema.equals(own(schema))
 
     def prepare(self, schema: pa.Schema) -> None:
         """Make the table fit. Raises PrivacyError for a leaf that no policy covers, ContractError."""
-        own = _own(schema)
-        schema = self._job.table_schema([own])
-        columns, lineage = self._job.policy.table(schema), self._job.policy.lineage(schema)
-        frozen = self._job.settings.load.schema_change == "freeze"
         pins = {str(self.receipt.partition): {"digest": self.receipt.digest}} if self.receipt.digest else {}
-        self._job.destination.prepare(self._run, self._job.stream, columns, lineage, pins, frozen=frozen)
-        self._schema = own
+        prepare(self._job, self._run, [schema], pins)
+        self._schema = own(schema)
 
     def judged(self, batch: Batch, since: Position, to: Position) -> MicroBatch:
         """What of a batch may be loaded, under the policy; the rest is in quarantine then. Raises QualityError."""
@@ -132,7 +129,3 @@ class Segment:
         if file is None:
             raise ImporterError("bad rows left no quarantine file", do="report this", run=self._run.id)
         return QuarantineFile(0, file.uri, file.rows, dict(reasons))
-
-
-def _own(schema: pa.Schema) -> pa.Schema:
-    return pa.schema([field for field in schema if field.name not in OURS])

@@ -1,0 +1,26 @@
+"""The table that a run's rows go into: made to fit before the first of them is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import pyarrow as pa
+
+from importers.core.model import JSON, OURS, Run
+from importers.pipeline.job import Job
+
+
+def own(schema: pa.Schema) -> pa.Schema:
+    """The source's columns: without those that we add."""
+    return pa.schema([field for field in schema if field.name not in OURS])
+
+
+def prepare(job: Job, run: Run, read: Iterable[pa.Schema], pins: Mapping[str, JSON]) -> Run:
+    """Make the table fit what was read, and pin what may be loaded. The run as it is pinned.
+
+    Raises PrivacyError for a leaf that no policy covers, ContractError.
+    """
+    schema = job.table_schema(map(own, read))
+    columns, lineage = job.policy.table(schema), job.policy.lineage(schema)
+    frozen = job.settings.load.schema_change == "freeze"
+    return job.destination.prepare(run, job.stream, columns, lineage, pins, frozen=frozen)
