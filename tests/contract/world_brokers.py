@@ -11,7 +11,6 @@ from typing import Any, ClassVar, NamedTuple
 from uuid import uuid4
 
 import fastavro
-import redis
 
 from tests.services.apicurio import Apicurio
 from tests.services.kafka import PASSWORD, Kafka
@@ -134,13 +133,8 @@ class RedisStream(World):
         tls = {"ssl": True, "ssl_ca_certs": self.server.authority}
         return {"host": "localhost", "port": self.server.port, "login": "app", "password": REDIS_PASSWORD, **tls}
 
-    def administrator(self) -> Any:
-        return redis.Redis.from_url(
-            f"rediss://root:{REDIS_PASSWORD}@localhost:{self.server.port}", ssl_ca_certs=self.server.authority
-        )
-
     def put(self, rows: list[dict[str, Any]]) -> None:
-        with self.administrator() as client:
+        with self.server.administrator() as client:
             for row in rows:
                 client.xadd(self.key_of_stream, {name: value for name, value in row.items() if value is not None})
 
@@ -148,11 +142,11 @@ class RedisStream(World):
         self.put(MORE)
 
     def vanish(self) -> None:
-        with self.administrator() as client:
+        with self.server.administrator() as client:
             client.delete(self.key_of_stream)
 
     def deny(self) -> None:
-        with self.administrator() as client:
+        with self.server.administrator() as client:
             client.execute_command("ACL", "SETUSER", "app", "-@read")
 
     def die(self) -> None:
@@ -163,7 +157,7 @@ class RedisStream(World):
 
     def mend(self) -> None:
         self.server.start()
-        with self.administrator() as client:
+        with self.server.administrator() as client:
             client.execute_command("ACL", "SETUSER", "app", "+@all", "-@dangerous")
 
     def close(self) -> None:

@@ -21,8 +21,7 @@ pytestmark = pytest.mark.services
 
 @pytest.fixture
 def client(redis: Redis) -> Iterator[Client]:
-    url = f"rediss://root:{PASSWORD}@localhost:{redis.port}"
-    with Client.from_url(url, ssl_ca_certs=redis.authority) as opened:
+    with redis.administrator() as opened:
         yield opened
 
 

@@ -28,8 +28,7 @@ PACE = Pace(0.001, 4, 0.02)
 
 @pytest.fixture
 def client(redis: Redis) -> Iterator[Client]:
-    url = f"rediss://root:{PASSWORD}@localhost:{redis.port}"
-    with Client.from_url(url, ssl_ca_certs=redis.authority) as opened:
+    with redis.administrator() as opened:
         yield opened
 
 

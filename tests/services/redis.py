@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import trustme
+from redis import Redis as Client
 
 from tests.services.airflow import free_port
 
@@ -56,6 +57,10 @@ class Redis:
     @property
     def authority(self) -> str:
         return str(self.home / "authority.pem")
+
+    def administrator(self) -> Client:
+        """A client that may do everything; to be closed."""
+        return Client.from_url(f"rediss://root:{PASSWORD}@localhost:{self.port}", ssl_ca_certs=self.authority)
 
     def start(self) -> None:
         """Again, or for the first time; what runs or was paused goes on."""
