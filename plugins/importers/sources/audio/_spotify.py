@@ -90,7 +90,8 @@ class Kind:
     """A stream: the path that is asked, its columns and key.
 
     `paging` is how a list goes on, and None where single objects are asked for by id. What is `mine` needs a user's
-    token, and its rows say whose they are. What is `ranked` has its order as a column.
+    token, and its rows say whose they are. What is `ranked` has its order as a column. What `omits` counts records that
+    it doesn't give: Spotify's own playlists, since November 2024.
     """
 
     path: str
@@ -100,6 +101,7 @@ class Kind:
     paging: ByToken | None = None
     mine: bool = False
     ranked: bool = False
+    omits: bool = False
 
     def stream(self, name: str) -> Stream:
         reads = Reads.POSITION if name == "recently_played" else Reads.SNAPSHOT
@@ -109,7 +111,7 @@ class Kind:
         return Stream(name, (*whose, *columns(self.fields)), reads, key, subject=subject)
 
     def style(self, limit: int) -> ByOffset | ByToken:
-        return self.paging or ByOffset(("items",), ("total",), limit, self.identity or ())
+        return self.paging or ByOffset(("items",), ("total",), limit, self.identity or (), self.omits)
 
 
 FOLLOWED = ByToken(("artists", "items"), ("artists", "cursors", "after"), "after")
@@ -121,7 +123,7 @@ KINDS: Mapping[str, Kind] = {
     "saved_albums": Kind(
         "me/albums", (ADDED, *album("album")), ("album_id",), (("added_at",), ("album", "id")), mine=True
     ),
-    "playlists": Kind("me/playlists", PLAYLIST, ("playlist_id",), (("id",),), mine=True),
+    "playlists": Kind("me/playlists", PLAYLIST, ("playlist_id",), (("id",),), mine=True, omits=True),
     "top_tracks": Kind("me/top/tracks", (POSITION, *track()), ("position",), (("id",),), mine=True, ranked=True),
     "top_artists": Kind("me/top/artists", (POSITION, *ARTIST), ("position",), (("id",),), mine=True, ranked=True),
     "followed_artists": Kind("me/following", ARTIST, ("artist_id",), paging=FOLLOWED, mine=True),

@@ -114,14 +114,17 @@ class Lastfm(ApiSource[LastfmConfig]):
         kind = STREAMS[stream.name]
         part = cast("Mapping[str, Any]", partition)
         rows, told = Rows(kind.fields, stream, {USER.name: self.config.user}), kind.records[0]
-        style = ByPage(kind.records, (told, "@attr", "totalPages"), (told, "@attr", "total"))
+        style = ByPage(kind.records, (told, "@attr", "totalPages"), (told, "@attr", "total"), counts=_played)
         period = {"period": self.config.period} if "Top" in kind.call else {}
         first = self._call(kind.call, limit=self.config.page_size, **period, **part)
         with closing(self.client()) as client:
             for number, page in enumerate(pages(client, first, style), 1):
-                played = [play for play in page if dig(play, ("@attr", "nowplaying")) != "true"]
-                yield rows.batch(played, f"page {number}")
+                yield rows.batch(page, f"page {number}")
 
     def _call(self, method: str, **more: Any) -> Call:
         said = {"method": method, "user": self.config.user, "format": "json", **more}
         return Call("", method, form={name: value for name, value in said.items() if value is not None})
+
+
+def _played(record: Any) -> bool:
+    return bool(dig(record, ("@attr", "nowplaying")) != "true")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
@@ -43,20 +44,50 @@ class ByLink:
 
 
 @dataclass(frozen=True, slots=True)
+class ByCount:
+    """One after the other until a page holds fewer than `size`: the answer doesn't say how many there are.
+
+    `step` is 1 where pages are counted, and the size where records are. A list that changes while it is read may lose
+    or double a record unseen: nothing in the answers tells.
+    """
+
+    records: Path
+    parameter: str
+    size: int
+    step: int = 1
+    begin: int = 1
+
+    def after(self, call: Call, answer: Answer, body: Any) -> Call | None:  # noqa: ARG002 - others look at it
+        if len(dig(body, self.records) or ()) < self.size:
+            return None
+        return call.having(**{self.parameter: int(call.said(self.parameter, self.begin)) + self.step})
+
+
+@dataclass(frozen=True, slots=True)
 class ByPage:
-    """Numbered from 1. The answer says how many there are."""
+    """Numbered from 1. The answer says how many there are.
+
+    Pages share nothing: a list that changes is noticed by its total, or by records that are missing in the end, and not
+    if as many came as went. `omits` is for systems that are known to count records which they don't give, `counts` for
+    those that give records which they don't count: these are left out.
+    """
 
     records: Path
     pages: Path
     total: Path
     parameter: str = "page"
+    omits: bool = False
+    counts: Callable[[Any], bool] | None = None
 
     def rest(self, call: Call, body: Any) -> Iterator[Call]:
         for number in range(2, int(dig(body, self.pages) or 0) + 1):
             yield call.having(**{self.parameter: number})
 
     def joined(self, before: list[Any], page: list[Any]) -> list[Any] | None:  # noqa: ARG002 - pages share nothing
-        return page
+        return self.counted(page)
+
+    def counted(self, page: list[Any]) -> list[Any]:
+        return page if self.counts is None else [record for record in page if self.counts(record)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,18 +95,23 @@ class ByOffset:
     """So many from there on. Each page begins with the last record of the one before.
 
     That shows a list that has shifted between two calls even where its total is the same as before, because one record
-    came and another went. `identity` is what tells two records of the list apart.
+    came and another went. `identity` is what tells two records of the list apart. `omits` is for systems that are known
+    to count records which they don't give.
     """
 
     records: Path
     total: Path
     limit: int
     identity: tuple[Path, ...]
+    omits: bool = False
 
     def rest(self, call: Call, body: Any) -> Iterator[Call]:
         total = int(dig(body, self.total) or 0)
         for offset in range(self.limit - 1, max(total - 1, 0), self.limit - 1):
             yield call.having(offset=offset)
+
+    def counted(self, page: list[Any]) -> list[Any]:
+        return page
 
     def joined(self, before: list[Any], page: list[Any]) -> list[Any] | None:
         """What is new in the page; None if it doesn't continue the one before."""
@@ -87,17 +123,75 @@ class ByOffset:
         return page[1:] if same else None
 
 
-Chained: TypeAlias = ByToken | ByLink
+Chained: TypeAlias = ByToken | ByLink | ByCount
 Counted: TypeAlias = ByPage | ByOffset
 
 
-def pages(client: Client, first: Call, style: Chained | Counted) -> Iterator[list[Any]]:
+@dataclass(frozen=True, slots=True)
+class ByWindow:
+    """A time in pieces of so many seconds, for a system that doesn't give more of it at once.
+
+    The first call says the whole time by its parameters `start` and `end`, in seconds since 1970, the end not included;
+    `written` is how the system wants to read them. A piece that holds `most` records, which is all that an answer
+    holds, is asked for again in halves: what was beyond them was left out. `within` is how a piece goes on from page
+    to page.
+    """
+
+    records: Path
+    start: str
+    end: str
+    seconds: int
+    most: int | None = None
+    within: Chained | Counted | None = None
+    written: Callable[[int], Any] = int
+
+    def pieces(self, begin: int, end: int) -> Iterator[tuple[int, int]]:
+        for at in range(begin, end, self.seconds):
+            yield at, min(at + self.seconds, end)
+
+    def call(self, first: Call, begin: int, end: int) -> Call:
+        return first.having(**{self.start: self.written(begin), self.end: self.written(end)})
+
+
+Style: TypeAlias = Chained | Counted | ByWindow
+
+
+def pages(client: Client, first: Call, style: Style) -> Iterator[list[Any]]:
     """Every page's records, in order; those of a counted list are asked for several at once.
 
-    Raises ContractError where the system goes round in a circle or hasn't what `style` says, TransientSourceError where
-    a list changed while it was read, and what `client` raises.
+    Raises ContractError where the system goes round in a circle, gives fewer records than it counts or hasn't what
+    `style` says, TransientSourceError where a list changed while it was read, and what `client` raises.
     """
+    if isinstance(style, ByWindow):
+        return _windowed(client, first, style)
     return _counted(client, first, style) if isinstance(style, ByPage | ByOffset) else _chained(client, first, style)
+
+
+def _windowed(client: Client, first: Call, style: ByWindow) -> Iterator[list[Any]]:
+    pieces = style.pieces(int(first.said(style.start)), int(first.said(style.end)))
+    if style.within is not None:
+        for piece in pieces:
+            yield from pages(client, style.call(first, *piece), style.within)
+        return
+    ahead, asked = itertools.tee(pieces)
+    answers = client.ask_all(style.call(first, *piece) for piece in ahead)
+    for piece, answer in zip(asked, answers, strict=True):
+        yield from _whole(client, first, style, piece, answer)
+
+
+def _whole(client: Client, first: Call, style: ByWindow, piece: tuple[int, int], answer: Answer) -> Iterator[list[Any]]:
+    """A piece's records: in halves, and those in halves, where an answer doesn't hold them all."""
+    found = records(answer.json(), style.records, first, client)
+    if style.most is None or len(found) < style.most:
+        yield found
+        return
+    begin, end = piece
+    if end - begin < 2:
+        got = f"{len(found):,} records in a second, which is all that it gives"
+        raise ContractError(f"{client.host} can't give all of {first.label}", got=got, do="read it another way")
+    middle = (begin + end) // 2
+    for half in ((begin, middle), (middle, end)):
+        yield from _whole(client, first, style, half, client.ask(style.call(first, *half)))
 
 
 def _chained(client: Client, first: Call, style: Chained) -> Iterator[list[Any]]:
@@ -121,7 +215,7 @@ def _counted(client: Client, first: Call, style: Counted) -> Iterator[list[Any]]
     answer = client.ask(first)
     body = answer.json()
     total, before = dig(body, style.total), answer.body
-    last = records(body, style.records, first, client)
+    last = style.counted(records(body, style.records, first, client))
     read = len(last)
     yield last
     for answer in client.ask_all(style.rest(first, body)):
@@ -135,8 +229,13 @@ def _counted(client: Client, first: Call, style: Counted) -> Iterator[list[Any]]
             raise TransientSourceError(what, got=first.label, do="read it again")
         read, last = read + len(new), page
         yield new
-    if read < int(total or 0):
-        logger.warning("%s says that %s has %s records and gave %d", client.host, first.label, total, read)
+    if read >= int(total or 0):
+        return
+    if not style.omits:
+        what = f"{client.host} gives fewer records than it counts"
+        got = f"{read:,} of {int(total):,} for {first.label}"
+        raise ContractError(what, got=got, do="read it again; if that stays, leave the stream out")
+    logger.warning("%s counts %s records of %s and gave %d, as it is known to", client.host, total, first.label, read)
 
 
 def dig(value: Any, path: Path) -> Any:

@@ -20,7 +20,7 @@ from tests.support.loopback import Loopback, Reply
 
 from importers.core.connection import Connection
 from importers.core.model import LoadMode, Plan, Window
-from importers.exceptions import ConfigError, FatalSourceError, ImporterError, TransientSourceError
+from importers.exceptions import ConfigError, ContractError, FatalSourceError, ImporterError, TransientSourceError
 from importers.sources.audio.lastfm_api import Lastfm, LastfmConfig
 
 CASSETTES = Path(__file__).parent / "cassettes"
@@ -125,7 +125,10 @@ def test_top_lists_have_numbers(http: Loopback, served: list[Reply]) -> None:
     for name in ("top_tracks", "top_artists"):
         answer = recorded(name)[0][1]
         for told in answer.values():
-            told["@attr"]["totalPages"] = "1"  # of thousands, one was recorded
+            told["@attr"] |= {
+                "totalPages": "1",
+                "total": "2" if name == "top_tracks" else "1",
+            }  # as many as were recorded
         served[:] = [Reply(answer)]
         rows = Last(http, period="7day").rows(name)
         found = [(row["artist"], row.get("track"), row["playcount"], row["rank"]) for row in rows]
@@ -157,6 +160,16 @@ def test_errors_are_told_by_their_number(
     with pytest.raises(error, match=f"error {code}") as told:
         Last(http).rows("loved_tracks")
     assert "ada@" not in str(told.value)
+
+
+def test_what_is_playing_now_doesn_t_stand_for_a_play_that_is_missing(http: Loopback, served: list[Reply]) -> None:
+    """The recording says that it has 11: with one less, and the one that plays now, it still has 11 records."""
+    answer = recorded("recent_tracks_limit_none")[0][1]
+    plays = answer["recenttracks"]["track"]
+    plays[:] = [{**plays[0], "@attr": {"nowplaying": "true"}}, *plays[1:]]
+    served.append(Reply(answer))
+    with pytest.raises(ContractError, match="got 10 of 11"):
+        Last(http, user="bbc6music").rows("recent_tracks", Window("2020-02-15T15:00:00Z", "2020-02-15T15:40:00Z"))
 
 
 def test_a_play_that_is_none_is_refused_and_the_others_are_read(http: Loopback, served: list[Reply]) -> None:

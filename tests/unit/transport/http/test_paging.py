@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from tests.unit.transport.http.conftest import Answering, System
 
 from importers.exceptions import ContractError, FatalSourceError, TransientSourceError
 from importers.transport.http.client import Call
-from importers.transport.http.paging import ByLink, ByOffset, ByPage, ByToken, pages
+from importers.transport.http.paging import ByCount, ByLink, ByOffset, ByPage, ByToken, ByWindow, pages
 
 CALL = Call("list", "list", {"limit": 3})
 OFFSET = ByOffset(("items",), ("total",), 3, (("id",),))
@@ -70,6 +71,90 @@ def test_numbered_pages_are_read_to_the_last(system: System) -> None:
         return Reply({"items": [2 * number - 1, 2 * number][: 5 - 2 * number + 2], "pages": 3, "total": 5})
 
     assert read(system, answer, ByPage(("items",), ("pages",), ("total",))) == ["1", "2", "3", "4", "5"]
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 4])
+@pytest.mark.parametrize(
+    ("style", "offset"),
+    [(ByCount(("items",), "page", 2), False), (ByCount(("items",), "skip", 2, step=2, begin=0), True)],
+)
+def test_pages_that_nobody_counts_are_read_until_one_isn_t_full(
+    system: System, style: ByCount, offset: bool, count: int
+) -> None:
+    def answer(asked: Asked) -> Reply:
+        at = int(asked.query.get("skip", 0)) if offset else 2 * (int(asked.query.get("page", 1)) - 1)
+        return Reply({"items": list(range(count))[at : at + 2]})
+
+    assert read(system, answer, style) == [str(n) for n in range(count)]
+
+
+class Timed:
+    """Something happens every 10 seconds, and an answer holds no more than `most` of it."""
+
+    def __init__(self, most: int = 1000) -> None:
+        self.most, self.asked = most, list[tuple[int, int]]()
+
+    def __call__(self, asked: Asked) -> Reply:
+        begin, end = int(asked.query["from"]), int(asked.query["until"])
+        self.asked.append((begin, end))
+        return Reply({"items": [n for n in range(0, 1000, 10) if begin <= n < end][: self.most]})
+
+
+TIMES = Call("list", "list", {"from": 100, "until": 250})
+
+
+def test_a_time_is_read_in_pieces(system: System) -> None:
+    timed = Timed()
+    client = system.client(system.serve(timed), concurrency=1)
+    style = ByWindow(("items",), "from", "until", 60)
+    assert [record for page in pages(client, TIMES, style) for record in page] == [str(n) for n in range(100, 250, 10)]
+    assert timed.asked == [(100, 160), (160, 220), (220, 250)]
+
+
+def test_a_piece_that_an_answer_doesn_t_hold_is_halved(system: System) -> None:
+    """100–160 has six, of which an answer holds four; so has none of its halves."""
+    timed = Timed(most=4)
+    client = system.client(system.serve(timed), concurrency=1)
+    style = ByWindow(("items",), "from", "until", 60, most=4)
+    read = [record for page in pages(client, TIMES, style) for record in page]
+    assert read == [str(n) for n in range(100, 250, 10)]
+    assert {(100, 130), (130, 160), (160, 190), (190, 220)} <= set(timed.asked)
+
+
+def test_more_in_a_second_than_an_answer_holds_is_told(system: System) -> None:
+    client = system.client(system.serve(Timed(most=1)), concurrency=1)
+    with pytest.raises(ContractError, match="can't give all of list") as told:
+        list(pages(client, TIMES, ByWindow(("items",), "from", "until", 60, most=1)))
+    assert "1 records in a second" in str(told.value)
+
+
+def test_a_piece_of_time_has_pages_of_its_own(system: System) -> None:
+    def answer(asked: Asked) -> Reply:
+        begin, token = asked.query["from"], asked.query.get("cursor", "")
+        return Reply({"items": [begin + token], "next": "" if token else "b"})
+
+    client = system.client(system.serve(answer))
+    style = ByWindow(("items",), "from", "until", 100, within=ByToken(("items",), ("next",), "cursor"))
+    assert list(pages(client, TIMES, style)) == [["100"], ["100b"], ["200"], ["200b"]]
+
+
+@pytest.mark.parametrize("omits", [False, True])
+@pytest.mark.parametrize("by_page", [False, True])
+def test_fewer_records_than_the_system_counts_are_an_error_unless_that_is_known(
+    system: System, by_page: bool, omits: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    def answer(asked: Asked) -> Reply:
+        at = 3 * (int(asked.query.get("page", 1)) - 1) if by_page else int(asked.query.get("offset", 0))
+        return Reply({"items": [{"id": n} for n in range(5)][at : at + 3], "pages": 2, "total": 6})
+
+    style = ByPage(("items",), ("pages",), ("total",), omits=omits) if by_page else replace(OFFSET, omits=omits)
+    if omits:
+        assert len(read(system, answer, style)) == 5
+        assert "counts 6 records of list and gave 5" in caplog.text
+    else:
+        with pytest.raises(ContractError, match="fewer records than it counts") as told:
+            read(system, answer, style)
+        assert "5 of 6 for list" in str(told.value)
 
 
 class Moving:
