@@ -17,8 +17,8 @@ from tests.support.loopback import Asked, Loopback, Reply
 
 from importers.core.connection import Connection
 from importers.exceptions import TransientSourceError
-from importers.transport.http.auth import OAuth2
 from importers.transport.http.client import Call, Client
+from importers.transport.http.oauth import OAuth2, TokenEndpoint
 from importers.transport.http.settings import HttpConfig
 from importers.transport.http.shared import shared
 
@@ -74,7 +74,7 @@ def served() -> Iterator[tuple[Granting, str]]:
 def client(url: str, account: dict[str, Any], address: str, tenant: str = "acme", **settings: Any) -> Client:
     among = shared(tenant, Connection(account), {"REDIS_URL": url})
     config = HttpConfig(retry_attempts=1, **settings)
-    auth = OAuth2(f"{address}/token", ("me", str(account["password"])), "", config, among)
+    auth = OAuth2(TokenEndpoint(f"{address}/token", ("me", str(account["password"])), config), among)
     return Client(address, config, auth, among)
 
 
@@ -148,7 +148,7 @@ def test_a_replaced_refresh_token_outlives_its_worker(url: str, account: dict[st
     with closing(Loopback(granting)) as http:
         for _ in range(2):
             among = shared("acme", Connection(account), {"REDIS_URL": url})
-            OAuth2(f"{http.address}/token", ("me", SECRET), "first", HttpConfig(), among).token()
+            OAuth2(TokenEndpoint(f"{http.address}/token", ("me", SECRET), HttpConfig()), among, "first").token()
     assert [grant["refresh_token"] for grant in granting.grants] == ["first", "second"]
 
 

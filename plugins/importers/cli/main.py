@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from importers.cli import (
+    connect,
     init,
     keygen,
     lint,
@@ -50,5 +51,21 @@ def main() -> None:
     pass
 
 
-for module in (init, profile, lint, plan, preview, run, runs, report, quarantine, sources, schema, sql, sweep, keygen):
+for module in (
+    init,
+    profile,
+    lint,
+    connect,
+    plan,
+    preview,
+    run,
+    runs,
+    report,
+    quarantine,
+    sources,
+    schema,
+    sql,
+    sweep,
+    keygen,
+):
     main.add_command(module.command)

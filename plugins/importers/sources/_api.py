@@ -21,6 +21,7 @@ from importers.exceptions import ImporterError
 from importers.transport.http.address import Route, base_url
 from importers.transport.http.auth import Auth
 from importers.transport.http.client import Answer, Client
+from importers.transport.http.consent import Consent
 from importers.transport.http.settings import HttpConfig
 from importers.transport.http.shared import Shared, shared
 
@@ -44,6 +45,10 @@ class ApiSource(Source[HttpConfigT]):
 
     def judge(self, answer: Answer) -> ImporterError | None:  # noqa: ARG002 - most say nothing beyond
         """What an answer means beyond its status, by the system's documentation."""
+        return None
+
+    def consent(self) -> Consent | None:
+        """Where a person is asked whether their data may be read, if the system has that. Raises ConfigError."""
         return None
 
     def client(self) -> Client:

@@ -58,6 +58,7 @@ COMMANDS = (
     "init",
     "profile",
     "lint",
+    "connect",
     "plan",
     "preview",
     "run",

@@ -16,9 +16,11 @@ from importers.exceptions import ConfigError, ContractError, ImporterError, Tran
 from importers.sources._api import ApiSource, Rows
 from importers.sources.audio._spotify import KINDS, LIMIT, USER, WITHHELD, Kind
 from importers.transport.http.address import Route, encrypted, needed
-from importers.transport.http.auth import Auth, OAuth2
+from importers.transport.http.auth import Auth
 from importers.transport.http.budget import retry_after
 from importers.transport.http.client import Answer, Call, Client
+from importers.transport.http.consent import Consent
+from importers.transport.http.oauth import OAuth2, TokenEndpoint
 from importers.transport.http.paging import dig, pages
 from importers.transport.http.settings import HttpConfig
 from importers.transport.http.shared import Shared
@@ -26,6 +28,11 @@ from importers.transport.http.shared import Shared
 logger = logging.getLogger(__name__)
 
 TOKENS = "https://accounts.spotify.com/api/token"
+CONSENT = "https://accounts.spotify.com/authorize"
+SCOPE = (  # of the streams that are a user's own
+    "user-read-recently-played user-library-read user-top-read user-follow-read playlist-read-private "
+    "playlist-read-collaborative"
+)
 EXHAUSTED = 900.0  # seconds until a quota is looked at again, if Spotify doesn't say
 
 
@@ -67,6 +74,7 @@ class Spotify(ApiSource[SpotifyConfig]):
     address: ClassVar[str] = "https://api.spotify.com/v1"
     connection_type: ClassVar[str | None] = "spotify"
     environment: ClassVar[Mapping[str, str]] = {"login": "SPOTIFY_CLIENT_ID", "password": "SPOTIFY_CLIENT_SECRET"}
+    environment_besides: ClassVar[Mapping[str, str]] = {"refresh_token": "SPOTIFY_REFRESH_TOKEN"}
     withheld: ClassVar[Mapping[str, str]] = WITHHELD
     permitted_use: ClassVar[str] = (
         "Not to train models, not to be sold, kept no longer than the app needs it, deleted when a user disconnects "
@@ -74,10 +82,11 @@ class Spotify(ApiSource[SpotifyConfig]):
     )
 
     def auth(self, connection: Connection, shared: Shared) -> Auth:
-        tokens = encrypted(str(connection.get("token_address", TOKENS)))
-        client = needed(connection, "login"), needed(connection, "password")
-        user = str(connection.get("refresh_token", ""))
-        return OAuth2(tokens, client, user, self.config, shared, Route.of(connection))
+        return OAuth2(self._tokens(connection), shared, str(connection.get("refresh_token", "")))
+
+    def consent(self) -> Consent:
+        connection = self.connection or Connection({})
+        return Consent(encrypted(str(connection.get("authorize_address", CONSENT))), self._tokens(connection, SCOPE))
 
     def greet(self, client: Client) -> str:
         client.ask(Call("search", "search", {"q": "a", "type": "artist", "limit": 1}))
@@ -171,6 +180,11 @@ class Spotify(ApiSource[SpotifyConfig]):
         if not isinstance(user, str):
             raise ContractError("Spotify doesn't say whose token it is", do="see whether the API has changed")
         return user
+
+    def _tokens(self, connection: Connection, scope: str | None = None) -> TokenEndpoint:
+        tokens = encrypted(str(connection.get("token_address", TOKENS)))
+        client = needed(connection, "login"), needed(connection, "password")
+        return TokenEndpoint(tokens, client, self.config, Route.of(connection), scope)
 
     @property
     def _has_user(self) -> bool:

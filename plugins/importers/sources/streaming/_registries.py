@@ -12,8 +12,9 @@ from importers.sources._types import is_bare
 from importers.sources.streaming._avro import AvroReader
 from importers.sources.streaming._registered import UNKNOWN, UNUSABLE, Reader
 from importers.transport.http.address import Route, encrypted
-from importers.transport.http.auth import Anybody, Auth, Basic, OAuth2
+from importers.transport.http.auth import Anybody, Auth, Basic
 from importers.transport.http.client import Client
+from importers.transport.http.oauth import OAuth2, TokenEndpoint
 from importers.transport.http.settings import HttpConfig
 from importers.transport.http.shared import shared
 from importers.transport.schema_registry import AzureRegistry, ConfluentRegistry, Registry, unknown
@@ -87,7 +88,7 @@ def azure(tenant: str, said: Connection, tokens: str) -> Registry:
     client = str(said["sasl.oauthbearer.client.id"]), str(said["sasl.oauthbearer.client.secret"])
     among = shared(tenant, said)
     route = Route.of(said)
-    auth = OAuth2(tokens, client, "", HTTP, among, route, AZURE_SCOPE)
+    auth = OAuth2(TokenEndpoint(tokens, client, HTTP, route, AZURE_SCOPE), among)
     return AzureRegistry(partial(_client, f"https://{said['host']}", auth, tenant, said, route))
 
 

@@ -6,15 +6,19 @@ import base64
 import logging
 from typing import Any
 
+import jwt
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from tests.support.authorization_server import AuthorizationServer
 from tests.support.loopback import Asked, Loopback, Reply
 from tests.unit.transport.http.conftest import System
 
 from importers.core.connection import Connection
-from importers.exceptions import FatalSourceError, TransientSourceError
+from importers.exceptions import ConfigError, FatalSourceError, TransientSourceError
 from importers.transport.http.address import Route
-from importers.transport.http.auth import OAuth2
 from importers.transport.http.client import Call
+from importers.transport.http.oauth import JwtBearer, OAuth2, SigningKey, TokenEndpoint
 from importers.transport.http.settings import HttpConfig
 
 BASIC = "Basic " + base64.b64encode(b"me:kanarienvogel").decode()
@@ -37,14 +41,18 @@ class Granting:
         return Reply({"fine": 1} if good else {}, 200 if good else 401)
 
 
+def tokens(at: Loopback, **more: Any) -> TokenEndpoint:
+    return TokenEndpoint(f"{at.address}/token", ("me", "kanarienvogel"), HttpConfig(), **more)
+
+
 def auth(system: System, at: Loopback, refresh_token: str = "") -> OAuth2:
-    return OAuth2(f"{at.address}/token", ("me", "kanarienvogel"), refresh_token, HttpConfig(), system.shared)
+    return OAuth2(tokens(at), system.shared, refresh_token)
 
 
 def test_a_token_is_got_through_the_connection_s_proxy(system: System) -> None:
     at, proxy = system.serve([Reply({}, 503)]), system.serve(Granting())
     route = Route.of(Connection({"proxy": proxy.address}))
-    mine = OAuth2(f"{at.address}/token", ("me", "kanarienvogel"), "", HttpConfig(), system.shared, route)
+    mine = OAuth2(tokens(at, route=route), system.shared)
     assert mine.token() == "token-1"
     assert at.asked == []
 
@@ -119,6 +127,80 @@ def test_a_token_is_kept_as_long_as_it_is_needed_and_no_longer(
     assert least <= kept[0] <= most
     mine.forget(token)
     assert (system.shared.get("token") is not None) is ("refresh_token" in answered)
+
+
+RSA, EC = rsa.generate_private_key(65537, 2048), ec.generate_private_key(ec.SECP256R1())
+
+
+def _pem(key: Any) -> str:
+    return str(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode())
+
+
+@pytest.mark.parametrize(("key", "algorithm"), [(RSA, "RS256"), (EC, "ES256")])
+def test_an_assertion_is_a_grant(system: System, key: Any, algorithm: str) -> None:
+    server = AuthorizationServer(public_key=key.public_key(), algorithm=algorithm)
+    at = system.serve(server)
+    server.address = at.address
+    bearer = JwtBearer(SigningKey(_pem(key), "key-7"), "me@apps.example", "ada@example.org")
+    mine = OAuth2(TokenEndpoint(f"{at.address}/token", ("", ""), HttpConfig()), system.shared, bearer=bearer)
+    assert system.client(at, mine).ask(Call("a", "a")).json() == {"fine": "1"}
+    (claims,) = server.claims
+    assert (claims["iss"], claims["sub"]) == ("me@apps.example", "ada@example.org")
+    assert server.granted[0].keys() == {"grant_type", "assertion"}
+    assert jwt.get_unverified_header(server.granted[0]["assertion"]) == {"alg": algorithm, "kid": "key-7", "typ": "JWT"}
+
+
+def test_a_token_for_an_assertion_is_got_again_when_it_was_refused(system: System) -> None:
+    """The server takes an assertion once only, so that the second one has to be another."""
+    server = AuthorizationServer(public_key=RSA.public_key())
+    at = system.serve(server)
+    server.address = at.address
+    bearer = JwtBearer(SigningKey(_pem(RSA)), "me")
+    mine = OAuth2(TokenEndpoint(f"{at.address}/token", ("", ""), HttpConfig()), system.shared, bearer=bearer)
+    client = system.client(at, mine)
+    client.ask(Call("a", "a"))
+    server.granted.append({})
+    assert client.ask(Call("a", "a")).json() == {"fine": "1"}
+    assert "sub" not in server.claims[0]
+    assert len({claims["jti"] for claims in server.claims}) == 2
+
+
+def test_an_assertion_that_another_key_signed_is_refused(system: System) -> None:
+    server = AuthorizationServer(public_key=rsa.generate_private_key(65537, 2048).public_key())
+    at = system.serve(server)
+    server.address = at.address
+    bearer = JwtBearer(SigningKey(_pem(RSA)), "me")
+    mine = OAuth2(TokenEndpoint(f"{at.address}/token", ("", ""), HttpConfig()), system.shared, bearer=bearer)
+    with pytest.raises(FatalSourceError, match="invalid_grant"):
+        mine.token()
+
+
+@pytest.mark.parametrize("refresh", ["", "refresh-0"])
+def test_an_application_shows_itself_by_its_key(system: System, refresh: str) -> None:
+    server = AuthorizationServer(public_key=RSA.public_key())
+    at = system.serve(server)
+    server.address = at.address
+    endpoint = TokenEndpoint(f"{at.address}/token", ("me", ""), HttpConfig(), key=SigningKey(_pem(RSA)))
+    assert OAuth2(endpoint, system.shared, refresh).token() == "token-1"
+    assert server.claims[0]["iss"] == server.claims[0]["sub"] == "me"
+
+
+def test_a_public_client_says_only_its_name(system: System) -> None:
+    server = AuthorizationServer()
+    at = system.serve(server)
+    endpoint = TokenEndpoint(f"{at.address}/token", ("me", ""), HttpConfig())
+    OAuth2(endpoint, system.shared, "refresh-0").token()
+    assert server.granted == [{"grant_type": "refresh_token", "refresh_token": "refresh-0", "client_id": "me"}]
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["", "kanarienvogel", _pem(ed25519.Ed25519PrivateKey.generate()), _pem(ec.generate_private_key(ec.SECP256K1()))],
+)
+def test_a_key_that_signs_nothing_here_is_told_without_a_word_of_it(key: str) -> None:
+    with pytest.raises(ConfigError, match="private_key") as told:
+        SigningKey(key)
+    assert "kanarienvogel" not in str(told.value)
 
 
 @pytest.mark.parametrize(
