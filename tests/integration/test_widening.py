@@ -11,6 +11,7 @@ import pytest
 
 from importers.core.model import RunKind
 from importers.core.tenant import Tenant
+from importers.pipeline.held import all_held, show
 from importers.pipeline.installation import Installation
 from importers.pipeline.job import jobs
 from importers.pipeline.preview import preview
@@ -124,3 +125,78 @@ def test_a_wider_value_comes_back_from_quarantine_as_it_was(
     with closing(job):
         assert run(job, kind=RunKind.REPLAY, processes=1).rows_loaded == 1
     assert [(number, n, d[:19]) for number, n, d in table(sql)] == WIDE
+
+
+POSITIVE = [{"expect_column_values_to_be_between": {"column": "n", "min_value": 0}}]
+
+
+def kept_out(installation: Installation, whose: Tenant) -> list[tuple[str, str]]:
+    """Where each reject of the pipeline stood, and why it is one."""
+    destination = installation.open_destination("listening", installation.keyring().tenant("acme"))
+    with closing(destination):
+        files = all_held(destination, whose, "listening")
+        shown = [show(installation, whose, "listening", held, 10).rejects for held in files]
+    return [(Path(row["_location"]).name, row["_reason"]) for table in shown for row in table.to_pylist()]
+
+
+@pytest.mark.parametrize("first", ["12.5", "7"])
+def test_an_odd_cell_in_a_later_file_is_quarantined_and_tells_its_place(
+    installation: Installation, sql: psycopg.Connection, tmp_path: Path, first: str
+) -> None:
+    """By itself the new file's sample says text, which no rule on numbers can judge and no column of numbers hold."""
+    whose = tenant(tmp_path, config={"sample_rows": 100}, expect=POSITIVE)
+    (tmp_path / "a.csv").write_text(f"id,n,d\n1,{first},2024-01-01\n")
+    assert imported(installation, whose).rows_loaded == 1
+    (tmp_path / "b.csv").write_text("id,n,d\n2,abc,2024-01-02\n3,8.5,2024-01-03\n4,9,some day\n")
+    result = imported(installation, tenant(tmp_path, expect=POSITIVE, quarantine={"max_fraction": 0.7}))
+    assert (result.rows_loaded, result.rows_quarantined) == (1, 2)
+    assert sql.execute("select id, n from acme.plays order by id").fetchall() == [(1, float(first)), (3, 8.5)]
+    by = "which the column is by the sample or the run before: see `types`"
+    assert kept_out(installation, whose) == [
+        ("b.csv:line 2", f"column 'n': not a number, {by}"),
+        ("b.csv:line 4", f"column 'd': not a date such as 2026-12-31, {by}"),
+    ]
+
+
+def test_text_stays_text_though_a_later_file_has_only_numbers(
+    installation: Installation, sql: psycopg.Connection, tmp_path: Path
+) -> None:
+    (tmp_path / "a.csv").write_text("id,n,d\n1,A7,2024-01-01\n")
+    imported(installation, tenant(tmp_path))
+    (tmp_path / "a.csv").unlink()
+    (tmp_path / "b.csv").write_text("id,n,d\n2,1.50,2024-01-02\n")
+    assert imported(installation, tenant(tmp_path)).rows_loaded == 1
+    assert sql.execute("select n from acme.plays order by id").fetchall() == [("A7",), ("1.50",)]
+
+
+def test_what_no_wider_type_may_take_keeps_the_type_of_the_run_before(
+    installation: Installation, sql: psycopg.Connection, tmp_path: Path
+) -> None:
+    """The pseudonyms of 7 and 7.0 differ: a file of fractions mustn't give the person another one."""
+    whose = tenant(tmp_path, n="pseudonymise", config={"sample_rows": 100})
+    (tmp_path / "a.csv").write_text("id,n,d\n1,7,2024-01-01\n")
+    imported(installation, whose)
+    (tmp_path / "b.csv").write_text("id,n,d\n2,7,2024-01-01\n3,7.5,2024-01-01\n")
+    assert imported(installation, whose).rows_quarantined == 1
+    assert sql.execute("select count(distinct n), count(*) from acme.plays").fetchone() == (1, 2)
+
+
+@pytest.mark.parametrize(
+    ("importer", "texts"),
+    [
+        ("jsonl", ['{"id": 1, "n": 1.5, "d": "2024-01-01 00:00:00"}', '{"id": 2, "n": 2, "d": "soon"}']),
+        ("json", ['[{"id": 1, "n": 1.5, "d": "2024-01-01 00:00:00"}]', '[{"id": 2, "n": 2, "d": "soon"}]']),
+    ],
+)
+def test_json_keeps_to_the_run_before_alike(
+    installation: Installation, tmp_path: Path, importer: str, texts: list[str]
+) -> None:
+    whose = tenant(tmp_path, config={"path": str(tmp_path / "*.txt")}, importer=importer)
+    (tmp_path / "a.txt").write_text(texts[0])
+    assert imported(installation, whose).rows_loaded == 1
+    (tmp_path / "b.txt").write_text(texts[1])
+    open_to_all = tenant(
+        tmp_path, config={"path": str(tmp_path / "*.txt")}, importer=importer, quarantine={"max_fraction": 1.0}
+    )
+    assert imported(installation, open_to_all).rows_quarantined == 1
+    assert [where for where, _ in kept_out(installation, whose)] == ["b.txt:line 1"]

@@ -77,6 +77,8 @@ class Column:
     personal: PersonalData | None
     widens: bool = False
     """Whether rows may bring it with a wider type (see `core.widening`). The pipeline says so, not the source."""
+    readable_as: frozenset[pa.DataType] = field(default=frozenset(), compare=False, repr=False)
+    """Where the type comes from a sample: which others the source could read the column as, if it is asked to."""
 
 
 @dataclass(frozen=True, slots=True)

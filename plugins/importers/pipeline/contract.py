@@ -5,6 +5,9 @@ that has gone, or has another name now, stops a run in every mode: nulls in its 
 takes new columns, which the policy must classify, and wider types; `freeze` refuses both at the gate. `discard` doesn't
 read new columns, `quarantine` keeps out the rows that have something in them; both keep the types, and rows whose
 values don't fit go to quarantine.
+
+Where a type comes from a sample, one odd cell in it would say text. So what the last run took the column to be is asked
+for again, and the odd cell's row is quarantined where it stands.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ from pyarrow import types as t
 from importers.core.destination import Mask
 from importers.core.model import OURS, Column, Stream
 from importers.core.tenant import Load, Treat
+from importers.core.widening import wider
 from importers.exceptions import ContractError
 
 CLOSED = frozenset({"discard", "quarantine"})
@@ -44,11 +48,32 @@ def agreed(offered: Stream, known: Stream, load: Load, *, sparse: bool, dropped:
     stream = replace(
         offered, columns=(*offered.columns, *optional), absent=tuple(column.name for column in optional), beyond=()
     )
-    if not closed:
-        return stream
     types = {column.name: column.type for column in known.columns}
-    columns = tuple(replace(c, type=types[c.name]) for c in stream.columns if c.name in types)
+    if not closed:
+        return replace(stream, columns=tuple(_as_before(c, types.get(c.name), load) for c in stream.columns))
+    # read as sampled: what doesn't fit is a row in quarantine, with its other columns under the policy
+    columns = tuple(replace(c, type=types[c.name], readable_as=frozenset()) for c in stream.columns if c.name in types)
     return replace(stream, columns=columns, beyond=tuple(c for c in offered.columns if c.name not in types))
+
+
+def _as_before(column: Column, known: pa.DataType | None, load: Load) -> Column:
+    """A sampled column with the type that it had; what really is wider comes as such, or is refused, nevertheless."""
+    sampled = column.type
+    if known is None or known == sampled or known not in column.readable_as:
+        return column
+    if t.is_timestamp(known) and t.is_timestamp(sampled) and (known.tz is None) == (sampled.tz is None):
+        return column  # of another unit
+    if load.schema_change == "freeze" and wider(known) == sampled:
+        return column  # for the gate to refuse
+    return replace(column, type=known)
+
+
+def widened(settled: Stream, offered: Stream, asked: Stream) -> Stream:
+    """The stream in which the columns that the sample shows to be wider are so, if they may (see decision 0011)."""
+    types = {column.name: column.type for column in offered.columns}
+    free = {c.name for c in asked.columns if c.widens and c.readable_as and wider(c.type) == types[c.name]}
+    columns = (replace(c, type=types[c.name]) if c.name in free else c for c in settled.columns)
+    return replace(settled, columns=tuple(columns)) if free else settled
 
 
 def _vanished(offered: Stream, known: Stream, missed: Collection[Column]) -> ContractError:

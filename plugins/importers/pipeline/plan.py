@@ -68,7 +68,12 @@ def agreed(job: Job) -> Job:
     if known is None:
         return job
     load, dropped = job.settings.load, contract.dropped(job.settings.privacy.columns, known)
-    return job.of(contract.agreed(job.stream, known, load, sparse=job.source.sparse(), dropped=dropped))
+    offered = job.stream
+    job = job.of(contract.agreed(offered, known, load, sparse=job.source.sparse(), dropped=dropped))
+    if job.stream.columns == offered.columns:
+        return job
+    wide = contract.widened(job.stream, offered, job.asked)
+    return job if wide is job.stream else job.of(wide)
 
 
 def position_of(job: Job, window: Window, *, full_refresh: bool = False) -> Position:

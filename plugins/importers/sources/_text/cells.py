@@ -157,7 +157,7 @@ def typed(text: pa.Array, kind: pa.DataType, nulls: Sequence[str], numbers: Numb
     A `sampled` type isn't the tenant's word: texts that it wouldn't give back are refused too.
     """
     values, wrong = convert(text, kind, nulls, numbers)
-    hint = " like the sample's: see `types`" if sampled else ""
+    hint = ", which the column is by the sample or the run before: see `types`" if sampled else ""
     refused = [] if wrong is None else [(wrong, f"not {called(kind)}{hint}")]
     if sampled and (pattern := code_pattern(kind)):
         refused.append((pc.fill_null(pc.match_substring_regex(text, pattern), False), lost(kind)))

@@ -15,6 +15,8 @@ from importers.transport.files import File
 class DeclaringFileSource(FileSource[FilesT]):
     """A file's columns may be narrower than the first and last file's together (int32 beside int64)."""
 
+    sampled = frozenset()
+
     @abstractmethod
     def declared(self, file: File) -> pa.Schema:
         """The file's columns with types that can be loaded. Raises ContractError if it isn't whole."""

@@ -156,6 +156,8 @@ class FileSource(Source[FilesT]):
     environment_besides: ClassVar[Mapping[str, str]] = ENVIRONMENT_BESIDES
     whole_below: ClassVar[int] = 16 << 20
     """Bytes under which a second partition costs more than it saves."""
+    sampled: ClassVar[frozenset[pa.DataType]] = frozenset(ARROW.values())
+    """Where types come from a sample: what a column can be read as that isn't what the sample says."""
     is_archive: ClassVar[bool] = False
     """Whether the format itself is a zip archive, as a workbook is: then no file's bytes are taken for compressed."""
 
@@ -202,7 +204,12 @@ class FileSource(Source[FilesT]):
 
     def streams(self) -> Sequence[Stream]:
         schema = self._typed(self._listed())
-        columns = tuple(Column(field.name, loadable(field.type), None) for field in schema if not is_bare(field.type))
+        said = self.config.types
+        columns = tuple(
+            Column(f.name, loadable(f.type), None, readable_as=frozenset() if f.name in said else self.sampled)
+            for f in schema
+            if not is_bare(f.type)
+        )
         return [Stream(self._name(), columns, Reads.WINDOW if self.config.interval else Reads.POSITION)]
 
     def plan(self, stream: Stream, window: Window, position: Position) -> Plan:
@@ -212,7 +219,7 @@ class FileSource(Source[FilesT]):
         wanted = [file for file in listed if self._wanted(file, stream, window, position)]
         if not wanted:
             return Plan(partitions=[])
-        schema = self._typed(listed)
+        schema = _as_asked(self._typed(listed), stream)
         inside = [part for file in wanted for part in self.files.inside(file)]
         for file in inside:
             self.fits(file, schema)
@@ -347,6 +354,12 @@ class FileSource(Source[FilesT]):
             bins[min(count - 1, middle * count // (2 * whole))].append(part)
             before += part["weight"]
         return [part for part in bins if part]
+
+
+def _as_asked(schema: pa.Schema, stream: Stream) -> pa.Schema:
+    """The schema in which columns whose type is the sample's word have the type that they are asked for with."""
+    asked = {column.name: column.type for column in stream.columns if column.type in column.readable_as}
+    return pa.schema([field.with_type(asked.get(field.name, field.type)) for field in schema])
 
 
 def _read_again(paths: Sequence[str]) -> tuple[str, ...]:

@@ -9,10 +9,13 @@ from pydantic import Field, field_validator
 
 from importers.core.model import Batch, Reject, Stream
 from importers.sources._text.blocks import Block, one_batch
-from importers.sources._text.cells import TypeName
+from importers.sources._text.cells import ARROW, TypeName
 from importers.sources._text.json_lines import Lines, UnknownKeys
 from importers.sources.files._files import FileConfig, widening
 from importers.transport.text import BOM
+
+READABLE = frozenset(ARROW.values()) - {ARROW[TypeName.DATE]}
+"""What JSON's values can be read as."""
 
 
 class LinesConfig(FileConfig):
@@ -28,7 +31,7 @@ class LinesConfig(FileConfig):
     @field_validator("types")
     @classmethod
     def _parsable(cls, types: dict[str, TypeName]) -> dict[str, TypeName]:
-        if TypeName.DATE in types.values():
+        if not {ARROW[kind] for kind in types.values()} <= READABLE:
             raise ValueError("JSON has no dates; write timestamp, or leave it a string")
         return types
 

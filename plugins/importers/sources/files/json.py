@@ -17,7 +17,7 @@ from importers.sources._text.blocks import BLOCK, Places
 from importers.sources._text.json_lines import infer, parsed
 from importers.sources.files._files import FileSource, Slice, wanted
 from importers.sources.files._json_documents import Document
-from importers.sources.files._lines import LinesConfig, batch, reader, sample
+from importers.sources.files._lines import READABLE, LinesConfig, batch, reader, sample
 from importers.sources.files._nested import flat, flat_schema, nested_schema
 from importers.transport.files import File
 from importers.transport.text import Fill, text_encoding
@@ -59,6 +59,7 @@ class Json(FileSource[JsonConfig]):
     title: ClassVar[str] = "JSON documents"
     config_model = JsonConfig
     block: ClassVar[int] = BLOCK
+    sampled = READABLE
 
     def sparse(self) -> bool:
         return True

@@ -13,7 +13,7 @@ from importers.exceptions import ContractError
 from importers.sources._text.blocks import BLOCK, Places, blocks
 from importers.sources._text.json_lines import infer, parsed
 from importers.sources.files._files import FileSource, Slice, wanted
-from importers.sources.files._lines import LinesConfig, batch, reader, sample
+from importers.sources.files._lines import READABLE, LinesConfig, batch, reader, sample
 from importers.transport.files import File
 from importers.transport.text import Fill
 
@@ -30,6 +30,7 @@ class Jsonl(FileSource[JsonlConfig]):
     title: ClassVar[str] = "JSON Lines files"
     config_model = JsonlConfig
     block: ClassVar[int] = BLOCK
+    sampled = READABLE
 
     def sparse(self) -> bool:
         return True
