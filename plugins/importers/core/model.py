@@ -187,12 +187,14 @@ class Batch:
     """Rows as one Arrow record batch (may hold `_version`, `_deleted`) and what could not become a row.
 
     `position` only where reading alone tells it (a chain of next-links, a source that is followed). `behind`: how many
-    records a source that is followed is known to have beyond it.
+    records a source that is followed is known to have beyond it. `places` says where its rows stood, as
+    `core.places.PLACES`, where the source has places that a person can go to.
     """
 
     rows: pa.RecordBatch
     rejects: tuple[Reject, ...] = ()
     position: Position | None = None
+    places: pa.RecordBatch | None = None
     behind: int = 0
 
 

@@ -16,7 +16,7 @@ from importers.exceptions import ContractError, RunAbortedError
 from importers.pipeline import replay
 from importers.pipeline.job import Job
 from importers.pipeline.stamp import stamped
-from importers.pipeline.verdicts import Validation
+from importers.pipeline.verdicts import Validation, keep_places, read_places
 
 RENEW_EVERY = 30.0  # seconds between two signs of life
 
@@ -37,8 +37,10 @@ def validate(job: Job, run: Run, partition: int) -> Staged:
         key = job.keys.open_run_key(run_key(run))
         staged = newest(job, run, partition)
         with Validation(job, run, partition, staged.attempt) as validation:
+            places, first = read_places(job, staged, key), 0
             for rows in job.staging.read(staged, key):
-                validation.check(rows)
+                validation.check(rows, places, first)
+                first += rows.num_rows
             validation.finish(staged, key)
         return staged
 
@@ -74,14 +76,17 @@ def _extract(job: Job, run: Run, partition: int, lease: float | None, *, validat
             version = run.version + partition
             announced = pa.RecordBatch.from_pylist([], job.asked.schema)
             writer.write(stamped(job.stream, announced, version))
+            places: list[tuple[pa.RecordBatch | None, int]] = []
             for batch in _batches(job, run, partition, lease):
                 rows = stamped(job.stream, batch.rows, version)
                 writer.write(rows)
                 writer.reject(batch.rejects)
+                places.append((batch.places, rows.num_rows))
                 if validate:
-                    validation.check(rows)
+                    validation.check(rows, batch.places)
                 position = position if batch.position is None else batch.position
             staged = writer.finish(position)
+            keep_places(job, staged, places, key)
             if validate:
                 validation.finish(staged, key)
         return staged

@@ -12,13 +12,14 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from importers.core.model import JSON, LoadMode, QuarantineFile, Reads, Run, RunKind, RunState, Staged, Stream
+from importers.core.places import located
 from importers.exceptions import ConfigError, ContractError, QualityError
 from importers.keys.keyring import RunKey
 from importers.pipeline import replay
 from importers.pipeline.extract import run_key
 from importers.pipeline.job import Job
 from importers.pipeline.table import own, prepare
-from importers.pipeline.verdicts import VERDICT, quarantine, read_kept, read_verdict
+from importers.pipeline.verdicts import VERDICT, quarantine, read_kept, read_places, read_verdict
 from importers.quality import TOO_MANY, Duplicates, Judgement, Verdict, judge
 from importers.staging.place import Made
 
@@ -106,13 +107,13 @@ def _put_away(job: Job, run: Run, staged: Staged, extra: Duplicates, key: RunKey
     schema = own(staged.schema)
     place = job.place(run).partition(staged.partition, Made.GATE)
     with job.quarantine.writer(place, staged.attempt, schema, job.keys.quarantine()) as writer:
-        start = 0
+        start, places = 0, read_places(job, staged, key)
         for batch in job.staging.read(staged, key):
             first, last = np.searchsorted(extra.rows, [start, start + batch.num_rows])
             here = extra.rows[first:last].astype(np.int64)
             if len(here):
                 broken = extra.broken.slice(first, last - first)
-                quarantine(job, writer, batch.take(pa.array(here - start)), broken, here)
+                quarantine(job, writer, batch.take(pa.array(here - start)), broken, here, located(places, here))
             start += batch.num_rows
         file = writer.finish()
     reasons = extra.broken.flatten().value_counts().to_pylist()

@@ -65,8 +65,8 @@ def _readable(job: Job, bad: pa.Table, *, unmasked: bool) -> pa.Table:
     rows = as_today(job, batches[0])
     rows = rows if unmasked else job.policy.apply(job.fitted(rows))
     shown = [name for name in rows.schema.names if name not in OURS]
-    names = [ROW, RULES, *shown]
-    return pa.table([batches[0][ROW], batches[0][RULES], *(rows[name] for name in shown)], names=names)
+    about = [ROW, RULES] if batches[0][LOCATION].null_count else [LOCATION, RULES]
+    return pa.table([*(batches[0][name] for name in about), *(rows[name] for name in shown)], names=[*about, *shown])
 
 
 def discard(destination: Destination, quarantine: Quarantine, files: Sequence[Held]) -> Sequence[QuarantineFile]:

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from importers.core.model import JSON, SUBJECT, VERSION, Batch, Held, LoadMode, Reject, Run
+from importers.core.places import named
 from importers.core.tenant import period
 from importers.pipeline.job import Job
 from importers.pipeline.stamp import stamped
@@ -73,8 +74,9 @@ def read(job: Job, partition: JSON) -> Iterator[Batch]:
         is_row = pc.is_valid(batch[ROW])
         kept = batch.filter(is_row)
         rows = _versioned(job, planned, kept, as_today(job, kept))
-        rows = rows.filter(pa.array(_current(rows, planned["stale"]) & ~_erased(job, kept, rows, erased)))
-        yield Batch(rows, tuple(_rejects(batch.filter(pc.invert(is_row)))))
+        stays = pa.array(_current(rows, planned["stale"]) & ~_erased(job, kept, rows, erased))
+        rejects = tuple(_rejects(batch.filter(pc.invert(is_row))))
+        yield Batch(rows.filter(stays), rejects, places=named(kept[LOCATION].filter(stays)))
 
 
 def forget(job: Job, run: Run) -> None:

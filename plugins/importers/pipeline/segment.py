@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from importers.core.model import Batch, MicroBatch, Position, QuarantineFile, Receipt, Run
+from importers.core.places import located
 from importers.core.tenant import period
 from importers.exceptions import ImporterError, QualityError
 from importers.pipeline.job import Job
@@ -121,7 +122,8 @@ class Segment:
         key, schema = self._job.keys.quarantine(), self._job.asked.schema
         with self._quarantine.writer(place, secrets.token_hex(16), schema, key) as writer:
             if len(bad):
-                quarantine(self._job, writer, rows.take(pa.array(bad)), checked.broken, bad + first)
+                where = located(batch.places, bad)
+                quarantine(self._job, writer, rows.take(pa.array(bad)), checked.broken, bad + first, where)
             if batch.rejects:
                 columns = [[getattr(each, name) for each in batch.rejects] for name in ("raw", "location", "reason")]
                 writer.rejects(pa.record_batch(columns, schema=REJECTS))

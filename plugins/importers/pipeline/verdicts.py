@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from types import TracebackType
@@ -14,13 +15,14 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from importers.core.model import OURS, VERSION, QuarantineFile, Run, Staged
+from importers.core.places import from_bytes, located, to_bytes, together
 from importers.exceptions import QualityError
 from importers.keys.keyring import RunKey
 from importers.pipeline.job import Job
 from importers.quality import Verdict
 from importers.staging.quarantine import QuarantineWriter
 
-VERDICT, QUARANTINED = "verdict", "quarantined"
+VERDICT, QUARANTINED, PLACES = "verdict", "quarantined", "places"
 MAX_BAD = 2_000_000
 """Rows of one partition that go to quarantine before the run is given up: by then it is the reading that is wrong."""
 
@@ -46,16 +48,19 @@ class Validation:
     ) -> None:
         self._stack.__exit__(kind, error, trace)
 
-    def check(self, rows: pa.RecordBatch) -> None:
-        """Judge the next rows. Raises QualityError when nearly nothing is right."""
+    def check(self, rows: pa.RecordBatch, places: pa.RecordBatch | None, first: int = 0) -> None:
+        """Judge the next rows, which stood at the `places` from number `first` on. Raises QualityError when nearly
+        nothing is right.
+        """
         checked = self._checker.check(self._job.fitted(rows), self._job.unfit(rows))
         start, self._rows = self._rows, self._rows + rows.num_rows
-        places = np.flatnonzero(checked.bad)
-        if len(places):
-            self._bad += len(places)
+        bad = np.flatnonzero(checked.bad)
+        if len(bad):
+            self._bad += len(bad)
             self._refuse_a_flood()
             self._reasons.update(checked.broken.flatten().to_pylist())
-            quarantine(self._job, self._writer, rows.take(pa.array(places)), checked.broken, places + start)
+            where, kept = located(places, bad + first), rows.take(pa.array(bad))
+            quarantine(self._job, self._writer, kept, checked.broken, bad + start, where)
 
     def finish(self, staged: Staged, key: RunKey) -> None:
         """Write the verdict: from here on the attempt is validated."""
@@ -78,15 +83,34 @@ class Validation:
 
 
 def quarantine(
-    job: Job, writer: QuarantineWriter, rows: pa.RecordBatch, broken: pa.ListArray, places: npt.NDArray[Any]
+    job: Job,
+    writer: QuarantineWriter,
+    rows: pa.RecordBatch,
+    broken: pa.ListArray,
+    numbers: npt.NDArray[Any],
+    where: pa.StringArray,
 ) -> None:
-    """Put bad rows away, with the subject's token as the index by which an erasure finds them."""
+    """Put bad rows away, with their numbers in the partition, where they stood in the source, and the subject's token
+    as the index by which an erasure finds them.
+    """
     tokens = job.policy.tokens(rows)
     if isinstance(tokens, pa.ExtensionArray):
         tokens = tokens.storage
     own = rows.select([name for name in rows.schema.names if name not in OURS])
     versions = rows[VERSION] if VERSION in rows.schema.names else None
-    writer.rows(own, rules=broken, rows=pa.array(places, pa.int64()), subjects=tokens, versions=versions)
+    at = pa.array(numbers, pa.int64())
+    writer.rows(own, rules=broken, rows=at, places=where, subjects=tokens, versions=versions)
+
+
+def keep_places(job: Job, staged: Staged, places: Sequence[tuple[pa.RecordBatch | None, int]], key: RunKey) -> None:
+    """Put beside an attempt where its rows stood in the source: who finds one bad later has no source to ask."""
+    if any(part is not None for part, _ in places):
+        job.staging.put(staged, PLACES, to_bytes(together(places)), key)
+
+
+def read_places(job: Job, staged: Staged, key: RunKey) -> pa.RecordBatch | None:
+    """Where the attempt's rows stood; None if nobody knows."""
+    return from_bytes(job.staging.get(staged, PLACES, key)) if job.staging.has(staged, PLACES) else None
 
 
 def read_verdict(job: Job, staged: Staged, key: RunKey) -> Verdict:

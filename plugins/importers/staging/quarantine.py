@@ -33,8 +33,9 @@ ABOUT = pa.schema(
 )
 """What we say of a row, before the stream's own columns.
 
-`_row` counts from 0 in the partition's staged rows; it and the stream's columns are null for a reject, `_raw` for a
-row. `_subject` is the data subject's token, null where it isn't known; `_version` says how new the row is, so that a
+`_location` is where it stood in the source, if the source has such places; a replay keeps it. `_row` counts from 0 in
+the partition's staged rows; it and the stream's columns are null for a reject, `_raw` for a row. `_subject` is the
+data subject's token, null where it isn't known; `_version` says how new the row is, so that a
 replay overwrites nothing newer.
 """
 
@@ -131,11 +132,14 @@ class QuarantineWriter:
         *,
         rules: pa.ListArray,
         rows: pa.Int64Array,
+        places: pa.StringArray | None = None,
         subjects: pa.FixedSizeBinaryArray | None = None,
         versions: pa.Int64Array | None = None,
     ) -> None:
-        """Bad rows, each with the rules that it broke, its number in the partition, its subject's token, its age."""
-        known = {SUBJECT: subjects, VERSION: versions}
+        """Bad rows, each with the rules that it broke, its number in the partition, where it stood in the source, its
+        subject's token, its age.
+        """
+        known = {LOCATION: places, SUBJECT: subjects, VERSION: versions}
         about = {RULES: rules, ROW: rows} | {name: value for name, value in known.items() if value is not None}
         with self._store.reaching(**self._place.where):
             self._widen(widest([self._schema, self._own(batch.schema)]))

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Collection, Iterator, Sequence
 from enum import StrEnum
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -90,6 +90,14 @@ def _readable(line: bytes) -> bool:
     return True
 
 
+class Read(NamedTuple):
+    """The rows, the rejects, and at which bytes of the file the rows begin; None: one a line."""
+
+    table: pa.Table
+    rejects: list[Reject]
+    starts: list[int] | None = None
+
+
 class Lines:
     """Reads blocks of lines as tables of `schema`: at once if all fit, else without those that don't."""
 
@@ -104,7 +112,7 @@ class Lines:
         widened = [f.with_type(wider(f.type) or f.type) if f.name in self._widens else f for f in schema]
         self._wide = _Parser(pa.schema(widened), stops=self._stops)
 
-    def read(self, block: Block, places: Callable[[int], str]) -> tuple[pa.Table, list[Reject]]:
+    def read(self, block: Block, places: Callable[[int], str]) -> Read:
         view = block.view
         try:
             str(view, "utf-8")  # Arrow doesn't look
@@ -112,12 +120,12 @@ class Lines:
                 table = self._parser.table(view)
                 ends = np.count_nonzero(np.frombuffer(view, np.uint8) == ord("\n"))
                 if table.num_rows == ends + (view[-1] != ord("\n")):
-                    return table, []
+                    return Read(table, [])
         except (pa.ArrowInvalid, UnicodeDecodeError):
             pass
         return self._one_by_one(block, places)
 
-    def _one_by_one(self, block: Block, places: Callable[[int], str]) -> tuple[pa.Table, list[Reject]]:
+    def _one_by_one(self, block: Block, places: Callable[[int], str]) -> Read:
         lines, rejects, unknown = [], [], []
         may_widen = self._wide.schema != self.schema
         for start, text in _texts(block):
@@ -135,7 +143,9 @@ class Lines:
             raise _unclassified(unknown, places)
         table, unfit = self._widened(lines) if may_widen else self._parser.fitting(lines)
         rejects += [(start, text, UNFIT) for start, text in unfit]
-        return table, [Reject(text, places(start), reason) for start, text, reason in sorted(rejects)]
+        refused = {start for start, _ in unfit}
+        starts = [start for start, _ in lines if start not in refused]
+        return Read(table, [Reject(text, places(start), reason) for start, text, reason in sorted(rejects)], starts)
 
     def _widened(self, lines: list[tuple[int, bytes]]) -> tuple[pa.Table, list[tuple[int, bytes]]]:
         """What fits the wider schema, of which what is needed is taken from now on; and the lines that don't."""

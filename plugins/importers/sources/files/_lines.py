@@ -52,8 +52,10 @@ def reader(schema: pa.Schema, setting: LinesConfig, stream: Stream) -> Lines:
     return Lines(schema, setting.unknown_keys, widening(stream) - setting.types.keys())
 
 
-def batch(table: pa.Table, target: pa.Schema, stream: Stream, rejects: Sequence[Reject]) -> Batch:
+def batch(
+    table: pa.Table, target: pa.Schema, stream: Stream, rejects: Sequence[Reject], places: pa.RecordBatch | None
+) -> Batch:
     """The columns of `target`, in its types but for those that have been read with wider ones."""
     free = widening(stream)
     fields = [table.schema.field(f.name) if f.name in free else f for f in target]
-    return Batch(one_batch(table.select(target.names).cast(pa.schema(fields))), tuple(rejects))
+    return Batch(one_batch(table.select(target.names).cast(pa.schema(fields))), tuple(rejects), places=places)

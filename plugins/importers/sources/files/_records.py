@@ -10,23 +10,24 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from importers.sources._text.blocks import NEWLINE, Bytes, Positions, count
 from importers.transport.text import Fill
 
-Bytes = npt.NDArray[np.uint8]
-Positions = npt.NDArray[np.int64]
-NEWLINE = ord("\n")
 LINE = re.compile(rb"[^\r\n]++")
 SCAN = 1 << 20
 """Bytes looked at together while planning: what fits the processor's cache."""
 
 
-def count(block: Bytes, byte: int) -> int:
-    """How often the byte is there. In pieces whose comparison stays in the cache: 3 times as fast as at once."""
-    return sum(int(np.count_nonzero(block[at : at + 65536] == byte)) for at in range(0, block.size, 65536))
+class Split(NamedTuple):
+    """Where a file may be cut, and how many newlines are between the front and there."""
+
+    at: int
+    newlines: int
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,21 @@ class Dialect:
                 found.append((match.start(), match.start(1)))
         return found, length
 
+    def starts(self, data: bytearray, length: int) -> Positions:
+        """Where each record begins that isn't an empty line, of data that ends with one's end."""
+        block = np.frombuffer(data, np.uint8, length)
+        quotes = self._quotes(data, length, block)
+        newlines = np.flatnonzero(block == NEWLINE)
+        if self.escape or not newlines.size or not self.tidy(block, quotes):
+            return np.array([start for start, _ in self.records(bytes(data[:length]), length)[0]], np.int64)
+        ends = newlines[np.searchsorted(quotes, newlines) & 1 == 0]
+        starts = np.concatenate([np.zeros(1, np.int64), ends + 1])
+        starts = starts[starts < length]
+        after = block[np.minimum(starts + 1, length - 1)]
+        empty = (block[starts] == NEWLINE) | ((block[starts] == ord("\r")) & (after == NEWLINE))
+        kept: Positions = starts[~empty]
+        return kept
+
     def cut(self, data: bytearray, length: int, *, final: bool, tidy: bool = False) -> int:
         """How many bytes are whole records (see `blocks.Cut`); `tidy` if the plan found the whole file so."""
         if not self.escape:
@@ -116,14 +132,14 @@ class Dialect:
             opening = opening[1:]
         return bool(self._beside[block[opening - 1]].all())
 
-    def splits(self, fill: Fill, start: int, end: int, pieces: int) -> tuple[list[int], bool]:
+    def splits(self, fill: Fill, start: int, end: int, pieces: int) -> tuple[list[Split], bool]:
         """Record boundaries nearest after equal cuts of [start, end), and whether the file's quotes are tidy.
 
         If they aren't, or an escape makes them mean something else, there are no boundaries.
         """
         targets = [start + (end - start) * piece // pieces for piece in range(1, pieces)]
-        cuts: list[int] = []
-        data, at, inside, before = bytearray(SCAN), start, False, NEWLINE
+        cuts: list[Split] = []
+        data, at, inside, before, newlines = bytearray(SCAN), start, False, NEWLINE, 0
         while at < end:
             got = fill(memoryview(data)[: min(SCAN, end - at)], at)
             if not got or self.escape:
@@ -136,10 +152,11 @@ class Dialect:
                 cut = self._first_end(data, got, max(targets[0] - at, 0), quotes, inside)
                 if not cut:
                     break
-                cuts.append(at + cut)
+                cuts.append(Split(at + cut, newlines + count(block[:cut], NEWLINE)))
                 targets = [target for target in targets if target >= at + cut]
             at, inside, before = at + got, inside ^ bool(quotes.size & 1), data[got - 1]
-        return [cut for cut in cuts if cut < end], True
+            newlines += count(block, NEWLINE) if targets else 0
+        return [cut for cut in cuts if cut.at < end], True
 
     def _quotes(self, data: bytearray, length: int, block: Bytes) -> Positions:
         if not self.quote or data.find(self.quote, 0, length) < 0:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -11,7 +12,7 @@ from pyarrow import csv
 
 from importers.core.model import Batch, Reject
 from importers.exceptions import ContractError
-from importers.sources._text.blocks import Block, Places, one_batch
+from importers.sources._text.blocks import Block, LineNumbers, Places, Positions, one_batch
 from importers.sources._text.cells import PLAIN, as_numbers, convert_options, typed
 from importers.sources._text.numbers import Numbers
 from importers.sources._text.widening import Typed, fitting
@@ -48,17 +49,32 @@ class Rows:
         self._typed = convert_options(self._read, self._nulls, self._numbers)
         self._text_and_others = _text_and_others(schema, self._read, self._nulls, self._numbers)
 
-    def batch(self, block: Block, places: Places) -> Batch:
+    def batch(self, block: Block, places: Places, lines: LineNumbers | None = None) -> Batch:
+        """The block's rows, with their `lines`, and what is none."""
+        batch, starts = self._told_apart(block, places)
+        if lines is None:
+            return batch
+        return replace(batch, places=lines.of(block, batch.rows.num_rows, starts))
+
+    def _told_apart(self, block: Block, places: Places) -> tuple[Batch, Callable[[], Positions]]:
+        """The rows and rejects, and what tells at which bytes of the block the rows begin."""
         if block.torn:
             torn = Reject(bytes(block.view), places(block.offset), "a quote is never closed")
-            return Batch(self._empty(), (torn,))
+            return Batch(self._empty(), (torn,)), lambda: np.empty(0, np.int64)
+        rows = self._at_once(block)
+        if rows is None:
+            batch, starts = self._one_by_one(block, places)
+            return batch, lambda: starts
+        return Batch(rows), lambda: self._dialect.starts(block.data, block.length)
+
+    def _at_once(self, block: Block) -> pa.RecordBatch | None:
+        """The rows if all records are some and no number is a code."""
         try:
             # without a last newline Arrow takes a last empty cell for quoted if the one before it is
             whole = block.view if block.view[-1] in b"\r\n" else bytes(block.view) + b"\n"
-            rows = self._with_numbers(self._parse(whole, self._typed, None))
+            return self._with_numbers(self._parse(whole, self._typed, None))
         except pa.ArrowInvalid:
-            return self._with_quoted_nulls(block, places)
-        return self._one_by_one(block, places) if rows is None else Batch(rows)
+            return self._with_quoted_nulls(block)
 
     def _with_numbers(self, rows: pa.RecordBatch) -> pa.RecordBatch | None:
         """The rows with numbers for texts; None if one is a code. Raises ArrowInvalid for a text that is no number."""
@@ -101,21 +117,21 @@ class Rows:
         )
         return one_batch(table)
 
-    def _with_quoted_nulls(self, block: Block, places: Places) -> Batch:
+    def _with_quoted_nulls(self, block: Block) -> pa.RecordBatch | None:
         """Where all cells are quoted, "" is the empty string in a column of text and null in all others."""
         if not self._dialect.quote or block.data.find(self._dialect.quote * 2, 0, block.length) < 0:
-            return self._one_by_one(block, places)
+            return None
         kept = bytes(block.view) + b"\n"
         try:
             parts = [self._parse(kept, options, None) for options in self._text_and_others]
             found = {name: part.column(name) for part in parts for name in part.schema.names}
             read = pa.RecordBatch.from_arrays([found[name] for name in self._read.names], schema=self._read)
-            rows = self._with_numbers(read)
+            return self._with_numbers(read)
         except pa.ArrowInvalid:
-            return self._one_by_one(block, places)
-        return self._one_by_one(block, places) if rows is None else Batch(rows)
+            return None
 
-    def _one_by_one(self, block: Block, places: Places) -> Batch:
+    def _one_by_one(self, block: Block, places: Places) -> tuple[Batch, Positions]:
+        """The rows, the rejects, and where in the block the rows begin."""
         data = bytes(block.view)
         spans, _ = self._dialect.records(data, len(data))
         spans, rejects = _decodable(data, spans)
@@ -133,10 +149,9 @@ class Rows:
         rows, bad = self._converted(text)
         rejects += [(spans[number], reason) for number, reason in bad.items()]
         rejects.sort()
-        return Batch(
-            rows,
-            tuple(Reject(data[start:end], places(block.offset + start), why) for (start, end), why in rejects),
-        )
+        told = tuple(Reject(data[start:end], places(block.offset + start), why) for (start, end), why in rejects)
+        starts = np.array([start for number, (start, _) in enumerate(spans) if number not in bad], np.int64)
+        return Batch(rows, told), starts
 
     def _converted(self, text: pa.RecordBatch) -> tuple[pa.RecordBatch, dict[int, str]]:
         columns: list[pa.Array] = []

@@ -15,6 +15,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from importers.core.model import Batch, Stream
+from importers.core.places import stretch
 from importers.core.registry import optional
 from importers.exceptions import ConfigError, ContractError
 from importers.sources._avro import blocks as ocf
@@ -65,8 +66,12 @@ class Avro(DeclaringFileSource[AvroConfig]):
         target = wanted(stream, schema)
         with _container(self.files, file) as (raw, header):
             decoder = _Decoder(Parser(file.path).parse(header.schema), self._reader, target.names, file.path)
+            # records before a slice that begins later aren't counted: it would mean to look at every block before it
+            place = f"{file.path}:record " if part["start"] == 0 else f"{file.path}@byte {part['start']}, record "
+            number = 1
             for rows, data in _groups(raw, header, part):
-                yield Batch(_cast(decoder.table(rows, data), target, file.path))
+                yield Batch(_cast(decoder.table(rows, data), target, file.path), places=stretch(place, number))
+                number += rows
 
     def _described(self, file: File) -> Node:
         if self._reader:

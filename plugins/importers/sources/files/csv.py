@@ -16,7 +16,7 @@ from pydantic import AfterValidator, Field, model_validator
 from importers.core.model import Batch, Stream
 from importers.core.names import is_like_a_value
 from importers.exceptions import ContractError
-from importers.sources._text.blocks import BLOCK, Places, blocks
+from importers.sources._text.blocks import BLOCK, LineNumbers, Places, blocks
 from importers.sources._text.cells import infer
 from importers.sources._text.numbers import Numbers
 from importers.sources.files._detect import HEAD, delimiter_of, encoding_of, guessed
@@ -152,14 +152,18 @@ class Csv(FileSource[CsvConfig]):
             same_columns(file.path, self._header(file)[0], schema.names)
 
     def cut(self, file: File, pieces: int) -> list[Slice]:
-        whole: Slice = {"start": 0, "end": file.size, "weight": file.size, "tidy": False}
+        whole: Slice = {"start": 0, "end": file.size, "weight": file.size, "tidy": False, "line": 1}
         if not file.size or not self.files.at_random(file, self._shape(file).encoding):
             return [whole]
         _, start = self._header(file)
         with self.files.as_utf8(file, self._shape(file).encoding) as fill:
             cuts, tidy = self._shape(file).dialect.splits(fill, start, file.size, pieces)
-        bounds = [0, *cuts, file.size]
-        return [{"start": begin, "end": end, "weight": end - begin, "tidy": tidy} for begin, end in pairwise(bounds)]
+            first = Places(file.path, fill).line_of(start) or 1
+        bounds = [(0, 1), *((cut.at, first + cut.newlines) for cut in cuts), (file.size, 0)]
+        return [
+            {"start": begin, "end": end, "weight": end - begin, "tidy": tidy, "line": line}
+            for (begin, line), (end, _) in pairwise(bounds)
+        ]
 
     def read_slice(self, stream: Stream, file: File, part: Slice, schema: pa.Schema) -> Iterator[Batch]:
         if not file.size:
@@ -174,9 +178,10 @@ class Csv(FileSource[CsvConfig]):
         ):
             inferred, nulls = frozenset(names) - self.config.types.keys(), self.config.null_values
             rows = Rows(dialect, names, wanted(stream, schema), nulls, inferred, self._numbers, widening(stream))
-            places = Places(file.path, again, by_line=part["start"] == 0)
-            for block in blocks(fill, max(start, part["start"]), end, cut, size=self.block, path=file.path):
-                yield rows.batch(block, places)
+            begin, line = part["start"], part["line"]
+            places, lines = Places(file.path, again, begin, line), LineNumbers(file.path, again, begin, line)
+            for block in blocks(fill, max(start, begin), end, cut, size=self.block, path=file.path):
+                yield rows.batch(block, places, lines)
 
     def _sample(self, file: File) -> pa.Table:
         names, start = self._header(file)
@@ -184,7 +189,7 @@ class Csv(FileSource[CsvConfig]):
         rows = Rows(dialect, names, pa.schema([(name, pa.string()) for name in names]), self.config.null_values)
         with self.files.as_utf8(file, encoding) as fill:
             for block in blocks(fill, start, None, dialect.cut, size=SAMPLE, path=file.path):
-                batch = rows.batch(block, Places(file.path, fill, by_line=False)).rows
+                batch = rows.batch(block, Places(file.path, fill, line=None)).rows
                 return pa.Table.from_batches([batch[: self.config.sample_rows]])
         return rows.schema.empty_table()
 

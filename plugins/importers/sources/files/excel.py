@@ -15,6 +15,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from importers.core.model import Batch, Reject, Stream
 from importers.core.names import is_like_a_value
+from importers.core.places import numbered
 from importers.exceptions import ConfigError, ContractError
 from importers.sources._text.widening import fitting
 from importers.sources.files._files import FileConfig, FileSource, Slice, same_columns, wanted, widening
@@ -256,7 +257,8 @@ class _Rows:
         self._schema = schema
         rows = pa.RecordBatch.from_arrays(columns, schema=schema)
         rejects = [self._reject(text, errors, number, cells.first + number, bad[number]) for number in sorted(bad)]
-        return Batch(rows if good.all() else rows.filter(pa.array(good)), tuple(rejects))
+        places = numbered(f"{self._place}:row ", np.flatnonzero(good) + cells.first)
+        return Batch(rows if good.all() else rows.filter(pa.array(good)), tuple(rejects), places=places)
 
     def _errors(self, errors: dict[tuple[int, int], str]) -> dict[int, str]:
         """Rows that a cell of a wanted column keeps out."""

@@ -8,12 +8,14 @@ from contextlib import contextmanager
 from enum import StrEnum
 from typing import Annotated, ClassVar
 
+import numpy as np
 import pyarrow as pa
 from pydantic import AfterValidator, Field
 
 from importers.core.model import Batch, Stream
+from importers.core.places import numbered, stretch
 from importers.exceptions import ContractError
-from importers.sources._text.blocks import BLOCK, Places
+from importers.sources._text.blocks import BLOCK, NEWLINE, Block, Places
 from importers.sources._text.json_lines import infer, parsed
 from importers.sources.files._files import FileSource, Slice, wanted
 from importers.sources.files._json_documents import Document
@@ -83,11 +85,12 @@ class Json(FileSource[JsonConfig]):
     def read_slice(self, stream: Stream, file: File, part: Slice, schema: pa.Schema) -> Iterator[Batch]:  # noqa: ARG002 - it is the whole
         lines, target = reader(nested_schema(schema), self.config, stream), wanted(stream, schema)
         with self._text(file) as fill, self._text(file) as again:
-            places = Places(file.path, again, by_line=True)
+            places, record = Places(file.path, again), 1
             for block in self._document(file, fill).blocks(self.block):
-                table, rejects = lines.read(block, places)
+                table, rejects, starts = lines.read(block, places)
                 table = flat(table) if self.config.nested is Nested.FLATTEN else table
-                yield batch(table, target, stream, rejects)
+                where, record = _records(block, table.num_rows, starts, file.path, record)
+                yield batch(table, target, stream, rejects, where)
 
     def _document(self, file: File, fill: Fill) -> Document:
         keys = self.config.records.split(".") if self.config.records else []
@@ -105,3 +108,16 @@ class Json(FileSource[JsonConfig]):
     def _sample(self, file: File) -> list[bytes]:
         with self._text(file) as fill:
             return sample(self._document(file, fill).blocks(SAMPLE), self.config)
+
+
+def _records(
+    block: Block, rows: int, starts: Sequence[int] | None, path: str, first: int
+) -> tuple[pa.RecordBatch, int]:
+    """Which record of the document each row is, counted from 1, and the number of the first one of the next block."""
+    place = f"{path}:record "
+    if starts is None:
+        return stretch(place, first), first + rows
+    ends = np.flatnonzero(np.frombuffer(block.data, np.uint8, block.length) == NEWLINE)
+    behind = int(block.data[block.length - 1] != NEWLINE)
+    numbers = np.searchsorted(ends, np.array(starts, np.int64) - block.offset) + first
+    return numbered(place, numbers), first + len(ends) + behind

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import pairwise
 from typing import ClassVar
 
+import numpy as np
 import pyarrow as pa
 
 from importers.core.model import Batch, Stream
 from importers.exceptions import ContractError
-from importers.sources._text.blocks import BLOCK, Places, blocks
+from importers.sources._text.blocks import BLOCK, LineNumbers, Places, blocks
 from importers.sources._text.json_lines import infer, parsed
 from importers.sources.files._files import FileSource, Slice, wanted
 from importers.sources.files._lines import READABLE, LinesConfig, batch, reader, sample
@@ -58,10 +60,12 @@ class Jsonl(FileSource[JsonlConfig]):
     def read_slice(self, stream: Stream, file: File, part: Slice, schema: pa.Schema) -> Iterator[Batch]:
         lines, target = reader(schema, self.config, stream), wanted(stream, schema)
         with self.files.as_utf8(file) as fill, self.files.as_utf8(file) as again:
-            places = Places(file.path, again, by_line=part["start"] == 0)
-            for block in blocks(fill, part["start"], part["end"], cut_lines, size=self.block, path=file.path):
-                table, rejects = lines.read(block, places)
-                yield batch(table, target, stream, rejects)
+            begin, line = part["start"], None if part["start"] else 1
+            places, numbers = Places(file.path, again, begin, line), LineNumbers(file.path, again, begin, line)
+            for block in blocks(fill, begin, part["end"], cut_lines, size=self.block, path=file.path):
+                table, rejects, starts = lines.read(block, places)
+                begun = partial(np.subtract, starts or [], block.offset, dtype=np.int64)
+                yield batch(table, target, stream, rejects, numbers.of(block, table.num_rows, begun))
 
     def _sample(self, file: File) -> list[bytes]:
         with self.files.as_utf8(file) as fill:

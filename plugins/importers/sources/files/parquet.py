@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from importers.core.model import Batch, Stream
+from importers.core.places import stretch
 from importers.exceptions import ContractError
 from importers.sources._types import loadable
 from importers.sources.files._declared import DeclaringFileSource, shared_out, unfit
@@ -39,12 +40,16 @@ class Parquet(DeclaringFileSource[ParquetConfig]):
         target = wanted(stream, schema)
         groups = list(range(part["start"], part["end"]))
         with _read(self.files, file) as parquet:
+            number = 1 + sum(parquet.metadata.row_group(group).num_rows for group in range(part["start"]))
             for rows in parquet.iter_batches(ROWS, row_groups=groups, columns=target.names, use_threads=False):
                 try:
                     columns = [rows.column(field.name).cast(field.type) for field in target]
                 except pa.ArrowInvalid:
                     raise unfit(file.path, rows.schema, target) from None
-                yield Batch(pa.RecordBatch.from_arrays(columns, schema=target))
+                yield Batch(
+                    pa.RecordBatch.from_arrays(columns, schema=target), places=stretch(f"{file.path}:row ", number)
+                )
+                number += rows.num_rows
 
     def declared(self, file: File) -> pa.Schema:
         with _read(self.files, file) as parquet:

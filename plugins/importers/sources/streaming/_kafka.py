@@ -13,14 +13,17 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
+from itertools import pairwise
 from math import ceil
 from time import monotonic, perf_counter
 from typing import Any, ClassVar, TypeVar, cast
 
+import numpy as np
 import pyarrow as pa
 
 from importers.core.model import JSON, Batch, Column, Health, LoadMode, Pace, Plan, Position, Reads, Stream, Window
 from importers.core.names import as_name, did_you_mean
+from importers.core.places import numbered, together
 from importers.core.source import Source
 from importers.exceptions import ConfigError, ContractError, EmptySourceError, ImporterError, TransientSourceError
 from importers.sources._text.cells import ARROW
@@ -230,7 +233,22 @@ class TopicSource(Source[TopicT]):
         rows = (
             pa.RecordBatch.from_arrays(columns, wanted.names) if kept else pa.RecordBatch.from_pylist([], schema=wanted)
         )
-        return Batch(rows.cast(wanted), tuple(decoded.rejects))
+        return Batch(rows.cast(wanted), tuple(decoded.rejects), places=self._places(kept))
+
+    def _places(self, messages: list[Any]) -> pa.RecordBatch | None:
+        """Where they stand, partition by partition as they were fetched."""
+        if not messages:
+            return None
+        cls = type(messages[0])
+        partitions = np.array(list(map(cls.partition, messages)))
+        offsets = np.array(list(map(cls.offset, messages)), np.int64)
+        begin = [0, *(np.flatnonzero(np.diff(partitions)) + 1), len(messages)]
+        return together(
+            [
+                (numbered(f"{self._lane(int(partitions[at]))}@offset ", offsets[at:end]), end - at)
+                for at, end in pairwise(begin)
+            ]
+        )
 
     def _bytes(self, messages: list[Any]) -> list[bytes | None]:
         if self.config.format is Format.AVRO and self.framing is AZURE:

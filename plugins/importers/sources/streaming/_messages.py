@@ -111,7 +111,7 @@ class Json:
             bad.append(bisect_right(starts, start) - 1)
             return place(numbers[bad[-1]])
 
-        table, rejects = self._lines.read(Block(0, joined, len(joined)), told)
+        table, rejects, _ = self._lines.read(Block(0, joined, len(joined)), told)
         wrong = set(bad)
         kept = [number for at, number in enumerate(numbers) if at not in wrong] if rejects else None
         return Decoded(one_batch(table), kept, rejects)

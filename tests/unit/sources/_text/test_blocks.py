@@ -45,7 +45,7 @@ def test_what_no_cut_completes_is_torn_at_the_end_and_an_error_before(monkeypatc
 @pytest.mark.parametrize("chunk", [1, 3, 100])
 def test_lines_are_counted_onwards(chunk):
     text = b"a\n\nbb\r\n\nc\nd"
-    places = Places("x", fill_from(text), True, _data=bytearray(chunk))
+    places = Places("x", fill_from(text), _data=bytearray(chunk))
     for offset in (0, 1, 3, 9, 11, 11):
         assert places(offset) == f"x:line {text[:offset].count(bytes([10])) + 1}"
-    assert Places("x", fill_from(text), False)(9) == "x@byte 9"
+    assert Places("x", fill_from(text), line=None)(9) == "x@byte 9"

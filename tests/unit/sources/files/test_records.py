@@ -39,7 +39,9 @@ def test_a_split_is_a_record_boundary(text, pieces, scan):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(_records, "SCAN", scan)
-        cuts, tidy = Dialect().splits(fill, 0, len(text), pieces)
+        splits, tidy = Dialect().splits(fill, 0, len(text), pieces)
+    cuts = [split.at for split in splits]
+    assert [split.newlines for split in splits] == [text.count(b"\n", 0, cut) for cut in cuts]
     assert set(cuts) <= set(ends(text))
     assert cuts == sorted(set(cuts))
     assert tidy or not cuts
