@@ -288,7 +288,7 @@ def test_erasing_beside_a_load_waits_for_it(acme: Destination, warehouse: Wareho
 
     def erase() -> None:
         with closing(warehouse.open()) as other:
-            loading.wait(10)
+            loading.wait(60)
             erased.append(other.erase(SUBJECTS, "listener", [token(7).bytes]))
 
     def slow() -> Iterator[pa.RecordBatch]:

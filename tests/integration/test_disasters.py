@@ -89,7 +89,7 @@ def test_the_answer_to_commit_is_lost(a_site: MakeSite, sessions: int) -> None:
 
     def lose_the_answer() -> None:
         within(
-            30,
+            60,
             lambda: sql.execute("select 1 from _importers.run where key = 'second' and state = 'committed'").fetchone(),
         )
         cut_off(sql, WORKING, sessions)
@@ -131,7 +131,7 @@ def _crash(home: Path) -> None:
     """What PostgreSQL calls an immediate shutdown: nothing is flushed, the next start recovers from the log."""
     pidfile = home / "postgres" / "postmaster.pid"
     os.kill(int(pidfile.read_text().split()[0]), signal.SIGQUIT)
-    within(30, lambda: not pidfile.exists())
+    within(60, lambda: not pidfile.exists())
 
 
 def _restart(home: Path) -> None:
@@ -266,7 +266,7 @@ def test_only_a_worker_is_killed(victims: Victims, a_site: MakeSite) -> None:
 
 def _a_worker_of(pid: int) -> int:
     """The first child process that is a worker and not the tracker of semaphores."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
             if b"popen_loky" in Path(f"/proc/{child}/cmdline").read_bytes():

@@ -90,7 +90,7 @@ def test_a_range_of_which_nothing_is_left_ends(kafka: Kafka) -> None:
     kafka.produce(topic, *texts("old 1", "old 2", "old 3", key=b"k"))
     at = source(kafka, topic)
     stream, plan = planned(at)
-    deadline = time.monotonic() + 40
+    deadline = time.monotonic() + 90
     while time.monotonic() < deadline:
         kafka.produce(topic, *texts("newest", key=b"k"))
         left = [value for part in plan.partitions for b in at.read(stream, part) for value in b.rows[0].to_pylist()]
@@ -132,7 +132,7 @@ def test_a_topic_of_the_same_name_that_has_outgrown_the_position_is_told(kafka: 
     _, first = planned(source(kafka, topic))
     assert values(source(kafka, topic), dict(first.position)) == []
     kafka.drop(topic)
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 90
     while time.monotonic() < deadline:
         try:
             kafka.topic(topic)  # a deletion takes its time

@@ -45,7 +45,7 @@ def test_what_was_sent_before_death_was_done(victims: Victims, a_site: MakeSite,
     """Otherwise those points would be no others than the points before them."""
     site, sql = a_site(LoadMode.APPEND)
     kill(victims, site, point)
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline and not sql.execute(query).fetchone():  # type: ignore[arg-type]
         time.sleep(0.01)
     assert sql.execute(query).fetchone() is not None  # type: ignore[arg-type]

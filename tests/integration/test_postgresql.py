@@ -267,7 +267,7 @@ def wait_for_waiters(sql: psycopg.Connection, number: int) -> None:
     """Until so many of the database's transactions wait for another's lock."""
     waiting = """select count(distinct l.pid) from pg_locks l join pg_stat_activity using (pid)
                  where not l.granted and datname = current_database()"""
-    until = time.monotonic() + 10
+    until = time.monotonic() + 60
     while table(sql, waiting) != [(number,)]:
         assert time.monotonic() < until, "nobody waits"
         time.sleep(0.02)

@@ -585,7 +585,7 @@ def test_a_slot_that_somebody_reads_is_waited_for(
     with closing(psycopg.connect(url, replication="database", autocommit=True)) as other:
         start = f"START_REPLICATION SLOT {slot} LOGICAL 0/0 (proto_version '1', publication_names '\"{slot}\"')"
         other.pgconn.send_query(start.encode())
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while not plays.execute("select active from pg_replication_slots where slot_name = %s", (slot,)).fetchone()[0]:  # type: ignore[index]
             assert time.monotonic() < deadline
         with pytest.raises(TransientSourceError, match="somebody else is using it"):

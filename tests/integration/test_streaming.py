@@ -336,7 +336,7 @@ def test_somebody_else_is_kept_out_until_the_owner_is_gone_and_then_the_owner(st
     def sleep(number: int) -> None:
         if number == 2:
             reached.set()
-            assert go_on.wait(30)
+            assert go_on.wait(60)
 
     def first() -> None:
         try:
@@ -347,7 +347,7 @@ def test_somebody_else_is_kept_out_until_the_owner_is_gone_and_then_the_owner(st
     source.before = sleep
     thread = Thread(target=first)
     thread.start()
-    assert reached.wait(30)
+    assert reached.wait(60)
     other = streamed.source(ROWS[:3], ROWS[3:6], ROWS[6:9])
     with pytest.raises(RunBusyError):
         streamed.drain(other)
@@ -357,7 +357,7 @@ def test_somebody_else_is_kept_out_until_the_owner_is_gone_and_then_the_owner(st
     )
     streamed.drain(other)
     go_on.set()
-    thread.join(30)
+    thread.join(60)
     assert streamed.plays == list(range(9))
     assert len(raised) == 1
     assert {state for state, _, _ in streamed.runs} == {"committed"}

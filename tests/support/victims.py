@@ -19,7 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-HUNG = 60.0  # seconds
+HUNG = 120.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class Victims:
                 return dict(answer)
 
 
-def stopped(pid: int, seconds: float = 20.0) -> None:
+def stopped(pid: int, seconds: float = 60.0) -> None:
     """Wait until the process has stopped itself."""
     deadline = time.monotonic() + seconds
     while _state(pid) != "T":

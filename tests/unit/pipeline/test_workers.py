@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -21,12 +22,20 @@ RUN: Any = SimpleNamespace(id=7)
 CLOCK: Any = SimpleNamespace(tell=lambda *_: None, add=lambda *_: None)
 
 
-def steps() -> tuple[run.Step, run.Step]:
-    """One that works, one that dies in a worker. Made here, so that they travel to the worker as they are."""
+def steps(begun: Path) -> tuple[run.Step, run.Step]:
+    """One that works, one that dies in a worker. Made here, so that they travel to the worker as they are.
+
+    Here work waits until a worker has `begun`, however long it takes to start one.
+    """
     here = os.getpid()
 
     def work(_job: object, _run: object, _partition: int) -> int:
-        time.sleep(0.05)
+        if os.getpid() != here:
+            begun.touch()
+        deadline = time.monotonic() + 60
+        while not begun.exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        time.sleep(0.01)
         return os.getpid()
 
     def die(_job: object, _run: object, _partition: int) -> int:
@@ -45,31 +54,31 @@ def refused() -> Iterator[None]:
     assert caught.value.where == {"tenant": "acme", "run": 7}
 
 
-def test_killed_at_work() -> None:
-    _, die = steps()
+def test_killed_at_work(tmp_path: Path) -> None:
+    _, die = steps(tmp_path / "begun")
     with run._workers(2) as each, refused():
-        each(die, JOB, RUN, range(3), "stage", CLOCK)
+        each(die, JOB, RUN, range(200), "stage", CLOCK)
 
 
-def test_killed_between_two_steps() -> None:
-    work, _ = steps()
+def test_killed_between_two_steps(tmp_path: Path) -> None:
+    work, _ = steps(tmp_path / "begun")
     pids: list[int] = []
     clock: Any = SimpleNamespace(tell=lambda _step, _done, _all, rows=0: rows and pids.append(rows), add=CLOCK.add)
     with run._workers(2) as each:
-        each(work, JOB, RUN, range(100), "stage", clock)
+        each(work, JOB, RUN, range(20), "stage", clock)
         os.kill(next(pid for pid in pids if pid != os.getpid()), signal.SIGKILL)
         time.sleep(0.5)  # the executor notices by itself; nothing can be asked for that
         with refused():
-            each(work, JOB, RUN, range(100), "load", CLOCK)
+            each(work, JOB, RUN, range(6000), "load", CLOCK)
 
 
-def test_this_process_works_too_and_every_partition_is_worked_on_once() -> None:
-    work, _ = steps()
+def test_this_process_works_too_and_every_partition_is_worked_on_once(tmp_path: Path) -> None:
+    work, _ = steps(tmp_path / "begun")
     noted: list[tuple[int, int]] = []
     job = SimpleNamespace(**vars(JOB) | {"destination": SimpleNamespace(note=lambda *said: noted.append(said[-2:]))})
     with run._workers(2) as each:
-        each(work, job, RUN, range(100), "stage", CLOCK)
-    assert sorted(partition for _, partition in noted) == list(range(100))
+        each(work, job, RUN, range(20), "stage", CLOCK)
+    assert sorted(partition for _, partition in noted) == list(range(20))
     assert len({pid for pid, _ in noted}) == 2
     assert os.getpid() in {pid for pid, _ in noted}
 
@@ -80,10 +89,10 @@ def test_an_error_here_ends_what_the_workers_do() -> None:
     def fail(_job: object, _run: object, _partition: int) -> int:
         if os.getpid() == here:
             raise ValueError("not now")
-        time.sleep(60)
+        time.sleep(200)
         return 0
 
     started = time.monotonic()
     with run._workers(2) as each, pytest.raises(ValueError, match="not now"):
         each(fail, JOB, RUN, range(100), "stage", CLOCK)
-    assert time.monotonic() - started < 30
+    assert time.monotonic() - started < 120

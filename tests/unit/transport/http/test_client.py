@@ -164,7 +164,7 @@ def test_a_redirect_within_the_system_is_followed_and_not_for_ever(system: Syste
 
 
 def test_answers_keep_the_calls_order_and_are_not_fetched_far_ahead(system: System) -> None:
-    both = threading.Barrier(2, timeout=5)  # passes only if two calls are under way at once
+    both = threading.Barrier(2, timeout=60)  # passes only if two calls are under way at once
 
     def answer(asked: Asked) -> Reply:
         if int(asked.query["n"]) < 2:
