@@ -40,8 +40,9 @@ servers:  # a browser, a Redis and Maven with Java, where a package manager give
 	{ command -v chromedriver && command -v redis-server && command -v mvn; } >/dev/null || test "$$(id -u)" != 0 || ! command -v apt-get >/dev/null \
 	  || { apt-get update -qq && apt-get install -y -qq chromium chromium-driver redis-server maven; }
 
+# Compiling an S3 server takes minutes where nothing is cached: it begins at once, and a test that needs it waits for it.
 test-services: env servers  ## real servers and whole deployments of Airflow, as processes on loopback
-	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder tests/live tests/contract tests/integration -m 'services and not soak' --timeout 1800
+	$(BIN)/python -m tests.services.versitygw & $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder tests/live tests/contract tests/integration -m 'services and not soak' --timeout 1800
 
 check: env  ## lint, format, strict types, layers
 	$(BIN)/ruff check .

