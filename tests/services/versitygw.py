@@ -70,7 +70,7 @@ def versitygw() -> Iterator[S3Server]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [_built(), "--port", f"127.0.0.1:{port}", "--access", KEY, "--secret", SECRET, "--quiet", "posix"]
+    command = [built(), "--port", f"127.0.0.1:{port}", "--access", KEY, "--secret", SECRET, "--quiet", "posix"]
     started = time.monotonic()
     with (
         tempfile.TemporaryDirectory(prefix="importers-test-s3-") as root,
@@ -85,7 +85,7 @@ def versitygw() -> Iterator[S3Server]:
             server.wait(30)
 
 
-def _built() -> Path:
+def built() -> Path:
     """Compiled once, outside the checkout."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "importers-test"
     cache.mkdir(parents=True, exist_ok=True)
@@ -99,3 +99,7 @@ def _built() -> Path:
             environment = os.environ | {"GOBIN": str(directory), "GOFLAGS": "-modcacherw"}
             subprocess.run([go, "install", f"{PACKAGE}@{VERSION}"], check=True, env=environment)
     return directory / "versitygw"
+
+
+if __name__ == "__main__" and not os.environ.get("IMPORTERS_TEST_VERSITYGW"):
+    built()
