@@ -154,19 +154,20 @@ def scenarios() -> dict[str, Any]:
 
 @contextmanager
 def stumbling_once() -> Iterator[None]:
-    """The warehouse goes away while partition 1 is loaded for the first time."""
+    """The warehouse goes away while partition 1 is loaded for the first time, and of 2 it says when to come back."""
     from importers.exceptions import TransientSourceError
+    from importers.operators import retry
     from importers.pipeline import load as module
 
-    whole, stumbled = module.load, []
+    whole = module.load
+    waits: dict[int, float | None] = {1: None, 2: 0.01}  # seconds
 
     def load(job: Any, run: Any, partition: int) -> Any:
-        if partition == 1 and not stumbled:
-            stumbled.append(partition)
-            raise TransientSourceError("the warehouse went away", retry_after=0.1)
+        if partition in waits:
+            raise TransientSourceError("the warehouse went away", retry_after=waits.pop(partition))
         return whole(job, run, partition)
 
-    with patch.object(module, "load", load):
+    with patch.object(module, "load", load), patch.object(retry, "FIRST", 0.01):
         yield
 
 
