@@ -26,6 +26,7 @@ from .world import MORE, ROWS, World
 from .world_brokers import AvroTopic, EventHub, KafkaTopic, RedisStream
 from .world_lastfm import Lastfm
 from .world_postgresql import Postgresql, PostgresqlChanges
+from .world_rest import Rest
 from .world_s3 import S3
 from .world_spotify import Spotify
 
@@ -136,6 +137,7 @@ WORLDS: dict[str, type[World]] = {
     "postgresql:cdc": PostgresqlChanges,
     "redis_streams": RedisStream,
     "s3": S3,
+    "rest_api": Rest,
     "spotify_api": Spotify,
 }
 """By the source's name; a second world of the same source is `NAME:WHAT`."""

@@ -51,11 +51,15 @@ class ApiSource(Source[HttpConfigT]):
         """Where a person is asked whether their data may be read, if the system has that. Raises ConfigError."""
         return None
 
+    def base(self, connection: Connection) -> str:
+        """Where it is asked. Raises ConfigError."""
+        return base_url(connection, self.address)
+
     def client(self) -> Client:
         """A client to close. Raises ConfigError."""
         connection = self.connection or Connection({})
         among = shared(self.tenant, connection)
-        address = base_url(connection, self.address)
+        address = self.base(connection)
         return Client(address, self.config, self.auth(connection, among), among, self.judge, route=Route.of(connection))
 
     def check(self) -> Health:
@@ -93,25 +97,38 @@ class Field:
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
-    """A stream of an API: the call for it, where the answer has its records, their columns and the key."""
+class Between:
+    """Which records count: those whose moment is from the one on and before the other, in microseconds since 1970."""
 
-    call: str
-    records: tuple[str, ...]
-    fields: Sequence[Field]
-    key: tuple[str, ...]
+    field: Field
+    begin: int | None
+    end: int | None
+
+    def mask(self, found: pa.StructArray) -> pa.Array:
+        """Raises pa.ArrowInvalid for a record without its moment: nothing tells whether it was read before."""
+        moments = self.field.made(pc.struct_field(found, list(self.field.path)))
+        if moments.null_count:
+            raise pa.ArrowInvalid("no moment")
+        moments = moments.cast(TIME).cast(pa.int64())
+        fits = pc.greater_equal(moments, self.begin or 0)
+        return fits if self.end is None else pc.and_(fits, pc.less(moments, self.end))
 
 
 class Rows:
     """Makes Arrow rows of JSON objects. What isn't named in a field isn't kept."""
 
-    def __init__(self, fields: Sequence[Field], stream: Stream, same: Mapping[str, str] | None = None) -> None:
-        """`same` are columns that no record has, with the value of all rows."""
-        self._schema, self._same = stream.schema, same or {}
+    def __init__(
+        self,
+        fields: Sequence[Field],
+        stream: Stream,
+        same: Mapping[str, str] | None = None,
+        between: Between | None = None,
+    ) -> None:
+        """`same` are columns that no record has, with the value of all rows; what isn't `between` is left out."""
+        self._schema, self._same, self._between = stream.schema, same or {}, between
         self._fields = {field.name: field for field in fields if field.name in self._schema.names}
-        self._type = _struct(
-            {path: field.sent for field in self._fields.values() for path in (field.path, field.older) if path}
-        )
+        looked_at = [*self._fields.values(), *([between.field] if between else [])]
+        self._type = _struct({path: field.sent for field in looked_at for path in (field.path, field.older) if path})
 
     def batch(self, records: Sequence[Any], place: str) -> Batch:
         """The rows, and a Reject for each record that isn't as the fields say."""
@@ -137,9 +154,10 @@ class Rows:
         if not all(isinstance(record, Mapping) for record in records):
             raise pa.ArrowTypeError("not an object")
         found = pa.array(records, type=self._type)
-        return pa.RecordBatch.from_arrays(
+        rows = pa.RecordBatch.from_arrays(
             [self._column(name, found) for name in self._schema.names], schema=self._schema
         )
+        return rows if self._between is None else rows.filter(self._between.mask(found))
 
     def _column(self, name: str, found: pa.StructArray) -> pa.Array:
         if name in self._same:

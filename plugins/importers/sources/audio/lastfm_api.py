@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
+from dataclasses import replace
 from typing import Any, ClassVar, Literal, cast
 
 import pyarrow as pa
 from pydantic import Field as Setting
 
 from importers.core.connection import Connection
-from importers.core.model import JSON, Batch, Column, LoadMode, PersonalData, Plan, Position, Reads, Stream, Window
+from importers.core.model import Column, LoadMode, PersonalData, Plan, Position, Reads, Stream, Window
 from importers.exceptions import ConfigError, FatalSourceError, ImporterError, TransientSourceError
-from importers.sources._api import TIME, ApiSource, Field, Listed, Rows, columns, seconds
+from importers.sources._api import TIME, Field, seconds
+from importers.sources._listed import Listed, ListedSource, Since
 from importers.transport.http.address import needed
 from importers.transport.http.auth import ApiKey, Auth
 from importers.transport.http.client import Answer, Call, Client
-from importers.transport.http.paging import ByPage, dig, pages, records
+from importers.transport.http.paging import ByPage, dig, records
 from importers.transport.http.settings import RATE, RATE_LIMIT, HttpConfig
 from importers.transport.http.shared import Shared
 
@@ -27,21 +29,27 @@ RANKED = (Field("playcount", ("playcount",), pa.int64()), Field("rank", ("@attr"
 PLAYED, LOVED = (Field(name, ("date", "uts"), TIME, epoch="s") for name in ("played_at", "loved_at"))
 PLAY = (PLAYED, ARTIST, TRACK, Field("album", ("album", "#text")), *SEEN)
 
+
+def _listed(method: str, inner: str, fields: Sequence[Field], *key: str, since: Since | None = None) -> Listed:
+    told = method.removeprefix("user.get").lower()
+    style = ByPage((told, inner), (told, "@attr", "totalPages"), (told, "@attr", "total"), counts=_played)
+    return Listed("", fields, key, style, {"method": method, "format": "json"}, form=True, since=since)
+
+
+def _played(record: Any) -> bool:
+    """What is playing now is on every page and in no total."""
+    return bool(dig(record, ("@attr", "nowplaying")) != "true")
+
+
 STREAMS = {
-    "recent_tracks": Listed("user.getRecentTracks", ("recenttracks", "track"), PLAY, ("played_at", "artist", "track")),
-    "loved_tracks": Listed(
-        "user.getLovedTracks", ("lovedtracks", "track"), (LOVED, BY, TRACK, *SEEN), ("artist", "track")
+    "recent_tracks": _listed(
+        "user.getRecentTracks", "track", PLAY, "played_at", "artist", "track", since=Since("from", "to")
     ),
-    "top_tracks": Listed("user.getTopTracks", ("toptracks", "track"), (BY, TRACK, *RANKED), ("artist", "track")),
-    "top_artists": Listed(
-        "user.getTopArtists", ("topartists", "artist"), (Field("artist", ("name",)), *RANKED), ("artist",)
-    ),
-    "top_albums": Listed(
-        "user.getTopAlbums", ("topalbums", "album"), (BY, Field("album", ("name",)), *RANKED), ("artist", "album")
-    ),
-    "weekly_track_chart": Listed(
-        "user.getWeeklyTrackChart", ("weeklytrackchart", "track"), (ARTIST, TRACK, *RANKED), ("artist", "track")
-    ),
+    "loved_tracks": _listed("user.getLovedTracks", "track", (LOVED, BY, TRACK, *SEEN), "artist", "track"),
+    "top_tracks": _listed("user.getTopTracks", "track", (BY, TRACK, *RANKED), "artist", "track"),
+    "top_artists": _listed("user.getTopArtists", "artist", (Field("artist", ("name",)), *RANKED), "artist"),
+    "top_albums": _listed("user.getTopAlbums", "album", (BY, Field("album", ("name",)), *RANKED), "artist", "album"),
+    "weekly_track_chart": _listed("user.getWeeklyTrackChart", "track", (ARTIST, TRACK, *RANKED), "artist", "track"),
 }
 
 
@@ -57,7 +65,7 @@ class LastfmConfig(HttpConfig):
     rate_limit: str | None = Setting("5/s", pattern=RATE, description=RATE_LIMIT)
 
 
-class Lastfm(ApiSource[LastfmConfig]):
+class Lastfm(ListedSource[LastfmConfig]):
     """What is playing at the moment isn't read: it comes when it has been played."""
 
     title: ClassVar[str] = "Last.fm"
@@ -71,7 +79,9 @@ class Lastfm(ApiSource[LastfmConfig]):
         return ApiKey(needed(connection, "password"), "api_key")
 
     def greet(self, client: Client) -> str:
-        client.ask(self._call("user.getInfo"))
+        client.ask(
+            Call("", "user.getInfo", form={"method": "user.getInfo", "user": self.config.user, "format": "json"})
+        )
         return "the key is good, and there is such a user"
 
     def judge(self, answer: Answer) -> ImporterError | None:
@@ -83,17 +93,16 @@ class Lastfm(ApiSource[LastfmConfig]):
         do = "correct `user`" if code in ("6", "17") else "correct the connection's key"
         return FatalSourceError("Last.fm refuses", got=f"error {code}", do=do)
 
-    def streams(self) -> Sequence[Stream]:
-        return [
-            Stream(
-                name,
-                (USER, *columns(kind.fields)),
-                Reads.POSITION if name == "recent_tracks" else Reads.SNAPSHOT,
-                ("user", *kind.key),
-                subject="user",
-            )
+    def whose(self) -> Mapping[Column, str]:
+        return {USER: self.config.user}
+
+    def listed(self) -> Mapping[str, Listed]:
+        said = {"user": self.config.user, "limit": self.config.page_size}
+        period = {"period": self.config.period}
+        return {
+            name: replace(kind, params={**kind.params, **said, **(period if name.startswith("top_") else {})})
             for name, kind in STREAMS.items()
-        ]
+        }
 
     def plan(self, stream: Stream, window: Window, position: Position) -> Plan:
         if stream.reads is Reads.SNAPSHOT:
@@ -103,28 +112,9 @@ class Lastfm(ApiSource[LastfmConfig]):
         if self.config.lookback_days and stream.load_mode is LoadMode.APPEND:
             raise ConfigError("what is read again would be doubled", do="merge, or leave out `lookback_days`")
         after = cast("int", position.get("", 0))
-        call = self._call(STREAMS[stream.name].call, **{"from": after, "limit": 1})
+        call = self.call(stream.name, {"from": after}).having(limit=1)
         with closing(self.client()) as client:
-            newest = records(client.ask(call).json(), STREAMS[stream.name].records, call, client)
+            newest = records(client.ask(call).json(), ("recenttracks", "track"), call, client)
         end = max((int(play["date"]["uts"]) + 1 for play in newest if "date" in play), default=after)
         begin = max(0, after - self.config.lookback_days * 86_400)
         return Plan([{"from": begin, "to": end}], {"": end}) if end > after else Plan([])
-
-    def read(self, stream: Stream, partition: JSON) -> Iterator[Batch]:
-        kind = STREAMS[stream.name]
-        part = cast("Mapping[str, Any]", partition)
-        rows, told = Rows(kind.fields, stream, {USER.name: self.config.user}), kind.records[0]
-        style = ByPage(kind.records, (told, "@attr", "totalPages"), (told, "@attr", "total"), counts=_played)
-        period = {"period": self.config.period} if "Top" in kind.call else {}
-        first = self._call(kind.call, limit=self.config.page_size, **period, **part)
-        with closing(self.client()) as client:
-            for number, page in enumerate(pages(client, first, style), 1):
-                yield rows.batch(page, f"page {number}")
-
-    def _call(self, method: str, **more: Any) -> Call:
-        said = {"method": method, "user": self.config.user, "format": "json", **more}
-        return Call("", method, form={name: value for name, value in said.items() if value is not None})
-
-
-def _played(record: Any) -> bool:
-    return bool(dig(record, ("@attr", "nowplaying")) != "true")

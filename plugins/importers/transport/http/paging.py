@@ -104,11 +104,12 @@ class ByOffset:
     limit: int
     identity: tuple[Path, ...]
     omits: bool = False
+    parameter: str = "offset"
 
     def rest(self, call: Call, body: Any) -> Iterator[Call]:
         total = int(dig(body, self.total) or 0)
         for offset in range(self.limit - 1, max(total - 1, 0), self.limit - 1):
-            yield call.having(offset=offset)
+            yield call.having(**{self.parameter: offset})
 
     def counted(self, page: list[Any]) -> list[Any]:
         return page

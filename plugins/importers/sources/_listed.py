@@ -1,0 +1,116 @@
+"""Streams of an API that a description is enough for: where to ask, where records stand, how the list goes on."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, cast
+
+from importers.core.model import JSON, Batch, Column, Plan, Position, Reads, Stream, Window
+from importers.sources._api import ApiSource, Between, Field, HttpConfigT, Rows, columns
+from importers.transport.http.client import Call
+from importers.transport.http.paging import Style, pages
+
+Bounds = Mapping[str, int | None]
+"""A partition: `from` and `to`, half-open, in microseconds since 1970 or as the source's own `plan` has them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Since:
+    """How a system is asked for what is new: by parameters, `end` if it has one."""
+
+    start: str
+    end: str | None = None
+    written: Callable[[int], Any] = int
+    """Makes of a bound what the parameter wants."""
+    written_end: Callable[[int], Any] = int
+
+    def said(self, bounds: Bounds) -> dict[str, Any]:
+        """The parameters; a bound of 0 is the beginning, for which there is none."""
+        begin, end = bounds.get("from"), bounds.get("to")
+        said = {self.start: self.written(begin)} if begin else {}
+        return said | ({self.end: self.written_end(end)} if self.end and end else {})
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A stream: the path of its list, with its parameters; its columns and key; how it goes on.
+
+    With a `form` it is asked by POST. What is `since` a time is read from a position on, everything else as a whole.
+    """
+
+    path: str
+    fields: Sequence[Field]
+    key: tuple[str, ...]
+    style: Style
+    params: Mapping[str, Any] = field(default_factory=dict)
+    form: bool = False
+    since: Since | None = None
+    moment: Field | None = None
+    """The moment that `since` is about, where the system's own sense of it can't be relied on: what isn't within the
+    bounds is left out."""
+
+
+class ListedSource(ApiSource[HttpConfigT]):
+    """A source all of whose streams are `Listed`."""
+
+    @abstractmethod
+    def listed(self) -> Mapping[str, Listed]:
+        """By the streams' names."""
+
+    def whose(self) -> Mapping[Column, str]:
+        """Columns that no record has, with the value that all rows have: whose they are. The first is the subject."""
+        return {}
+
+    def streams(self) -> Sequence[Stream]:
+        return [
+            Stream(
+                name,
+                (*self.whose(), *columns(listed.fields)),
+                Reads.SNAPSHOT if listed.since is None else Reads.POSITION,
+                (*(column.name for column in self.whose()), *listed.key) if listed.key else (),
+                subject=next((column.name for column in self.whose()), None),
+            )
+            for name, listed in self.listed().items()
+        ]
+
+    def plan(self, stream: Stream, window: Window, position: Position) -> Plan:
+        """Sealed at this moment, less the time after which a record is surely there to be read."""
+        if self.listed()[stream.name].since is None:
+            return Plan([{}])
+        end = microseconds(datetime.now(UTC).isoformat()) - self.settles(stream.name) * 1_000_000
+        if window.bounded:
+            begin, end = microseconds(window.start), microseconds(window.end) if window.end else end
+            return Plan([{"from": begin, "to": end}])
+        after = cast("int", position.get("", 0))
+        begin = max(0, after - stream.lookback * 1_000_000)
+        return Plan([{"from": begin, "to": end}], {"": end}) if end > after else Plan([])
+
+    def settles(self, name: str) -> int:  # noqa: ARG002 - most needn't wait
+        """Seconds after which a record of the stream is surely there to be read."""
+        return 0
+
+    def read(self, stream: Stream, partition: JSON) -> Iterator[Batch]:
+        listed, bounds = self.listed()[stream.name], cast("Bounds", partition)
+        same = {column.name: value for column, value in self.whose().items()}
+        between = Between(listed.moment, bounds.get("from"), bounds.get("to")) if listed.moment else None
+        rows = Rows(listed.fields, stream, same, between)
+        with closing(self.client()) as client:
+            for number, page in enumerate(pages(client, self.call(stream.name, bounds), listed.style), 1):
+                yield rows.batch(page, f"page {number}")
+
+    def call(self, name: str, bounds: Bounds) -> Call:
+        """The first call of a read."""
+        listed = self.listed()[name]
+        said = {**listed.params, **(listed.since.said(bounds) if listed.since else {})}
+        return Call(listed.path, name, form=said) if listed.form else Call(listed.path, name, said)
+
+
+def microseconds(at: str | None) -> int:
+    """An end of a window, since 1970; one that is open is the beginning."""
+    if at is None:
+        return 0
+    return round(datetime.fromisoformat(at).timestamp() * 1_000_000)
