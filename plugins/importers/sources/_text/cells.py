@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from enum import StrEnum
+from typing import Annotated, TypeAlias
 
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv
+from pydantic import AfterValidator, WithJsonSchema
 
+from importers.core.names import did_you_mean
 from importers.sources._text.numbers import Numbers
+from importers.sources._text.times import Times, read
 from importers.sources._text.widening import Typed
 
-PLAIN = Numbers()
+PLAIN, ISO = Numbers(), Times()
 
 
 class TypeName(StrEnum):
@@ -38,6 +43,35 @@ ARROW: dict[TypeName, pa.DataType] = {
     TypeName.TIMESTAMP: pa.timestamp("us"),
     TypeName.TIMESTAMP_TZ: pa.timestamp("us", "UTC"),
 }
+
+
+DECIMAL = re.compile(r"decimal\((\d{1,2}), ?(\d{1,2})\)")
+
+
+def column_type(said: str) -> str:
+    """The name of a type. Raises ValueError, which lists what is allowed."""
+    arrow_type(said)
+    return said
+
+
+def arrow_type(said: str) -> pa.DataType:
+    """Raises ValueError for what is no type."""
+    if said in ARROW:
+        return ARROW[TypeName(said)]
+    found = DECIMAL.fullmatch(said)
+    if not found:
+        raise ValueError(f"is no type; {did_you_mean(said, [*TypeName, 'decimal(12,2)'])}")
+    precision, scale = map(int, found.groups())
+    if not (1 <= precision <= 38 and scale <= precision):
+        raise ValueError("a decimal has 1 to 38 digits, of which as many or fewer are after the point")
+    return pa.decimal128(precision, scale)
+
+
+ColumnType: TypeAlias = Annotated[
+    str,
+    AfterValidator(column_type),
+    WithJsonSchema({"anyOf": [{"enum": list(TypeName)}, {"type": "string", "pattern": f"^{DECIMAL.pattern}$"}]}),
+]
 
 
 def called(kind: pa.DataType) -> str:
@@ -93,7 +127,7 @@ def convert_options(types: pa.Schema, nulls: Sequence[str], numbers: Numbers = P
     )
 
 
-def infer(text: pa.Table, nulls: Sequence[str], numbers: Numbers = PLAIN) -> pa.Schema:
+def infer(text: pa.Table, nulls: Sequence[str], numbers: Numbers = PLAIN, times: Times = ISO) -> pa.Schema:
     """The narrowest type of each column that gives every one of its texts back. Only nulls: string."""
     if not text.num_rows:
         return text.schema
@@ -110,7 +144,8 @@ def infer(text: pa.Table, nulls: Sequence[str], numbers: Numbers = PLAIN) -> pa.
         csv.ParseOptions(newlines_in_values=True),
         csv.ConvertOptions(null_values=[""]),
     ).schema
-    return pa.schema([(name, _kept(guess.field(name).type, said[name])) for name in text.column_names])
+    kinds = {name: _kept(guess.field(name).type, said[name]) for name in text.column_names}
+    return pa.schema([(name, times.inferred(name, said[name], kind)) for name, kind in kinds.items()])
 
 
 def _as_parsed(text: pa.ChunkedArray, numbers: Numbers) -> pa.ChunkedArray:
@@ -151,14 +186,28 @@ def as_numbers(text: pa.Array, kind: pa.DataType, numbers: Numbers = PLAIN) -> p
         return pc.utf8_trim(text, characters=" \t").cast(kind)
 
 
-def typed(text: pa.Array, kind: pa.DataType, nulls: Sequence[str], numbers: Numbers = PLAIN, *, sampled: bool) -> Typed:
-    """The texts as values, and which cells aren't of the type, with why.
+def typed(
+    text: pa.Array,
+    kind: pa.DataType,
+    nulls: Sequence[str],
+    numbers: Numbers = PLAIN,
+    *,
+    sampled: bool,
+    written: str | None = None,
+) -> Typed:
+    """The texts as values, and which cells aren't of the type, with why. `written` is the format of dates and times.
 
     A `sampled` type isn't the tenant's word: texts that it wouldn't give back are refused too.
     """
-    values, wrong = convert(text, kind, nulls, numbers)
+    if written:
+        said = pc.if_else(pc.is_in(text, pa.array(["", *nulls])), pa.scalar(None, pa.string()), text)
+        values = read(said, kind, written)
+        wrong = pc.and_(pc.is_valid(said), pc.is_null(values)) if values.null_count > said.null_count else None
+    else:
+        values, wrong = convert(text, kind, nulls, numbers)
+    what = f"{called(kind).partition(' such as')[0]} written as {written}" if written else called(kind)
     hint = ", which the column is by the sample or the run before: see `types`" if sampled else ""
-    refused = [] if wrong is None else [(wrong, f"not {called(kind)}{hint}")]
+    refused = [] if wrong is None else [(wrong, f"not {what}{hint}")]
     if sampled and (pattern := code_pattern(kind)):
         refused.append((pc.fill_null(pc.match_substring_regex(text, pattern), False), lost(kind)))
     return values, refused

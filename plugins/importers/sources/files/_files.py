@@ -34,7 +34,7 @@ from importers.core.model import (
 from importers.core.names import Name, as_name, did_you_mean, is_given
 from importers.core.source import Source, SourceConfig
 from importers.exceptions import ConfigError, ContractError, EmptySourceError, ImporterError
-from importers.sources._text.cells import ARROW, TypeName
+from importers.sources._text.cells import ARROW, ColumnType, arrow_type
 from importers.sources._types import is_bare, loadable
 from importers.sources.files._interval import Interval, changed, covered, microseconds, within
 from importers.transport.files import (
@@ -113,11 +113,12 @@ class FileConfig(SourceConfig):
     stream: Name | None = Field(
         None, description="What to call the stream. By default the file's name up to the first wildcard, else `rows`."
     )
-    types: dict[str, TypeName] = Field(
+    types: dict[str, ColumnType] = Field(
         {},
         description="Types of columns, where the sample would mislead: `string`, `integer`, `number`, `decimal` (38 "
-        "digits, 9 of them after the point), `boolean`, `date` (2026-12-31), `timestamp` (2026-12-31 23:59:59), "
-        "`timestamp_tz` (2026-12-31T23:59:59Z). What is written otherwise, such as 31.12.2026, is a `string`.",
+        "digits, 9 of them after the point), `decimal(12,2)` (12 digits, 2 of them after it), `boolean`, `date` "
+        "(2026-12-31), `timestamp` (2026-12-31 23:59:59), `timestamp_tz` (2026-12-31T23:59:59Z). What is written "
+        "otherwise, such as 31.12.2026, is a `string`; in a CSV file `date_format` says how it is written.",
     )
     sample_rows: int = Field(
         10_000,
@@ -297,7 +298,7 @@ class FileSource(Source[FilesT]):
                     f"`types` names a column '{name}' that the files lack", do=did_you_mean(name, schema.names)
                 )
             index = schema.get_field_index(name)
-            schema = schema.set(index, pa.field(name, ARROW[kind]))
+            schema = schema.set(index, pa.field(name, arrow_type(kind)))
         return schema
 
     def _ends(self, files: Sequence[File]) -> list[File]:

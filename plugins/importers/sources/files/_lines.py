@@ -9,7 +9,7 @@ from pydantic import Field, field_validator
 
 from importers.core.model import Batch, Reject, Stream
 from importers.sources._text.blocks import Block, one_batch
-from importers.sources._text.cells import ARROW, TypeName
+from importers.sources._text.cells import ARROW, TypeName, arrow_type
 from importers.sources._text.json_lines import Lines, UnknownKeys
 from importers.sources.files._files import FileConfig, widening
 from importers.transport.text import BOM
@@ -30,8 +30,8 @@ class LinesConfig(FileConfig):
 
     @field_validator("types")
     @classmethod
-    def _parsable(cls, types: dict[str, TypeName]) -> dict[str, TypeName]:
-        if not {ARROW[kind] for kind in types.values()} <= READABLE:
+    def _parsable(cls, types: dict[str, str]) -> dict[str, str]:
+        if any(arrow_type(kind) == ARROW[TypeName.DATE] for kind in types.values()):
             raise ValueError("JSON has no dates; write timestamp, or leave it a string")
         return types
 

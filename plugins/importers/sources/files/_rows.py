@@ -13,8 +13,9 @@ from pyarrow import csv
 from importers.core.model import Batch, Reject
 from importers.exceptions import ContractError
 from importers.sources._text.blocks import Block, LineNumbers, Places, Positions, one_batch
-from importers.sources._text.cells import PLAIN, as_numbers, convert_options, typed
+from importers.sources._text.cells import ISO, PLAIN, as_numbers, convert_options, typed
 from importers.sources._text.numbers import Numbers
+from importers.sources._text.times import Times, as_times
 from importers.sources._text.widening import Typed, fitting
 from importers.sources.files._codes import Codes
 from importers.sources.files._records import Dialect
@@ -32,12 +33,14 @@ class Rows:
         inferred: Collection[str] = (),
         numbers: Numbers = PLAIN,
         widens: Collection[str] = (),
+        times: Times = ISO,
     ) -> None:
         """Of an `inferred` column the sample said the type, and may have misled. Cells that don't fit are refused, and
         those that the type wouldn't give back; but a column that `widens` has a wider type from then on, if that takes
         them.
         """
         self._dialect, self._names, self._nulls, self._numbers = dialect, list(names), list(nulls), numbers
+        self._times = times
         self._inferred, self._widens = frozenset(inferred), frozenset(inferred) & frozenset(widens)
         self._text = convert_options(pa.schema([(name, pa.string()) for name in schema.names]), nulls)
         self._take(schema)
@@ -45,7 +48,10 @@ class Rows:
     def _take(self, schema: pa.Schema) -> None:
         self.schema = schema
         self._codes = Codes(pa.schema([field for field in schema if field.name in self._inferred]))
-        self._read = self._codes.as_read(schema)
+        said = {field.name: self._times.format_of(field.name, field.type) for field in schema}
+        self._written = {name: format_ for name, format_ in said.items() if format_}
+        read = self._codes.as_read(schema)
+        self._read = pa.schema([f.with_type(pa.string()) if f.name in self._written else f for f in read])
         self._typed = convert_options(self._read, self._nulls, self._numbers)
         self._text_and_others = _text_and_others(schema, self._read, self._nulls, self._numbers)
 
@@ -72,15 +78,18 @@ class Rows:
         try:
             # without a last newline Arrow takes a last empty cell for quoted if the one before it is
             whole = block.view if block.view[-1] in b"\r\n" else bytes(block.view) + b"\n"
-            return self._with_numbers(self._parse(whole, self._typed, None))
+            return self._with_values(self._parse(whole, self._typed, None))
         except pa.ArrowInvalid:
             return self._with_quoted_nulls(block)
 
-    def _with_numbers(self, rows: pa.RecordBatch) -> pa.RecordBatch | None:
-        """The rows with numbers for texts; None if one is a code. Raises ArrowInvalid for a text that is no number."""
+    def _with_values(self, rows: pa.RecordBatch) -> pa.RecordBatch | None:
+        """The rows with numbers and times for texts; None if one is a code. Raises ArrowInvalid for what isn't one."""
         columns = rows.columns
         for place, field in enumerate(self.schema):
             if field.type == self._read.field(place).type:
+                continue
+            if field.name in self._written:
+                columns[place] = as_times(columns[place], field.type, self._written[field.name])
                 continue
             if self._codes.has(field.name, columns[place]):
                 return None
@@ -126,7 +135,7 @@ class Rows:
             parts = [self._parse(kept, options, None) for options in self._text_and_others]
             found = {name: part.column(name) for part in parts for name in part.schema.names}
             read = pa.RecordBatch.from_arrays([found[name] for name in self._read.names], schema=self._read)
-            return self._with_numbers(read)
+            return self._with_values(read)
         except pa.ArrowInvalid:
             return None
 
@@ -174,7 +183,8 @@ class Rows:
 
     def _fitting(self, field: pa.Field, text: pa.Array) -> tuple[pa.DataType, Typed]:
         def as_type(kind: pa.DataType) -> Typed:
-            return typed(text, kind, self._nulls, self._numbers, sampled=field.name in self._inferred)
+            sampled, written = field.name in self._inferred, self._times.format_of(field.name, kind)
+            return typed(text, kind, self._nulls, self._numbers, sampled=sampled, written=written)
 
         return fitting(as_type, field.type, widens=field.name in self._widens)
 

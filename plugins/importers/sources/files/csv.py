@@ -7,28 +7,28 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from functools import cached_property, partial
-from itertools import count, pairwise
+from itertools import pairwise
 from typing import Annotated, ClassVar, NamedTuple, Self
 
 import pyarrow as pa
 from pydantic import AfterValidator, Field, model_validator
 
 from importers.core.model import Batch, Stream
-from importers.core.names import is_like_a_value
-from importers.exceptions import ContractError
+from importers.core.names import did_you_mean, is_like_a_value
+from importers.exceptions import ConfigError, ContractError
 from importers.sources._text.blocks import BLOCK, LineNumbers, Places, blocks
 from importers.sources._text.cells import infer
 from importers.sources._text.numbers import Numbers
+from importers.sources._text.times import DIRECTIVES, Times, legal
 from importers.sources.files._detect import HEAD, delimiter_of, encoding_of, guessed
 from importers.sources.files._files import FileConfig, FileSource, Slice, same_columns, wanted, widening
+from importers.sources.files._headers import after_lines, first_record, numbered_apart
 from importers.sources.files._records import Dialect
 from importers.sources.files._rows import Rows
 from importers.transport.files import File
-from importers.transport.text import BOM, Fill, text_encoding
+from importers.transport.text import text_encoding
 
 SAMPLE = 1 << 20
-LEADING = 64 << 10
-"""Bytes that the lines before a header may have."""
 AUTO, GUESS = "auto", "guess"
 ONE_BYTE = r"^[\x01-\x09\x0b\x0c\x0e-\x7f]$"
 
@@ -70,6 +70,23 @@ class CsvConfig(FileConfig):
         pattern=r"^[.,' _]?$",
         description="What stands between the thousands of a number, if anything. Blocks that have such numbers are "
         "read more slowly.",
+    )
+    date_format: Annotated[str, AfterValidator(legal)] | None = Field(
+        None,
+        description="How the file's dates are written, such as `%d.%m.%Y`, instead of 2026-12-31: "
+        + ", ".join(f"`{directive}` {meaning}" for directive, meaning in DIRECTIVES.items())
+        + ". Dates written otherwise are text then.",
+        examples=["%d.%m.%Y"],
+    )
+    timestamp_format: Annotated[str, AfterValidator(legal)] | None = Field(
+        None,
+        description="Likewise how its times are written, with the same directives.",
+        examples=["%d.%m.%Y %H:%M"],
+    )
+    formats: dict[str, Annotated[str, AfterValidator(legal)]] = Field(
+        {},
+        description="How the dates or times of single columns are written, where they differ.",
+        examples=[{"born": "%d/%m/%Y"}],
     )
     skip_lines: int = Field(
         0, ge=0, le=1000, description="How many lines before the header, or the first record, are no data."
@@ -135,6 +152,10 @@ class Csv(FileSource[CsvConfig]):
         return Shape(encoding, Dialect(delimiter.encode(), setting.quote.encode(), (setting.escape or "").encode()))
 
     @property
+    def _times(self) -> Times:
+        return Times(self.config.date_format, self.config.timestamp_format, self.config.formats)
+
+    @property
     def _numbers(self) -> Numbers:
         return Numbers(self.config.decimal, self.config.thousands)
 
@@ -145,7 +166,12 @@ class Csv(FileSource[CsvConfig]):
         self._check_header(holding[0])
         first, last = self._sample(holding[0]), self._sample(holding[-1])
         same_columns(holding[-1].path, last.column_names, first.column_names)
-        return infer(pa.concat_tables([first, last.select(first.column_names)]), self.config.null_values, self._numbers)
+        lacking = sorted(self.config.formats.keys() - set(first.column_names))
+        if lacking:
+            do = did_you_mean(lacking[0], first.column_names)
+            raise ConfigError(f"`formats` names a column '{lacking[0]}' that the files lack", do=do)
+        both = pa.concat_tables([first, last.select(first.column_names)])
+        return infer(both, self.config.null_values, self._numbers, self._times)
 
     def fits(self, file: File, schema: pa.Schema) -> None:
         if file.size:
@@ -177,7 +203,8 @@ class Csv(FileSource[CsvConfig]):
             self.files.as_utf8(file, encoding) as again,
         ):
             inferred, nulls = frozenset(names) - self.config.types.keys(), self.config.null_values
-            rows = Rows(dialect, names, wanted(stream, schema), nulls, inferred, self._numbers, widening(stream))
+            numbers, times, target = self._numbers, self._times, wanted(stream, schema)
+            rows = Rows(dialect, names, target, nulls, inferred, numbers, widening(stream), times)
             begin, line = part["start"], part["line"]
             places, lines = Places(file.path, again, begin, line), LineNumbers(file.path, again, begin, line)
             for block in blocks(fill, max(start, begin), end, cut, size=self.block, path=file.path):
@@ -212,8 +239,8 @@ class Csv(FileSource[CsvConfig]):
         encoding, dialect = self._shape(file)
         setting = self.config
         with self.files.as_utf8(file, encoding) as fill:
-            begin = _after_lines(fill, setting.skip_lines, file.path)
-            first, start, end = _first_record(fill, dialect, file.path, begin)
+            begin = after_lines(fill, setting.skip_lines, file.path)
+            first, start, end = first_record(fill, dialect, file.path, begin)
         cells = _cells(first.decode("utf-8", "replace"), dialect.delimiter.decode(), setting, file.path)
         numbered = [f"column_{index}" for index in range(1, len(cells) + 1)]
         names = [cell or spare for cell, spare in zip(cells, numbered, strict=True)] if setting.header else numbered
@@ -251,46 +278,3 @@ def _cells(record: str, delimiter: str, setting: CsvConfig, path: str) -> list[s
             f"the first record of the file '{path}' has a cell that is too long for a name",
             do="check `delimiter`, `quote` and `skip_lines`; or set `header: false` and `column_names`",
         ) from None
-
-
-def numbered_apart(names: Sequence[str]) -> list[str]:
-    """The names, of which a later one of a kind gets the next number that no other name has."""
-    taken, seen, given = set(names), set[str](), list[str]()
-    for name in names:
-        free = name
-        if name in seen:
-            free = next(other for n in count(2) if (other := f"{name}_{n}") not in taken)
-            taken.add(free)
-        seen.add(name)
-        given.append(free)
-    return given
-
-
-def _after_lines(fill: Fill, lines: int, path: str) -> int:
-    """Where the text begins after so many lines."""
-    if not lines:
-        return 0
-    data = bytearray(LEADING)
-    got, at = fill(memoryview(data), 0), 0
-    for _ in range(lines):
-        at = data.find(b"\n", at, got) + 1
-        if not at:
-            raise ContractError(
-                f"the file '{path}' has no text after its first {lines} lines, or they are longer than {LEADING} bytes",
-                do="correct `skip_lines`",
-            )
-    return at
-
-
-def _first_record(fill: Fill, dialect: Dialect, path: str, begin: int) -> tuple[bytes, int, int]:
-    """The first record that isn't an empty line, where it begins (after a byte order mark) and where it ends."""
-    for block in blocks(fill, begin, None, dialect.cut, size=1 << 12, path=path):
-        start = len(BOM) if block.offset == 0 and block.data.startswith(BOM) else 0
-        data = bytes(block.view)[start:]
-        found, _ = dialect.records(data, len(data))
-        if found:
-            begin, end = found[0]
-            return data[begin:end], block.offset + start + begin, block.offset + start + end
-        if block.torn:
-            raise ContractError(f"the header of the file '{path}' has a quote that is never closed")
-    raise ContractError(f"the file '{path}' is empty", do="wait for one with at least a header")

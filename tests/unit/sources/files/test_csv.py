@@ -213,12 +213,12 @@ def test_rejects_say_where_and_why_but_never_what(tmp_path):
     ]
 
 
-def test_a_place_is_a_byte_where_lines_were_not_counted(tmp_path):
+def test_a_place_is_a_line_in_a_later_part_of_a_file_too(tmp_path):
     path = tmp_path / "rows.csv"
     lines = [b"a,b\n", *[b"%d,x\n" % i for i in range(10, 60)], b"bad,x\n", *[b"%d,x\n" % i for i in range(10, 60)]]
     path.write_bytes(b"".join(lines))
     _, (reject,), _ = everything(source(path, Small, types={"a": "integer"}, max_partitions=4))
-    assert reject.location == f"{path}@byte {sum(map(len, lines[:51]))}"
+    assert reject.location == f"{path}:line {lines.index(b'bad,x' + bytes([10])) + 1}"
 
 
 def test_a_block_with_one_bad_cell_means_the_same_as_one_without(tmp_path):

@@ -9,7 +9,8 @@ from tests.unit.sources.files.test_csv import everything, source
 
 from importers.exceptions import ContractError
 from importers.sources.files import _detect
-from importers.sources.files.csv import CsvConfig, numbered_apart
+from importers.sources.files._headers import numbered_apart
+from importers.sources.files.csv import CsvConfig
 
 NAMES = "id,name\n1,Björk Guðmundsdóttir\n2,Sigur Rós\n3,Mötley Crüe\n4,Beyoncé Knowles\n5,Antonín Dvořák\n"
 
