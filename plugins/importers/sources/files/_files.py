@@ -360,7 +360,8 @@ class FileSource(Source[FilesT]):
 def _as_asked(schema: pa.Schema, stream: Stream) -> pa.Schema:
     """The schema in which columns whose type is the sample's word have the type that they are asked for with."""
     asked = {column.name: column.type for column in stream.columns if column.type in column.readable_as}
-    return pa.schema([field.with_type(asked.get(field.name, field.type)) for field in schema])
+    fields = [field.with_type(asked.get(field.name, field.type)) for field in schema]
+    return pa.schema(fields, schema.metadata)  # a format may have put something there for itself
 
 
 def _read_again(paths: Sequence[str]) -> tuple[str, ...]:
