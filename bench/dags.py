@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG, BaseOperator, CronDataIntervalTimetable, TriggerRule, XComArg, task_group
 from airflow.sdk.definitions.context import _AIRFLOW_PARSING_CONTEXT_DAG_ID as PARSING
 from airflow.serialization.serialized_objects import DagSerialization
@@ -118,8 +119,10 @@ def _plain_dag(tenant: str, pipeline: str, minute: int) -> DAG:
         reading >> gate >> writing >> commit
         gate >> commit
         clean = Plain(task_id="clean", tenant=tenant, run="{{ ti.xcom_pull(task_ids='plan', key='run') }}")
-        every = [plan, gate, commit, *reading.iter_tasks(), *writing.iter_tasks()]
-        every >> clean.as_teardown(on_failure_fail_dagrun=True)
+        ended = EmptyOperator(task_id="ended")
+        commit >> ended.as_teardown() >> clean.as_teardown(on_failure_fail_dagrun=True)
+        [plan, gate, *reading.iter_tasks(), *writing.iter_tasks()] >> clean
+        plan >> ended
     dag.validate()
     return dag
 

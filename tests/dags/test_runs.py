@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 CANARY = "kanarienvogel"  # stands in every row of the data
-CHAIN = ["plan", "extract", "validate", "gate", "anonymise", "load", "commit", "clean"]
+CHAIN = ["plan", "extract", "validate", "gate", "anonymise", "load", "commit", "ended", "clean"]
 LOADED = ["anonymise", "commit", "extract", "gate", "load", "plan", "validate"]
 
 
@@ -60,6 +60,7 @@ def test_a_failing_gate_loads_nothing_and_fails_the_run(report: dict[str, Any]) 
 
 def test_clean_runs_after_a_failure_and_keeps_what_is_staged(report: dict[str, Any]) -> None:
     bad = report["bad"]
+    assert states(bad, "clean") == {"success"}  # only what failed is red
     assert bad["tries"]["clean"] == 1
     assert bad["staged"] > 0
     assert [(run["state"], run["forgotten"]) for run in bad["runs"]] == [("open", False)]
@@ -94,9 +95,10 @@ def test_what_is_not_committed_is_no_success_whatever_its_tasks_are_marked_as(re
 def test_a_plan_that_fails_fails_the_run(report: dict[str, Any], site: tuple[Path, dict[str, Any], str]) -> None:
     unplanned = report["unplanned"]
     assert unplanned["run"] == "failed"
-    assert states(unplanned, "plan", "clean") == {"failed"}
+    assert states(unplanned, "plan") == {"failed"}
+    assert states(unplanned, "clean") == {"skipped"}  # it has nothing to clean, and isn't where to look
     assert unplanned["runs"] == []
-    assert "nothing was planned, so nothing was loaded. See why plan failed" in site[2]
+    assert "plan has opened no run: there is nothing to clean" in site[2]
     assert "PrivacyError: unplanned.songs/songs: " in site[2]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, cast
 
+from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import TaskGroup, TriggerRule, XComArg, task_group
 
 from importers.core.settings import pipeline_of
@@ -47,6 +48,10 @@ def _add_tasks(of: dict[str, Any], stream: str | None, at_once: int) -> None:
 
     An empty run skips the mapped groups, so gate and commit go on where nothing failed; and commit has an edge from
     gate, since a skipped group would hide from it that the gate failed.
+
+    Two tasks decide how the DAG run ends. commit does, so that after a failure only what failed is red; and clean,
+    since commit is merely skipped where a person marks the run as failed. To Airflow a task isn't the last of its DAG
+    if a teardown that may fail the run follows it: so `ended` stands between the two, empty; no worker runs it.
     """
     plan = PlanOperator(task_id="plan", stream=stream, **of)
     of = {**of, "run": XComArg(plan, key="run")}
@@ -69,8 +74,10 @@ def _add_tasks(of: dict[str, Any], stream: str | None, at_once: int) -> None:
     reading >> gate >> writing >> commit
     gate >> commit
 
-    # By a template, which is empty where plan failed: then clean says so.
+    # By a template, which is empty where plan failed: then there is nothing to clean.
     run = f"{{{{ ti.xcom_pull(task_ids='{plan.task_id}', key='run') }}}}"
-    clean = CleanOperator(task_id="clean", **{**of, "run": run})
-    every = [plan, gate, commit, *reading.iter_tasks(), *writing.iter_tasks()]
-    every >> clean.as_teardown(on_failure_fail_dagrun=True)
+    clean = CleanOperator(task_id="clean", commit=commit.task_id, **{**of, "run": run})
+    ended = EmptyOperator(task_id="ended")
+    commit >> ended.as_teardown() >> clean.as_teardown(on_failure_fail_dagrun=True)
+    [plan, gate, *reading.iter_tasks(), *writing.iter_tasks()] >> clean
+    plan >> ended  # so that it is skipped, as all the others are, where plan says that nothing follows

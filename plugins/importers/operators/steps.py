@@ -11,6 +11,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import SkipMixin
+from airflow.sdk.exceptions import AirflowSkipException
 
 from importers.exceptions import ConfigError, FatalSourceError
 from importers.hooks.connections import resolve
@@ -81,7 +82,7 @@ class PlanOperator(ImportOperator, SkipMixin):
         self.log.info("%d records: %d loaded, %d quarantined", total.rows, total.loaded, total.quarantined)
 
     def _nothing_follows(self, context: Context) -> list[int]:
-        """Clean is skipped too: as a teardown it would run, and fail the DAG run over what isn't committed."""
+        """Clean is skipped too: as a teardown it would run, and take the run for one that a person has ended."""
         self.skip(context["ti"], self.downstream_list)  # raises, unless this task stands alone
         return []
 
@@ -200,21 +201,53 @@ class CommitOperator(StepOperator):
 
 
 class CleanOperator(RunOperator):
-    """Destroys what a committed run has staged, and fails if the run isn't committed.
+    """Destroys what a committed run has staged. What a failed run has waits for a repair; the next run needn't wait.
 
-    As the DAG's only leaf it decides the run's state. So a run that a person marks as failed ends as failed, which a
-    teardown that succeeds would turn into a success.
+    `commit` is the task that commits, in a DAG whose run it decides: if that failed, or couldn't begin, the run has
+    failed already, and clean is quiet. If it was skipped, somebody has marked the run as failed: it is aborted, and
+    clean fails, since nothing else would fail the DAG run. Without `commit`, clean fails if the run isn't committed.
     """
 
-    def attempt(self, context: Context) -> None:
-        from importers.pipeline.finish import clean
+    def __init__(self, *, commit: str | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.commit = commit
 
+    def attempt(self, context: Context) -> None:
+        ended = self._state_of_commit(context)
         if self.run in (None, "", "None"):
-            raise FatalSourceError("nothing was planned, so nothing was loaded", do="see why plan failed")
+            if ended in _FAILED:
+                raise AirflowSkipException("plan has opened no run: there is nothing to clean")
+            raise FatalSourceError(
+                "nothing was planned, so nothing was loaded", do="see whether somebody ended the run"
+            )
         job, run = self.resumed()
         with closing(job):
-            if not clean(job, run):
-                what = "the run isn't committed; what it staged is kept, encrypted, for `staging_ttl`"
-                raise FatalSourceError(what, do="see which task failed first; clear it to go on from there").at(
-                    **job.where, run=run.id
-                )
+            self._clean(job, run, ended)
+
+    def _clean(self, job: Job, run: Run, ended: str | None) -> None:
+        from importers.pipeline.finish import abort, clean
+
+        where = {**job.where, "run": run.id}
+        if ended == "skipped":
+            aborted = "what it had loaded is taken back" if abort(job, run) else "what it loaded was committed before"
+            what = f"the run was marked as failed; {aborted}"
+            raise FatalSourceError(what, do="to run it anew, clear all of its tasks").at(**where)
+        if clean(job, run):
+            return
+        kept = "the run isn't committed; what it staged is kept, encrypted, for `staging_ttl`"
+        do = "see which task failed first; clear it to go on from there"
+        if ended not in _FAILED:
+            raise FatalSourceError(kept, do=do).at(**where)
+        self.log.info("%s; %s", kept, do)
+
+    def _state_of_commit(self, context: Context) -> str | None:
+        """As Airflow has it now; None if the operator wasn't told which task that is."""
+        if self.commit is None:
+            return None
+        ti, run = context["ti"], context["dag_run"].run_id
+        states = ti.get_task_states(dag_id=ti.dag_id, task_ids=[self.commit], run_ids=[run])
+        state = states.get(run, {}).get(self.commit)
+        return str(state) if state else None
+
+
+_FAILED = frozenset({"failed", "upstream_failed"})

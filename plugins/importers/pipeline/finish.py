@@ -1,4 +1,4 @@
-"""commit and clean."""
+"""commit, clean and abort."""
 
 from __future__ import annotations
 
@@ -52,3 +52,10 @@ def clean(job: Job, run: Run) -> bool:
             replay.forget(job, now)
         job.destination.release(now)
         return now.state is RunState.COMMITTED
+
+
+def abort(job: Job, run: Run) -> bool:
+    """End a run for good: what it loaded is taken back, what it staged destroyed. False: it is committed, and stays."""
+    with job.at():
+        job.destination.abort(run, job.stream)
+        return not clean(job, run)

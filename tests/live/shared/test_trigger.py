@@ -100,7 +100,13 @@ def test_a_dry_run_then_a_run_then_a_contradiction(orders: Airflow) -> None:
     assert runs(orders) == [*before, ("incremental", "committed")]
 
 
-def test_a_run_that_a_person_marks_failed_ends_failed(orders: Airflow) -> None:
+def table(airflow: Airflow) -> list[int]:
+    with psycopg.connect(airflow.warehouse) as connection:
+        return [row[0] for row in connection.execute("select id from form.orders order by id").fetchall()]
+
+
+def test_a_run_that_a_person_marks_failed_ends_failed_and_is_aborted(orders: Airflow) -> None:
+    before = table(orders)
     run = orders.trigger(DAG, conf={"full_refresh": True})
     orders.until("plan isn't done", lambda: states(orders, run)["plan"] == "success", 400)
     orders.api("PATCH", f"/dags/{DAG}/dagRuns/{run}", {"state": "failed"})
@@ -111,8 +117,29 @@ def test_a_run_that_a_person_marks_failed_ends_failed(orders: Airflow) -> None:
 
     assert orders.until("clean hasn't run", cleaned, 400) == "failed"
     orders.wait_for_run(DAG, run, {"failed"}, 400)
-    assert states(orders, run)["commit"] in ("skipped", "failed")
-    assert runs(orders)[-1] == ("incremental", "open")
+    assert states(orders, run)["commit"] == "skipped"
+    assert runs(orders)[-1] == ("incremental", "aborted")
+    assert table(orders) == before
+    assert "the run was marked as failed; what it had loaded is taken back" in orders.task_logs(DAG, run, 100_000)
+
+
+@pytest.mark.timeout(1200)
+def test_one_that_is_marked_failed_before_its_plan_has_opened_a_run_ends_failed_too(orders: Airflow) -> None:
+    run = orders.trigger(DAG, conf={"full_refresh": True})
+    orders.api("PATCH", f"/dags/{DAG}/dagRuns/{run}", {"state": "failed"})
+    orders.wait_for_run(DAG, run, {"failed"}, 400)
+    known = states(orders, run)
+    assert (known["commit"], known["clean"]) == ("skipped", "failed")
+
+
+def test_where_plan_fails_nothing_else_does(orders: Airflow) -> None:
+    before = runs(orders)
+    run = orders.trigger(DAG, conf={"full_refresh": True, "start": "2026-01-01T00:00:00Z"})
+    orders.wait_for_run(DAG, run, {"failed"}, 400)
+    known = states(orders, run)
+    assert [name for name, state in known.items() if state == "failed"] == ["plan"]
+    assert (known["commit"], known["clean"]) == ("upstream_failed", "skipped")
+    assert runs(orders) == before
 
 
 MENDED = """
