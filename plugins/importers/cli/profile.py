@@ -31,7 +31,7 @@ def command(file: Path, html: Path | None, as_json: bool) -> None:
 
     found = profile_file(file)
     if html:
-        from importers.cli.page import write_page
+        from importers.pages.page import write_page
 
         write_page(html, "profile.html", file=file.name, found=found)
     if as_json:

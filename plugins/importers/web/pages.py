@@ -15,6 +15,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from importers.hooks.deployment import find_ledger
 from importers.ledger import history
+from importers.ledger.report import reported
+from importers.pages.page import page_of
 from importers.privacy.hints import class_by_name
 from importers.web import words
 from importers.web.plugin import PREFIX
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from importers.web.access import Pipeline
 
 RUNS = 20
+_WITH_ITS_STYLE = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'self'; base-uri 'none'"
 
 _templates = Environment(
     loader=PackageLoader("importers.web"),
@@ -69,6 +72,20 @@ def quarantine(request: Request, pipeline: Pipeline) -> HTMLResponse:
     by_run = [(run, list(group)) for run, group in groupby(files, lambda file: file.run)]
     reasons = {run: sum((Counter(file.reasons) for file in group), Counter[str]()) for run, group in by_run}
     return _page(request, "quarantine.html", pipeline=pipeline, by_run=by_run, reasons=reasons)
+
+
+def report(request: Request, pipeline: Pipeline, run: int | None) -> HTMLResponse | None:
+    """What `importers report` writes, of a run or of each stream's last; None if there is none.
+
+    It brings its style with it, since it is made to be kept.
+    """
+    with _ledger() as connection:
+        found = reported(connection, pipeline.tenant, pipeline.name, run) if connection else []
+    if not found:
+        return None
+    here = f"{request.scope.get('root_path', '')}/dags/{pipeline.dag_id}"
+    text = page_of("report.html", pipeline=pipeline.dag_id, reports=found, back=here)
+    return HTMLResponse(text, headers={"Content-Security-Policy": _WITH_ITS_STYLE})
 
 
 def refused(request: Request, status: int) -> HTMLResponse:

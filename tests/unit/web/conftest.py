@@ -53,6 +53,7 @@ class Ledger:
     runs: list[Any] = field(default_factory=list)
     files: list[Any] = field(default_factory=list)
     tables: list[Any] = field(default_factory=list)
+    judgements: dict[int, Any] = field(default_factory=dict)
     begun: bool = True
     asked: list[tuple[Any, ...]] = field(default_factory=list)
 
@@ -89,6 +90,7 @@ def ledger(monkeypatch: pytest.MonkeyPatch) -> Ledger:
     monkeypatch.setattr(history, "runs", answer("runs"))
     monkeypatch.setattr(history, "kept_files", answer("files"))
     monkeypatch.setattr(history, "tables", answer("tables"))
+    monkeypatch.setattr(history, "judgements", lambda _, runs: {run: said.judgements[run] for run in runs})
     monkeypatch.setattr(history, "count", lambda *_: history.RowCount(1234567, exact=True))
     monkeypatch.setattr(history, "last_runs", lambda _, tenants: last_runs(said.runs, tenants))
     return said

@@ -46,13 +46,23 @@ TABLE = KnownTable(
         Leaf("title<script>", None, "keep", "title"),
     ],
 )
-PATHS = ["/importers/dags/acme.listening", "/importers/dags/acme.listening/quarantine"]
+JUDGEMENT = {
+    "rows": 100_000,
+    "rejects": 0,
+    "bad": 760,
+    "rules": {"<b>rule</b>(x)": {"evaluated": 99_000, "unexpected": 760}},
+    "failures": [],
+    "beyond": [],
+}
+REPORT = "/importers/dags/acme.listening/report"
+PATHS = ["/importers/dags/acme.listening", "/importers/dags/acme.listening/quarantine", REPORT]
 
 
 @pytest.fixture(autouse=True)
 def known(ledger: Any) -> None:
     ledger.runs = [RUN, replace(RUN, id=8, stream="beta.listening.plays", key="beta.listening/x", loaded=31_337)]
     ledger.files = [FILE]
+    ledger.judgements = {7: JUDGEMENT, 8: JUDGEMENT}
     ledger.tables = [TABLE]
 
 
@@ -152,6 +162,29 @@ async def test_inside_airflow_no_link_leads_to_airflow(client) -> None:
     assert all(link.startswith("/base/importers/") for link in links)
 
 
+async def test_the_report_is_of_the_last_run_or_of_the_one_that_was_asked_for(client, ledger) -> None:
+    ledger.runs.insert(0, replace(RUN, id=9, loaded=5))
+    ledger.judgements[9] = {**JUDGEMENT, "rows": 5}
+    last, asked = await get(client, REPORT, "ada"), await get(client, f"{REPORT}?run=7", "ada")
+    assert "acme.listening.plays run 9" in text_of(last)
+    assert "delivered 5 rows" in text_of(last)
+    assert "run 7 state" in text_of(asked)
+    assert "760 of 99,000 break it" in text_of(asked)
+    assert "&lt;b&gt;rule&lt;/b&gt;(x)" in asked.text
+    page = await get(client, PATHS[0], "ada")
+    assert 'href="/base/importers/dags/acme.listening/report"' in page.text
+    assert 'href="/base/importers/dags/acme.listening/report?run=7"' in page.text
+
+
+@pytest.mark.parametrize("run", ["8", "99", "0", "-1", "x", "7%20or%201", str(2**70)])
+async def test_a_report_on_a_run_that_isnt_the_pipelines_is_nowhere(client, run: str) -> None:
+    """Run 8 is another tenant's."""
+    page = await get(client, f"{REPORT}?run={run}", "ada")
+    assert page.status_code == 404
+    assert "31,337" not in page.text
+    assert "There is nothing here" in page.text
+
+
 async def test_quarantine_has_counts_by_rule(client) -> None:
     page = await get(client, PATHS[1], "ada")
     assert "&lt;b&gt;rule&lt;/b&gt;(x)" in page.text
@@ -170,6 +203,7 @@ async def test_before_the_first_run_the_pages_say_so(client, ledger) -> None:
     assert "never run" in text_of(await get(client, "/importers/", "ada"))
     assert "No table yet" in text_of(await get(client, PATHS[0], "ada"))
     assert "It is empty" in text_of(await get(client, PATHS[1], "ada"))
+    assert (await get(client, REPORT, "ada")).status_code == 404
 
 
 async def test_a_warehouse_that_is_down_is_told_as_such(client, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,20 +11,27 @@ from importers.exceptions import ConfigError
 
 
 def write_page(place: Path, template: str, **said: Any) -> None:
-    """Fill a template of `cli/templates`. Raises MissingExtraError without jinja2, ConfigError for the place."""
+    """A page as a file. Raises as `page_of` does, and ConfigError for the place."""
+    text = page_of(template, **said)
+    try:
+        place.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{place} can't be written", got=str(error.strerror), do="name another file") from None
+
+
+def page_of(template: str, **said: Any) -> str:
+    """A filled template of `pages/templates`. Raises MissingExtraError without jinja2."""
     jinja2 = optional("jinja2", "report")
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("importers.cli"),
+        loader=jinja2.PackageLoader("importers.pages"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     environment.filters |= {"number": lambda value: f"{value:,}", "value": shown}
-    try:
-        place.write_text(environment.get_template(template).render(**said), encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(f"{place} can't be written", got=str(error.strerror), do="name another file") from None
+    text: str = environment.get_template(template).render(**said)
+    return text
 
 
 def shown(value: Any) -> str:
