@@ -1,10 +1,16 @@
-"""What `make demo` and `make ui` share: a place of their own, and the synthetic plays that a tenant imports."""
+"""What `make demo` and `make ui` share: a place of their own, and the synthetic plays that a tenant imports.
+
+And what `make ui` and its command line share: an Airflow whose database is on the embedded PostgreSQL.
+"""
 
 from __future__ import annotations
 
 import os
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+import psycopg
 
 ROOT = Path(__file__).resolve().parents[1]
 HISTORY = Path("include/samples/synthetic-listening/synthetic-listening-100k.csv")
@@ -12,7 +18,9 @@ ROWS = 100_000
 ELSEWHERE = ("POSTGRES_URL", "ENCRYPTION_KEY", "ENCRYPTION_KEY_PREVIOUS", "IMPORTERS_STAGING", "IMPORTERS_QUARANTINE")
 """Settings that would send rows to a real warehouse."""
 PATIENCE = 60
-"""Seconds for which one process waits while another writes to Airflow's own database; by default it fails after 5."""
+"""Seconds for which one thread waits while another writes to an SQLite file; by default it fails after 5."""
+METADATA = "airflow"
+"""The database of Airflow's own, beside the warehouse."""
 WAREHOUSE = "AIRFLOW_CONN_IMPORTERS_WAREHOUSE"
 
 
@@ -22,7 +30,10 @@ def find_home() -> Path:
 
 
 def settle(airflow_home: Path) -> None:
-    """An Airflow of its own for this process and its children; nothing that would lead elsewhere."""
+    """An Airflow of its own for this process and its children; nothing that would lead elsewhere.
+
+    Its database is an SQLite file, which will do while one process uses it, as `dag.test()` does.
+    """
     for name in [*ELSEWHERE, WAREHOUSE, *(name for name in os.environ if name.startswith("AIRFLOW__"))]:
         os.environ.pop(name, None)
     airflow_home.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -34,6 +45,18 @@ def settle(airflow_home: Path) -> None:
         "AIRFLOW__IMPORTERS__EMBEDDED_WAREHOUSE": "True",
         "IMPORTERS_TENANTS": "include/tenants",
     }
+
+
+def keep_metadata_in(server: str) -> None:
+    """Have this process and its children keep Airflow's database on a PostgreSQL server, where it is made if need be.
+
+    A scheduler, an API server and a DAG processor write at once, for which an SQLite file has one lock.
+    """
+    url = urlunsplit(urlsplit(server)._replace(scheme="postgresql+psycopg2", path=f"/{METADATA}"))
+    os.environ["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"] = url
+    with psycopg.connect(server, autocommit=True) as connection:
+        if not connection.execute("select 1 from pg_database where datname = %s", (METADATA,)).fetchone():
+            connection.execute(f"create database {METADATA}")
 
 
 def write_plays() -> dict[str, int]:

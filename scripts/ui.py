@@ -1,7 +1,7 @@
 """`make ui`: Airflow's web UI with the tenants' DAGs, on the embedded database. Ctrl-C ends all of it.
 
-Whoever reaches the port is an administrator: it listens on this machine's loopback only. Airflow's own database, logs
-and settings are in IMPORTERS_HOME/ui and stay, so that the second start finds them.
+Whoever reaches the port is an administrator: it listens on this machine's loopback only. Airflow's logs and settings
+are in IMPORTERS_HOME/ui, its own database is one beside the warehouse; they stay, and the second start finds them.
 """
 
 from __future__ import annotations
@@ -22,9 +22,11 @@ from typing import IO, Any
 from urllib.error import URLError
 from urllib.request import urlopen
 
+import psycopg
+from psycopg.sql import SQL, Identifier, Literal
 from rich.console import Console
 
-from house import HISTORY, ROOT, find_home, settle, told, write_plays
+from house import HISTORY, METADATA, ROOT, find_home, keep_metadata_in, settle, told, write_plays
 from processes import AirflowError, AirflowProcesses, free_port
 
 PORT = 8080
@@ -83,30 +85,31 @@ def serve(console: Console, home: Path, place: Path, lock: IO[str], started: flo
 
 
 def prepare(home: Path, place: Path) -> None:
-    """The warehouse, which lives as long as this process; the sample's plays; Airflow's own database."""
+    """The server, which lives as long as this process, with Airflow's own database; the sample's plays."""
     from importers.transport.embedded import start_postgres
 
     with ThreadPoolExecutor() as others:
-        warehouse = others.submit(start_postgres, home)
         plays = None if (ROOT / HISTORY).exists() else others.submit(write_plays)
-        migrate(place)
-        warehouse.result()
+        server = start_postgres(home)
+        keep_metadata_in(server)
+        migrate(server, place / "migrate.log")
         if plays is not None:
             plays.result()
 
 
-def migrate(place: Path) -> None:
-    """Once for each version of Airflow: to find that there is nothing to do takes seconds."""
-    done = place / "migrated"
-    if done.exists() and done.read_text() == version("apache-airflow"):
-        return
-    log = place / "migrate.log"
-    with log.open("wb") as file:
-        command = [sys.executable, "-m", "airflow", "db", "migrate"]
-        code = subprocess.run(command, stdout=file, stderr=subprocess.STDOUT, check=False).returncode
-    if code:
-        raise AirflowError(f"airflow db migrate ended with {code}; its log: {log}")
-    done.write_text(version("apache-airflow"))
+def migrate(server: str, log: Path) -> None:
+    """Once for each version of Airflow, which the database remembers: to find that nothing is to do takes seconds."""
+    wanted = version("apache-airflow")
+    with psycopg.connect(server, autocommit=True) as connection:
+        asked = "select shobj_description(oid, 'pg_database') from pg_database where datname = %s"
+        if connection.execute(asked, (METADATA,)).fetchone() == (wanted,):
+            return
+        with log.open("wb") as file:
+            command = [sys.executable, "-m", "airflow", "db", "migrate"]
+            code = subprocess.run(command, stdout=file, stderr=subprocess.STDOUT, check=False).returncode
+        if code:
+            raise AirflowError(f"airflow db migrate ended with {code}; its log: {log}")
+        connection.execute(SQL("comment on database {} is {}").format(Identifier(METADATA), Literal(wanted)))
 
 
 @contextmanager
