@@ -35,6 +35,15 @@ pipelines:
 """
 
 
+SIZES = pytest.mark.parametrize(
+    "days",
+    [
+        pytest.param(FEW, marks=pytest.mark.timeout(1800)),
+        pytest.param(DAYS, marks=[pytest.mark.soak, pytest.mark.timeout(7200)]),
+    ],
+)
+
+
 def day(number: int) -> str:
     return (FIRST + timedelta(days=number)).isoformat()
 
@@ -97,13 +106,7 @@ def committed(warehouse: psycopg.Connection[Any], stream: str) -> list[tuple[Any
     ).fetchall()
 
 
-@pytest.mark.parametrize(
-    "days",
-    [
-        pytest.param(FEW, marks=pytest.mark.timeout(1800)),
-        pytest.param(DAYS, marks=[pytest.mark.soak, pytest.mark.timeout(7200)]),
-    ],
-)
+@SIZES
 def test_each_interval_once_beside_a_scheduled_run(
     airflow: Airflow, data: Path, warehouse: psycopg.Connection[Any], days: int
 ) -> None:
@@ -121,20 +124,21 @@ def test_each_interval_once_beside_a_scheduled_run(
     assert scheduled["state"] == "success"
 
 
-@pytest.mark.timeout(1800)
+@SIZES
 def test_backwards_and_again_each_interval_takes_the_place_of_what_it_loaded(
-    airflow: Airflow, data: Path, warehouse: psycopg.Connection[Any]
+    airflow: Airflow, data: Path, warehouse: psycopg.Connection[Any], days: int
 ) -> None:
     """Whether the test before ran or not."""
-    for number in range(FEW):
+    for number in range(days):
         write(data / f"plays-{day(number)}.csv", [(i, d, 2) for i, d, _ in rows(number)])
-    again = ("--run-backwards", "--reprocess-behavior", "completed", "--max-active-runs", "1")
-    backfill(airflow, "history.plays", FEW - 1, *again)
-    runs = all_over(airflow, "history.plays", "backfill", FEW)
-    order = [run["data_interval_start"][:10] for run in runs][-FEW:]
-    assert order == [day(number) for number in reversed(range(FEW))]
-    found = warehouse.execute("select id, day, total from history.plays where day <= %s order by id", (day(FEW - 1),))
-    assert found.fetchall() == [(i, d, 2) for number in range(FEW) for i, d, _ in rows(number)]
+    at_once = "1" if days == FEW else "4"
+    again = ("--run-backwards", "--reprocess-behavior", "completed", "--max-active-runs", at_once)
+    backfill(airflow, "history.plays", days - 1, *again)
+    runs = all_over(airflow, "history.plays", "backfill", days)[-days:]
+    assert {run["state"] for run in runs} == {"success"}
+    assert [run["data_interval_start"][:10] for run in runs] == [day(number) for number in reversed(range(days))]
+    found = warehouse.execute("select id, day, total from history.plays where day <= %s order by id", (day(days - 1),))
+    assert found.fetchall() == [(i, d, 2) for number in range(days) for i, d, _ in rows(number)]
 
 
 def test_a_window_that_a_person_enters_is_loaded_again_and_nothing_else(
