@@ -17,6 +17,8 @@ from tests.services.compose import BIN, DOCKERFILE, FILE, ROOT, copied, secrets,
 
 TEMPLATE = ROOT / "airflow.cfg.template"
 AIRFLOW = ["init", "api-server", "scheduler", "dag-processor", "triggerer", "worker"]
+IMPORTERS = ["worker", "streams"]
+OURS = [*AIRFLOW, "streams"]
 OPTIONS = """
 import json
 from airflow.configuration import conf
@@ -89,25 +91,31 @@ def test_secrets_are_long_and_never_the_same_twice(values: dict[str, str]) -> No
 def test_who_governs_has_no_key_and_who_imports_no_metadata(composed: dict[str, dict[str, Any]]) -> None:
     imports = {"ENCRYPTION_KEY", "ENCRYPTION_KEY_PREVIOUS"}
     governs = {"AIRFLOW__CORE__FERNET_KEY", "AIRFLOW__API_AUTH__JWT_SECRET"}
-    for name in AIRFLOW:
+    for name in OURS:
         has = composed[name]["environment"]
-        assert has.keys() & (imports | governs) == (imports if name == "worker" else governs), name
-        assert ("@metadata" in has["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"]) == (name != "worker")
-    assert set(composed["worker"]["networks"]).isdisjoint(composed["metadata"]["networks"])
+        assert has.keys() & (imports | governs) == (imports if name in IMPORTERS else governs), name
+        assert ("@metadata" in str(has)) == (name not in IMPORTERS), name
+    for name in IMPORTERS:
+        assert set(composed[name]["networks"]).isdisjoint(composed["metadata"]["networks"])
 
 
 def test_the_warehouse_is_reached_by_workers_and_read_by_the_pages(
     composed: dict[str, dict[str, Any]], values: dict[str, str]
 ) -> None:
     asks = {name for name in AIRFLOW if "AIRFLOW_CONN_IMPORTERS_WAREHOUSE" in composed[name]["environment"]}
-    reach = {name for name in AIRFLOW if "warehouse" in composed[name]["networks"]}
-    assert asks == reach == {"worker", "api-server"}
+    reach = {name for name in OURS if "warehouse" in composed[name]["networks"]}
+    assert asks == reach - {"streams"} == {"worker", "api-server"}
     for name, role, password in (
         ("worker", "importers", "WAREHOUSE"),
         ("api-server", "importers_reader", "WAREHOUSE_READER"),
     ):
         url = composed[name]["environment"]["AIRFLOW_CONN_IMPORTERS_WAREHOUSE"]
         assert url == f"postgres://{role}:{values[f'{password}_PASSWORD']}@warehouse:5432/warehouse"
+    # The same tenants' data, by the same role.
+    worker, streams = (composed[name]["environment"] for name in IMPORTERS)
+    assert streams["POSTGRES_URL"] == worker["AIRFLOW_CONN_IMPORTERS_WAREHOUSE"]
+    same = ["IMPORTERS_HOME", "IMPORTERS_STAGING", "IMPORTERS_QUARANTINE", "ENCRYPTION_KEY", "ENCRYPTION_KEY_PREVIOUS"]
+    assert [streams[name] for name in same] == [worker[name] for name in same]
 
 
 def test_only_the_api_server_is_reached_and_only_from_this_machine(composed: dict[str, dict[str, Any]]) -> None:
@@ -122,7 +130,7 @@ def test_every_service_is_watched_and_confined(composed: dict[str, dict[str, Any
         if name != "init":
             assert service["healthcheck"]["test"], name
             assert service["restart"] == "unless-stopped", name
-        if name in AIRFLOW:
+        if name in OURS:
             assert service["cap_drop"] == ["ALL"], name
         else:
             assert re.search(r":\d+\.\d+", service["image"]), name
@@ -195,7 +203,8 @@ def test_scripts_are_plain_shell(script: Path) -> None:
 def test_git_does_not_take_the_secrets() -> None:
     if not (ROOT / ".git").exists():
         pytest.skip("not a git checkout")
-    assert subprocess.run(["git", "check-ignore", "--quiet", ".env"], cwd=ROOT).returncode == 0
+    for name in (".env", ".env.streams"):
+        assert subprocess.run(["git", "check-ignore", "--quiet", name], cwd=ROOT).returncode == 0
 
 
 def test_the_secrets_file_is_nobody_elses_as_documented(tmp_path: Path) -> None:
