@@ -189,6 +189,11 @@ def test_from_the_list_of_dags_to_governed_rows(browser: webdriver.Chrome, url: 
     assert f"expect_column_values_to_not_be_null(track_id) {planted['no_track']}" in body(browser)
     assert f"{bad:,} rows" in body(browser)
 
+    browser.get(f"{url}/importers/dags/{DAG}")
+    click(browser, "main a", "Quality report")
+    wait(browser, lambda _: f"kept out {bad:,} in quarantine" in body(browser))
+    assert f"expect_column_values_to_be_in_set(country) {planted['unknown_country']} of " in body(browser)
+
 
 @pytest.mark.parametrize(("path", "says"), [(f"/dags/{DAG}/plugin/import_tables", DAG), ("/plugin/imports", "songs")])
 def test_the_pages_stand_inside_airflows(browser: webdriver.Chrome, url: str, path: str, says: str) -> None:
@@ -201,7 +206,7 @@ def test_the_pages_stand_inside_airflows(browser: webdriver.Chrome, url: str, pa
     assert all(f"{link}".startswith(f"{url}/importers/") for link in links)
 
 
-@pytest.mark.parametrize("path", ["", f"dags/{DAG}", f"dags/{DAG}/quarantine"])
+@pytest.mark.parametrize("path", ["", f"dags/{DAG}", f"dags/{DAG}/quarantine", f"dags/{DAG}/report"])
 def test_a_page_fits_a_phone_and_the_dark_and_asks_nobody_else(browser: webdriver.Chrome, url: str, path: str) -> None:
     phone = {"width": 360, "height": 780, "deviceScaleFactor": 1, "mobile": True}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", phone)
@@ -231,6 +236,20 @@ def test_a_second_one_finds_the_first(ui: Ui, url: str) -> None:
     assert done.returncode == 1
     assert f"It runs already: {url}" in done.stdout
     assert f"kill {ui.process.pid} " in done.stdout
+
+
+def test_its_command_line_finds_its_database(ui: Ui, url: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "scripts/airflow_cli.py", "dags", "list-runs", DAG, "--output", "json"],
+        cwd=ROOT,
+        env={**os.environ, "IMPORTERS_HOME": str(ui.home)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert {run["run_id"] for run in json.loads(done.stdout)} == {run["dag_run_id"] for run in runs(url)}
 
 
 def test_it_listens_on_loopback_only(url: str) -> None:
