@@ -36,6 +36,7 @@ from tests.support.runs import (
     token,
     versioned,
 )
+from tests.support.runs import erase as erase_from
 
 from .worlds import WAREHOUSES, Warehouse
 
@@ -262,7 +263,7 @@ def test_an_erased_subject_stays_away(acme: Destination, warehouse: Warehouse, m
     assert load(acme, run, stream, 0, batch).loaded == 3
     acme.commit(run, stream)
     acme.release(run)
-    assert acme.erase(stream, "listener", [token(7).bytes]) == 2
+    assert erase_from(acme, "listener", token(7).bytes) == 2
     assert warehouse.rows("plays", "id", "who") == [(2, token(8))]
     run = subject_run(acme, stream, "r2", batch)
     receipt = load(acme, run, stream, 0, batch)
@@ -276,7 +277,7 @@ def test_erasing_reaches_the_shadow_of_an_open_replace(acme: Destination, wareho
     batch = of_subjects((1, 7), (2, 8))
     run = subject_run(acme, stream, "r1", batch)
     load(acme, run, stream, 0, batch)
-    assert acme.erase(stream, "listener", [token(7).bytes]) == 1
+    assert erase_from(acme, "listener", token(7).bytes) == 1
     acme.commit(run, stream)
     assert warehouse.rows("plays", "id", "who") == [(2, token(8))]
 
@@ -289,7 +290,7 @@ def test_erasing_beside_a_load_waits_for_it(acme: Destination, warehouse: Wareho
     def erase() -> None:
         with closing(warehouse.open()) as other:
             loading.wait(60)
-            erased.append(other.erase(SUBJECTS, "listener", [token(7).bytes]))
+            erased.append(erase_from(other, "listener", token(7).bytes))
 
     def slow() -> Iterator[pa.RecordBatch]:
         yield batch
@@ -425,5 +426,5 @@ def test_an_erasure_finds_rows_from_before_the_subject_s_treatment_changed(
     later = of_subjects((3, 7), (4, 8)).drop_columns(["who"])
     load(acme, run, SUBJECTS, 0, later)
     acme.commit(run, SUBJECTS)
-    assert acme.erase(SUBJECTS, "listener", [token(7).bytes]) == 2
+    assert erase_from(acme, "listener", token(7).bytes) == 2
     assert warehouse.rows("plays", "id") == [(2,), (4,)]

@@ -30,6 +30,7 @@ from tests.support.runs import (
     subject_run,
     token,
 )
+from tests.support.runs import erase as erase_from
 
 from .worlds import WAREHOUSES, Warehouse
 
@@ -173,7 +174,7 @@ def test_an_erasure_reaches_all_versions(acme: Destination, warehouse: Warehouse
         load(acme, run, stream, 0, batch)
         acme.commit(run, stream)
         acme.release(run)
-    assert acme.erase(stream, "listener", [token(7).bytes]) == 2
+    assert erase_from(acme, "listener", token(7).bytes) == 2
     assert sorted(warehouse.rows("plays", "id", "valid_from")) == [(2, at(10)), (2, at(20))]
 
 

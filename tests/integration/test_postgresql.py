@@ -29,6 +29,7 @@ from tests.support.runs import (
     rows,
     token,
 )
+from tests.support.runs import erase as erase_from
 
 from importers.core.model import Column, LoadMode, Reads, TableColumn
 from importers.destinations.postgresql import PostgresDestination
@@ -229,7 +230,7 @@ def test_the_list_of_the_erased_can_t_be_joined_with_the_table(
 ) -> None:
     import_all(acme, PLAYS, "r1", A)
     sql.execute("alter table acme.plays add column _subject uuid")
-    acme.erase(PLAYS, "listener", [bytes(15) + b"7"])
+    erase_from(acme, "listener", bytes(15) + b"7")
     assert sql.execute("select token from _importers.suppression").fetchall() == [(blind([bytes(15) + b"7"])[0],)]
 
 
@@ -253,7 +254,7 @@ def test_erasing_beside_a_history_s_commit_waits_for_it(
         commit = threading.Thread(target=lambda: acme.commit(run, stream))
         commit.start()
         wait_for_waiters(sql, 1)
-        erase = threading.Thread(target=lambda: erased.append(other.erase(stream, "listener", [token(7).bytes])))
+        erase = threading.Thread(target=lambda: erased.append(erase_from(other, "listener", token(7).bytes)))
         erase.start()
         wait_for_waiters(sql, 2)
         stop.rollback()

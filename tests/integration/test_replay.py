@@ -16,6 +16,7 @@ import psycopg
 import pytest
 from crash_points import OF_REPLAYS, POINTS
 from import_site import PIPELINE, SECOND, Inspector, Site, again, good, replayed, write
+from tests.support.runs import erase as erase_from
 from victims import Victims
 
 from importers.core.model import LoadMode, RunKind, Window
@@ -179,7 +180,7 @@ def test_an_erased_subject_neither_comes_back_nor_stays(site: Site, look: Inspec
         domain = job.policy.subject_domain
         assert domain
         (token,) = {t for f in held(job) for t, p in tokens(job, f.file.uri) if p == 15}
-        job.destination.erase(job.stream, domain, [token])
+        erase_from(job.destination, domain, token)
     assert site.replay("still bad").rows_loaded == 0
     kept = sum(look.quarantined().values(), Counter())
     erased = [row for row in BAD if row[2] == "listener 0"]

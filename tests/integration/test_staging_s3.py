@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from pyarrow import fs
 from tests.services.s3 import s3_endpoint
@@ -155,7 +156,12 @@ def test_quarantine_is_replaced_whole(root: str, endpoint: str) -> None:
             written = writer.finish()
         assert written
         uris.append(written.uri)
-    assert quarantine.erase_subjects(uris[0], [ann], key) == 1
+    assert (
+        quarantine.erase_subjects(
+            uris[0], lambda tokens: pc.is_in(tokens, value_set=pa.array([ann], tokens.type)), key
+        ).erased
+        == 1
+    )
     assert quarantine.read(uris[0], key)["_subject"].to_pylist() == [bob]
     quarantine.delete(uris[0])
     assert quarantine.read(uris[1], key).num_rows == 2

@@ -48,7 +48,7 @@ def until(batches: Any, wanted: list[str]) -> Batch:
     for batch in batches:
         got += texts(batch)
         if sorted(got) == sorted(wanted):
-            return Batch(batch.rows, batch.rejects, batch.position, batch.behind)
+            return Batch(batch.rows, batch.rejects, batch.position, behind=batch.behind)
     raise AssertionError
 
 

@@ -16,8 +16,23 @@ import psycopg
 import pyarrow as pa
 import pytest
 from import_site import HEADER, PIPELINE, STREAM, Row, Site, listeners
+from tests.support.runs import erase as erase_from
 
-from importers.core.model import Batch, Column, Health, LoadMode, Pace, Position, Reads, Reject, Run, RunState, Stream
+from importers.core.model import (
+    Batch,
+    Column,
+    Health,
+    LoadMode,
+    MicroBatch,
+    Pace,
+    Position,
+    Reads,
+    Receipt,
+    Reject,
+    Run,
+    RunState,
+    Stream,
+)
 from importers.core.settings import effective
 from importers.core.source import Source, SourceConfig
 from importers.core.tenant import Tenant
@@ -29,8 +44,10 @@ from importers.exceptions import (
     RunAbortedError,
     RunBusyError,
 )
+from importers.pipeline.erase import tokens_of
 from importers.pipeline.job import Job, refine
 from importers.pipeline.run import run
+from importers.pipeline.segment import Segment
 from importers.pipeline.stream import Beat, stream
 
 TYPES = (pa.int64(), pa.int64(), pa.string(), pa.string(), pa.int64())
@@ -68,7 +85,7 @@ class Written(Source[SourceConfig]):
             given = self.lists[number]
             rejects = tuple(each for each in given if isinstance(each, Reject))
             rows = given[0] if isinstance(given, tuple) else _rows([row for row in given if row not in rejects])
-            yield Batch(rows, rejects, {"list": number + 1}, len(self.lists) - number - 1)
+            yield Batch(rows, rejects, {"list": number + 1}, behind=len(self.lists) - number - 1)
         yield Batch(_rows([]))
 
     def acknowledge(self, position: Position) -> None:
@@ -235,13 +252,31 @@ def test_erased_subjects_stay_out(streamed: Streamed) -> None:
             with closing(streamed.job(source)) as job:
                 tokens = job.policy.tokens(_rows([ROWS[6]]))
                 assert tokens is not None
-                job.destination.erase(job.stream, "listener", tokens.to_pylist())
+                erase_from(job.destination, "listener", *tokens.to_pylist())
 
     source.before = erase
     total = streamed.drain(source)
     assert total.suppressed == 1
     assert streamed.plays == [n for n in range(10) if n % 5 != 1]
     assert streamed.runs == [("committed", 10, 9)]
+
+
+def test_who_is_erased_stays_out_of_quarantine_too(streamed: Streamed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Erased after the first batch's file was written, and before the batch is loaded; in the second, before it."""
+    loading = Segment.load
+
+    def erased_first(segment: Segment, batch: MicroBatch) -> Receipt:
+        with closing(streamed.job(streamed.source())) as job:
+            job.destination.eraser().begin("listener", tokens_of(job.keys, "listener", ["listener 1"]), "tests", "")
+        return loading(segment, batch)
+
+    monkeypatch.setattr(Segment, "load", erased_first)
+    streamed.said = {"micro_batch": {"window": "PT0S"}}
+    bad = [(100 + n, 0, listeners(n), "bad", -1) for n in range(3)]
+    total = streamed.drain(streamed.source([ROWS[0], *bad, POISON], [bad[1], ROWS[2]]))
+    assert streamed.quarantined() == Counter({100: 1, 102: 1, None: 1})
+    assert (streamed.plays, total.suppressed) == ([0, 2], 2)
+    assert streamed.runs == [("committed", 4, 1), ("committed", 2, 1)]
 
 
 def test_a_flood_of_bad_rows_stops_before_it_is_loaded_and_goes_on_there(streamed: Streamed) -> None:
@@ -379,7 +414,7 @@ def test_a_position_that_somebody_else_moved_stops_the_stream(streamed: Streamed
 def test_what_a_dead_stream_loaded_counts_for_the_run_that_finds_it(streamed: Streamed) -> None:
     source = streamed.source(ROWS[:3], ROWS[3:6])
     with closing(streamed.job(source)) as job:
-        from importers.core.model import MicroBatch, Plan, RunKind, Window
+        from importers.core.model import Plan, RunKind, Window
 
         def plan(_: Position) -> Plan:
             return Plan([], stream=job.stream, live=True)

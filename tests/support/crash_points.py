@@ -157,7 +157,7 @@ POINTS: dict[str, Point] = {
     "stage: one partition of three": After(extract, "stage"),
     "gate: before": Before(gate, "gate"),
     "gate: duplicates quarantined, not registered": Before(PostgresDestination, "quarantined"),
-    "gate: quarantine registered": After(PostgresDestination, "quarantined"),
+    "gate: quarantine registered": After(gate, "_register"),
     "gate: the table made, not committed": After(tables, "ensure"),
     "gate: COMMIT sent": CommitSent(lineage, "record"),
     "gate: done": After(gate, "gate"),

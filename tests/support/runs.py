@@ -11,6 +11,7 @@ from uuid import UUID
 import pyarrow as pa
 
 from importers.core.destination import Destination
+from importers.core.erasure import Outcome
 from importers.core.model import (
     JSON,
     Column,
@@ -59,7 +60,7 @@ def open_run(
     lease: float | None = None,
     covers: tuple[int, int] | None = None,
 ) -> Run:
-    plan = Plan(partitions, position or {}, covers)
+    plan = Plan(partitions, position or {}, covers, stream)
     return at.open(stream, key, kind, window, lambda _: plan, b"sealed", lease)
 
 
@@ -106,6 +107,14 @@ def versioned(*values: tuple[int, str]) -> pa.RecordBatch:
 
 def merged(*values: tuple[Any, ...]) -> pa.RecordBatch:
     return rows(*values, names=("id", "what", "_version", "_deleted"))
+
+
+def erase(at: Destination, domain: str, *tokens: bytes) -> int:
+    """How many rows of the tenant's tables went."""
+    eraser = at.eraser()
+    number = eraser.begin(domain, tokens, "tests", "")
+    places = [place for table in eraser.tables() for place in eraser.erase(number, table, domain, tokens)]
+    return sum(place.rows for place in places if place.outcome is Outcome.CLEAR)
 
 
 SUBJECTS = replace(PLAYS, subject="who", subject_domain="listener")

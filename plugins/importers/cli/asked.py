@@ -138,10 +138,17 @@ def tenant_file(directory: Path | None, tenant: str, pipeline: str) -> Tenant:
     return file.tenant
 
 
+def described(directory: Path | None, tenant: str) -> Tenant:
+    """The tenant as its file describes it. Raises ConfigError."""
+    from importers.pipeline.tenants import DIRECTORY, find_tenant, read_tenant
+
+    return read_tenant(find_tenant(directory or DIRECTORY, tenant)).tenant
+
+
 def matching(directory: Path | None, target: tuple[str, str] | None) -> list[tuple[Tenant, str]]:
     """The pipelines of all tenants, of one tenant, or the one. Raises ConfigError."""
     from importers.core.settings import pipeline_of
-    from importers.pipeline.tenants import DIRECTORY, find_tenant, read_tenant, read_tenants, tenant_files
+    from importers.pipeline.tenants import DIRECTORY, read_tenants, tenant_files
 
     if target is None:
         tenant_files(directory or DIRECTORY)  # raises if there is no such directory
@@ -149,7 +156,7 @@ def matching(directory: Path | None, target: tuple[str, str] | None) -> list[tup
         for error in errors:
             click.echo(str(error), err=True)
         return [(file.tenant, name) for file in found for name in file.tenant.pipelines]
-    tenant = read_tenant(find_tenant(directory or DIRECTORY, target[0])).tenant
+    tenant = described(directory, target[0])
     if target[1]:
         pipeline_of(tenant, target[1])
     return [(tenant, name) for name in ([target[1]] if target[1] else tenant.pipelines)]

@@ -11,6 +11,7 @@ import click
 
 from importers.cli import (
     connect,
+    erase,
     init,
     keygen,
     lint,
@@ -51,21 +52,6 @@ def main() -> None:
     pass
 
 
-for module in (
-    init,
-    profile,
-    lint,
-    connect,
-    plan,
-    preview,
-    run,
-    runs,
-    report,
-    quarantine,
-    sources,
-    schema,
-    sql,
-    sweep,
-    keygen,
-):
+_LOOKING, _DOING = (init, profile, lint, connect, plan, preview), (run, runs, report, quarantine, erase, sweep)
+for module in (*_LOOKING, *_DOING, sources, schema, sql, keygen):
     main.add_command(module.command)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
+from importers.core.erasure import Erased, Eraser
 from importers.core.model import (
     JSON,
     Health,
@@ -180,8 +182,12 @@ class Destination(ABC):
         """Note that these quarantine files are given up; returns those that nobody has replayed or is replaying."""
 
     @abstractmethod
-    def erased(self, domain: str | None) -> frozenset[bytes]:
-        """The blinded tokens of a domain's erased subjects."""
+    def erased(self, domain: str | None) -> Erased:
+        """A domain's erased subjects; nobody where rows concern nobody."""
+
+    @abstractmethod
+    def no_erasure(self, domain: str | None) -> AbstractContextManager[Erased]:
+        """The same, and nobody else is erased before the context ends: it is one transaction."""
 
     @abstractmethod
     def idle(self, run: Run) -> timedelta:
@@ -192,8 +198,8 @@ class Destination(ABC):
         """Forget the run's key: nothing that it staged can be read any more."""
 
     @abstractmethod
-    def erase(self, stream: Stream, domain: str, tokens: Sequence[bytes]) -> int:
-        """Delete the subjects' rows, keep later loads from bringing them back; returns how many rows went."""
+    def eraser(self) -> Eraser:
+        """What an erasure asks of the warehouse, by this object's connection: for all of the tenant's pipelines."""
 
     @abstractmethod
     def close(self) -> None:

@@ -213,7 +213,8 @@ class Pace:
 @dataclass(frozen=True, slots=True)
 class MicroBatch:
     """What one transaction of a live run loads: `treated` of the `rows` that were read, the position's lanes that move
-    from `since` to `position`, and the file that the bad ones are in. A lane that is new isn't in `since`.
+    from `since` to `position`, and the file that the bad ones are in. A lane that is new isn't in `since`. `suppressed`
+    rows are neither, as in `Staged`.
     """
 
     rows: int
@@ -221,11 +222,15 @@ class MicroBatch:
     since: Position
     position: Position
     quarantined: QuarantineFile | None = None
+    suppressed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Staged:
-    """One partition at rest, written by one attempt. `schema` is what its rows have, `rejected` how many had none."""
+    """One partition at rest, written by one attempt. `schema` is what its rows have, `rejected` how many had none.
+
+    `suppressed` rows were bad and an erased subject's: neither the table nor quarantine gets them.
+    """
 
     partition: int
     attempt: str
@@ -235,6 +240,7 @@ class Staged:
     schema: pa.Schema
     rejected: int = 0
     position: Position = field(default_factory=dict)
+    suppressed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,6 +313,8 @@ class QuarantineFile:
     reasons: Mapping[str, int]
     since: datetime | None = None
     """When its rows came into quarantine; None before they are registered."""
+    erased: int = 0
+    """How many subjects of the domain had been erased when it was written: it has no rows of those."""
 
 
 @dataclass(frozen=True, slots=True)

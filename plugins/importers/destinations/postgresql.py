@@ -16,6 +16,7 @@ from psycopg.types.json import Jsonb
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from importers.core.destination import Destination, Mask
+from importers.core.erasure import Erased, Eraser
 from importers.core.model import (
     JSON,
     Health,
@@ -42,6 +43,7 @@ from importers.destinations import _loading as loading
 from importers.destinations import _opening as opening
 from importers.destinations import _quarantine as quarantine
 from importers.destinations import _tables as tables
+from importers.destinations._erasing import PostgresEraser
 from importers.destinations._unfit import unfit
 from importers.exceptions import (
     ConfigError,
@@ -297,10 +299,9 @@ class PostgresDestination(Destination):
             if now.state is RunState.COMMITTED or not control.insert_receipt(connection, receipt):
                 return control.receipts(connection, run.id)[staged.partition]
             _check_digest(now, staged)
-            erased = erasure.suppressed(connection, self.tenant, stream.subject_domain)
-            shown = erasure.Shown(batches, erased, self._blind)
+            shown = erasure.Shown(batches, self._erased(connection, stream.subject_domain))
             loading.copy(connection, self.tenant, stream, run, staged.partition, shown)
-            receipt = replace(receipt, loaded=shown.loaded, suppressed=shown.suppressed)
+            receipt = replace(receipt, loaded=shown.loaded, suppressed=shown.suppressed + staged.suppressed)
             control.complete_receipt(connection, receipt)
         return receipt
 
@@ -310,14 +311,13 @@ class PostgresDestination(Destination):
             live.fence(connection, run)
             live.move_position(connection, run, batch.since, batch.position)
             live.register(connection, run, batch)
-            loaded = suppressed = 0
+            loaded, suppressed = 0, batch.suppressed
             if batch.treated is not None:
                 if self._live is None or self._live.connection is not connection:
                     self._live = live.LiveTable(connection, self.tenant, stream)
-                erased = erasure.suppressed(connection, self.tenant, stream.subject_domain)
-                shown = erasure.Shown([batch.treated], erased, self._blind)
+                shown = erasure.Shown([batch.treated], self._erased(connection, stream.subject_domain))
                 self._live.load(run, shown)
-                loaded, suppressed = shown.loaded, shown.suppressed
+                loaded, suppressed = shown.loaded, suppressed + shown.suppressed
             return live.add_to_receipt(connection, run, batch.rows, loaded, suppressed)
 
     def commit(self, run: Run, stream: Stream) -> Position:
@@ -370,14 +370,8 @@ class PostgresDestination(Destination):
         control.lock(connection, control.COMMIT, run.stream)  # a commit that gives versions their places must see it
         loading.take_back(connection, self.tenant, _as_opened(stream, run), run)
 
-    def erase(self, stream: Stream, domain: str, tokens: Sequence[bytes]) -> int:
-        with self._transaction("erasing") as connection:
-            control.lock(connection, control.ERASE, self.tenant)
-            erasure.suppress(connection, self.tenant, domain, self._blind(tokens))
-            return sum(
-                erasure.delete_rows(connection, self.tenant, place, stream, tokens)
-                for place in erasure.places(connection, self.tenant, stream)
-            )
+    def eraser(self) -> Eraser:
+        return PostgresEraser(self.tenant, self._transaction, self._blind, self._check_key)
 
     def note(self, run: Run, step: str, seconds: float, rows: int | None = None, partition: int | None = None) -> None:
         with self._transaction("noting a step") as connection:
@@ -410,9 +404,18 @@ class PostgresDestination(Destination):
         with self._transaction("discarding quarantine") as connection:
             return quarantine.discard(connection, self._like(None), uris)
 
-    def erased(self, domain: str | None) -> frozenset[bytes]:
+    def erased(self, domain: str | None) -> Erased:
         with self._transaction("asking who was erased") as connection:
-            return erasure.suppressed(connection, self.tenant, domain)
+            return self._erased(connection, domain)
+
+    def _erased(self, connection: psycopg.Connection, domain: str | None) -> Erased:
+        return Erased(erasure.suppressed(connection, self.tenant, domain), self._blind)
+
+    @contextmanager
+    def no_erasure(self, domain: str | None) -> Iterator[Erased]:
+        with self._transaction("asking who was erased") as connection:
+            control.lock(connection, control.ERASE, self.tenant, shared=True)
+            yield self._erased(connection, domain)
 
     def _like(self, stream: Stream | None) -> str:
         """A pattern of LIKE; in names only `_` means something there."""

@@ -19,7 +19,7 @@ from importers.pipeline import replay
 from importers.pipeline.extract import run_key
 from importers.pipeline.job import Job
 from importers.pipeline.table import own, prepare
-from importers.pipeline.verdicts import VERDICT, quarantine, read_kept, read_places, read_verdict
+from importers.pipeline.verdicts import VERDICT, Kept, put_away, quarantine, read_kept, read_places, read_verdict
 from importers.quality import TOO_MANY, Duplicates, Judgement, Verdict, judge
 from importers.staging.place import Made
 
@@ -48,16 +48,14 @@ def gate(job: Job, run: Run) -> Passed:
         chosen = {number: _choose(job, run, number, key) for number in range(len(run.plan.partitions))}
         verdicts = {number: read_verdict(job, staged, key) for number, staged in chosen.items()}
         judgement = _judge(job, chosen, verdicts, key)
-        files = _quarantine(job, run, chosen, judgement, key)
-        if run.kind is RunKind.REPLAY:  # no retention begins anew, and rules on a whole delivery have nothing to judge
-            files = tuple(replace(file, since=replay.since(run, file.partition)) for file in files)
-        job.destination.quarantined(run, files)
+        files, suppressed = _register(job, run, _quarantine(job, run, chosen, judgement, key))
         job.destination.judged(run, {**judgement.told(), "beyond": job.beyond})
         if run.kind is not RunKind.REPLAY:
             _check(job, run, judgement, files)
         _check_same_policy(job, run)
         pins: dict[str, JSON] = {
-            str(number): {"attempt": staged.attempt, "digest": staged.digest} for number, staged in chosen.items()
+            str(number): {"attempt": staged.attempt, "digest": staged.digest, "suppressed": suppressed[number]}
+            for number, staged in chosen.items()
         }
         pins[JUDGED_BY] = job.fingerprint
         pinned = prepare(job, run, (staged.schema for staged in chosen.values()), pins)
@@ -91,20 +89,37 @@ def _judge(job: Job, chosen: Mapping[int, Staged], verdicts: Mapping[int, Verdic
 
 def _quarantine(
     job: Job, run: Run, chosen: Mapping[int, Staged], judgement: Judgement, key: RunKey
-) -> tuple[QuarantineFile, ...]:
+) -> dict[int, list[Kept]]:
     """The partitions' files, and one more for each partition in which only the whole run shows rows to be bad."""
-    files = [kept for staged in chosen.values() if (kept := read_kept(job, staged, key))]
+    away = {}
     for partition, staged in chosen.items():
+        away[partition] = [read_kept(job, staged, key)]
         extra = judgement.extra_bad.get(partition)
         rows = extra.rows if extra else np.empty(0, np.uint64)
         job.staging.put(staged, EXCLUDED, _to_bytes(rows), key)
         if extra:
-            files.append(_put_away(job, run, staged, extra, key))
-    return tuple(files)
+            away[partition].append(_put_away(job, run, staged, extra, key))
+    return away
 
 
-def _put_away(job: Job, run: Run, staged: Staged, extra: Duplicates, key: RunKey) -> QuarantineFile:
-    schema = own(staged.schema)
+def _register(job: Job, run: Run, away: Mapping[int, list[Kept]]) -> tuple[tuple[QuarantineFile, ...], dict[int, int]]:
+    """Register the files, and count by partition the rows that are in none, as their subjects are erased.
+
+    Who is erased from here on, the erasure finds by what is registered; who was erased before and is in a file that was
+    written before that, is taken out now.
+    """
+    with job.destination.no_erasure(job.policy.subject_domain) as erased:
+        away = {partition: [kept.without(job, erased) for kept in kepts] for partition, kepts in away.items()}
+        files = tuple(kept.file for kepts in away.values() for kept in kepts if kept.file)
+        if run.kind is RunKind.REPLAY:  # no retention begins anew, and rules on a whole delivery have nothing to judge
+            files = tuple(replace(file, since=replay.since(run, file.partition)) for file in files)
+        job.destination.quarantined(run, files)
+    return files, {partition: sum(kept.suppressed for kept in kepts) for partition, kepts in away.items()}
+
+
+def _put_away(job: Job, run: Run, staged: Staged, extra: Duplicates, key: RunKey) -> Kept:
+    schema, erased = own(staged.schema), job.erased
+    reasons, suppressed = Counter[str](), 0
     place = job.place(run).partition(staged.partition, Made.GATE)
     with job.quarantine.writer(place, staged.attempt, schema, job.keys.quarantine()) as writer:
         start, places = 0, read_places(job, staged, key)
@@ -113,12 +128,12 @@ def _put_away(job: Job, run: Run, staged: Staged, extra: Duplicates, key: RunKey
             here = extra.rows[first:last].astype(np.int64)
             if len(here):
                 broken = extra.broken.slice(first, last - first)
-                quarantine(job, writer, batch.take(pa.array(here - start)), broken, here, located(places, here))
+                where = located(places, here)
+                put = quarantine(job, writer, batch.take(pa.array(here - start)), broken, here, where, erased)
+                reasons, suppressed = reasons + put.reasons, suppressed + put.suppressed
             start += batch.num_rows
         file = writer.finish()
-    reasons = extra.broken.flatten().value_counts().to_pylist()
-    counted = {entry["values"]: entry["counts"] for entry in reasons}
-    return QuarantineFile(staged.partition, file.uri if file else "", len(extra.rows), counted)
+    return Kept(put_away(file, staged.partition, reasons, erased), suppressed)
 
 
 def _check(job: Job, run: Run, judgement: Judgement, files: tuple[QuarantineFile, ...]) -> None:
@@ -185,7 +200,7 @@ def pinned(job: Job, run: Run, partition: int) -> Staged:
         raise ConfigError("the tenant's file has changed since the gate", do="run the gate again", run=run.id)
     key = job.keys.open_run_key(run_key(run))
     staged = job.staging.attempt(job.place(run).partition(partition), str(pin["attempt"]), key)
-    return replace(staged, digest=str(pin["digest"]))
+    return replace(staged, digest=str(pin["digest"]), suppressed=int(str(pin.get("suppressed", 0))))
 
 
 def _to_bytes(numbers: npt.NDArray[np.uint64]) -> bytes:

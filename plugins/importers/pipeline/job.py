@@ -18,6 +18,7 @@ from pydantic import ValidationError
 
 from importers.core.connection import Connection
 from importers.core.destination import Destination, Mask
+from importers.core.erasure import Erased
 from importers.core.model import JSON, LoadMode, Run, Stream
 from importers.core.model_faults import faults
 from importers.core.names import did_you_mean
@@ -32,6 +33,7 @@ from importers.pipeline.connection import RESOLVER
 from importers.pipeline.installation import Installation
 from importers.pipeline.widening import marked
 from importers.privacy.policy import Policy
+from importers.privacy.rules import domain_of
 from importers.quality.rules import Rules
 from importers.staging.area import Staging
 from importers.staging.manifest import widest
@@ -96,6 +98,11 @@ class Job:
     @cached_property
     def destination(self) -> Destination:
         return self.installation.open_destination(self.pipeline, self.keys)
+
+    @property
+    def erased(self) -> Erased:
+        """The subjects whose rows go neither into the table nor into quarantine."""
+        return self.destination.erased(self.policy.subject_domain)
 
     @cached_property
     def rules(self) -> Rules:
@@ -315,6 +322,7 @@ def refine(stream: Stream, settings: StreamSettings) -> Stream:
     load = settings.load
     key = load.primary_key or stream.primary_key
     subject = settings.privacy.subject
+    whose = subject.column if isinstance(subject, Subject) else None if subject else stream.subject
     refined = replace(
         stream,
         absent=(),
@@ -324,8 +332,8 @@ def refine(stream: Stream, settings: StreamSettings) -> Stream:
         lookback=stream.lookback if load.lookback is None else load.lookback,
         load_mode=load.mode or stream.load_mode,
         table=load.table or stream.table or stream.name,
-        subject=subject.column if isinstance(subject, Subject) else stream.subject,
-        subject_domain=subject.domain if isinstance(subject, Subject) else stream.subject_domain,
+        subject=whose,
+        subject_domain=None if whose is None else domain_of(settings.privacy, stream),
     )
     names = [column.name for column in stream.columns]
     for what, name in [("primary key", k) for k in refined.primary_key] + [("cursor", refined.cursor)]:

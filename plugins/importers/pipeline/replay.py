@@ -16,6 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from importers.core.erasure import Erased
 from importers.core.model import JSON, SUBJECT, VERSION, Batch, Held, LoadMode, Reject, Run
 from importers.core.places import named
 from importers.core.tenant import period
@@ -69,7 +70,7 @@ def since(run: Run, partition: int) -> datetime:
 def read(job: Job, partition: JSON) -> Iterator[Batch]:
     """A quarantine file as the stream's batches, with `_version` as it was stamped; without erased subjects' rows."""
     planned = cast(Mapping[str, Any], partition)
-    erased = job.destination.erased(job.policy.subject_domain)
+    erased = job.erased
     for batch in job.quarantine.batches(planned["uri"], job.keys.quarantine()):
         is_row = pc.is_valid(batch[ROW])
         kept = batch.filter(is_row)
@@ -131,16 +132,13 @@ def _current(rows: pa.RecordBatch, stale: Sequence[tuple[int, int]]) -> npt.NDAr
     return current
 
 
-def _erased(job: Job, then: pa.RecordBatch, rows: pa.RecordBatch, erased: frozenset[bytes]) -> npt.NDArray[np.bool_]:
+def _erased(job: Job, then: pa.RecordBatch, rows: pa.RecordBatch, erased: Erased) -> npt.NDArray[np.bool_]:
     """Which rows are an erased subject's, by the token of then or of today: neither may come back into quarantine."""
     gone = np.zeros(rows.num_rows, dtype=np.bool_)
     if erased:
         for tokens in (then[SUBJECT], job.policy.tokens(rows)):
             if tokens is not None:
-                storage = tokens.storage if isinstance(tokens, pa.ExtensionArray) else tokens
-                values: list[bytes] = storage.unique().drop_null().to_pylist()
-                theirs = [v for v, blind in zip(values, job.keys.blind(values), strict=True) if blind in erased]
-                gone |= pc.is_in(storage, value_set=pa.array(theirs, storage.type)).to_numpy(zero_copy_only=False)
+                gone |= erased.among(tokens).to_numpy(zero_copy_only=False)
     return gone
 
 

@@ -7,18 +7,19 @@ import secrets
 import time
 from collections import Counter
 from contextlib import suppress
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
 
-from importers.core.model import Batch, MicroBatch, Position, QuarantineFile, Receipt, Run
+from importers.core.model import Batch, MicroBatch, Position, Receipt, Run
 from importers.core.places import located
 from importers.core.tenant import period
 from importers.exceptions import ImporterError, QualityError
 from importers.pipeline.job import Job
 from importers.pipeline.stamp import stamped
 from importers.pipeline.table import own, prepare
-from importers.pipeline.verdicts import quarantine
+from importers.pipeline.verdicts import Kept, put_away, quarantine
 from importers.quality import Checked, judge_loaded
 from importers.staging.writer import REJECTS
 
@@ -35,7 +36,8 @@ class Segment:
     def __init__(self, job: Job, run: Run) -> None:
         self._job, self._run = job, run
         self._checker = job.rules.checker(job.keys.uniqueness())
-        self._quarantine = job.quarantine  # asks the warehouse, whose connection is another thread's while it loads
+        # These ask the warehouse, whose connection is another thread's while it loads.
+        self._quarantine, self._erased = job.quarantine, job.erased
         self._schema: pa.Schema = pa.schema([])
         self._began, self._ends = time.monotonic(), period(job.spec.micro_batch.window).total_seconds()
         self._batches = self._rows = self._rejected = self._bad = 0
@@ -69,13 +71,19 @@ class Segment:
         self._bad += int(checked.bad.sum())
         reasons = Counter(checked.broken.flatten().to_pylist()) + Counter(each.reason for each in batch.rejects)
         self._refuse_a_flood(reasons)
-        file = self._put_away(rows, batch, checked, first, reasons) if reasons else None
+        kept = self._put_away(rows, batch, checked, first) if reasons else Kept(None)
         good = rows.filter(pa.array(~checked.bad)) if checked.bad.any() else rows
         treated = self._job.policy.apply(self._job.fitted(good)) if good.num_rows else None
-        return MicroBatch(rows.num_rows, treated, since, to, file)
+        return MicroBatch(rows.num_rows, treated, since, to, kept.file, kept.suppressed)
 
     def load(self, batch: MicroBatch) -> Receipt:
-        return self._job.destination.load_live(self._run, self._job.stream, batch)
+        job = self._job
+        if batch.quarantined is None:
+            return job.destination.load_live(self._run, job.stream, batch)
+        with job.destination.no_erasure(job.policy.subject_domain) as erased:
+            kept = Kept(batch.quarantined, batch.suppressed).without(job, erased)
+            known = replace(batch, quarantined=kept.file, suppressed=kept.suppressed)
+            return job.destination.load_live(self._run, job.stream, known)
 
     def close(self) -> None:
         """The run is over: say what its rules found, tell a broker."""
@@ -114,20 +122,18 @@ class Segment:
                 run=self._run.id,
             )
 
-    def _put_away(
-        self, rows: pa.RecordBatch, batch: Batch, checked: Checked, first: int, reasons: Counter[str]
-    ) -> QuarantineFile:
+    def _put_away(self, rows: pa.RecordBatch, batch: Batch, checked: Checked, first: int) -> Kept:
         """A file of its own: it is there before the batch is committed, which registers it."""
         place, bad = self._job.place(self._run).partition(0), np.flatnonzero(checked.bad)
         key, schema = self._job.keys.quarantine(), self._job.asked.schema
+        reasons, suppressed = Counter(each.reason for each in batch.rejects), 0
         with self._quarantine.writer(place, secrets.token_hex(16), schema, key) as writer:
             if len(bad):
-                where = located(batch.places, bad)
-                quarantine(self._job, writer, rows.take(pa.array(bad)), checked.broken, bad + first, where)
+                where, kept = located(batch.places, bad), rows.take(pa.array(bad))
+                put = quarantine(self._job, writer, kept, checked.broken, bad + first, where, self._erased)
+                reasons, suppressed = reasons + put.reasons, put.suppressed
             if batch.rejects:
                 columns = [[getattr(each, name) for each in batch.rejects] for name in ("raw", "location", "reason")]
                 writer.rejects(pa.record_batch(columns, schema=REJECTS))
             file = writer.finish()
-        if file is None:
-            raise ImporterError("bad rows left no quarantine file", do="report this", run=self._run.id)
-        return QuarantineFile(0, file.uri, file.rows, dict(reasons))
+        return Kept(put_away(file, 0, reasons, self._erased), suppressed)

@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from importers.core.erasure import Erased
 from importers.core.model import OURS, VERSION, QuarantineFile, Run, Staged
 from importers.core.places import from_bytes, located, to_bytes, together
 from importers.exceptions import QualityError
 from importers.keys.keyring import RunKey
 from importers.pipeline.job import Job
 from importers.quality import Verdict
-from importers.staging.quarantine import QuarantineWriter
+from importers.staging.quarantine import Quarantined, QuarantineWriter
 
 VERDICT, QUARANTINED, PLACES = "verdict", "quarantined", "places"
 MAX_BAD = 2_000_000
@@ -34,7 +36,8 @@ class Validation:
         self._job, self._partition = job, partition
         self._checker = job.rules.checker(job.keys.uniqueness())
         self._reasons: Counter[str] = Counter()
-        self._rows = self._bad = 0
+        self._erased = job.erased
+        self._rows = self._bad = self._suppressed = 0
         place = job.place(run).partition(partition)
         self._writer = job.quarantine.writer(place, attempt, job.asked.schema, job.keys.quarantine())
         self._stack = ExitStack()
@@ -58,9 +61,10 @@ class Validation:
         if len(bad):
             self._bad += len(bad)
             self._refuse_a_flood()
-            self._reasons.update(checked.broken.flatten().to_pylist())
             where, kept = located(places, bad + first), rows.take(pa.array(bad))
-            quarantine(self._job, self._writer, kept, checked.broken, bad + start, where)
+            put = quarantine(self._job, self._writer, kept, checked.broken, bad + start, where, self._erased)
+            self._reasons += put.reasons
+            self._suppressed += put.suppressed
 
     def finish(self, staged: Staged, key: RunKey) -> None:
         """Write the verdict: from here on the attempt is validated."""
@@ -68,18 +72,51 @@ class Validation:
             self._reasons.update(rejects.column("_reason").to_pylist())
             self._writer.rejects(rejects)
         file = self._writer.finish()
-        kept = QuarantineFile(self._partition, file.uri, file.rows, dict(self._reasons)) if file else None
+        kept = Kept(put_away(file, self._partition, self._reasons, self._erased), self._suppressed)
         self._job.staging.put(staged, QUARANTINED, _encode(kept), key)
         self._job.staging.put(staged, VERDICT, self._checker.verdict(staged.rejected).to_bytes(), key)
 
     def _refuse_a_flood(self) -> None:
         if self._bad > MAX_BAD:
+            worst = "".join(f"; mostly {reason}" for reason, _ in self._reasons.most_common(1))
             raise QualityError(
                 "a partition's rows are bad by the million: nothing was loaded",
-                got=f"{self._bad:,} of the first {self._rows:,}; mostly {self._reasons.most_common(1)[0][0]}",
+                got=f"{self._bad:,} of the first {self._rows:,}{worst}",
                 do="see whether the rules, the delimiter or the source are wrong",
                 partition=self._partition,
             )
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What is bad of an attempt: a file, if there is any; `suppressed` rows of erased subjects are in none."""
+
+    file: QuarantineFile | None
+    suppressed: int = 0
+
+    def without(self, job: Job, erased: Erased) -> Kept:
+        """Take out whoever was erased since the file was written. Raises StagingError, ContractError."""
+        file = self.file
+        if file is None or file.erased == len(erased):
+            return self
+        left = job.quarantine.erase_subjects(file.uri, erased.among, job.keys.quarantine())
+        now = replace(file, rows=left.rows, reasons=left.reasons, erased=len(erased))
+        return Kept(now, self.suppressed + file.rows - left.rows)
+
+
+def put_away(
+    file: Quarantined | None, partition: int, reasons: Mapping[str, int], erased: Erased
+) -> QuarantineFile | None:
+    """A finished file, if there is one, as it is registered."""
+    return QuarantineFile(partition, file.uri, file.rows, dict(reasons), erased=len(erased)) if file else None
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    """How many rows that were put away broke which rule, and how many weren't, since their subject is erased."""
+
+    reasons: Counter[str]
+    suppressed: int
 
 
 def quarantine(
@@ -89,17 +126,21 @@ def quarantine(
     broken: pa.ListArray,
     numbers: npt.NDArray[Any],
     where: pa.StringArray,
-) -> None:
-    """Put bad rows away, with their numbers in the partition, where they stood in the source, and the subject's token
-    as the index by which an erasure finds them.
+    erased: Erased,
+) -> Put:
+    """Put bad rows away, but erased subjects': with their numbers in the partition, where they stood in the source, and
+    the subject's token as the index by which an erasure finds them.
     """
-    tokens = job.policy.tokens(rows)
-    if isinstance(tokens, pa.ExtensionArray):
-        tokens = tokens.storage
+    tokens, suppressed = job.policy.tokens(rows), 0
+    if tokens is not None and erased:
+        stays = pc.invert(erased.among(tokens))
+        rows, broken, where, tokens = (each.filter(stays) for each in (rows, broken, where, tokens))
+        suppressed, numbers = len(numbers) - len(tokens), numbers[stays.to_numpy(zero_copy_only=False)]
     own = rows.select([name for name in rows.schema.names if name not in OURS])
     versions = rows[VERSION] if VERSION in rows.schema.names else None
     at = pa.array(numbers, pa.int64())
     writer.rows(own, rules=broken, rows=at, places=where, subjects=tokens, versions=versions)
+    return Put(Counter(broken.flatten().to_pylist()), suppressed)
 
 
 def keep_places(job: Job, staged: Staged, places: Sequence[tuple[pa.RecordBatch | None, int]], key: RunKey) -> None:
@@ -118,11 +159,11 @@ def read_verdict(job: Job, staged: Staged, key: RunKey) -> Verdict:
     return Verdict.from_bytes(job.staging.get(staged, VERDICT, key))
 
 
-def read_kept(job: Job, staged: Staged, key: RunKey) -> QuarantineFile | None:
-    """The attempt's quarantine file, if anything was bad."""
+def read_kept(job: Job, staged: Staged, key: RunKey) -> Kept:
+    """What validation put away of the attempt."""
     value = json.loads(job.staging.get(staged, QUARANTINED, key))
-    return QuarantineFile(**value) if value else None
+    return Kept(QuarantineFile(**value["file"]) if value["file"] else None, value["suppressed"])
 
 
-def _encode(kept: QuarantineFile | None) -> bytes:
-    return json.dumps(asdict(kept) if kept else None).encode()
+def _encode(kept: Kept) -> bytes:
+    return json.dumps(asdict(kept)).encode()

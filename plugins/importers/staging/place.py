@@ -107,9 +107,18 @@ def split_attempt(path: str) -> tuple[Place, str]:
     return _split(path, rf"(?P<run>.+)/(?P<partition>{PARTITION})/(?P<attempt>{ATTEMPT})")
 
 
+_QUARANTINED = rf"(?P<run>.+)/(?P<partition>{PARTITION})-(?P<attempt>{ATTEMPT})\.parquet"
+
+
+def is_quarantined(path: str) -> bool:
+    """Whether it is the path of a whole quarantine file."""
+    match = re.fullmatch(_QUARANTINED, path)
+    return match is not None and RunPlace.parse(match["run"]) is not None
+
+
 def split_quarantined(path: str) -> tuple[Place, str]:
     """The inverse of `Place.quarantined`. Raises ConfigError."""
-    return _split(path, rf"(?P<run>.+)/(?P<partition>{PARTITION})-(?P<attempt>{ATTEMPT})\.parquet")
+    return _split(path, _QUARANTINED)
 
 
 def _split(path: str, pattern: str) -> tuple[Place, str]:

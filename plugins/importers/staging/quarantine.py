@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeAlias
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -16,7 +17,7 @@ from importers.exceptions import ContractError
 from importers.keys.keyring import RunKey
 from importers.staging import encrypted
 from importers.staging.manifest import widest
-from importers.staging.place import Place, split_quarantined
+from importers.staging.place import Place, is_quarantined, split_quarantined
 from importers.staging.store import Store, open_store, temporary_beside
 
 RULES, LOCATION, REASON, RAW, ROW = "_rules", "_location", "_reason", "_raw", "_row"
@@ -39,6 +40,9 @@ data subject's token, null where it isn't known; `_version` says how new the row
 replay overwrites nothing newer.
 """
 
+Whose: TypeAlias = Callable[[pa.Array], pa.BooleanArray]
+"""Which of the tokens in `_subject` are those of the persons in question; false for a null."""
+
 
 @dataclass(frozen=True, slots=True)
 class Quarantined:
@@ -46,6 +50,20 @@ class Quarantined:
 
     uri: str
     rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """What a quarantine file has once subjects' rows are out: `rows` with its rejects, by rule or reason.
+
+    Of `rejects` nobody knows whose they are, nor of the rows that are `nobody_s`: the subject's column was empty there.
+    """
+
+    erased: int
+    rows: int
+    rejects: int
+    nobody_s: int
+    reasons: Mapping[str, int]
 
 
 class Quarantine:
@@ -76,25 +94,48 @@ class Quarantine:
         with self.store.reading(path, **place.where), self.store.open_input(path) as source:
             return encrypted.read_table(source, key, path)
 
-    def erase_subjects(self, uri: str, tokens: Collection[bytes], key: RunKey) -> int:
-        """Rewrite a file without the subjects' rows; returns how many went.
+    def erase_subjects(self, uri: str, gone: Whose, key: RunKey, *, rewrite: bool = True) -> Left:
+        """Rewrite a file without the subjects' rows, or only count them.
 
         The file is replaced atomically and stays, even empty. Two erasures of one file must not overlap: the caller
         holds the tenant's erasure lock. A reject has no subject: only its retention ends it.
         """
         path = self.store.path_of(uri)
         place, _ = split_quarantined(path)
-        whose = pa.array(list(tokens), pa.binary(16))
-        erased = 0
+        erased = rows = rejects = nobody_s = 0
+        reasons = Counter[str]()
         with self.store.reading(path, **place.where), _Replacement(self.store, path, key) as file:
             for batch in self.batches(uri, key):
-                stays = pc.invert(pc.is_in(batch[SUBJECT], value_set=whose))
-                kept = batch.filter(stays)
-                erased += batch.num_rows - kept.num_rows
-                file.write(kept)
-            if erased:
+                kept = batch.filter(pc.invert(gone(batch[SUBJECT])))
+                is_reject = kept[ROW].null_count
+                erased, rows = erased + batch.num_rows - kept.num_rows, rows + kept.num_rows
+                rejects, nobody_s = rejects + is_reject, nobody_s + kept[SUBJECT].null_count - is_reject
+                reasons += Counter(kept[RULES].flatten().to_pylist())
+                reasons += Counter(kept[REASON].drop_null().to_pylist())
+                if rewrite:
+                    file.write(kept)
+            if rewrite and erased:
                 file.publish()
-        return erased
+        return Left(erased, rows, rejects, nobody_s, dict(reasons))
+
+    def files(self, tenant: str) -> tuple[list[str], list[str]]:
+        """The URIs of all files that a tenant has in here, registered or not, and of what isn't whole.
+
+        Raises StagingError.
+        """
+        with self.store.reaching(tenant=tenant):
+            paths = [entry.path for entry in self.store.walk(tenant)]
+        whole = [self.store.uri_of(path) for path in paths if is_quarantined(path)]
+        return whole, [self.store.uri_of(path) for path in paths if not is_quarantined(path)]
+
+    def is_here(self, uri: str) -> bool:
+        """Whether it is the URI of a file in this place, be it there or not."""
+        return uri.startswith(f"{self.store.uri}/")
+
+    def has(self, uri: str) -> bool:
+        """Whether the file is there. Raises StagingError."""
+        with self.store.reaching():
+            return self.store.exists(self.store.path_of(uri))
 
     def delete(self, uri: str) -> None:
         """Delete a file; one that is gone already is fine."""

@@ -1,0 +1,110 @@
+"""`importers erase`: a person's rows, everywhere that a tenant has some."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+import click
+
+from importers.cli import asked
+from importers.cli.exits import AGAIN
+
+if TYPE_CHECKING:
+    from importers.core.erasure import Erasure, Place
+
+
+@click.command("erase")
+@click.argument("tenant")
+@click.argument("subjects", metavar="[SUBJECT]...", nargs=-1)
+@click.option(
+    "--from",
+    "file",
+    type=click.File(encoding="utf-8"),
+    help="Subjects from a file, one a line; `-` reads standard input. A shell remembers what it was told otherwise.",
+)
+@click.option("--domain", help="What kind of person, as `privacy.subject` says; needed where the tenant has several.")
+@click.option("--reason", default="", help="Kept in the receipt: a ticket's number, and nobody's name.")
+@click.option("--dry-run", is_flag=True, help="Count what would go, and change nothing.")
+@click.option("--yes", is_flag=True, help="Don't ask.")
+@asked.tenants
+@asked.as_json
+def command(
+    tenant: str,
+    subjects: tuple[str, ...],
+    file: TextIO | None,
+    domain: str | None,
+    reason: str,
+    dry_run: bool,
+    yes: bool,
+    tenants: Path | None,
+    as_json: bool,
+) -> None:
+    """Erase persons from all that a tenant has, and keep them out.
+
+    SUBJECT is the value that identifies the person at the source, as in the column that `privacy.subject` names.
+
+    Answers with a receipt: each place that was looked at, how many rows went, and what stays and until when. The
+    receipt is kept in _importers.erasure, and names the person by a token that joins with nothing. Exits 3 if a place
+    couldn't be reached: erase again.
+    """
+    from importers.cli.answer import many, say_json
+    from importers.pipeline.erase import Request, erase
+    from importers.pipeline.installation import Installation
+
+    whom = _named(subjects, file)
+    described = asked.described(tenants, tenant)
+    if not (yes or dry_run):
+        if file is not None and file.name == "<stdin>":
+            raise click.UsageError("standard input is read already: say --yes")
+        click.confirm(f"Erase {many(len(whom), 'subject')} of {tenant} for good?", abort=True, err=True)
+    request = Request(whom, _who(), domain, reason, dry_run)
+    receipt = erase(Installation.from_environment(), described, request)
+    if as_json:
+        say_json(_entry(receipt))
+    else:
+        _tell(receipt)
+    if any(place.outcome == "failed" for place in receipt.places):
+        raise SystemExit(AGAIN)
+
+
+def _named(subjects: tuple[str, ...], file: TextIO | None) -> list[str]:
+    lines = [line.strip() for line in file] if file is not None else []
+    return [*subjects, *(line for line in lines if line)]
+
+
+def _who() -> str:
+    """The operating system's user."""
+    import getpass
+    import os
+
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user may have no name
+        return f"uid {os.getuid()}"
+
+
+def _entry(receipt: Erasure) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    return asdict(receipt)
+
+
+def _tell(receipt: Erasure) -> None:
+    from importers.cli.answer import many, say_table
+
+    say_table(
+        ("place", "", "outcome", "rows", "nobody's", "what stays, and until when"),
+        [_line(place) for place in receipt.places],
+    )
+    rows = sum(place.rows for place in receipt.places if place.outcome == "clear")
+    subjects = many(len(receipt.subjects), "subject")
+    if receipt.id is None:
+        click.echo(f"tried out: {many(rows, 'row')} of {subjects} would go")
+    else:
+        done = "finished" if receipt.finished_at else "not finished: erase again"
+        click.echo(f"erasure {receipt.id} of {subjects}: {many(rows, 'row')} went, {done}")
+
+
+def _line(place: Place) -> tuple[Any, ...]:
+    return place.kind, place.name, place.outcome.value, place.rows, place.unknown, place.note

@@ -1,0 +1,155 @@
+"""Who was erased, and what an erasure reaches of a warehouse."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+class Erased:
+    """A domain's erased subjects, by blinded tokens. `blind` makes those of tokens, as `TenantKeys.blind` does."""
+
+    def __init__(self, blinded: frozenset[bytes], blind: Callable[[Sequence[bytes]], list[bytes]]) -> None:
+        self._blinded, self._blind = blinded, blind
+
+    def __len__(self) -> int:
+        """How many were ever erased: the list only grows, so its length tells it from what it was before."""
+        return len(self._blinded)
+
+    def among(self, tokens: pa.Array) -> pa.BooleanArray:
+        """Which tokens are theirs; false for a null. Only distinct ones are blinded."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        storage = tokens.storage if isinstance(tokens, pa.ExtensionArray) else tokens
+        values: list[bytes] = storage.unique().drop_null().to_pylist() if self._blinded else []
+        theirs = [v for v, blind in zip(values, self._blind(values), strict=True) if blind in self._blinded]
+        return pc.is_in(storage, value_set=pa.array(theirs, storage.type))
+
+
+class Outcome(StrEnum):
+    """What an erasure may say of a place."""
+
+    CLEAR = "clear"
+    """Looked at: nothing of the subjects is left there."""
+    STAYS = "stays"
+    """Isn't reached by an erasure; the note says what ends it."""
+    FAILED = "failed"
+    """Couldn't be reached now: to be erased again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A line of an erasure's receipt."""
+
+    kind: str
+    """`table`, `mention`, `quarantine`, `staging`, `cache`, `source` or `backup`."""
+    name: str
+    outcome: Outcome
+    rows: int = 0
+    """The subjects': deleted where it is clear, else known to be there."""
+    unknown: int = 0
+    """Rows and lines of which nobody knows whose they are."""
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Erasure:
+    """An erasure's receipt. `subjects` are blinded tokens, as hexadecimal digits: no value, and nothing that joins."""
+
+    id: int | None
+    """None: it was only tried out."""
+    tenant: str
+    domain: str
+    subjects: tuple[str, ...]
+    asked_by: str
+    reason: str
+    asked_at: datetime
+    finished_at: datetime | None
+    places: tuple[Place, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SubjectTable:
+    """What a stream's rows are shown as; `subjects` are the columns that any run of it took the subject from."""
+
+    name: str
+    keyed: bool
+    subjects: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """An open run, of whose rows something may be staged."""
+
+    run: int
+    stream: str
+
+
+class Eraser(ABC):
+    """A warehouse as an erasure sees it: all that one tenant has there, whichever pipeline brought it.
+
+    `tokens` are subjects' tokens in a domain. Whoever is on the list of the erased isn't loaded again.
+    """
+
+    @abstractmethod
+    def domains(self) -> frozenset[str]:
+        """Those that runs have named. Raises ConfigError for another encryption key: its tokens would find nothing."""
+
+    @abstractmethod
+    def begin(self, domain: str, tokens: Sequence[bytes], asked_by: str, reason: str) -> int:
+        """Put the subjects on the list, once loads under way have ended; from here on nothing of them comes in.
+
+        Returns the receipt's number: of a new one, or of the same erasure that hasn't been finished.
+        """
+
+    @abstractmethod
+    def tables(self) -> Sequence[SubjectTable]:
+        """Every table that a run of the tenant has written, by name."""
+
+    @abstractmethod
+    def strangers(self) -> Sequence[Place]:
+        """What else holds rows in the tenant's schema: it isn't ours to touch."""
+
+    @abstractmethod
+    def look(self, table: SubjectTable, domain: str, tokens: Sequence[bytes]) -> Sequence[Place]:
+        """What an erasure would do to the table, and to what open runs fill beside it."""
+
+    @abstractmethod
+    def erase(self, erasure: int, table: SubjectTable, domain: str, tokens: Sequence[bytes]) -> Sequence[Place]:
+        """Delete their rows and see that none is left, in one transaction with the lines of the receipt.
+
+        Raises ContractError if some are left.
+        """
+
+    @abstractmethod
+    def waiting(self) -> Sequence[Waiting]:
+        """The tenant's open runs that stage rows."""
+
+    @abstractmethod
+    def registered(self) -> Mapping[str, tuple[str, datetime]]:
+        """By URI the tenant's quarantine files that nobody gave up or replayed: the stream, and since when."""
+
+    @abstractmethod
+    def alone(self) -> AbstractContextManager[None]:
+        """Nothing is loaded, registered or erased meanwhile; what is noted here counts when it ends."""
+
+    @abstractmethod
+    def requarantined(self, uri: str, rows: int, reasons: Mapping[str, int]) -> None:
+        """Say in the registry what a quarantine file holds now."""
+
+    @abstractmethod
+    def note(self, erasure: int, places: Sequence[Place]) -> None:
+        """Add lines to the receipt. Of a place that is on it already and clear, what was deleted adds up."""
+
+    @abstractmethod
+    def finish(self, erasure: int) -> Erasure:
+        """The receipt; finished unless a place has failed."""

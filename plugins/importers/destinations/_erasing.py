@@ -1,0 +1,283 @@
+"""An erasure in the warehouse: the list, the tables, and the receipt, each step in a transaction with what it did."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from datetime import datetime
+from uuid import UUID
+
+import psycopg
+from psycopg.sql import SQL, Composed, Identifier
+from psycopg.types.json import Jsonb
+
+from importers.core.destination import Blind
+from importers.core.erasure import Eraser, Erasure, Outcome, Place, SubjectTable, Waiting
+from importers.core.model import SUBJECT
+from importers.destinations import _control as control
+from importers.destinations import _erasure as erasure
+from importers.destinations import _tables as tables
+from importers.exceptions import ContractError
+
+Transaction = Callable[[str], AbstractContextManager[psycopg.Connection]]
+
+
+class PostgresEraser(Eraser):
+    """By the connection of one destination. Deletes a table at a time, so that loads of the tenant wait no longer."""
+
+    def __init__(
+        self, tenant: str, transaction: Transaction, blind: Blind, check_key: Callable[[psycopg.Connection], None]
+    ) -> None:
+        self._tenant, self._transaction, self._blind, self._check_key = tenant, transaction, blind, check_key
+
+    def domains(self) -> frozenset[str]:
+        with self._transaction("asking whose rows there are") as connection:
+            self._check_key(connection)
+            rows = connection.execute(
+                """select distinct coalesce(plan -> 'stream' ->> 'subject_domain', 'default') from _importers.run
+                   where tenant = %s and plan -> 'stream' ->> 'subject' is not null""",
+                (self._tenant,),
+            )
+            return frozenset(domain for (domain,) in rows.fetchall())
+
+    def begin(self, domain: str, tokens: Sequence[bytes], asked_by: str, reason: str) -> int:
+        blinded = sorted(self._blind(tokens))
+        with self._transaction("noting whom to erase") as connection:
+            control.lock(connection, control.ERASE, self._tenant)
+            self._check_key(connection)
+            erasure.suppress(connection, self._tenant, domain, blinded)
+            row = connection.execute(
+                """insert into _importers.erasure (tenant, domain, subjects, asked_by, reason)
+                   values (%s, %s, %s, %s, %s)
+                   on conflict (tenant, domain, subjects) where finished_at is null
+                   do update set domain = excluded.domain returning id""",
+                (self._tenant, domain, blinded, asked_by, reason),
+            ).fetchone()
+            if row is None:
+                raise ContractError("an erasure has no receipt", do="report this")
+            # What stayed or failed then may be otherwise now.
+            connection.execute(
+                "delete from _importers.erasure_place where erasure = %s and outcome <> %s", (row[0], Outcome.CLEAR)
+            )
+        return int(row[0])
+
+    def tables(self) -> Sequence[SubjectTable]:
+        with self._transaction("looking for tables") as connection:
+            rows = connection.execute(
+                """select table_name, mode in ('merge', 'history'),
+                          coalesce(array_agg(distinct plan -> 'stream' ->> 'subject')
+                                   filter (where plan -> 'stream' ->> 'subject' is not null), '{}')
+                   from _importers.run where tenant = %s group by 1, 2 order by 1, 2""",
+                (self._tenant,),
+            )
+            return [SubjectTable(name, keyed, frozenset(subjects)) for name, keyed, subjects in rows.fetchall()]
+
+    def strangers(self) -> Sequence[Place]:
+        with self._transaction("looking for tables") as connection:
+            rows = connection.execute(
+                """select c.relname from pg_class c join pg_namespace n on n.oid = c.relnamespace
+                   where n.nspname = %(tenant)s and c.relkind in ('r', 'p', 'm', 'f') and not c.relispartition
+                     and not exists (select from _importers.run where tenant = %(tenant)s and c.relname in (
+                       table_name, table_name || '__rows', '_r' || id)) order by 1""",
+                {"tenant": self._tenant},
+            )
+            note = "wasn't made by importers: see yourself whether it has copied rows"
+            return [Place("table", self._named(name), Outcome.STAYS, note=note) for (name,) in rows.fetchall()]
+
+    def look(self, table: SubjectTable, domain: str, tokens: Sequence[bytes]) -> Sequence[Place]:
+        with self._transaction("counting whom an erasure would reach") as connection:
+            return self._places(connection, table, domain, tokens)
+
+    def erase(self, erasure: int, table: SubjectTable, domain: str, tokens: Sequence[bytes]) -> Sequence[Place]:
+        with self._transaction("erasing") as connection:
+            control.lock(connection, control.ERASE, self._tenant)
+            deleted = {
+                name: self._delete(connection, name, whose, tokens)
+                for name, whose in self._physical(connection, table).items()
+                if whose
+            }
+            places = self._places(connection, table, domain, tokens)
+            left = sum(place.rows for place in places if place.outcome is Outcome.CLEAR)
+            if left:
+                raise ContractError(
+                    "rows of an erased subject are still there after they were deleted: something puts them back",
+                    got=f"{left} rows of {self._named(table.name)}",
+                    do="look for triggers, rules and row security on the table",
+                )
+            places = [
+                Place(place.kind, place.name, place.outcome, deleted[place.name], place.unknown, place.note)
+                if place.outcome is Outcome.CLEAR
+                else place
+                for place in places
+            ]
+            _note(connection, erasure, places)
+        return places
+
+    def waiting(self) -> Sequence[Waiting]:
+        with self._transaction("looking for open runs") as connection:
+            rows = connection.execute(
+                """select id, stream from _importers.run
+                   where tenant = %s and sealed_key is not null and plan -> 'live' is null order by id""",
+                (self._tenant,),
+            )
+            return [Waiting(*row) for row in rows.fetchall()]
+
+    def registered(self) -> Mapping[str, tuple[str, datetime]]:
+        with self._transaction("listing quarantine") as connection:
+            rows = connection.execute(
+                """select q.uri, r.stream, q.at from _importers.quarantine q join _importers.run r on r.id = q.run
+                   where r.tenant = %s and q.discarded_at is null and not exists (
+                     select from _importers.run b where b.id = q.replayed_by and b.state = 'committed')""",
+                (self._tenant,),
+            )
+            return {uri: (stream, since) for uri, stream, since in rows.fetchall()}
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        with self._transaction("erasing") as connection:
+            control.lock(connection, control.ERASE, self._tenant)
+            yield
+
+    def requarantined(self, uri: str, rows: int, reasons: Mapping[str, int]) -> None:
+        with self._transaction("registering quarantine") as connection:
+            connection.execute(
+                """update _importers.quarantine q set rows = %s, reasons = %s from _importers.run r
+                   where r.id = q.run and r.tenant = %s and q.uri = %s""",
+                (rows, Jsonb(dict(reasons)), self._tenant, uri),
+            )
+
+    def note(self, erasure: int, places: Sequence[Place]) -> None:
+        with self._transaction("writing the receipt") as connection:
+            _note(connection, erasure, places)
+
+    def finish(self, erasure: int) -> Erasure:
+        with self._transaction("writing the receipt") as connection:
+            row = connection.execute(
+                """update _importers.erasure e set finished_at = case when not exists (
+                     select from _importers.erasure_place p where p.erasure = e.id and p.outcome = %s) then now() end
+                   where id = %s and tenant = %s
+                   returning id, tenant, domain, subjects, asked_by, reason, asked_at, finished_at""",
+                (Outcome.FAILED, erasure, self._tenant),
+            ).fetchone()
+            if row is None:
+                raise ContractError("an erasure has lost its receipt", do="erase again", tenant=self._tenant)
+            places = connection.execute(
+                """select kind, name, outcome, rows, unknown, note from _importers.erasure_place
+                   where erasure = %s order by outcome, at, name""",
+                (erasure,),
+            ).fetchall()
+        id_, tenant, domain, subjects, by, reason, asked_at, finished_at = row
+        whom = tuple(bytes(token).hex() for token in subjects)
+        found = tuple(Place(kind, name, Outcome(outcome), *counts) for kind, name, outcome, *counts in places)
+        return Erasure(id_, tenant, domain, whom, by, reason, asked_at, finished_at, found)
+
+    # -- one table
+
+    def _physical(self, connection: psycopg.Connection, table: SubjectTable) -> dict[str, list[str]]:
+        """The tables that hold its rows, those too that open runs fill beside it; each with its subject's columns.
+
+        Several, where the subject or its treatment has changed: older rows keep what they had.
+        """
+        shadows = connection.execute(
+            """select id from _importers.run
+               where tenant = %s and table_name = %s and mode = 'replace' and state = 'open'""",
+            (self._tenant, table.name),
+        ).fetchall()
+        names = [f"{table.name}__rows" if table.keyed else table.name]
+        names += [] if table.keyed else [tables.shadow_table(run) for (run,) in shadows]
+        found = {}
+        for name in names:
+            if _holds_rows(connection, self._tenant, name):
+                columns, whose = tables.existing(connection, self._tenant, name), sorted({SUBJECT, *table.subjects})
+                found[self._named(name)] = [column for column in whose if columns.get(column) == "uuid"]
+        return found
+
+    def _places(
+        self, connection: psycopg.Connection, table: SubjectTable, domain: str, tokens: Sequence[bytes]
+    ) -> list[Place]:
+        places = []
+        for name, whose in self._physical(connection, table).items():
+            if not whose:
+                note = "has no column that says whose its rows are"
+                places.append(Place("table", name, Outcome.STAYS, note=note))
+                continue
+            nobody_s = SQL(" and ").join(SQL("{} is null").format(Identifier(column)) for column in whose)
+            statement = SQL("select count(*) filter (where {}), count(*) filter (where {}) from {}").format(
+                _theirs(whose), nobody_s, self._identifier(name)
+            )
+            rows, unknown = connection.execute(statement, _parameters(tokens)).fetchone() or (0, 0)
+            note = "rows whose subject is null stay: nobody knows whose they are" if unknown else ""
+            places.append(Place("table", name, Outcome.CLEAR, rows, unknown, note))
+            places += self._mentions(connection, table, name, whose, domain, tokens)
+        return places
+
+    def _mentions(
+        self,
+        connection: psycopg.Connection,
+        table: SubjectTable,
+        name: str,
+        whose: Sequence[str],
+        domain: str,
+        tokens: Sequence[bytes],
+    ) -> Iterator[Place]:
+        """Columns of other people's rows that hold pseudonyms of the domain."""
+        columns = tables.existing(connection, self._tenant, name.removeprefix(f"{self._tenant}."))
+        found = connection.execute(
+            """select distinct column_name from _importers.lineage
+               where table_name = %s and treatment = %s and column_name is not null order by 1""",
+            (self._named(table.name), f"pseudonymise({domain})"),
+        ).fetchall()
+        for (column,) in found:
+            if column in whose or columns.get(column) != "uuid":
+                continue
+            statement = SQL("select count(*) from {} where {} and not coalesce({}, false)").format(
+                self._identifier(name), _theirs([column]), _theirs(whose)
+            )
+            (rows,) = connection.execute(statement, _parameters(tokens)).fetchone() or (0,)
+            if rows:
+                note = "other people's rows that name them there, by pseudonym: decide yourself what becomes of those"
+                yield Place("mention", f"{name}.{column}", Outcome.STAYS, rows, note=note)
+
+    def _delete(self, connection: psycopg.Connection, name: str, whose: Sequence[str], tokens: Sequence[bytes]) -> int:
+        statement = SQL("delete from {} where {}").format(self._identifier(name), _theirs(whose))
+        return connection.execute(statement, _parameters(tokens)).rowcount
+
+    def _named(self, table: str) -> str:
+        return f"{self._tenant}.{table}"
+
+    def _identifier(self, name: str) -> Identifier:
+        return Identifier(self._tenant, name.removeprefix(f"{self._tenant}."))
+
+
+def _holds_rows(connection: psycopg.Connection, schema: str, table: str) -> bool:
+    """Whether there is a table of that name, and not a view on one."""
+    found = connection.execute(
+        """select from pg_class c join pg_namespace n on n.oid = c.relnamespace
+           where n.nspname = %s and c.relname = %s and c.relkind in ('r', 'p')""",
+        (schema, table),
+    )
+    return found.fetchone() is not None
+
+
+def _theirs(whose: Sequence[str]) -> Composed:
+    """Null where all of the columns are."""
+    return SQL("({})").format(SQL(" or ").join(SQL("{} = any(%(tokens)s)").format(Identifier(name)) for name in whose))
+
+
+def _parameters(tokens: Sequence[bytes]) -> dict[str, list[UUID]]:
+    return {"tokens": [UUID(bytes=token) for token in tokens]}
+
+
+def _note(connection: psycopg.Connection, erasure: int, places: Sequence[Place]) -> None:
+    with connection.cursor() as cursor:
+        cursor.executemany(
+            """insert into _importers.erasure_place as p (erasure, kind, name, outcome, rows, unknown, note)
+               values (%s, %s, %s, %s, %s, %s, %s)
+               on conflict (erasure, kind, name) do update
+               set rows = excluded.rows + case when p.outcome = 'clear' then p.rows else 0 end,
+                   outcome = excluded.outcome, unknown = excluded.unknown, note = excluded.note, at = now()""",
+            [
+                (erasure, place.kind, place.name, place.outcome, place.rows, place.unknown, place.note)
+                for place in places
+            ],
+        )

@@ -1,0 +1,352 @@
+"""`importers erase`: a person goes from every place that the receipt calls clear, stays out, and is named nowhere."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import psycopg
+import pytest
+from click.testing import CliRunner, Result
+from erasing import POINTS
+from import_site import SECOND, Inspector, Site, good
+
+from importers.cli.main import main
+from importers.core.erasure import Outcome
+from importers.core.model import LoadMode
+from importers.exceptions import ConfigError
+from importers.pipeline import extract, finish, gate, load, plan
+from importers.pipeline.erase import Request, erase, tokens_of
+from importers.pipeline.installation import Installation
+from importers.pipeline.tenants import read_tenant
+
+MakeSite: TypeAlias = Callable[[LoadMode], tuple[Site, psycopg.Connection[Any]]]
+
+TENANT = """\
+tenant: acme
+privacy: {purpose: tests, lawful_basis: contract}
+pipelines:
+  plays:
+    importer: csv
+    config: {path: DATA/plays_*.csv, stream: plays}
+    quarantine: {max_fraction: 0.9}
+    expect:
+      - expect_column_values_to_be_between: {column: score, min_value: 0}
+    privacy:
+      subject: {column: listener, domain: listener}
+      columns: {id: keep, listener: pseudonymise, friend: pseudonymise, score: keep}
+  members:
+    importer: csv
+    config: {path: DATA/members_*.csv, stream: members}
+    load: {mode: merge, primary_key: id}
+    privacy:
+      subject: {column: name, domain: listener}
+      columns: {id: keep, name: TREATMENT, town: keep}
+  orders:
+    importer: csv
+    config: {path: DATA/orders_*.csv, stream: orders}
+    privacy:
+      subject: {column: customer, domain: customer}
+      columns: {id: keep, customer: drop}
+  songs:
+    importer: csv
+    config: {path: DATA/songs.csv, stream: songs}
+    privacy:
+      subject: {none: true, reason: songs as published}
+      columns: {title: keep}
+"""
+ANN, BOB = "Canary Ann", "canary bob"
+FILES = {
+    "plays_1.csv": f"id,listener,friend,score\n1,{ANN},,1\n2,{BOB},{ANN},2\n3,{ANN},{BOB},-3\n4,{BOB},,-4\n5,,,-5\n"
+    "broken\n",
+    "members_1.csv": f"id,name,town\n1,{ANN},Ulm\n2,{BOB},Linz\n3,,Graz\n",
+    "orders_1.csv": f"id,customer\n1,{ANN}\n2,{BOB}\n",
+    "songs.csv": "title\nCanary in a Coal Mine\n",
+}
+PIPELINES = ("plays", "members", "orders", "songs")
+TABLES = {"acme.plays": (1, 0), "acme.members__rows": (1, 1), "acme.orders": (0, 0)}
+"""Of Ann's rows, and of nobody's, in each."""
+NEW = ("--yes", "--domain", "listener")
+
+
+@pytest.fixture
+def home(tmp_path: Path, database: str, encryption_key: str, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name, value in (("HOME", tmp_path / "home"), ("TENANTS", tmp_path / "tenants"), ("PROCESSES", 1)):
+        monkeypatch.setenv(f"IMPORTERS_{name}", str(value))
+    monkeypatch.setenv("POSTGRES_URL", database)
+    monkeypatch.setenv("LOGNAME", "dpo")
+    (tmp_path / "tenants").mkdir()
+    describe(tmp_path)
+    for name, text in FILES.items():
+        (tmp_path / name).write_text(text)
+    return tmp_path
+
+
+def describe(home: Path, treatment: str = "keep") -> None:
+    text = TENANT.replace("DATA", str(home)).replace("TREATMENT", treatment)
+    (home / "tenants/acme.yaml").write_text(text)
+
+
+@pytest.fixture
+def loaded(home: Path) -> Path:
+    for pipeline in PIPELINES:
+        call("run", f"acme.{pipeline}")
+    return home
+
+
+def call(*args: object, code: int = 0, says: str | None = None) -> Result:
+    done = CliRunner().invoke(main, [str(arg) for arg in args], input=says)
+    assert done.exit_code == code, done.output
+    return done
+
+
+def answer(*args: object, code: int = 0, says: str | None = None) -> Any:
+    return json.loads(call(*args, "--json", code=code, says=says).stdout)
+
+
+def placed(receipt: Any, *outcomes: str) -> dict[str, tuple[int, int]]:
+    """Rows and unknown ones by place; a quarantine file's is its pipeline."""
+    return {
+        place["name"].split("/acme/")[-1].split("/")[0]: (place["rows"], place["unknown"])
+        for place in receipt["places"]
+        if place["outcome"] in (outcomes or ("clear",))
+    }
+
+
+def ids(sql: psycopg.Connection[Any], table: str) -> list[int]:
+    return [row[0] for row in sql.execute(f"select id from acme.{table} order by id").fetchall()]  # type: ignore[arg-type]
+
+
+def quarantined() -> list[Any]:
+    shown = answer("quarantine", "show", "acme.plays", "--unmasked")
+    return [row["listener"] or None for file in shown for row in file["rows"]]
+
+
+def test_a_person_goes_from_every_place_and_stays_out(loaded: Path, sql: psycopg.Connection[Any]) -> None:
+    receipt = answer("erase", "acme", f" {ANN.upper()} ", *NEW, "--reason", "ticket 7")
+    assert placed(receipt) == {
+        "acme.plays": (1, 0),
+        "acme.members__rows": (1, 1),
+        "acme.orders": (0, 0),
+        "plays": (1, 2),
+    }
+    assert placed(receipt, "stays") == {
+        "acme.plays.friend": (1, 0),
+        "acme.songs": (0, 0),
+        "of the warehouse and of quarantine": (0, 0),
+        **{f"acme.{name} (csv)": (0, 0) for name in PIPELINES},
+    }
+    assert (receipt["asked_by"], receipt["reason"], receipt["domain"]) == ("dpo", "ticket 7", "listener")
+    assert receipt["finished_at"] is not None
+    assert (ids(sql, "plays"), ids(sql, "members"), ids(sql, "orders")) == ([2], [2, 3], [1, 2])
+    assert quarantined() == [BOB, None]
+    (file,) = answer("quarantine", "list", "acme.plays")
+    assert (file["rows"], file["reasons"]["expect_column_values_to_be_between(score)"]) == (3, 2)
+
+    (loaded / "plays_2.csv").write_text(f"id,listener,friend,score\n6,{ANN},,6\n7,{ANN},,-7\n8,{BOB},,-8\n9,{BOB},,9\n")
+    (loaded / "members_2.csv").write_text(f"id,name,town\n1,{ANN},Ulm\n")
+    (again,) = answer("run", "acme.plays")
+    counts = [again[f"rows_{what}"] for what in ("read", "loaded", "quarantined", "suppressed")]
+    assert counts == [4, 1, 1, 2]
+    assert again["quarantined_by_rule"] == {"expect_column_values_to_be_between(score)": 1}
+    assert answer("run", "acme.members")[0]["rows_suppressed"] == 1
+    assert (ids(sql, "plays"), ids(sql, "members")) == ([2, 9], [2, 3])
+    assert sorted(map(str, quarantined())) == ["None", BOB, BOB]
+    assert sum(row for row, _ in placed(answer("erase", "acme", ANN, *NEW)).values()) == 0
+
+
+def test_nothing_names_the_person_afterwards(loaded: Path, sql: psycopg.Connection[Any]) -> None:
+    told = call("erase", "acme", "--from", "-", *NEW, says=f"{ANN}\n\n{BOB}\n").output
+    told += call("erase", "acme", "--from", "-", *NEW, "--json", says=f"{ANN}\n{BOB}\n").output
+    told += call("erase", "acme", ANN, " ", *NEW, code=2).output
+    told += call("erase", "acme", ANN, "--yes", "--domain", "no_such", code=2).output
+    tables = sql.execute("select tablename from pg_tables where schemaname = '_importers'").fetchall()
+    told += "".join(str(sql.execute(f"select t::text from _importers.{name} t").fetchall()) for (name,) in tables)  # type: ignore[arg-type]
+    assert "2 subjects" in told
+    assert "canary" not in told.lower()
+    found = sql.execute("select listener::text from acme.plays union select _subject::text from acme.members__rows")
+    tokens = {token for (token,) in found.fetchall()} - {None}
+    with closing(destination()) as at:
+        eraser = at.eraser()
+        assert {row[0].hex() for row in sql.execute("select token from _importers.suppression").fetchall()} == {
+            token.hex()
+            for token in at._blind(tokens_of(keys(), "listener", [ANN, BOB]))  # type: ignore[attr-defined]
+        }
+        assert eraser.domains() == {"listener", "customer"}
+    assert not any(token.replace("-", "") in told for token in tokens)
+
+
+def keys() -> Any:
+    return Installation.from_environment().keyring().tenant("acme")
+
+
+def destination() -> Any:
+    return Installation.from_environment().open_destination("erase", keys())
+
+
+def test_trying_out_counts_and_changes_nothing(loaded: Path, sql: psycopg.Connection[Any]) -> None:
+    before = {file: file.read_bytes() for file in (loaded / "home/quarantine").rglob("*.parquet")}
+    tried = answer("erase", "acme", ANN, "--domain", "listener", "--dry-run")
+    assert (tried["id"], tried["finished_at"]) == (None, None)
+    assert (ids(sql, "plays"), ids(sql, "members")) == ([1, 2], [1, 2, 3])
+    assert before == {file: file.read_bytes() for file in (loaded / "home/quarantine").rglob("*.parquet")}
+    assert sql.execute("select from _importers.suppression union all select from _importers.erasure").fetchall() == []
+    assert placed(tried) == placed(answer("erase", "acme", ANN, *NEW))
+
+
+def test_killed_at_every_step_it_comes_to_the_same_end(loaded: Path, sql: psycopg.Connection[Any]) -> None:
+    script = Path(__file__).parents[1] / "support/erasing.py"
+    listed = []
+    for point in POINTS:
+        command = [sys.executable, str(script), point, "erase", "acme", ANN, *NEW]
+        assert subprocess.run(command, check=False, capture_output=True, timeout=120).returncode == -signal.SIGKILL
+        listed.append(len(sql.execute("select from _importers.suppression").fetchall()))
+        assert [row[0] for row in sql.execute("select finished_at from _importers.erasure").fetchall()] == [
+            None
+        ] * listed[-1]
+    assert listed == [0, 1, 1, 1, 1, 1]
+    receipt = answer("erase", "acme", ANN, *NEW)
+    assert receipt["finished_at"] is not None
+    assert sql.execute("select count(*) from _importers.erasure").fetchall() == [(1,)]
+    assert (ids(sql, "plays"), ids(sql, "members"), quarantined()) == ([2], [2, 3], [BOB, None])
+    (file,) = answer("quarantine", "list", "acme.plays")
+    assert file["rows"] == 3
+    # What the file lost before the process that rewrote it died was on no receipt: less is told than was done.
+    assert placed(receipt) == {
+        "acme.plays": (1, 0),
+        "acme.members__rows": (1, 1),
+        "acme.orders": (0, 0),
+        "plays": (0, 2),
+    }
+
+
+@pytest.mark.parametrize("treatment", ["drop", "encrypt", "{mask: initials}"])
+def test_rows_are_found_whatever_their_column_was_treated_as(
+    home: Path, sql: psycopg.Connection[Any], treatment: str
+) -> None:
+    call("run", "acme.members")
+    describe(home, treatment)
+    (home / "members_2.csv").write_text(f"id,name,town\n4,{ANN},Ulm\n5,{BOB},Ulm\n")
+    if treatment == "drop":
+        call("run", "acme.members")
+    else:  # the column has got another type
+        sql.execute("drop table acme.members__rows cascade")
+        call("run", "acme.members", "--full-refresh")
+    assert placed(answer("erase", "acme", ANN, *NEW))["acme.members__rows"] == (2, 1)
+    assert ids(sql, "members") == [2, 3, 5]
+
+
+def test_a_quarantine_that_can_t_be_reached_is_told_and_erased_later(
+    loaded: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("IMPORTERS_QUARANTINE", str(loaded / "elsewhere"))
+    receipt = answer("erase", "acme", ANN, *NEW, code=3)
+    assert receipt["finished_at"] is None
+    assert placed(receipt, "failed") == {"plays": (0, 0)}
+    monkeypatch.delenv("IMPORTERS_QUARANTINE")
+    (file,) = (loaded / "home/quarantine").rglob("*.parquet")
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-40])
+    assert placed(answer("erase", "acme", ANN, *NEW, code=3), "failed") == {"plays": (0, 0)}
+    file.write_bytes(whole)
+    later = answer("erase", "acme", ANN, *NEW)
+    assert (later["id"], placed(later)["acme.plays"], placed(later)["plays"]) == (receipt["id"], (1, 0), (1, 2))
+    assert later["finished_at"] is not None
+
+
+def test_another_tenant_s_rows_stay(loaded: Path, sql: psycopg.Connection[Any]) -> None:
+    other = TENANT.replace("tenant: acme", "tenant: zeta").replace("DATA", str(loaded)).replace("TREATMENT", "keep")
+    (loaded / "tenants/zeta.yaml").write_text(other)
+    call("run", "zeta.plays")
+    call("erase", "acme", ANN, *NEW)
+    assert sql.execute("select id from zeta.plays order by id").fetchall() == [(1,), (2,)]
+    (file,) = answer("quarantine", "list", "zeta")
+    assert file["rows"] == 4
+
+
+def test_what_has_to_be_said(loaded: Path) -> None:
+    assert "customer, listener" in call("erase", "acme", ANN, "--yes", code=2).output
+    assert "Did you mean 'listener'" in call("erase", "acme", ANN, "--yes", "--domain", "listeners", code=2).output
+    assert "nobody is named" in call("erase", "acme", *NEW, code=2).output
+    assert "standard input" in call("erase", "acme", "--from", "-", "--domain", "listener", code=2, says=ANN).output
+    call("erase", "acme", ANN, "--domain", "listener", code=1, says="n\n")
+    assert answer("erase", "acme", ANN, *NEW)["id"] == 1
+
+
+def test_another_key_finds_nobody_and_so_is_refused(loaded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ENCRYPTION_KEY", "x" * 43 + "=")
+    tenant = read_tenant(loaded / "tenants/acme.yaml").tenant
+    for dry_run in (True, False):
+        with pytest.raises(ConfigError, match="ENCRYPTION_KEY isn't"):
+            erase(Installation.from_environment(), tenant, Request([ANN], "tests", "listener", dry_run=dry_run))
+
+
+def test_who_is_erased_while_a_run_is_judged_is_in_no_quarantine(a_site: MakeSite) -> None:
+    """All bad rows of the second file are of listener 0, two of them known to be bad only by the gate."""
+    site, sql = a_site(LoadMode.APPEND)
+    with closing(site.job) as job:
+        run = plan.plan(job, "second")
+        for number in range(len(run.plan.partitions)):
+            extract.stage(job, run, number)
+        job.destination.eraser().begin("listener", tokens_of(job.keys, "listener", ["listener 0"]), "tests", "")
+        passed = gate.gate(job, run)
+        assert sum(file.rows for file in passed.quarantined) == 1  # the line that is no row
+        for number in range(len(run.plan.partitions)):
+            load.load(job, passed.run, number)
+        finish.commit(job, passed.run)
+        receipts = job.destination.find(run.id).receipts.values()
+        finish.clean(job, run)
+    assert sum(receipt.suppressed for receipt in receipts) == len([row for row in SECOND if row[2] == "listener 0"])
+    look = Inspector(site, sql)
+    assert look.quarantined()[run.id].total() == 1
+    assert not [row for row in look.rows() if row[3].startswith("second") and row[0] % 5 == 0]
+    assert len(look.rows()) == 8 + len([row for row in good(SECOND) if row[2] != "listener 0"])
+
+
+def test_an_open_run_s_files_are_erased_before_it_registers_them(a_site: MakeSite) -> None:
+    site, _ = a_site(LoadMode.APPEND)
+    with closing(site.job) as job:
+        run = plan.plan(job, "second")
+        for number in range(len(run.plan.partitions)):
+            extract.stage(job, run, number)
+        receipt = erase(site.installation, site.definition, Request(["listener 0"], "tests"))
+        files = [place for place in receipt.places if place.kind == "quarantine"]
+        assert sum(place.rows for place in files) == 1
+        assert {place.outcome for place in files} == {Outcome.CLEAR}
+        (staged,) = (place for place in receipt.places if place.kind == "staging")
+        assert staged.outcome is Outcome.STAYS
+        assert "PT24H" in staged.note
+        assert sum(file.rows for file in gate.gate(job, run).quarantined) == 1
+
+
+def test_a_row_that_comes_back_is_no_erasure(loaded: Path, sql: psycopg.Connection[Any]) -> None:
+    sql.execute(
+        "create function acme.nothing() returns trigger language plpgsql as 'begin return null; end'; "
+        "create trigger keep before delete on acme.plays for each row execute function acme.nothing()"
+    )
+    receipt = answer("erase", "acme", ANN, *NEW, code=3)
+    assert placed(receipt, "failed") == {"acme.plays": (0, 0)}
+    assert receipt["finished_at"] is None
+    assert ids(sql, "members") == [2, 3]  # the others are erased
+    sql.execute("drop trigger keep on acme.plays")
+    sql.execute("create table acme.copied as select * from acme.plays")
+    receipt = answer("erase", "acme", ANN, *NEW)
+    assert placed(receipt)["acme.plays"] == (1, 0)
+    assert placed(receipt, "stays")["acme.copied"] == (0, 0)
+
+
+def test_a_subject_s_token_is_what_the_rows_have() -> None:
+    """By the formula of docs/privacy.md, in the standard library."""
+    import hmac
+
+    from importers.keys.keyring import Keyring
+
+    of = Keyring([bytes(range(32))]).tenant("acme")
+    expected = hmac.new(of.pseudonym("listener").hex().encode(), b"canary ann", "sha256").digest()[:16]
+    assert tokens_of(of, "listener", ["Canary Ann", " canary ANN "]) == [expected]
