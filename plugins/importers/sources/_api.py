@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from time import perf_counter
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -24,9 +25,23 @@ from importers.transport.http.client import Answer, Client
 from importers.transport.http.consent import Consent
 from importers.transport.http.settings import HttpConfig
 from importers.transport.http.shared import Shared, shared
+from importers.transport.http.tls import context
+
+if TYPE_CHECKING:
+    from ssl import SSLContext
 
 TIME = pa.timestamp("us", "UTC")
 HttpConfigT = TypeVar("HttpConfigT", bound=HttpConfig)
+
+
+@dataclass(frozen=True, repr=False)
+class _Kept:
+    """Nothing in it has to be closed."""
+
+    shared: Shared
+    auth: Auth
+    route: Route
+    trusted: SSLContext
 
 
 class ApiSource(Source[HttpConfigT]):
@@ -57,10 +72,17 @@ class ApiSource(Source[HttpConfigT]):
 
     def client(self) -> Client:
         """A client to close. Raises ConfigError."""
+        address, kept = self.base(self.connection or Connection({})), self._kept
+        return Client(address, self.config, kept.auth, kept.shared, self.judge, route=kept.route, trusted=kept.trusted)
+
+    @cached_property
+    def _kept(self) -> _Kept:
+        """What lives as long as the source: a token isn't asked for again by the next client, nor are certificates
+        read again. Raises ConfigError.
+        """
         connection = self.connection or Connection({})
-        among = shared(self.tenant, connection)
-        address = self.base(connection)
-        return Client(address, self.config, self.auth(connection, among), among, self.judge, route=Route.of(connection))
+        among, route = shared(self.tenant, connection), Route.of(connection)
+        return _Kept(among, self.auth(connection, among), route, context(self.config, route))
 
     def check(self) -> Health:
         begun = perf_counter()

@@ -25,6 +25,8 @@ from importers.transport.http.shared import Shared
 from importers.transport.http.tls import context
 
 if TYPE_CHECKING:
+    from ssl import SSLContext
+
     import httpx2
 
 logger = logging.getLogger(__name__)
@@ -91,7 +93,9 @@ class Client:
         judge: Judge = lambda _: None,
         wait: Callable[[float], None] = sleep,
         route: Route = DIRECT,
+        trusted: SSLContext | None = None,
     ) -> None:
+        """`trusted` is what `tls.context` makes of the settings and the route, where somebody has it already."""
         httpx2 = optional("httpx2", "http")
         # what it logs holds whole addresses, and with them names and keys
         logging.getLogger("httpx2").setLevel(logging.WARNING)
@@ -103,7 +107,11 @@ class Client:
         timeout = httpx2.Timeout(config.read_timeout, connect=config.connect_timeout)
         limits = httpx2.Limits(max_connections=config.concurrency, max_keepalive_connections=config.concurrency)
         self._session = httpx2.Client(
-            verify=context(config, route), proxy=route.proxy, timeout=timeout, limits=limits, follow_redirects=False
+            verify=trusted or context(config, route),
+            proxy=route.proxy,
+            timeout=timeout,
+            limits=limits,
+            follow_redirects=False,
         )
 
     def close(self) -> None:

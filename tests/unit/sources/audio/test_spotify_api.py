@@ -109,6 +109,20 @@ def test_a_library_that_changes_while_it_is_read_is_read_again(web: Web) -> None
         web.rows("saved_tracks", page_size=48)
 
 
+def test_a_token_lives_as_long_as_its_source(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where no Redis keeps it: the health check, the plan and each partition have clients of their own."""
+    monkeypatch.delenv("REDIS_URL", raising=False)
+    web.paths["/me/tracks"] = {"items": [], "total": 0}
+    web.paths["/search"] = {"artists": {"items": []}}
+    source = web.source()
+    stream = web.stream(source, "saved_tracks")
+    assert source.check().ok
+    for _ in range(2):
+        list(source.read(stream, None))
+    assert len(web.queries("/me/tracks")) == 2
+    assert len(web.queries("/token")) == 1
+
+
 def test_plays_are_sealed_at_the_newest_and_position_goes_there(web: Web) -> None:
     body = recorded("recently_played_tracks")
     web.paths["/me/player/recently-played"] = body
