@@ -32,7 +32,9 @@ PLAY = (PLAYED, ARTIST, TRACK, Field("album", ("album", "#text")), *SEEN)
 
 def _listed(method: str, inner: str, fields: Sequence[Field], *key: str, since: Since | None = None) -> Listed:
     told = method.removeprefix("user.get").lower()
-    style = ByPage((told, inner), (told, "@attr", "totalPages"), (told, "@attr", "total"), counts=_played)
+    identity = tuple(field.path for field in fields if field.name in key)
+    told_pages, told_total = (told, "@attr", "totalPages"), (told, "@attr", "total")
+    style = ByPage((told, inner), told_pages, told_total, counts=_played, identity=identity)
     return Listed("", fields, key, style, {"method": method, "format": "json"}, form=True, since=since)
 
 
@@ -66,7 +68,11 @@ class LastfmConfig(HttpConfig):
 
 
 class Lastfm(ListedSource[LastfmConfig]):
-    """What is playing at the moment isn't read: it comes when it has been played."""
+    """What is playing at the moment isn't read: it comes when it has been played.
+
+    Pages share no record. A list that changes while they are read is read again if its total or its first page shows
+    it; a change behind that by which as many records came as went isn't seen until the next run.
+    """
 
     title: ClassVar[str] = "Last.fm"
     config_model = LastfmConfig

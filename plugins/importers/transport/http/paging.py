@@ -67,9 +67,10 @@ class ByCount:
 class ByPage:
     """Numbered from 1. The answer says how many there are.
 
-    Pages share nothing: a list that changes is noticed by its total, or by records that are missing in the end, and not
-    if as many came as went. `omits` is for systems that are known to count records which they don't give, `counts` for
-    those that give records which they don't count: these are left out.
+    Pages share nothing: a list that changes is noticed by its total, by records that are missing in the end, and by its
+    first page, which is asked for once more after the last where `identity` tells two records apart. What isn't noticed
+    is a change behind the first page by which as many came as went. `omits` is for systems that are known to count
+    records which they don't give, `counts` for those that give records which they don't count: these are left out.
     """
 
     records: Path
@@ -78,6 +79,10 @@ class ByPage:
     parameter: str = "page"
     omits: bool = False
     counts: Callable[[Any], bool] | None = None
+    identity: tuple[Path, ...] = ()
+
+    def named(self, page: list[Any]) -> list[list[Any]]:
+        return [[dig(record, path) for path in self.identity] for record in page]
 
     def rest(self, call: Call, body: Any) -> Iterator[Call]:
         for number in range(2, int(dig(body, self.pages) or 0) + 1):
@@ -216,7 +221,7 @@ def _counted(client: Client, first: Call, style: Counted) -> Iterator[list[Any]]
     answer = client.ask(first)
     body = answer.json()
     total, before = dig(body, style.total), answer.body
-    last = style.counted(records(body, style.records, first, client))
+    head = last = style.counted(records(body, style.records, first, client))
     read = len(last)
     yield last
     for answer in client.ask_all(style.rest(first, body)):
@@ -226,17 +231,24 @@ def _counted(client: Client, first: Call, style: Counted) -> Iterator[list[Any]]
         page = records(body, style.records, first, client)
         new = style.joined(last, page)
         if new is None or dig(body, style.total) != total:
-            what = f"{client.host}'s list changed while it was read"
-            raise TransientSourceError(what, got=first.label, do="read it again")
+            raise _changed(client, first)
         read, last = read + len(new), page
         yield new
-    if read >= int(total or 0):
+    if isinstance(style, ByPage) and style.identity and last is not head:
+        again = style.counted(records(client.ask(first).json(), style.records, first, client))
+        if style.named(head) != style.named(again):
+            raise _changed(client, first)
+    _complete(client, first, style, read, int(total or 0))
+
+
+def _complete(client: Client, first: Call, style: Counted, read: int, total: int) -> None:
+    """Raises ContractError for a list that came short, unless it is known to."""
+    if read >= total:
         return
     if not style.omits:
-        what = f"{client.host} gives fewer records than it counts"
-        got = f"{read:,} of {int(total):,} for {first.label}"
+        what, got = f"{client.host} gives fewer records than it counts", f"{read:,} of {total:,} for {first.label}"
         raise ContractError(what, got=got, do="read it again; if that stays, leave the stream out")
-    logger.warning("%s counts %s records of %s and gave %d, as it is known to", client.host, total, first.label, read)
+    logger.warning("%s counts %d records of %s and gave %d, as it is known to", client.host, total, first.label, read)
 
 
 def dig(value: Any, path: Path) -> Any:
@@ -255,6 +267,11 @@ def records(body: Any, path: Path, call: Call, client: Client) -> list[Any]:
         what = f"{client.host} doesn't answer as its API does"
         raise ContractError(what, got=f"no list for {call.label}", do="see whether the API has changed")
     return found
+
+
+def _changed(client: Client, call: Call) -> TransientSourceError:
+    what = f"{client.host}'s list changed while it was read"
+    return TransientSourceError(what, got=call.label, do="read it again")
 
 
 def _repeated(client: Client, call: Call) -> ContractError:

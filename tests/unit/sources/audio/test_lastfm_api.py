@@ -107,7 +107,7 @@ def test_loved_tracks_of_two_pages(http: Loopback, served: list[Reply]) -> None:
     pages = recorded("loved_tracks")
     first, whole = pages[0][1], pages[1][1]
     second = {"lovedtracks": {"@attr": first["lovedtracks"]["@attr"], "track": whole["lovedtracks"]["track"][20:]}}
-    served += [Reply(first), Reply(second)]
+    served += [Reply(first), Reply(second), Reply(first)]
     rows = Last(http, page_size=20).rows("loved_tracks")
     assert len(rows) == len({(row["artist"], row["track"]) for row in rows}) == 23
     assert rows[0] == {
@@ -118,7 +118,19 @@ def test_loved_tracks_of_two_pages(http: Loopback, served: list[Reply]) -> None:
         "url": "https://www.last.fm/music/The+Offspring/_/Original+Prankster",
         "mbid": "3efef57e-6e47-41bc-8832-54d11eed8105",
     }
-    assert [asked.form.get("page", "1") for asked in http.asked] == ["1", "2"]
+    assert [asked.form.get("page", "1") for asked in http.asked] == ["1", "2", "1"]
+
+
+def test_a_list_whose_top_moves_while_its_pages_are_read_is_read_again(http: Loopback, served: list[Reply]) -> None:
+    """One was loved and another no longer: there are as many as before, and what was last on page 1 is lost."""
+    pages = recorded("loved_tracks")
+    first, whole = pages[0][1], pages[1][1]
+    attr, tracks = first["lovedtracks"]["@attr"], whole["lovedtracks"]["track"]
+    second = {"lovedtracks": {"@attr": attr, "track": tracks[20:]}}
+    moved = {"lovedtracks": {"@attr": attr, "track": [{**tracks[0], "name": "newly loved"}, *tracks[:19]]}}
+    served += [Reply(first), Reply(second), Reply(moved)]
+    with pytest.raises(TransientSourceError, match="changed while it was read"):
+        Last(http, page_size=20).rows("loved_tracks")
 
 
 def test_top_lists_have_numbers(http: Loopback, served: list[Reply]) -> None:
