@@ -8,6 +8,7 @@ import logging
 import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
@@ -16,6 +17,7 @@ import psycopg
 import pytest
 from xdist.scheduler import LoadFileScheduling
 
+from importers.ledger.schema import migrate
 from importers.transport.embedded import start_postgres
 from tests.services.postgresql import LogicalPostgres, forget_in_a_crash
 
@@ -62,14 +64,47 @@ def postgres() -> str:
 
 
 @pytest.fixture
-def database(postgres: str) -> Iterator[str]:
-    """The URL of an empty database."""
+def empty_database(postgres: str) -> Iterator[str]:
+    """The URL of a database that no import has seen."""
+    with _database(postgres, "template1") as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def prepared(postgres: str) -> str:
+    """The name of a database with our control tables and nothing in them, for others to be copies of."""
+    name = "prepared"
+    with psycopg.connect(postgres, autocommit=True) as connection:
+        connection.execute(f"create database {name}")  # type: ignore[arg-type]
+    with psycopg.connect(_of(postgres, name), autocommit=True) as connection:
+        migrate(connection)
+    return name
+
+
+@pytest.fixture
+def database(postgres: str, prepared: str) -> Iterator[str]:
+    """The URL of a warehouse in which nothing was imported yet.
+
+    To make control tables takes longer than most tests, so it is a copy of one that has them, but for its identity.
+    """
+    with _database(postgres, prepared) as url:
+        with psycopg.connect(url) as connection:
+            connection.execute("update _importers.warehouse set id = gen_random_uuid()")
+        yield url
+
+
+@contextmanager
+def _database(postgres: str, template: str) -> Iterator[str]:
     name = f"test_{next(_numbers)}"
     with psycopg.connect(postgres, autocommit=True) as connection:
-        connection.execute(f'create database "{name}"')  # type: ignore[arg-type]
-    yield urlunsplit(urlsplit(postgres)._replace(path=f"/{name}"))
+        connection.execute(f"create database {name} template {template}")  # type: ignore[arg-type]
+    yield _of(postgres, name)
     with psycopg.connect(postgres, autocommit=True) as connection:
-        connection.execute(f'drop database "{name}" with (force)')  # type: ignore[arg-type]
+        connection.execute(f"drop database {name} with (force)")  # type: ignore[arg-type]
+
+
+def _of(postgres: str, name: str) -> str:
+    return urlunsplit(urlsplit(postgres)._replace(path=f"/{name}"))
 
 
 @pytest.fixture

@@ -44,10 +44,10 @@ def test_rooms_import_downwards_only() -> None:
     assert done.returncode == 0, done.stdout
 
 
-def test_an_import_needs_no_airflow(tmp_path: Path, database: str) -> None:
+def test_an_import_needs_no_airflow(tmp_path: Path, empty_database: str) -> None:
     (tmp_path / "plays.csv").write_text("id,who\n1,ada\n2,bob\n")
     said = {
-        "POSTGRES_URL": database,
+        "POSTGRES_URL": empty_database,
         "ENCRYPTION_KEY": bytes(range(32)).hex(),
         "IMPORTERS_HOME": str(tmp_path / "home"),
     }

@@ -71,7 +71,10 @@ def tables(sql: psycopg.Connection[Any]) -> list[tuple[str, str]]:
     ).fetchall()
 
 
-def test_before_anything_was_run_looking_leaves_no_trace(home: Path, sql: psycopg.Connection[Any]) -> None:
+def test_before_anything_was_run_looking_leaves_no_trace(
+    home: Path, empty_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("POSTGRES_URL", empty_database)
     (plan,) = answer("plan", JOB)
     assert (plan["kind"], plan["mode"], plan["position_lanes"]) == ("incremental", "append", 0)
     assert plan["partitions"] == [{"number": 0, "reads": "plays_1.csv", "bytes": len(ROWS)}]
@@ -82,7 +85,8 @@ def test_before_anything_was_run_looking_leaves_no_trace(home: Path, sql: psycop
     assert answer("runs") == answer("quarantine", "list") == answer("quarantine", "show", JOB) == []
     assert answer("quarantine", "replay", JOB) == []
     assert answer("quarantine", "discard", JOB, "--all") == {"files": 0, "rows": 0, "files_kept": 0}
-    assert tables(sql) == []
+    with psycopg.connect(empty_database) as sql:
+        assert tables(sql) == []
     assert not (home / "home/staging").exists()
     assert not (home / "home/quarantine").exists()
 

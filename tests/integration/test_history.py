@@ -150,8 +150,8 @@ def test_the_newest_run_of_each_stream(merged: Site) -> None:
     }
 
 
-def test_nothing_has_begun_in_an_empty_database(database: str) -> None:
-    with history.reading(database) as connection:
+def test_nothing_has_begun_in_an_empty_database(empty_database: str) -> None:
+    with history.reading(empty_database) as connection:
         assert not history.begun(connection)
 
 
