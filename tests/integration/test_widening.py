@@ -11,6 +11,7 @@ import pytest
 
 from importers.core.model import RunKind
 from importers.core.tenant import Tenant
+from importers.exceptions import ContractError
 from importers.pipeline.held import all_held, show
 from importers.pipeline.installation import Installation
 from importers.pipeline.job import jobs
@@ -125,6 +126,21 @@ def test_a_wider_value_comes_back_from_quarantine_as_it_was(
     with closing(job):
         assert run(job, kind=RunKind.REPLAY, processes=1).rows_loaded == 1
     assert [(number, n, d[:19]) for number, n, d in table(sql)] == WIDE
+
+
+def test_integers_that_no_double_holds_beside_fractions_of_another_partition_ask_for_types(
+    installation: Installation, sql: psycopg.Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importers.sources.files.csv.Csv.whole_below", 1)
+    (tmp_path / "a.csv").write_text(f"id,n,d\n1,1,2024-01-01\n2,{2**53 + 1},2024-01-01\n")
+    (tmp_path / "b.csv").write_text("id,n,d\n3,2,2024-01-01\n4,1.5,2024-01-01\n")
+    with pytest.raises(ContractError, match="column 'n' has integers of more digits") as caught:
+        imported(installation, tenant(tmp_path, config={"max_partitions": 2}))
+    assert "`types`" in str(caught.value)
+    assert str(2**53 + 1) not in str(caught.value)
+    exact = {"max_partitions": 2, "types": {"n": "decimal(20,1)"}}
+    assert imported(installation, tenant(tmp_path, config=exact, load={"table": "exact"})).rows_loaded == 4
+    assert sql.execute("select max(n)::text from acme.exact").fetchone() == (f"{2**53 + 1}.0",)
 
 
 POSITIVE = [{"expect_column_values_to_be_between": {"column": "n", "min_value": 0}}]

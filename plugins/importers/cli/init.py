@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,13 +16,15 @@ if TYPE_CHECKING:
 
 
 @click.command("init")
-@click.argument("file", type=click.Path(path_type=Path, dir_okay=False, exists=True))
+@click.argument("file")
 @click.option("--tenant", help="Name of the tenant and of its file.  [default: from FILE]")
 @click.option("--pipeline", help="Name of the pipeline.  [default: the stream's]")
 @asked.tenants
 @asked.as_json
-def command(file: Path, tenant: str | None, pipeline: str | None, tenants: Path | None, as_json: bool) -> None:
+def command(file: str, tenant: str | None, pipeline: str | None, tenants: Path | None, as_json: bool) -> None:
     """Write a tenant file that imports FILE.
+
+    FILE may be a pattern, such as 'data/orders-*.csv'.
 
     It suggests a treatment for each column, and says why.
 
@@ -35,7 +38,8 @@ def command(file: Path, tenant: str | None, pipeline: str | None, tenants: Path 
     from importers.pipeline.lint import lint
     from importers.pipeline.tenants import DIRECTORY
 
-    name = as_name(tenant or file.name.partition(".")[0])
+    stem = re.split(r"[.*?\[]", Path(file).name, maxsplit=1)[0].strip("_- ")
+    name = as_name(tenant or stem or "tenant")
     written = draft(file, name, as_name(pipeline) if pipeline else None)
     place = (tenants or DIRECTORY) / f"{name}.yaml"
     write(place, written.text)

@@ -75,11 +75,20 @@ def _fit(array: pa.Array, name: str, declared: str) -> pa.Array:
             return _fit(array.dictionary_decode(), name, declared)
         return pc.cast(array, _storage(target))
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        raise ContractError(
-            f"column '{name}' doesn't fit the table's {declared}",
-            got=str(array.type),
-            do="run again from the gate, which evolves the table; or fix the source",
-        ) from None
+        raise _unfit(array.type, name, declared, target) from None
+
+
+def _unfit(kind: pa.DataType, name: str, declared: str, target: pa.DataType) -> ContractError:
+    if pa.types.is_integer(kind) and pa.types.is_floating(target):
+        return ContractError(
+            f"column '{name}' has integers of more digits than the table's {declared} holds, and fractions elsewhere",
+            do="say in the importer's `types` what the column is: `integer`, or `decimal` for a new table",
+        )
+    return ContractError(
+        f"column '{name}' doesn't fit the table's {declared}",
+        got=str(kind),
+        do="run again from the gate, which evolves the table; or fix the source",
+    )
 
 
 def _storage(kind: pa.DataType) -> pa.DataType:

@@ -198,7 +198,8 @@ def _widen(connection: psycopg.Connection, schema: str, stream: Stream, name: st
         if connection.execute(exact.format(table, column)).fetchone() == (False,):
             raise ContractError(
                 f"column '{name}' holds integers that double precision can't, and fractions arrive",
-                do="fix the source, or load into a new table with load.table",
+                do="say `integer` of it in `types`, and fractions go to quarantine; or `decimal`, and give load.table "
+                "a new name",
             )
     grants: list[Composed] = []
     if stream.keyed:  # the view's column would change under it

@@ -24,11 +24,20 @@ from importers.privacy.detect import Suggestion, suggest
 from importers.privacy.hints import words
 from importers.privacy.leaves import Part, leaves
 from importers.privacy.rules import is_data, told_path
+from importers.transport.files import Files, absolute, is_pattern
 
 TODO = "TODO"
 SAMPLE = 1000
 _BY_SUFFIX = {".csv": "csv", ".tsv": "csv", ".txt": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
 _DELIMITERS = ",;\t|"
+_NOTATIONS: tuple[Mapping[str, str], ...] = (
+    {"decimal": ","},
+    {"decimal": ",", "thousands": "."},
+    {"date_format": "%d.%m.%Y"},
+    {"timestamp_format": "%d.%m.%Y %H:%M"},
+    {"timestamp_format": "%d.%m.%Y %H:%M:%S"},
+)
+"""What needs no knowledge of the country: between strokes nothing says whether the day or the month comes first."""
 _PERSON = re.compile(r"(?:^|_)(user|account|customer|client|member|person|listener|subscriber|employee|patient|player)")
 
 
@@ -42,12 +51,12 @@ class Draft:
     suggestions: tuple[Suggestion, ...]
 
 
-def draft(sample: Path, tenant: str, pipeline: str | None = None) -> Draft:
-    """Read the sample's columns and first rows, and write a tenant file that imports it.
+def draft(path: str, tenant: str, pipeline: str | None = None) -> Draft:
+    """Read the columns and first rows of a file, or of those that a pattern matches, and write a tenant file for them.
 
     Raises ConfigError for a file that isn't there, ContractError for one that can't be read.
     """
-    importer, config = recognise(sample)
+    importer, config = recognise(path)
     cls = source_class(importer)
     source = cls(cls.config_model.model_validate(config), tenant=tenant)
     (stream,) = source.streams()
@@ -56,7 +65,7 @@ def draft(sample: Path, tenant: str, pipeline: str | None = None) -> Draft:
     named = (leaf for leaf in found if not is_data(leaf))  # a key may be a person's: it isn't written down
     suggestions = tuple(suggest(leaf.path, leaf.type, _sample(values, leaf)) for leaf in named)
     lines = [
-        f"# Drafted by `importers init` from {sample.name}. Each guess says why: confirm or change it, then run",
+        f"# Drafted by `importers init` from {Path(path).name}. Each guess says why: confirm or change it, then run",
         "# `importers lint`.",
         f"tenant: {tenant}",
         "",
@@ -73,8 +82,12 @@ def draft(sample: Path, tenant: str, pipeline: str | None = None) -> Draft:
     return Draft("\n".join(lines) + "\n", importer, stream.name, suggestions)
 
 
-def recognise(sample: Path) -> tuple[str, dict[str, Any]]:
-    """The importer that reads such a file, and its settings: by the file's extension, else by how it begins."""
+def recognise(path: str) -> tuple[str, dict[str, Any]]:
+    """The importer that reads such a file, and its settings: by the file's extension, else by how it begins.
+
+    Of a pattern the first file that matches counts. Raises ConfigError if there is none, ContractError.
+    """
+    sample = _first(path)
     try:
         with sample.open("rb") as file:
             head = file.read(64 * 1024)
@@ -83,10 +96,40 @@ def recognise(sample: Path) -> tuple[str, dict[str, Any]]:
             f"the file '{sample}' can't be read", got=str(error.strerror), do="name a sample file"
         ) from None
     importer = _BY_SUFFIX.get(sample.suffix.lower()) or _by_content(head)
-    config: dict[str, Any] = {"path": str(sample)}
-    if importer == "csv" and (delimiter := _delimiter(head)) != ",":
-        config["delimiter"] = delimiter
+    config: dict[str, Any] = {"path": path}
+    if importer == "csv":
+        delimiter = _delimiter(head)
+        config |= {"delimiter": delimiter} if delimiter != "," else {}
+        config |= _notation(config)
     return importer, config
+
+
+def _first(path: str) -> Path:
+    """The file, or the first that the pattern matches."""
+    if Path(path).exists() or not is_pattern(absolute(path)):
+        return Path(path)
+    found = Files(None).find([path])
+    if not found:
+        raise ConfigError(f"no file matches '{path}'", do="name a sample file, or a pattern that matches one")
+    return Path(found[0].path)
+
+
+def _notation(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings by which columns of text are numbers or dates, and no other column becomes anything else."""
+    chosen: dict[str, Any] = {}
+    types = _types(config)
+    for one in _NOTATIONS:
+        new = _types({**config, **chosen, **one})
+        changed = {name for name in types if new[name] != types[name]}
+        if changed and all(pa.types.is_string(types[name]) for name in changed):
+            chosen, types = chosen | one, new
+    return chosen
+
+
+def _types(config: Mapping[str, Any]) -> dict[str, pa.DataType]:
+    cls = source_class("csv")
+    (stream,) = cls(cls.config_model.model_validate(config), tenant="draft").streams()
+    return {column.name: column.type for column in stream.columns}
 
 
 def _by_content(head: bytes) -> str:

@@ -30,7 +30,7 @@ def profile_file(file: Path) -> FileProfile:
 
     Raises ConfigError for a file that isn't there, ContractError for one that can't be read.
     """
-    importer, config = recognise(file)
+    importer, config = recognise(str(file))
     cls = source_class(importer)
     source = cls(cls.config_model.model_validate(config), tenant="profile")
     (stream,) = source.streams()

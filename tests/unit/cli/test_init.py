@@ -88,6 +88,40 @@ def test_nothing_is_overwritten(sample: Path, tmp_path: Path) -> None:
     assert (tmp_path / "acme.yaml").read_text() == "mine"
 
 
+def test_numbers_and_dates_as_other_countries_write_them_are_proposed(tmp_path: Path) -> None:
+    sample = tmp_path / "sales.csv"
+    sample.write_text('id;total;large;day;at\n1;3,00;"1.234,50";31.12.2026;31.12.2026 23:59\n2;4,5;2,00;01.02.2026;\n')
+    init(sample, "--tenants", tmp_path, "--tenant", "acme")
+    text = (tmp_path / "acme.yaml").read_text()
+    for line in ('decimal: ","', 'thousands: "."', 'date_format: "%d.%m.%Y"', 'timestamp_format: "%d.%m.%Y %H:%M"'):
+        assert f"      {line}\n" in text
+    kinds = {"id": "int64", "total": "double", "large": "double", "day": "date32[day]", "at": "timestamp[us]"}
+    assert all(f"{name}: keep  # {kind}" in text for name, kind in kinds.items())
+
+
+def test_what_would_change_another_column_is_not_proposed(tmp_path: Path) -> None:
+    """A decimal comma would make text of 1.5."""
+    sample = tmp_path / "sales.csv"
+    sample.write_text("a;b\n1,5;1.5\n")
+    init(sample, "--tenants", tmp_path, "--tenant", "acme")
+    text = (tmp_path / "acme.yaml").read_text()
+    assert "decimal" not in text
+    assert "b: keep  # double" in text
+
+
+def test_a_pattern_is_drafted_from_what_it_matches(tmp_path: Path) -> None:
+    for number in (2, 1):
+        (tmp_path / f"orders-{number}.csv").write_text(f"n\n{number}\n")
+    pattern = tmp_path / "orders-*.csv"
+    done = init(pattern, "--tenants", tmp_path, "--json")
+    answer = json.loads(done.stdout)
+    assert (answer["tenant"], answer["stream"]) == ("orders", "orders")
+    assert f'path: "{pattern}"' in (tmp_path / "orders.yaml").read_text()
+    nothing = init(tmp_path / "invoices-*.csv", "--tenants", tmp_path)
+    assert nothing.exit_code == 2
+    assert "no file matches" in nothing.stderr
+
+
 def test_formats_are_recognised_by_extension_or_by_content(tmp_path: Path) -> None:
     table = pa.table({"user": ["a"], "payload": [{"email": "x@example.org", "n": 1}]})
     pq.write_table(table, tmp_path / "a.parquet")
