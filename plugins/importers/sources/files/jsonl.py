@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from importers.core.model import Batch, Stream
 from importers.exceptions import ContractError
-from importers.sources._text.blocks import BLOCK, LineNumbers, Places, blocks
+from importers.sources._text.blocks import BLOCK, Block, LineNumbers, Places, Positions, blocks
 from importers.sources._text.json_lines import infer, parsed
 from importers.sources.files._files import FileSource, Slice, wanted
 from importers.sources.files._lines import READABLE, LinesConfig, batch, reader, sample
@@ -64,12 +64,17 @@ class Jsonl(FileSource[JsonlConfig]):
             places, numbers = Places(file.path, again, begin, line), LineNumbers(file.path, again, begin, line)
             for block in blocks(fill, begin, part["end"], cut_lines, size=self.block, path=file.path):
                 table, rejects, starts = lines.read(block, places)
-                begun = partial(np.subtract, starts or [], block.offset, dtype=np.int64)
-                yield batch(table, target, stream, rejects, numbers.of(block, table.num_rows, begun))
+                where = numbers.of(block, table.num_rows, partial(_within, block, starts or ()))
+                yield batch(table, target, stream, rejects, where)
 
     def _sample(self, file: File) -> list[bytes]:
         with self.files.as_utf8(file) as fill:
             return sample(blocks(fill, 0, None, cut_lines, size=SAMPLE, path=file.path), self.config)
+
+
+def _within(block: Block, starts: Sequence[int]) -> Positions:
+    """The same bytes, counted from the block's first."""
+    return np.array(starts, np.int64) - block.offset
 
 
 def cut_lines(data: bytearray, length: int, *, final: bool) -> int:

@@ -83,6 +83,14 @@ def test_of_json_lines_it_is_the_line_from_where_its_part_begins(tmp_path, parti
     assert any("@byte" in place for _, place in rows) == (partitions > 1)
 
 
+def test_a_block_without_a_good_line_has_no_places(tmp_path):
+    (tmp_path / "rows.jsonl").write_text('{"k": 1}\n' + '{"k": "one"}\n' * 12 + '{"k": 2}\n')
+    config = JsonlConfig(path=str(tmp_path / "rows.jsonl"), sample_rows=1, max_partitions=1)
+    rows, rejects = placed(Jsonl, config)
+    assert rows == [(1, "rows.jsonl:line 1"), (2, "rows.jsonl:line 14")]
+    assert rejects == [f"rows.jsonl:line {number}" for number in range(2, 14)]
+
+
 def test_of_a_document_it_is_the_number_of_the_record(tmp_path):
     path = tmp_path / "rows.json"
     records = [{"k": n} if n % 4 else "none" for n in range(1, 31)]
