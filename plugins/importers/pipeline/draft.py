@@ -122,7 +122,7 @@ def _notation(config: Mapping[str, Any]) -> dict[str, Any]:
         new = _types({**config, **chosen, **one})
         changed = {name for name in types if new[name] != types[name]}
         if changed and all(pa.types.is_string(types[name]) for name in changed):
-            chosen, types = chosen | one, new
+            chosen, types = {**chosen, **one}, new
     return chosen
 
 
