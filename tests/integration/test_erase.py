@@ -24,6 +24,7 @@ from importers.exceptions import ConfigError
 from importers.pipeline import extract, finish, gate, load, plan
 from importers.pipeline.erase import Request, erase, tokens_of
 from importers.pipeline.installation import Installation
+from importers.pipeline.job import jobs, resume
 from importers.pipeline.tenants import read_tenant
 
 MakeSite: TypeAlias = Callable[[LoadMode], tuple[Site, psycopg.Connection[Any]]]
@@ -258,6 +259,39 @@ def test_a_quarantine_that_can_t_be_reached_is_told_and_erased_later(
     later = answer("erase", "acme", ANN, *NEW)
     assert (later["id"], placed(later)["acme.plays"], placed(later)["plays"]) == (receipt["id"], (1, 0), (1, 2))
     assert later["finished_at"] is not None
+
+
+def played(home: Path, subject: str) -> None:
+    """The plays' subject is another column from now on."""
+    file = home / "tenants/acme.yaml"
+    file.write_text(file.read_text().replace("subject: {column: listener,", f"subject: {{column: {subject},"))
+
+
+def test_rows_of_others_stay_where_the_subject_was_another_column(loaded: Path, sql: psycopg.Connection[Any]) -> None:
+    """Whose a row is, says the column that was the subject's when it was loaded."""
+    played(loaded, "friend")
+    (loaded / "plays_2.csv").write_text(f"id,listener,friend,score\n6,{ANN},{BOB},6\n7,{BOB},{ANN},7\n8,{ANN},,8\n")
+    call("run", "acme.plays")
+    receipt = answer("erase", "acme", ANN, *NEW)
+    assert placed(receipt)["acme.plays"] == (2, 1)
+    assert ids(sql, "plays") == [2, 6, 8]  # Bob's own, and nobody's; each names Ann in the other column
+    stays = placed(receipt, "stays")
+    assert (stays["acme.plays.friend"], stays["acme.plays.listener"]) == ((1, 0), (2, 0))
+
+
+def test_a_run_that_was_planned_for_another_subject_isn_t_repaired(loaded: Path) -> None:
+    """The list of the erased would be asked for the plan's domain, with tokens of today's."""
+    (loaded / "plays_2.csv").write_text(f"id,listener,friend,score\n6,{ANN},,6\n")
+    installation, file = Installation.from_environment(), loaded / "tenants/acme.yaml"
+    (job,) = jobs(installation, read_tenant(file).tenant, "plays")
+    with closing(job):
+        run = plan.plan(job, "planned")
+    file.write_text(file.read_text().replace("column: listener, domain: listener", "column: listener, domain: fan"))
+    job, run = resume(installation, read_tenant(file).tenant, "plays", run.id)
+    with closing(job):
+        extract.stage(job, run, 0)
+        with pytest.raises(ConfigError, match="another subject than it did when this run was planned"):
+            gate.gate(job, run)
 
 
 def test_another_tenant_s_rows_stay(loaded: Path, sql: psycopg.Connection[Any]) -> None:

@@ -8,12 +8,12 @@ from datetime import datetime
 from uuid import UUID
 
 import psycopg
-from psycopg.sql import SQL, Composed, Identifier
+from psycopg.sql import SQL, Composed, Identifier, Literal
 from psycopg.types.json import Jsonb
 
 from importers.core.destination import Blind
 from importers.core.erasure import Eraser, Erasure, Outcome, Place, SubjectTable, Waiting
-from importers.core.model import SUBJECT
+from importers.core.model import RUN, SUBJECT
 from importers.destinations import _control as control
 from importers.destinations import _erasure as erasure
 from importers.destinations import _tables as tables
@@ -201,11 +201,11 @@ class PostgresEraser(Eraser):
                 note = "has no column that says whose its rows are"
                 places.append(Place("table", name, Outcome.STAYS, note=note))
                 continue
-            nobody_s = SQL(" and ").join(SQL("{} is null").format(Identifier(column)) for column in whose)
-            statement = SQL("select count(*) filter (where {}), count(*) filter (where {}) from {}").format(
-                _theirs(whose), nobody_s, self._identifier(name)
+            somebody_s = _whose(whose, SQL("{} is not null"))
+            statement = SQL("select count(*) filter (where {}), count(*) filter (where not {}) from {}").format(
+                _theirs(whose), somebody_s, self._identifier(name)
             )
-            rows, unknown = connection.execute(statement, _parameters(tokens)).fetchone() or (0, 0)
+            rows, unknown = connection.execute(statement, self._parameters(tokens)).fetchone() or (0, 0)
             note = "rows whose subject is null stay: nobody knows whose they are" if unknown else ""
             places.append(Place("table", name, Outcome.CLEAR, rows, unknown, note))
             places += self._mentions(connection, table, name, whose, domain, tokens)
@@ -228,19 +228,22 @@ class PostgresEraser(Eraser):
             (self._named(table.name), f"pseudonymise({domain})"),
         ).fetchall()
         for (column,) in found:
-            if column in whose or columns.get(column) != "uuid":
+            if columns.get(column) != "uuid":
                 continue
-            statement = SQL("select count(*) from {} where {} and not coalesce({}, false)").format(
-                self._identifier(name), _theirs([column]), _theirs(whose)
+            statement = SQL("select count(*) from {} where {} = any(%(tokens)s) and not coalesce({}, false)").format(
+                self._identifier(name), Identifier(column), _theirs(whose)
             )
-            (rows,) = connection.execute(statement, _parameters(tokens)).fetchone() or (0,)
+            (rows,) = connection.execute(statement, self._parameters(tokens)).fetchone() or (0,)
             if rows:
                 note = "other people's rows that name them there, by pseudonym: decide yourself what becomes of those"
                 yield Place("mention", f"{name}.{column}", Outcome.STAYS, rows, note=note)
 
     def _delete(self, connection: psycopg.Connection, name: str, whose: Sequence[str], tokens: Sequence[bytes]) -> int:
         statement = SQL("delete from {} where {}").format(self._identifier(name), _theirs(whose))
-        return connection.execute(statement, _parameters(tokens)).rowcount
+        return connection.execute(statement, self._parameters(tokens)).rowcount
+
+    def _parameters(self, tokens: Sequence[bytes]) -> dict[str, object]:
+        return {"tokens": [UUID(bytes=token) for token in tokens], "tenant": self._tenant}
 
     def _named(self, table: str) -> str:
         return f"{self._tenant}.{table}"
@@ -260,12 +263,25 @@ def _holds_rows(connection: psycopg.Connection, schema: str, table: str) -> bool
 
 
 def _theirs(whose: Sequence[str]) -> Composed:
-    """Null where all of the columns are."""
-    return SQL("({})").format(SQL(" or ").join(SQL("{} = any(%(tokens)s)").format(Identifier(name)) for name in whose))
+    """Which rows are the subjects'."""
+    return _whose(whose, SQL("{} = any(%(tokens)s)"))
 
 
-def _parameters(tokens: Sequence[bytes]) -> dict[str, list[UUID]]:
-    return {"tokens": [UUID(bytes=token) for token in tokens]}
+def _whose(whose: Sequence[str], says: SQL) -> Composed:
+    """Of which rows `_subject` says so, or the column that was the subject's for the run that brought them.
+
+    In other runs' rows the same column may name somebody else than the subject.
+    """
+    runs = SQL(
+        "{} in (select id from _importers.run where tenant = %(tenant)s and plan -> 'stream' ->> 'subject' = {})"
+    )
+    said = (
+        says.format(Identifier(name))
+        if name == SUBJECT
+        else SQL("({} and {})").format(says.format(Identifier(name)), runs.format(Identifier(RUN), Literal(name)))
+        for name in whose
+    )
+    return SQL("({})").format(SQL(" or ").join(said))
 
 
 def _note(connection: psycopg.Connection, erasure: int, places: Sequence[Place]) -> None:

@@ -44,6 +44,7 @@ def gate(job: Job, run: Run) -> Passed:
         run = job.destination.find(run.id)
         if run.state is RunState.COMMITTED:
             return Passed(run, {}, ())
+        _check_same_subject(job, run)
         key = job.keys.open_run_key(run_key(run))
         chosen = {number: _choose(job, run, number, key) for number in range(len(run.plan.partitions))}
         verdicts = {number: read_verdict(job, staged, key) for number, staged in chosen.items()}
@@ -164,6 +165,17 @@ def _empties(stream: Stream, run: Run, files: tuple[QuarantineFile, ...]) -> boo
         return True
     snapshot = run.plan.complete or (stream.load_mode is LoadMode.HISTORY and stream.reads is Reads.SNAPSHOT)
     return snapshot and not files
+
+
+def _check_same_subject(job: Job, run: Run) -> None:
+    """Who is erased is looked up, and found again, by what the plan says of the subject."""
+    planned, now = job.stream, job.asked
+    if (planned.subject, planned.subject_domain) != (now.subject, now.subject_domain):
+        raise ConfigError(
+            "the tenant's file names another subject than it did when this run was planned",
+            do="start a new run",
+            run=run.id,
+        )
 
 
 def _check_same_policy(job: Job, run: Run) -> None:
