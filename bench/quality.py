@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from importers.core.tenant import Expectation, Quarantine
 from importers.quality import Rules, judge
-from importers.quality.profile import Profiler
+from importers.quality.profiler import Profiler
 
 BATCH = 262_144
 KEY = bytes(32)

@@ -134,7 +134,8 @@ def rules() -> str:
         "What `expect` may say, in Great Expectations' words; a setting means what it means there, and a test holds"
         " both to the same rows. A row that breaks a rule about rows is bad: it goes to quarantine, and with `mostly`"
         " the run fails if a smaller share of the values holds. A rule on the whole run or on its columns has no bad"
-        " rows: it fails the run. Both look at all partitions together.",
+        " rows: it fails the run. Both look at all partitions together."
+        " [Quality](../quality.md) tells more of profiles and drift.",
     ]
     kinds: dict[str, list[tuple[str, type[BaseModel]]]] = {"rows": [], "runs": [], "columns": []}
     for name, rule in COMPILED.items():

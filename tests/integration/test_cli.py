@@ -265,6 +265,59 @@ def test_a_run_that_failed_has_a_report_too(home: Path) -> None:
     assert "0 of 3 break it; the run fails it" in (home / "report.html").read_text()
 
 
+DRIFT = "expect_column_drift_to_be_less_than"
+
+
+def delivery(home: Path, number: int, scores: range) -> None:
+    rows = (f"{number * 10_000 + n},canary {n},{score}\n" for n, score in enumerate(scores))
+    (home / f"plays_{number}.csv").write_text("id,listener,score\n" + "".join(rows))
+
+
+def test_a_run_that_is_spread_otherwise_than_the_last_one_that_counted_loads_nothing(
+    home: Path, sql: psycopg.Connection[Any]
+) -> None:
+    tenant(home, TENANT.replace("expect:", f"expect:\n      - {DRIFT}: {{column: score, threshold: 0.25}}"))
+    delivery(home, 1, range(1000))
+    call("run", JOB)
+    call("report", JOB, "--out", home / "report.html")
+    text = (home / "report.html").read_text()
+    assert "not compared: no earlier run has 500 values" in text
+    assert 'aria-label="How often which values of score occur"' in text
+    assert "canary" not in text
+    assert answer("runs", JOB)[0]["drift"] is None
+    delivery(home, 2, range(5, 1005))
+    call("run", JOB)
+    delivery(home, 3, range(500, 1500))
+    assert "against run 2, the limit is 0.25" in call("run", JOB, code=1).output
+    assert sql.execute("select count(*) from acme.plays").fetchone() == (2000,)
+    failed, alike, first = answer("runs", JOB)
+    assert alike["drift"] < 0.1 < 0.25 < failed["drift"]
+    call("report", JOB, "--out", home / "report.html")
+    assert "against run 2; the run fails it" in (home / "report.html").read_text()
+    assert "drift" in call("runs", JOB).stdout
+    (home / "plays_3.csv").unlink()
+    delivery(home, 4, range(1000))
+    call("run", JOB)  # the run that failed is none to be like
+    (told,) = (
+        sql.execute("select counts -> 'profile' from _importers.judgement where run = %s", (first["run"],)).fetchone()
+        or ()
+    )
+    assert told["rows"] == 1000
+    columns = {column["name"]: column for column in told["columns"]}
+    assert {name: (one["nulls"], one["distinct"]) for name, one in columns.items()} == dict.fromkeys(
+        ("id", "listener", "score"), (0, 1000)
+    )
+    assert columns["score"]["deciles"] == [0, 99, 199, 299, 399, 499, 599, 699, 799, 899, 999]
+    assert "spread" not in columns["listener"]  # a person
+
+
+@pytest.mark.parametrize("column", ["id", "listener"])
+def test_drift_of_a_column_whose_values_are_not_remembered_is_refused(home: Path, column: str) -> None:
+    text = TENANT.replace("expect:", f"expect:\n      - {DRIFT}: {{column: {column}, threshold: 0.25}}")
+    tenant(home, text.replace("    privacy:", "    load: {mode: merge, primary_key: id}\n    privacy:"))
+    assert "nothing of this column's values is remembered" in call("run", JOB, code=2).output
+
+
 def test_a_report_on_nothing_is_refused(home: Path) -> None:
     assert "was never run" in call("report", JOB, code=2).output
     call("run", JOB)

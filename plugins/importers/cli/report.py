@@ -19,7 +19,8 @@ def command(job: tuple[str, str], number: int | None, out: Path | None, tenants:
 
     Every rule with its counts, what was kept out and why, and the runs before.
 
-    One file with plots, no script, nothing from another host. Counts and names of columns only, never a row's value.
+    One file with plots, no script, nothing from another host. Counts and names of columns; values only of columns that
+    are kept and seem to concern nobody, as quantiles and as what one value in a hundred is.
     """
     from importers.exceptions import ConfigError
     from importers.ledger import history

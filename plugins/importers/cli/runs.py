@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,15 +35,20 @@ def command(target: tuple[str, str] | None, limit: int, tenants: Path | None, as
     with history.reading(installation.warehouse) as connection:
         for tenant in described if history.begun(connection) else ():
             past += history.runs(connection, tenant, (target[1] if target else "") or None, limit=limit)
-    if not past and target:
+        latest = sorted(past, key=lambda run: run.id, reverse=True)[:limit]
+        judged = history.judgements(connection, [run.id for run in latest]) if latest else {}
+    if not latest and target:
         asked.matching(tenants, target)  # raises for what was never run and isn't described
-    latest = sorted(past, key=lambda run: run.id, reverse=True)[:limit]
-    rows = [entry(run) | {"described": _pipeline(run) in described[_tenant(run)]} for run in latest]
+    rows = [
+        entry(run) | {"described": _pipeline(run) in described[_tenant(run)], "drift": drift(judged.get(run.id, {}))}
+        for run in latest
+    ]
     if as_json:
         say_json(rows)
     elif rows:
-        headings = ("run", "stream", "state", "kind", "window", "opened", "s", "loaded", "quarantined", "lanes moved")
-        say_table(headings, [_cells(row) for row in rows])
+        headings = ["run", "stream", "state", "kind", "window", "opened", "s", "loaded", "quarantined", "lanes moved"]
+        headings += ["drift"] if any(row["drift"] is not None for row in rows) else []
+        say_table(headings, [_cells(row)[: len(headings)] for row in rows])
     else:
         click.echo("nothing was run yet", err=True)
 
@@ -88,10 +94,16 @@ def entry(run: PastRun) -> dict[str, Any]:
     }
 
 
+def drift(judgement: Mapping[str, Any]) -> float | None:
+    """The greatest index of the run's rules on drift."""
+    found = [one["index"] for one in judgement.get("drifts", {}).values() if one["index"] is not None]
+    return round(max(found), 3) if found else None
+
+
 def _cells(row: dict[str, Any]) -> tuple[Any, ...]:
     bounded = row["window_start"] or row["window_end"]
     window = f"{row['window_start'] or '…'} – {row['window_end'] or '…'}" if bounded else ""
     counts = (row["rows_loaded"], row["rows_quarantined"], row["position_lanes_moved"])
     stream = row["stream"] if row["described"] else f"{row['stream']} (no longer described)"
     about = (row["run"], stream, row["state"], row["kind"], window, row["opened_at"])
-    return *about, row["seconds"], *counts
+    return *about, row["seconds"], *counts, row["drift"]

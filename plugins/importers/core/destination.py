@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, ClassVar, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from importers.core.erasure import Erased, Eraser
 from importers.core.model import (
@@ -164,6 +164,10 @@ class Destination(ABC):
     @abstractmethod
     def judged(self, run: Run, counts: Mapping[str, JSON]) -> None:
         """Remember in the ledger what the gate said of the run, in counts; again: in place of what it said before."""
+
+    @abstractmethod
+    def judgements(self, before: Run, limit: int = 30) -> Mapping[int, Mapping[str, Any]]:
+        """What was `judged` of the last committed runs of a run's stream, without replays: by run, the newest first."""
 
     @abstractmethod
     def quarantined(self, run: Run, files: Sequence[QuarantineFile]) -> None:

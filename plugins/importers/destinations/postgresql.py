@@ -388,6 +388,16 @@ class PostgresDestination(Destination):
                 (run.id, Jsonb(dict(counts))),
             )
 
+    def judgements(self, before: Run, limit: int = 30) -> Mapping[int, Mapping[str, Any]]:
+        with self._transaction("asking what the gate said of earlier runs") as connection:
+            found = connection.execute(
+                "select run, counts from _importers.judgement join _importers.run r on r.id = run"
+                " where r.stream = %s and r.state = 'committed' and r.kind <> 'replay' and r.id < %s"
+                " order by run desc limit %s",
+                (before.stream, before.id, limit),
+            )
+            return dict(found.fetchall())
+
     def quarantined(self, run: Run, files: Sequence[QuarantineFile]) -> None:
         with self._transaction("registering quarantine") as connection:
             quarantine.register(connection, run.id, files)

@@ -29,6 +29,7 @@ def page_of(template: str, **said: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.globals["zip"] = lambda *lists: list(zip(*lists, strict=False))
     environment.filters |= {"number": lambda value: f"{value:,}", "value": shown}
     text: str = environment.get_template(template).render(**said)
     return text

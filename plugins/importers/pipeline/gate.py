@@ -15,12 +15,13 @@ from importers.core.model import JSON, LoadMode, QuarantineFile, Reads, Run, Run
 from importers.core.places import located
 from importers.exceptions import ConfigError, ContractError, QualityError
 from importers.keys.keyring import RunKey
-from importers.pipeline import replay
+from importers.pipeline import profiles, replay
 from importers.pipeline.extract import run_key
 from importers.pipeline.job import Job
 from importers.pipeline.table import own, prepare
 from importers.pipeline.verdicts import VERDICT, Kept, put_away, quarantine, read_kept, read_places, read_verdict
 from importers.quality import TOO_MANY, Duplicates, Judgement, Verdict, judge
+from importers.quality.profile import Profile
 from importers.staging.place import Made
 
 EXCLUDED, JUDGED_BY = "excluded", "judged_by"
@@ -48,9 +49,10 @@ def gate(job: Job, run: Run) -> Passed:
         key = job.keys.open_run_key(run_key(run))
         chosen = {number: _choose(job, run, number, key) for number in range(len(run.plan.partitions))}
         verdicts = {number: read_verdict(job, staged, key) for number, staged in chosen.items()}
-        judgement = _judge(job, chosen, verdicts, key)
+        profile = profiles.merged(job, chosen.values(), key)
+        judgement = _judge(job, run, chosen, verdicts, profile, key)
         files, suppressed = _register(job, run, _quarantine(job, run, chosen, judgement, key))
-        job.destination.judged(run, {**judgement.told(), "beyond": job.beyond})
+        job.destination.judged(run, {**judgement.told(), "beyond": job.beyond, "profile": profiles.said(job, profile)})
         if run.kind is not RunKind.REPLAY:
             _check(job, run, judgement, files)
         _check_same_policy(job, run)
@@ -81,11 +83,19 @@ def _choose(job: Job, run: Run, partition: int, key: RunKey) -> Staged:
     )
 
 
-def _judge(job: Job, chosen: Mapping[int, Staged], verdicts: Mapping[int, Verdict], key: RunKey) -> Judgement:
+def _judge(
+    job: Job,
+    run: Run,
+    chosen: Mapping[int, Staged],
+    verdicts: Mapping[int, Verdict],
+    profile: Profile,
+    key: RunKey,
+) -> Judgement:
     def read(partition: int) -> Iterator[pa.RecordBatch]:
         return map(job.fitted, job.staging.read(chosen[partition], key))
 
-    return judge(job.rules, verdicts, job.spec.quarantine, read, job.keys.uniqueness())
+    drifts = job.rules.drifts(profile, profiles.earlier(job, run) if job.rules.drifting else ())
+    return judge(job.rules, verdicts, job.spec.quarantine, read, job.keys.uniqueness(), drifts)
 
 
 def _quarantine(

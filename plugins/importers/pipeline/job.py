@@ -162,7 +162,7 @@ class Job:
 
     @cached_property
     def policy(self) -> Policy:
-        return Policy.build(
+        policy = Policy.build(
             self.settings.privacy,
             self.stream,
             self.keys,
@@ -170,6 +170,18 @@ class Job:
             needed=self.rules.columns,
             elsewhere=self._said_for_other_streams,
         )
+        self._refuse_hidden_drift(policy)
+        return policy
+
+    def _refuse_hidden_drift(self, policy: Policy) -> None:
+        """Drift is told by what the ledger knows of earlier values, and it knows none that may be personal."""
+        for label, column in self.rules.drifting.items():
+            if column not in policy.shown():
+                raise ConfigError(
+                    f"{label}: nothing of this column's values is remembered",
+                    got="a key, a column that isn't kept, or one that may concern a person",
+                    do="choose another column, or judge this one by a rule that needs no memory",
+                )
 
     @property
     def _said_for_other_streams(self) -> frozenset[str]:

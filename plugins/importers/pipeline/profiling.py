@@ -11,7 +11,8 @@ from importers.core.registry import source_class
 from importers.pipeline.draft import recognise
 from importers.privacy.detect import Suggestion, suggest
 from importers.privacy.leaves import leaves
-from importers.quality.profile import ColumnProfile, Profiler
+from importers.quality.profile import ColumnProfile
+from importers.quality.profiler import Profiler
 
 
 @dataclass(frozen=True, slots=True)

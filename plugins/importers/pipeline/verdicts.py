@@ -21,6 +21,7 @@ from importers.core.places import from_bytes, located, to_bytes, together
 from importers.exceptions import QualityError
 from importers.keys.keyring import RunKey
 from importers.pipeline.job import Job
+from importers.pipeline.profiles import Profiling
 from importers.quality import Verdict
 from importers.staging.quarantine import Quarantined, QuarantineWriter
 
@@ -35,6 +36,7 @@ class Validation:
     def __init__(self, job: Job, run: Run, partition: int, attempt: str) -> None:
         self._job, self._partition = job, partition
         self._checker = job.rules.checker(job.keys.uniqueness())
+        self._profiling = Profiling(job, partition)
         self._reasons: Counter[str] = Counter()
         self._erased = job.erased
         self._rows = self._bad = self._suppressed = 0
@@ -55,7 +57,9 @@ class Validation:
         """Judge the next rows, which stood at the `places` from number `first` on. Raises QualityError when nearly
         nothing is right.
         """
-        checked = self._checker.check(self._job.fitted(rows), self._job.unfit(rows))
+        fitted = self._job.fitted(rows)
+        checked = self._checker.check(fitted, self._job.unfit(rows))
+        self._profiling.add(fitted, checked.bad)
         start, self._rows = self._rows, self._rows + rows.num_rows
         bad = np.flatnonzero(checked.bad)
         if len(bad):
@@ -74,6 +78,7 @@ class Validation:
         file = self._writer.finish()
         kept = Kept(put_away(file, self._partition, self._reasons, self._erased), self._suppressed)
         self._job.staging.put(staged, QUARANTINED, _encode(kept), key)
+        self._profiling.finish(staged, key)
         self._job.staging.put(staged, VERDICT, self._checker.verdict(staged.rejected).to_bytes(), key)
 
     def _refuse_a_flood(self) -> None:

@@ -17,17 +17,18 @@ from itertools import pairwise
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from importers.core.model import DELETED, OURS, RUN, SUBJECT, VERSION, Leaf, Stream, TableColumn
+from importers.core.model import DELETED, OURS, RUN, SUBJECT, VERSION, Leaf, PersonalData, Stream, TableColumn
 from importers.core.tenant import Privacy, Treat
 from importers.exceptions import ImporterError, PrivacyError
 from importers.keys.keyring import TenantKeys
 from importers.privacy import checks
 from importers.privacy.distinct import Values
+from importers.privacy.hints import hint_of
 from importers.privacy.leaves import Part, Treated, leaves, treat
 from importers.privacy.pseudonyms import TYPE as TOKEN
 from importers.privacy.pseudonyms import normalised, pseudonymising
-from importers.privacy.rules import Rules, domain_of, told_path
-from importers.privacy.transforms import KEY_VERSION, transform
+from importers.privacy.rules import Rules, domain_of, is_data, told_path
+from importers.privacy.transforms import KEY_VERSION, Rule, transform
 
 PASSED = {VERSION: pa.int64(), DELETED: pa.bool_(), RUN: pa.int64()}
 """What rows may bring of our own columns, and the types that make them harmless."""
@@ -124,6 +125,20 @@ class Policy:
         rule = self._rules.by_path.get(column)
         return rule is not None and rule.treat is Treat.KEEP
 
+    def shown(self) -> frozenset[str]:
+        """The leaves of whose values a profile may tell: kept, and as far as class, name and role say nobody's.
+
+        A name that hints at a person counts where the source's author said nothing: `keep` says what a table gets, not
+        that a column concerns nobody. Keys and the subject tell rows apart, so their values stay inside too.
+        """
+        keys = {*self._rules.stream.primary_key, self._subject.path if self._subject else None}
+        rules = ((leaf, self._rules.by_path[leaf.path]) for leaf in self._rules.leaves)
+        return frozenset(
+            leaf.path
+            for leaf, rule in rules
+            if rule.treat is Treat.KEEP and leaf.path not in keys and not is_data(leaf) and not _hints(leaf, rule)
+        )
+
     def blank(self, rows: pa.RecordBatch, column: str) -> pa.Array:
         """Which rows have a text in the column that is too empty to have a pseudonym."""
         values = rows.column(column)
@@ -210,6 +225,13 @@ def _told_apart(leaves: Iterable[Leaf]) -> list[Leaf]:
         number = seen[leaf.source]
         found.append(leaf if number == 1 else replace(leaf, source=f"{leaf.source} ({number})"))
     return found
+
+
+def _hints(leaf: Part, rule: Rule) -> bool:
+    """Whether class or name say that a leaf may concern a person."""
+    if rule.personal is not None:
+        return rule.personal is not PersonalData.NONE
+    return hint_of(leaf.path) is not None and not pa.types.is_boolean(leaf.type)
 
 
 @contextmanager

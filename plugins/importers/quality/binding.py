@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from importers.exceptions import ConfigError
 from importers.quality.columns import Columns, Operand
+from importers.quality.drift import DriftLess
 from importers.quality.gx import GxRule
 from importers.quality.rowwise import Judged, RowRule, Rule
 from importers.quality.runwide import KeyRule, RunRule
@@ -66,6 +67,8 @@ def _bind(bound: Bound, labelled: Labelled, schema: pa.Schema, declared: pa.Sche
         bound.fits[label] = rule.fits(schema if labelled.paths else declared)
     elif isinstance(rule, KeyRule):
         bound.keys[label] = rule.key(bound.at)
+    elif isinstance(rule, DriftLess):
+        rule.check(bound.at)
     elif isinstance(rule, GxRule):
         for path in labelled.paths:
             bound.at(path)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
@@ -13,6 +13,7 @@ from importers.core.tenant import Quarantine
 from importers.exceptions import ConfigError, ContractError
 from importers.quality.binding import Bound, Labelled, bind
 from importers.quality.checker import labels_of
+from importers.quality.drift import Drift, DriftLess
 from importers.quality.duplicates import Read, Survey, confirm, survey
 from importers.quality.hashing import seed as hash_seed
 from importers.quality.members import MostCommonInSet
@@ -52,25 +53,34 @@ class Judgement:
     failures: tuple[Failure, ...]
     extra_bad: Mapping[int, Duplicates]
     tally: Tally
+    drifts: Mapping[str, Drift] = field(default_factory=dict)
+    """By rule on drift what was found."""
 
     def counts(self) -> dict[str, JSON]:
         """Over all partitions, duplicates included. Holds no values."""
         return self.tally.counts()
 
     def told(self) -> dict[str, JSON]:
-        """The counts, and what the run failed for. Holds no values."""
+        """The counts, what the run failed for, and how far columns have drifted. Holds no values."""
         failures: list[JSON] = [{"rule": f.label, "what": f.what, "got": f.got} for f in self.failures]
-        return {**self.counts(), "failures": failures}
+        drifts: dict[str, JSON] = {label: drift.said() for label, drift in self.drifts.items()}
+        return {**self.counts(), "failures": failures, "drifts": drifts}
 
 
 def judge(
-    rules: Rules, verdicts: Mapping[int, Verdict], quarantine: Quarantine, read_partition: Read, key: bytes
+    rules: Rules,
+    verdicts: Mapping[int, Verdict],
+    quarantine: Quarantine,
+    read_partition: Read,
+    key: bytes,
+    drifts: Mapping[str, Drift] | None = None,
 ) -> Judgement:
     """Judge a run by the verdicts of all its partitions, those loaded by an earlier attempt included.
 
     `read_partition` gives a partition's staged rows again, in the order in which they were checked: at least
     `rules.columns` and, where there is one, `_deleted`. It is asked only where a key seems to occur twice. `key` is
-    the one that the checkers had. Raises ConfigError if a verdict was made under other rules, ContractError if
+    the one that the checkers had. `drifts` says by rule what was found of drift: without it such rules hold. Raises
+    ConfigError if a verdict was made under other rules, ContractError if
     a key's type changed between partitions.
     """
     for partition, verdict in verdicts.items():
@@ -96,7 +106,8 @@ def judge(
     bound = bind(rules.rules, rules.schema, rules.schema)
     seen = _Seen(tally, surveyed, bound, key)
     failures = [failure for labelled in rules.rules for failure in _failures(labelled, seen)]
-    return Judgement((*failures, *_too_many(tally, quarantine)), extra, tally)
+    drifted = [failure for labelled in rules.rules for failure in _drifted(labelled, drifts or {})]
+    return Judgement((*failures, *drifted, *_too_many(tally, quarantine)), extra, tally, drifts or {})
 
 
 def judge_loaded(rules: Rules, verdict: Verdict, quarantine: Quarantine, key: bytes) -> Judgement:
@@ -183,6 +194,13 @@ def _failures(labelled: Labelled, seen: _Seen) -> Iterator[Failure]:
     elif labelled.mostly is not None and evaluated and (evaluated - unexpected) / evaluated < labelled.mostly:
         broken = f"{unexpected:,} of {evaluated:,} break it"
         yield Failure(label, f"fewer than mostly: {labelled.mostly} of the values hold", broken)
+
+
+def _drifted(labelled: Labelled, drifts: Mapping[str, Drift]) -> Iterator[Failure]:
+    label, rule, found = labelled.label, labelled.rule, drifts.get(labelled.label)
+    if isinstance(rule, DriftLess) and found and found.index is not None and found.index >= rule.threshold:
+        got = f"an index of {found.index:.3f} against run {found.run}, the limit is {rule.threshold:g}"
+        yield Failure(label, rule.wrong, got)
 
 
 def _too_many(tally: Tally, quarantine: Quarantine) -> Iterator[Failure]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -16,7 +16,9 @@ from importers.exceptions import ConfigError
 from importers.quality.binding import Labelled, bind, naming
 from importers.quality.checker import Checker
 from importers.quality.columns import root
+from importers.quality.drift import Drift, DriftLess, Earlier, drift
 from importers.quality.gx import GxRule
+from importers.quality.profile import Profile
 from importers.quality.typewise import ShapeRule
 from importers.quality.vocabulary import rule_of
 
@@ -61,6 +63,15 @@ class Rules:
         except ConfigError:
             return False
         return True
+
+    @property
+    def drifting(self) -> Mapping[str, str]:
+        """By label of a rule on drift its column."""
+        return {labelled.label: labelled.rule.column for labelled in self.rules if isinstance(labelled.rule, DriftLess)}
+
+    def drifts(self, profile: Profile, earlier: Sequence[Earlier]) -> dict[str, Drift]:
+        """By rule how far a run has drifted from the `earlier` ones, the newest first."""
+        return {label: drift(column, profile, earlier) for label, column in self.drifting.items()}
 
     def checker(self, key: bytes) -> Checker:
         """A checker for one partition. `key`: the tenant's 32 bytes for the hashes of keys."""

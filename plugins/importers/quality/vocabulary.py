@@ -7,9 +7,12 @@ from pydantic import ValidationError
 from importers.core.names import did_you_mean
 from importers.core.tenant import Expectation
 from importers.exceptions import ConfigError
-from importers.quality import gx, members, patterns, ranks, rowwise, runwide, typewise
+from importers.quality import drift, gx, members, patterns, ranks, rowwise, runwide, typewise
 
-OWN: dict[str, type[rowwise.Rule]] = {"expect_column_max_to_be_recent": runwide.MaxRecent}
+OWN: dict[str, type[rowwise.Rule]] = {
+    "expect_column_max_to_be_recent": runwide.MaxRecent,
+    "expect_column_drift_to_be_less_than": drift.DriftLess,
+}
 """Types that Great Expectations doesn't have."""
 
 COMPILED: dict[str, type[rowwise.Rule]] = {

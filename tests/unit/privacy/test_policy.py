@@ -492,3 +492,24 @@ def test_keys_that_are_data_are_not_told() -> None:
     assert "3 whose names look like values" in said
     assert "plays: drop" in said
     assert not any(word in said for word in ("ada", "Lovelace", "471112"))
+
+
+def test_a_profile_may_tell_values_of_what_is_kept_and_seems_to_concern_nobody() -> None:
+    kinds = {
+        "account_id": S,
+        "play_id": S,
+        "ms_played": N,
+        "city": S,
+        "has_email": pa.bool_(),
+        "title": (S, P.NONE),
+        "comment": (S, P.NONE),
+        "owner": (N, P.IDENTIFIER),
+        "masked": N,
+        "gone": S,
+        "inside": pa.struct([("plays", N), ("age", N)]),
+        "by_key": pa.struct([("plays", N), ("ada@example.org", N)]),
+    }
+    kept: dict[str, Any] = dict.fromkeys(kinds, "keep")
+    kept |= {"masked": {"mask": "band", "width": 10}, "gone": "drop"}
+    policy = build({"columns": kept}, stream(kinds, primary_key=("play_id",)))
+    assert policy.shown() == {"ms_played", "has_email", "title", "comment", "inside.plays", "by_key.plays"}

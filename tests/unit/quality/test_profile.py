@@ -9,7 +9,9 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from importers.quality.profile import LEAST_HASHES, SAMPLE, Profiler
+from importers.exceptions import StagingError
+from importers.quality.profile import LEAST_HASHES, SAMPLE, Profile
+from importers.quality.profiler import Profiler
 
 NOON = dt.datetime.fromisoformat("2026-02-28T12:00:00+00:00")
 
@@ -63,7 +65,7 @@ def test_a_few_rows_are_told_exactly():
     assert found["s"].least is None
     assert found["s"].deciles == ()
     assert found["s"].frequent == {}
-    assert sum(bar.count for bar in found["n"].histogram) == 4
+    assert sum(bar.rows for bar in found["n"].histogram) == 4
 
 
 def test_many_rows_are_told_within_the_bounds_that_the_module_names():
@@ -84,7 +86,7 @@ def test_many_rows_are_told_within_the_bounds_that_the_module_names():
     assert (found["x"].least, found["x"].greatest) == (frame["x"].min(), frame["x"].max())
     for tenth, value in enumerate(found["x"].deciles[1:10], start=1):
         assert (frame["x"] <= value).mean() == pytest.approx(tenth / 10, abs=0.015)
-    assert sum(bar.count for bar in found["x"].histogram) == SAMPLE
+    assert sum(bar.rows for bar in found["x"].histogram) == SAMPLE
     assert found["place"].frequent == pytest.approx({"Berlin": 0.7, "Bonn": 0.3}, abs=0.015)  # too few are in Köln
 
 
@@ -98,3 +100,84 @@ def test_a_column_that_widens_in_mid_file_stays_one_column():
 
 def test_nothing_is_profiled_as_nothing():
     assert profile(pa.table({"x": pa.array([], pa.int64())})) == {}
+
+
+def orders(rows: int = 30_000) -> pa.Table:
+    random = np.random.default_rng(3)
+    return pl.DataFrame(
+        {
+            "id": random.permutation(rows),
+            "amount": random.lognormal(3, 1, rows),
+            "place": random.choice(["Berlin", "Bonn", None], rows),
+            "on": pl.Series(random.integers(0, 400, rows)).cast(pl.Int32).cast(pl.Date),
+        }
+    ).to_arrow()
+
+
+@pytest.mark.parametrize("parts", [1, 2, 7])
+def test_parts_add_up_to_what_they_are_together(parts):
+    """And a part may be empty."""
+    rows = orders()
+    whole = profile(rows)
+    total = None
+    for number, start in enumerate([0, *range(0, rows.num_rows, math.ceil(rows.num_rows / parts))]):
+        profiler = Profiler(seed=number)
+        length = math.ceil(rows.num_rows / parts) if number else 0
+        for batch in rows.slice(start, length).to_batches(max_chunksize=1000):
+            profiler.add(batch)
+        part = Profile.from_bytes(profiler.profile.to_bytes())
+        total = part if total is None else total + part
+    for one in total.told():
+        same = whole[one.path]
+        exact = (one.rows, one.nulls, one.distinct, one.least, one.greatest)
+        assert exact == (same.rows, same.nulls, same.distinct, same.least, same.greatest)
+        assert one.mean == pytest.approx(same.mean)
+    amounts = rows["amount"].to_numpy()
+    (amount,) = (one for one in total.told() if one.path == "amount")
+    for tenth, value in enumerate(amount.deciles[1:10], start=1):
+        assert (amounts <= value).mean() == pytest.approx(tenth / 10, abs=0.015)
+
+
+def test_of_columns_that_are_not_shown_no_value_is_in_the_profile():
+    profiler = Profiler({"n"})
+    rows = pa.record_batch({"n": [1, 2], "who": ["canary-7391", "canary-7392"], "born": [19_391, 19_392]})
+    profiler.add(rows)
+    n, who, born = profiler.finish()
+    assert (who.distinct, born.distinct) == (2, 2)
+    assert n.least == 1
+    assert (born.least, born.deciles, born.histogram, born.frequent) == (None, (), (), {})
+    data = profiler.profile.to_bytes()
+    assert b"canary" not in data
+    assert (19_391).to_bytes(8, "little") not in data
+
+
+def test_of_bad_rows_no_value_is_told():
+    profiler = Profiler()
+    profiler.add(pa.record_batch({"n": [5, -99, 7, None]}), np.array([False, True, False, False]))
+    (n,) = profiler.finish()
+    assert (n.rows, n.nulls, n.least, n.greatest, n.mean) == (4, 1, 5, 7, 6)
+    assert sorted(profiler.sample("n").to_pylist()) == [5, 7]
+
+
+def test_in_passing_distinct_values_are_looked_for_in_fewer_rows_and_nulls_in_all():
+    rows = orders(400_000)
+    profiler = Profiler({"amount"}, in_passing=True)
+    for batch in rows.to_batches(max_chunksize=10_000):
+        profiler.add(batch)
+    found = {one.path: one for one in profiler.finish()}
+    looked = 100_000 + 400_000 / 16
+    assert found["id"].among == pytest.approx(looked, abs=20_000)
+    assert found["id"].distinct == pytest.approx(found["id"].among, rel=4 / math.sqrt(LEAST_HASHES / 4))
+    assert (found["place"].distinct, found["place"].nulls) == (2, rows["place"].null_count)
+    amounts = rows["amount"].to_numpy()
+    assert (found["amount"].least, found["amount"].greatest) == (amounts.min(), amounts.max())
+    for tenth, value in enumerate(found["amount"].deciles[1:10], start=1):
+        assert (amounts <= value).mean() == pytest.approx(tenth / 10, abs=0.03)
+
+
+def test_a_long_text_is_cut_and_what_is_no_profile_is_refused():
+    profiler = Profiler()
+    profiler.add(pa.record_batch({"s": ["x" * 1000] * 5}))
+    assert profiler.sample("s").to_pylist() == ["x" * 64] * 5
+    with pytest.raises(StagingError):
+        Profile.from_bytes(b"not a profile")

@@ -1,0 +1,98 @@
+"""A uniform sample of rows that merges: each row draws a number, and those with the lowest are kept.
+
+So the sample of two partitions is the lowest of both, as if one had read them together.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+
+from importers.core.destination import Mask
+from importers.quality.columns import Operand, root
+
+LONGEST = 64
+"""Characters that are kept of a text: what is longer is no category."""
+_DRAWN = "\0drawn"  # a name that no column has
+_COPIES = pl.CompatLevel.oldest()  # of newer text types a few values would hold on to the whole batch
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """At most `size` rows, a column for each path that any batch had."""
+
+    size: int
+    rows: pl.DataFrame
+
+    @classmethod
+    def empty(cls, size: int) -> Self:
+        return cls(size, pl.DataFrame(schema={_DRAWN: pl.Float64}))
+
+    @classmethod
+    def of(cls, parts: Sequence[Sample]) -> Sample:
+        """The sample of all of them together."""
+        size, rows = parts[0].size, together([part.rows for part in parts])
+        return cls(size, rows.filter(_lowest(rows[_DRAWN].to_numpy(), size)))
+
+    def __len__(self) -> int:
+        return self.rows.height
+
+    def drawn(
+        self, rows: pa.RecordBatch, operands: Mapping[str, Operand], random: np.random.Generator, good: Mask | None
+    ) -> Sample:
+        """Of a batch's good rows those that may be in it: once it is full, most draw a number that is too high."""
+        nothing = Sample.empty(self.size)
+        if not operands:
+            return nothing
+        numbers = random.random(rows.num_rows)
+        low = numbers < (self.rows[_DRAWN].max() if len(self) == self.size else 1.0)
+        low = low if good is None else low & good
+        low[low] = _lowest(numbers[low], self.size)
+        if not low.any():
+            return nothing
+        read = rows.select(sorted({root(rows.schema, path) for path in operands}))
+        frame = pl.DataFrame(pl.from_arrow(read.take(pa.array(np.flatnonzero(low)))))
+        short = frame.select(_short(x).alias(path) for path, x in operands.items())
+        copied = pl.DataFrame(pl.from_arrow(short.to_arrow(compat_level=_COPIES)))
+        return Sample(self.size, copied.with_columns(pl.Series(_DRAWN, numbers[low])))
+
+    def values(self, path: str) -> pl.Series:
+        """The sampled values of a column that aren't missing."""
+        return self.rows[path].drop_nulls() if path in self.rows.columns else pl.Series(dtype=pl.Null)
+
+
+def _short(x: Operand) -> pl.Expr:
+    return x.expr.str.slice(0, LONGEST) if x.dtype == pl.String else x.expr
+
+
+def _lowest(numbers: np.ndarray, size: int) -> Mask:
+    """Which of them are among the `size` lowest."""
+    low: Mask = np.ones(len(numbers), dtype=np.bool_)
+    if len(numbers) > size:
+        low[:] = False
+        low[np.argpartition(numbers, size)[:size]] = True
+    return low
+
+
+def together(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    """The rows of all. What no type but text can hold of all becomes text: that is no reason to fail."""
+    types: dict[str, set[pl.DataType]] = defaultdict(set)
+    for frame in frames:
+        for name, dtype in frame.schema.items():
+            types[name].add(dtype)
+    apart = {name for name, found in types.items() if not _mix(found - {pl.Null()})}
+    if apart:
+        frames = [frame.with_columns(pl.col(list(apart & set(frame.columns))).cast(pl.String)) for frame in frames]
+    return pl.concat(frames, how="diagonal_relaxed") if frames else pl.DataFrame()
+
+
+def _mix(types: set[pl.DataType]) -> bool:
+    if len(types) < 2 or all(dtype.is_numeric() for dtype in types):
+        return True
+    return all(dtype == pl.Date or (isinstance(dtype, pl.Datetime) and not dtype.time_zone) for dtype in types)

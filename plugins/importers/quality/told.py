@@ -1,0 +1,52 @@
+"""What the ledger is told of a run's profile: JSON that may go anywhere."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection
+from datetime import date
+from typing import Any
+
+from importers.core.model import JSON
+from importers.quality.profile import ColumnProfile, Profile
+from importers.quality.spread import FEWEST, Spread
+
+
+def told(profile: Profile, named: Collection[str]) -> dict[str, JSON]:
+    """`rows`, and of each of the `named` columns `name`, `type`, `nulls`, `distinct`, `distinct_exact` and `among`.
+
+    Of those that are shown, where there are enough values that a quantile isn't somebody's, `mean`, `deciles` (from the
+    least to the greatest value), `histogram` (`[low, high, rows]`, of a sample) and `spread`, for drift.
+    """
+    columns: list[JSON] = [_column(one, profile) for one in profile.told() if one.path in named]
+    return {"rows": profile.rows, "columns": columns}
+
+
+def _column(one: ColumnProfile, profile: Profile) -> dict[str, JSON]:
+    said: dict[str, JSON] = {
+        "name": one.path,
+        "type": one.type,
+        "nulls": one.nulls,
+        "distinct": one.distinct,
+        "distinct_exact": one.distinct_exact,
+        "among": one.among,
+    }
+    values = profile.values(one.path)
+    if values.len() < FEWEST:
+        return said
+    spread = Spread.of(values)
+    return said | {
+        "mean": _plain(one.mean),
+        "deciles": [_plain(value) for value in one.deciles],
+        "histogram": [[_plain(bar.low), _plain(bar.high), bar.rows] for bar in one.histogram],
+        "spread": spread.said() if spread else None,
+    }
+
+
+def _plain(value: Any) -> JSON:
+    """A number or a moment as JSON has it, which knows no infinity."""
+    if value is None or isinstance(value, int):
+        return value
+    if isinstance(value, date):
+        return value.isoformat()
+    return float(value) if math.isfinite(value) else None
