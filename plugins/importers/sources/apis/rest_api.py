@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import closing
+from datetime import UTC, datetime
 from typing import ClassVar, Literal
 from urllib.parse import urlsplit
 
@@ -12,7 +14,7 @@ from pydantic import model_validator
 from importers.core.connection import Connection
 from importers.core.names import Name
 from importers.exceptions import ConfigError
-from importers.sources._listed import Listed, ListedSource
+from importers.sources._listed import Listed, ListedSource, microseconds
 from importers.sources.apis._rest import StreamSpec
 from importers.transport.http.address import Route, base_url, encrypted, needed
 from importers.transport.http.auth import Anybody, ApiKey, Auth, Basic, InHeader
@@ -22,6 +24,8 @@ from importers.transport.http.oauth import JwtBearer, OAuth2, SigningKey, TokenE
 from importers.transport.http.paging import pages
 from importers.transport.http.settings import HttpConfig
 from importers.transport.http.shared import Shared
+
+DAY = 86_400_000_000  # microseconds
 
 
 class RestConfig(HttpConfig):
@@ -110,7 +114,10 @@ class Rest(ListedSource[RestConfig]):
 
     def greet(self, client: Client) -> str:
         name, spec = next(iter(self.config.streams.items()))
-        first = next(pages(client, self.call(name, {}), spec.listed().style))
+        now = microseconds(datetime.now(UTC).isoformat())
+        lately = self.call(name, {"from": now - DAY, "to": now})
+        with closing(pages(client, lately, spec.listed().style)) as found:
+            first = next(found)
         return f"{len(first)} records on the first page of {name}"
 
     def listed(self) -> Mapping[str, Listed]:

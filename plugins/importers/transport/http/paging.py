@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
@@ -162,7 +162,7 @@ class ByWindow:
 Style: TypeAlias = Chained | Counted | ByWindow
 
 
-def pages(client: Client, first: Call, style: Style) -> Iterator[list[Any]]:
+def pages(client: Client, first: Call, style: Style) -> Generator[list[Any], None, None]:
     """Every page's records, in order; those of a counted list are asked for several at once.
 
     Raises ContractError where the system goes round in a circle, gives fewer records than it counts or hasn't what
@@ -173,7 +173,7 @@ def pages(client: Client, first: Call, style: Style) -> Iterator[list[Any]]:
     return _counted(client, first, style) if isinstance(style, ByPage | ByOffset) else _chained(client, first, style)
 
 
-def _windowed(client: Client, first: Call, style: ByWindow) -> Iterator[list[Any]]:
+def _windowed(client: Client, first: Call, style: ByWindow) -> Generator[list[Any], None, None]:
     pieces = style.pieces(int(first.said(style.start)), int(first.said(style.end)))
     if style.within is not None:
         for piece in pieces:
@@ -200,7 +200,7 @@ def _whole(client: Client, first: Call, style: ByWindow, piece: tuple[int, int],
         yield from _whole(client, first, style, half, client.ask(style.call(first, *half)))
 
 
-def _chained(client: Client, first: Call, style: Chained) -> Iterator[list[Any]]:
+def _chained(client: Client, first: Call, style: Chained) -> Generator[list[Any], None, None]:
     call: Call | None = first
     seen = set()
     before = None
@@ -217,7 +217,7 @@ def _chained(client: Client, first: Call, style: Chained) -> Iterator[list[Any]]
         call = style.after(call, answer, body)
 
 
-def _counted(client: Client, first: Call, style: Counted) -> Iterator[list[Any]]:
+def _counted(client: Client, first: Call, style: Counted) -> Generator[list[Any], None, None]:
     answer = client.ask(first)
     body = answer.json()
     total, before = dig(body, style.total), answer.body

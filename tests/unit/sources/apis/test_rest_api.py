@@ -174,6 +174,18 @@ def test_time_is_read_in_windows_as_the_system_writes_it(serve: Serve, written: 
     assert {"iso": "2026-01-01T00:00:00Z", "s": "1767225600", "ms": "1767225600000"}[written] == asked[0][0]
 
 
+@pytest.mark.parametrize("paging", [None, {"by": "window", "days": 1, "begins": "2026-01-01T00:00:00Z"}])
+def test_health_is_asked_of_the_last_day(serve: Serve, paging: Any) -> None:
+    http = serve(_since)
+    health = source(http, stream={"paging": paging, "incremental": INCREMENTAL}).check()
+    assert health.ok
+    assert health.detail == "0 records on the first page of orders"
+    begin, end = (datetime.fromisoformat(http.asked[0].query[name]) for name in ("since", "until"))
+    assert timedelta(hours=23) < end - begin < timedelta(hours=25)
+    http.answer = lambda _: Reply({}, 403)
+    assert not source(http, stream={"paging": paging, "incremental": INCREMENTAL}).check().ok
+
+
 KEY = rsa.generate_private_key(65537, 2048)
 PEM = KEY.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
 SAID = {"login": "me", "password": "kanarienvogel"}
