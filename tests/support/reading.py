@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
@@ -15,8 +14,7 @@ from importers.core.source import Source
 def everything(of: Source[Any], only: Collection[str] | None = None) -> tuple[pa.Table, list[Reject], Plan]:
     """All rows of the stream, or of some of its columns. Every batch has to be of the types that were announced."""
     (stream,) = of.streams()
-    columns = tuple(column for column in stream.columns if only is None or column.name in only)
-    stream = replace(stream, columns=columns)
+    stream = stream if only is None else stream.narrowed(only)
     plan = of.plan(stream, Window(), {})
     batches = [batch for part in plan.partitions for batch in of.read(stream, part)]
     assert all(batch.rows.schema == stream.schema for batch in batches)

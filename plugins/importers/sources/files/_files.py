@@ -185,6 +185,9 @@ class FileSource(Source[FilesT]):
     def fits(self, file: File, schema: pa.Schema) -> None:
         """Raises ContractError if the file's columns, as far as it declares them, aren't the schema's."""
 
+    def offered(self, schema: pa.Schema, stream: Stream) -> None:
+        """Raises ContractError if files that came meanwhile have columns which nobody could classify."""
+
     @abstractmethod
     def cut(self, file: File, pieces: int) -> list[Slice]:
         """The file as about that many slices of equal weight, which together hold each record once."""
@@ -221,6 +224,7 @@ class FileSource(Source[FilesT]):
         if not wanted:
             return Plan(partitions=[])
         schema = _as_asked(self._typed(listed), stream)
+        self.offered(schema, stream)
         inside = [part for file in wanted for part in self.files.inside(file)]
         for file in inside:
             self.fits(file, schema)

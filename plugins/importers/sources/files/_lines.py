@@ -8,10 +8,12 @@ import pyarrow as pa
 from pydantic import Field, field_validator
 
 from importers.core.model import Batch, Reject, Stream
+from importers.exceptions import ContractError
 from importers.sources._text.blocks import Block, one_batch
 from importers.sources._text.cells import ARROW, TypeName, arrow_type
 from importers.sources._text.json_lines import Lines, UnknownKeys
-from importers.sources.files._files import FileConfig, widening
+from importers.sources._types import is_bare
+from importers.sources.files._files import FileConfig, shown, widening
 from importers.transport.text import BOM
 
 READABLE = frozenset(ARROW.values()) - {ARROW[TypeName.DATE]}
@@ -45,6 +47,20 @@ def sample(found: Iterable[Block], setting: FileConfig) -> list[bytes]:
         if len(lines) >= setting.sample_rows or "sample_rows" not in setting.model_fields_set:
             break
     return lines[: setting.sample_rows]
+
+
+def offered(schema: pa.Schema, stream: Stream, setting: LinesConfig) -> None:
+    """Raises ContractError for a key that came after the stream was offered: left out unseen, it would be missed."""
+    seen = {column.name for column in (*stream.columns, *stream.unread)}
+    new = [field.name for field in schema if field.name not in seen and not is_bare(field.type)]
+    if new and setting.unknown_keys is UnknownKeys.STOP:
+        told = [shown(name) for name in new]
+        raise ContractError(
+            "the files have got a key that they lacked a moment ago, so that nobody has classified it",
+            got=", ".join(dict.fromkeys(told)),
+            do="run again: then it is looked at; or set `unknown_keys: ignore` not to read such keys",
+            stream=stream.name,
+        )
 
 
 def reader(schema: pa.Schema, setting: LinesConfig, stream: Stream) -> Lines:

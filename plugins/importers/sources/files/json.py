@@ -19,7 +19,7 @@ from importers.sources._text.blocks import BLOCK, NEWLINE, Block, Places
 from importers.sources._text.json_lines import infer, parsed
 from importers.sources.files._files import FileSource, Slice, wanted
 from importers.sources.files._json_documents import Document
-from importers.sources.files._lines import READABLE, LinesConfig, batch, reader, sample
+from importers.sources.files._lines import READABLE, LinesConfig, batch, offered, reader, sample
 from importers.sources.files._nested import flat, flat_schema, nested_schema
 from importers.transport.files import File
 from importers.transport.text import Fill, text_encoding
@@ -75,6 +75,9 @@ class Json(FileSource[JsonConfig]):
             )
         found = infer(lines)
         return flat_schema(found, files[0].path) if self.config.nested is Nested.FLATTEN else found
+
+    def offered(self, schema: pa.Schema, stream: Stream) -> None:
+        offered(schema, stream, self.config)
 
     def fits(self, file: File, schema: pa.Schema) -> None:
         """A document declares nothing: keys that the sample lacked show when it is read."""

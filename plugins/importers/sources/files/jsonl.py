@@ -15,7 +15,7 @@ from importers.exceptions import ContractError
 from importers.sources._text.blocks import BLOCK, Block, LineNumbers, Places, Positions, blocks
 from importers.sources._text.json_lines import infer, parsed
 from importers.sources.files._files import FileSource, Slice, wanted
-from importers.sources.files._lines import READABLE, LinesConfig, batch, reader, sample
+from importers.sources.files._lines import READABLE, LinesConfig, batch, offered, reader, sample
 from importers.transport.files import File
 from importers.transport.text import Fill
 
@@ -43,6 +43,9 @@ class Jsonl(FileSource[JsonlConfig]):
         if not lines:
             raise ContractError(f"the file '{files[0].path}' starts without a JSON object", do="check its format")
         return infer(lines)
+
+    def offered(self, schema: pa.Schema, stream: Stream) -> None:
+        offered(schema, stream, self.config)
 
     def fits(self, file: File, schema: pa.Schema) -> None:
         """A file of lines declares nothing: keys that the sample lacked show when it is read."""

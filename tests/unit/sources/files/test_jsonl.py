@@ -6,6 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support import reading
 
+from importers.core.model import Window
+from importers.core.registry import source_class
 from importers.exceptions import ContractError
 from importers.sources.files.jsonl import Jsonl, JsonlConfig
 
@@ -257,3 +259,25 @@ def test_an_integer_that_a_number_would_round_is_told(tmp_path, value, fits):
     assert [each.reason for each in rejects] == (
         [] if fits else ["an integer of more digits than a number holds exactly"]
     )
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "json"])
+def test_a_key_that_came_after_the_stream_was_offered_stops_the_plan_or_is_not_read(tmp_path, kind):
+    """Nobody was asked about it: read with the others and left out, it would be missed by nobody."""
+    cls = source_class(kind)
+
+    def made(**settings):
+        return cls(cls.config_model(path=str(tmp_path / "*.x"), **settings), tenant="acme")
+
+    (tmp_path / "a.x").write_text('{"id": 1, "who": "ann"}\n')
+    (stream,) = made().streams()
+    narrow = stream.narrowed(["id"])  # what a policy drops is known, though it isn't read
+    assert made().plan(narrow, Window(), {}).partitions
+    (tmp_path / "b.x").write_text('{"id": 2, "who": "bob", "email": "bob@example.org"}\n')
+    with pytest.raises(ContractError, match=r"nobody has classified it; got email\. Run again") as caught:
+        made().plan(narrow, Window(), {})
+    assert "bob" not in str(caught.value)
+    ignoring = made(unknown_keys="ignore")
+    parts = ignoring.plan(narrow, Window(), {}).partitions
+    rows = [row for part in parts for batch in ignoring.read(narrow, part) for row in batch.rows.to_pylist()]
+    assert rows == [{"id": 1}, {"id": 2}]
