@@ -25,6 +25,17 @@ DIRECTIVES = {
     "%.f": "fraction of a second with its point, if there is one",
     "%z": "offset, +01:00 or +0100",
 }
+_WRITTEN = {
+    "%Y": "[0-9]{4}",
+    "%y": "[0-9]{2}",
+    "%b": "[A-Za-z]{3}",
+    "%B": "[A-Za-z]{3,9}",
+    "%p": "(?i:am|pm)",
+    "%S": "[0-5]?[0-9]",
+    "%.f": r"(?:\.[0-9]{1,6})?",
+    "%z": "[+-][0-9]{2}:?[0-9]{2}",
+}
+"""What stands for a directive. polars also takes 26 for a year of four digits, a second 60, and cuts nanoseconds."""
 _DIRECTIVE = re.compile(r"%\.?.?", re.DOTALL)
 _TIME = frozenset({"%H", "%I", "%M", "%S", "%.f", "%p", "%z"})
 _BLANK = " \t"
@@ -40,6 +51,8 @@ def legal(text: str) -> str:
         raise ValueError("needs a year, a month and a day, such as %d.%m.%Y")
     if {"%I", "%p"} & found not in (set(), {"%I", "%p"}):
         raise ValueError("needs %I and %p together")
+    if ({"%H", "%I"} & found and "%M" not in found) or ({"%M", "%S", "%.f", "%z"} & found and not {"%H", "%I"} & found):
+        raise ValueError("needs the hour and the minute, such as %H:%M, to say a time")
     return text
 
 
@@ -49,6 +62,23 @@ def kind_of(format_: str) -> pa.DataType:
     if "%z" in found:
         return pa.timestamp("us", "UTC")
     return pa.timestamp("us") if found & _TIME else pa.date32()
+
+
+def suits(format_: str, kind: pa.DataType) -> bool:
+    """Whether its texts are values of the type and of no other: a day may be a moment, but no time is cut or moved."""
+    own = kind_of(format_)
+    return bool(own == kind or (pa.types.is_date(own) and kind == pa.timestamp("us")))
+
+
+def _shape(format_: str) -> str:
+    """A regular expression for all that is written so. Of two numbers that touch each has all its digits."""
+    parts, end = [], -1
+    for found in (all_found := list(_DIRECTIVE.finditer(format_))):
+        touches = found.start() == end or any(other.start() == found.end() for other in all_found)
+        parts.append(re.escape(format_[max(end, 0) : found.start()]))
+        parts.append(_WRITTEN.get(found[0], "[0-9]{2}" if touches else "[0-9]{1,2}"))
+        end = found.end()
+    return f"^{''.join(parts)}{re.escape(format_[end:])}$"
 
 
 @dataclass(frozen=True)
@@ -77,12 +107,16 @@ class Times:
 
 def read(text: pa.Array, kind: pa.DataType, format_: str) -> pa.Array:
     """The texts as values; null where one isn't written so, or is no day: 31.02.2026."""
-    series = pl.Series(pc.utf8_trim(text, characters=_BLANK), dtype=pl.String)
+    if not suits(format_, kind):
+        return pa.nulls(len(text), kind)
+    trimmed = pc.utf8_trim(text, characters=_BLANK)
+    said = pc.if_else(pc.match_substring_regex(trimmed, _shape(format_)), trimmed, pa.scalar(None, pa.string()))
+    series = pl.Series(said, dtype=pl.String)
     if pa.types.is_date(kind):
         return series.str.to_date(format_, strict=False).to_arrow()
-    zone = "UTC" if kind.tz and "%z" not in format_ else None
-    moments = series.str.to_datetime(format_, strict=False, time_unit="us", time_zone=zone)
-    return moments.to_arrow().cast(kind)
+    if pa.types.is_date(kind_of(format_)):
+        return series.str.to_date(format_, strict=False).to_arrow().cast(kind)
+    return series.str.to_datetime(format_, strict=False, time_unit="us").to_arrow().cast(kind)
 
 
 def as_times(text: pa.Array, kind: pa.DataType, format_: str) -> pa.Array:

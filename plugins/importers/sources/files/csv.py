@@ -17,9 +17,9 @@ from importers.core.model import Batch, Stream
 from importers.core.names import did_you_mean, is_like_a_value
 from importers.exceptions import ConfigError, ContractError
 from importers.sources._text.blocks import BLOCK, LineNumbers, Places, blocks
-from importers.sources._text.cells import infer
+from importers.sources._text.cells import arrow_type, infer
 from importers.sources._text.numbers import Numbers
-from importers.sources._text.times import DIRECTIVES, Times, legal
+from importers.sources._text.times import DIRECTIVES, Times, kind_of, legal, suits
 from importers.sources.files._detect import HEAD, delimiter_of, encoding_of, guessed
 from importers.sources.files._files import FileConfig, FileSource, Slice, same_columns, wanted, widening
 from importers.sources.files._headers import after_lines, first_record, numbered_apart
@@ -107,11 +107,24 @@ class CsvConfig(FileConfig):
         chars = [self.delimiter, self.quote, self.escape]
         if len(set(chars)) < len(chars):
             raise ValueError("delimiter, quote and escape must differ")
+        self._check_formats()
         if self.decimal == self.thousands:
             raise ValueError("`decimal` and `thousands` must differ")
         if self.column_names and len(set(self.column_names)) < len(self.column_names):
             raise ValueError("`column_names` has a name twice")
         return self
+
+    def _check_formats(self) -> None:
+        days, moments = self.date_format, self.timestamp_format
+        if days and not pa.types.is_date(kind_of(days)):
+            raise ValueError("`date_format` says a time: write `timestamp_format`")
+        if moments and pa.types.is_date(kind_of(moments)):
+            raise ValueError("`timestamp_format` says no time: write `date_format`")
+        times = Times(days, moments, self.formats)
+        for name, said in self.types.items():
+            format_ = times.format_of(name, arrow_type(said))
+            if format_ and not suits(format_, arrow_type(said)):
+                raise ValueError(f"the column '{name}' is a {said} by `types`, and by its format `{format_}` it isn't")
 
 
 class Shape(NamedTuple):

@@ -8,7 +8,8 @@ from pydantic import ValidationError
 
 from importers.core.model import Window
 from importers.exceptions import ConfigError
-from importers.sources._text.times import DIRECTIVES, legal, read
+from importers.sources._text.cells import arrow_type
+from importers.sources._text.times import DIRECTIVES, kind_of, legal, read
 from importers.sources.files.csv import Csv, CsvConfig
 
 
@@ -85,10 +86,42 @@ def test_formats_mean_what_they_mean_elsewhere(format_, text):
     if format_.startswith("%y"):  # POSIX, and so Python, changes the century a year earlier than 1970
         expected = expected.replace(year=2069 if text.startswith("69") else 1970)
     assert read(pa.array([text, None]), pa.timestamp("us"), legal(format_)).to_pylist()[1] is None
-    assert read(pa.array([f" {text} "]), pa.date32(), format_).to_pylist() == [expected.date()]
+    if pa.types.is_date(kind_of(format_)):
+        assert read(pa.array([f" {text} "]), pa.date32(), format_).to_pylist() == [expected.date()]
+    else:
+        assert read(pa.array([f" {text} "]), pa.timestamp("us"), format_).to_pylist() == [expected]
 
 
-@pytest.mark.parametrize("wrong", ["%d.%m", "%d.%m.%Q", "%s", "%d.%m.%Y %I:%M", "%f %d.%m.%Y", "%d.%m.%Y %"])
+@pytest.mark.parametrize(
+    ("format_", "text"),
+    [
+        ("%d.%m.%Y", "31.12.26"),
+        ("%d.%m.%Y", "31.12.+2026"),
+        ("%d.%m.%Y", "31. 12. 2026"),
+        ("%d.%m.%Y", "31.12.20261"),
+        ("%Y%m%d", "2026123"),
+        ("%d.%m.%Y %H:%M:%S", "31.12.2026 23:59:60"),
+        ("%d.%m.%Y %H:%M:%S%.f", "31.12.2026 23:59:59.123456789"),
+        ("%d.%m.%Y %H:%M", "31.12.2026"),
+    ],
+)
+def test_what_is_nearly_so_is_nothing(format_, text):
+    assert read(pa.array([text]), kind_of(format_), legal(format_)).to_pylist() == [None]
+
+
+@pytest.mark.parametrize(
+    ("said", "format_"),
+    [("date", "%d.%m.%Y %H:%M"), ("timestamp", "%d.%m.%Y %H:%M %z"), ("timestamp_tz", "%d.%m.%Y %H:%M")],
+)
+def test_no_type_cuts_a_time_or_moves_it(said, format_):
+    with pytest.raises(ValidationError, match="by its format"):
+        CsvConfig(path="x", types={"a": said}, formats={"a": format_})
+    assert read(pa.array(["31.12.2026 23:59"]), arrow_type(said), format_).null_count == 1
+
+
+@pytest.mark.parametrize(
+    "wrong", ["%d.%m", "%d.%m.%Q", "%s", "%d.%m.%Y %I:%M", "%f %d.%m.%Y", "%d.%m.%Y %", "%d.%m.%Y %H"]
+)
 def test_a_format_that_says_no_whole_date_is_an_error_that_lists_what_is_allowed(wrong):
     with pytest.raises(ValidationError, match=r"allowed: %Y|needs"):
         CsvConfig(path="x", date_format=wrong)
