@@ -307,7 +307,9 @@ def test_a_run_that_is_spread_otherwise_than_the_last_one_that_counted_loads_not
     assert {name: (one["nulls"], one["distinct"]) for name, one in columns.items()} == dict.fromkeys(
         ("id", "listener", "score"), (0, 1000)
     )
-    assert columns["score"]["deciles"] == [0, 99, 199, 299, 399, 499, 599, 699, 799, 899, 999]
+    assert columns["score"]["deciles"] == [None, 99, 199, 299, 399, 499, 599, 699, 799, 899, None]
+    bars = columns["score"]["histogram"]
+    assert (bars[0][0], bars[-1][1]) == (99, 899)  # an extreme is one person's
     assert "spread" not in columns["listener"]  # a person
 
 

@@ -59,5 +59,6 @@ def earlier(job: Job, run: Run) -> list[Earlier]:
 
 def said(job: Job, profile: Profile) -> dict[str, JSON]:
     """For the ledger. A key of an object that looks like a value is no name to write down."""
+    of_persons = job.policy.subject_domain is not None
     parts = [leaf for leaf in leaves(job.stream.schema) if not is_data(leaf)]
-    return told(profile, {leaf.path for leaf in parts} | {leaf.column for leaf in parts})
+    return told(profile, {leaf.path for leaf in parts} | {leaf.column for leaf in parts}, of_persons=of_persons)

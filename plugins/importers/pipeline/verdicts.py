@@ -59,7 +59,7 @@ class Validation:
         """
         fitted = self._job.fitted(rows)
         checked = self._checker.check(fitted, self._job.unfit(rows))
-        self._profiling.add(fitted, checked.bad)
+        self._profiling.add(fitted, self._untold(rows, checked.bad))
         start, self._rows = self._rows, self._rows + rows.num_rows
         bad = np.flatnonzero(checked.bad)
         if len(bad):
@@ -69,6 +69,14 @@ class Validation:
             put = quarantine(self._job, self._writer, kept, checked.broken, bad + start, where, self._erased)
             self._reasons += put.reasons
             self._suppressed += put.suppressed
+
+    def _untold(self, rows: pa.RecordBatch, bad: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+        """The rows of whose values no profile tells: bad ones, and those of erased subjects."""
+        tokens = self._job.policy.tokens(rows) if self._erased else None
+        if tokens is None:
+            return bad
+        untold: npt.NDArray[np.bool_] = bad | self._erased.among(tokens).to_numpy(zero_copy_only=False)
+        return untold
 
     def finish(self, staged: Staged, key: RunKey) -> None:
         """Write the verdict: from here on the attempt is validated."""

@@ -129,7 +129,8 @@ class Policy:
         """The leaves of whose values a profile may tell: kept, and as far as class, name and role say nobody's.
 
         A name that hints at a person counts where the source's author said nothing: `keep` says what a table gets, not
-        that a column concerns nobody. Keys and the subject tell rows apart, so their values stay inside too.
+        that a column concerns nobody. Keys and the subject tell rows apart, so their values stay inside too; so does
+        text where each row is somebody's, since many rows may be one person's.
         """
         keys = {*self._rules.stream.primary_key, self._subject.path if self._subject else None}
         rules = ((leaf, self._rules.by_path[leaf.path]) for leaf in self._rules.leaves)
@@ -137,6 +138,7 @@ class Policy:
             leaf.path
             for leaf, rule in rules
             if rule.treat is Treat.KEEP and leaf.path not in keys and not is_data(leaf) and not _hints(leaf, rule)
+            if self._subject is None or _is_measure(leaf.type)
         )
 
     def blank(self, rows: pa.RecordBatch, column: str) -> pa.Array:
@@ -225,6 +227,12 @@ def _told_apart(leaves: Iterable[Leaf]) -> list[Leaf]:
         number = seen[leaf.source]
         found.append(leaf if number == 1 else replace(leaf, source=f"{leaf.source} ({number})"))
     return found
+
+
+def _is_measure(kind: pa.DataType) -> bool:
+    """Whether its values are numbers, moments or flags."""
+    numeric = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
+    return bool(numeric or pa.types.is_temporal(kind) or pa.types.is_boolean(kind))
 
 
 def _hints(leaf: Part, rule: Rule) -> bool:

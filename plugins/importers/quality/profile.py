@@ -139,7 +139,7 @@ class Profile:
             least=least,
             greatest=greatest,
             deciles=(least, *deciles(values), greatest),
-            histogram=tuple(_histogram(values)),
+            histogram=tuple(histogram(values)),
             frequent=_frequent(values),
         )
 
@@ -186,7 +186,7 @@ def deciles(values: pl.Series) -> list[Any]:
     return [ordered[math.floor((ordered.len() - 1) * tenth / 10)] for tenth in range(1, 10)]
 
 
-def _histogram(values: pl.Series) -> Iterator[Bar]:
+def histogram(values: pl.Series) -> Iterator[Bar]:
     moments = values.dtype.is_temporal()
     numbers = values.cast(pl.Datetime("us")).to_physical() if moments else values.cast(pl.Float64)
     finite = numbers.cast(pl.Float64).to_numpy()

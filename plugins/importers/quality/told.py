@@ -8,21 +8,22 @@ from datetime import date
 from typing import Any
 
 from importers.core.model import JSON
-from importers.quality.profile import ColumnProfile, Profile
+from importers.quality.profile import ColumnProfile, Profile, histogram
 from importers.quality.spread import FEWEST, Spread
 
 
-def told(profile: Profile, named: Collection[str]) -> dict[str, JSON]:
+def told(profile: Profile, named: Collection[str], *, of_persons: bool = False) -> dict[str, JSON]:
     """`rows`, and of each of the `named` columns `name`, `type`, `nulls`, `distinct`, `distinct_exact` and `among`.
 
     Of those that are shown, where there are enough values that a quantile isn't somebody's, `mean`, `deciles` (from the
-    least to the greatest value), `histogram` (`[low, high, rows]`, of a sample) and `spread`, for drift.
+    least to the greatest value), `histogram` (`[low, high, rows]`, of a sample) and `spread`, for drift. Where rows are
+    `of_persons` nothing is told beyond the first and the ninth decile: an extreme is one person's.
     """
-    columns: list[JSON] = [_column(one, profile) for one in profile.told() if one.path in named]
+    columns: list[JSON] = [_column(one, profile, of_persons=of_persons) for one in profile.told() if one.path in named]
     return {"rows": profile.rows, "columns": columns}
 
 
-def _column(one: ColumnProfile, profile: Profile) -> dict[str, JSON]:
+def _column(one: ColumnProfile, profile: Profile, *, of_persons: bool) -> dict[str, JSON]:
     said: dict[str, JSON] = {
         "name": one.path,
         "type": one.type,
@@ -34,11 +35,14 @@ def _column(one: ColumnProfile, profile: Profile) -> dict[str, JSON]:
     values = profile.values(one.path)
     if values.len() < FEWEST:
         return said
-    spread = Spread.of(values)
+    spread, deciles, bars = Spread.of(values), one.deciles, one.histogram
+    if of_persons and deciles:
+        deciles = (None, *deciles[1:-1], None)
+        bars = tuple(histogram(values.filter(values.is_between(deciles[1], deciles[9]))))
     return said | {
         "mean": _plain(one.mean),
-        "deciles": [_plain(value) for value in one.deciles],
-        "histogram": [[_plain(bar.low), _plain(bar.high), bar.rows] for bar in one.histogram],
+        "deciles": [_plain(value) for value in deciles],
+        "histogram": [[_plain(bar.low), _plain(bar.high), bar.rows] for bar in bars],
         "spread": spread.said() if spread else None,
     }
 
