@@ -249,7 +249,9 @@ def test_its_command_line_finds_its_database(ui: Ui, url: str) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert {run["run_id"] for run in json.loads(done.stdout)} == {run["dag_run_id"] for run in runs(url)}
+    made = [run["dag_run_id"] for run in runs(url)]
+    assert made
+    assert all(run in done.stdout for run in made)
 
 
 def test_it_listens_on_loopback_only(url: str) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
@@ -75,17 +76,23 @@ def quarantine(request: Request, pipeline: Pipeline) -> HTMLResponse:
 
 
 def report(request: Request, pipeline: Pipeline, run: int | None) -> HTMLResponse | None:
-    """What `importers report` writes, of a run or of each stream's last; None if there is none.
+    """What `importers report` writes, of a run or of each stream's last, without the columns' profiles.
 
-    It brings its style with it, since it is made to be kept.
+    They hold values, and no page of the web server does. None if there is no such run. The page brings its style with
+    it, since it is made to be kept.
     """
     with _ledger() as connection:
         found = reported(connection, pipeline.tenant, pipeline.name, run) if connection else []
     if not found:
         return None
     here = f"{request.scope.get('root_path', '')}/dags/{pipeline.dag_id}"
-    text = page_of("report.html", pipeline=pipeline.dag_id, reports=found, back=here)
+    counts = [replace(report, judgement=_without_profile(report.judgement)) for report in found]
+    text = page_of("report.html", pipeline=pipeline.dag_id, reports=counts, back=here)
     return HTMLResponse(text, headers={"Content-Security-Policy": _WITH_ITS_STYLE})
+
+
+def _without_profile(judgement: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    return judgement and {name: said for name, said in judgement.items() if name != "profile"}
 
 
 def refused(request: Request, status: int) -> HTMLResponse:

@@ -53,6 +53,7 @@ JUDGEMENT = {
     "rules": {"<b>rule</b>(x)": {"evaluated": 99_000, "unexpected": 760}},
     "failures": [],
     "beyond": [],
+    "profile": {"rows": 100_000, "columns": [{"name": "title", "type": "text", "deciles": ["a value"] * 11}]},
 }
 REPORT = "/importers/dags/acme.listening/report"
 PATHS = ["/importers/dags/acme.listening", "/importers/dags/acme.listening/quarantine", REPORT]
@@ -171,9 +172,15 @@ async def test_the_report_is_of_the_last_run_or_of_the_one_that_was_asked_for(cl
     assert "run 7 state" in text_of(asked)
     assert "760 of 99,000 break it" in text_of(asked)
     assert "&lt;b&gt;rule&lt;/b&gt;(x)" in asked.text
+    assert "a value" not in asked.text
     page = await get(client, PATHS[0], "ada")
     assert 'href="/base/importers/dags/acme.listening/report"' in page.text
     assert 'href="/base/importers/dags/acme.listening/report?run=7"' in page.text
+
+
+async def test_an_older_ledgers_judgement_has_a_report_too(client, ledger) -> None:
+    ledger.judgements[7] = {name: said for name, said in JUDGEMENT.items() if name != "profile"}
+    assert "760 of 99,000 break it" in text_of(await get(client, REPORT, "ada"))
 
 
 @pytest.mark.parametrize("run", ["8", "99", "0", "-1", "x", "7%20or%201", str(2**70)])
