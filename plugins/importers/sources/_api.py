@@ -23,6 +23,7 @@ from importers.transport.http.address import Route, base_url
 from importers.transport.http.auth import Auth
 from importers.transport.http.client import Answer, Client
 from importers.transport.http.consent import Consent
+from importers.transport.http.paging import dig
 from importers.transport.http.settings import HttpConfig
 from importers.transport.http.shared import Shared, shared
 from importers.transport.http.tls import context
@@ -134,6 +135,17 @@ class Between:
         moments = moments.cast(TIME).cast(pa.int64())
         fits = pc.greater_equal(moments, self.begin or 0)
         return fits if self.end is None else pc.and_(fits, pc.less(moments, self.end))
+
+
+def moments(field: Field, records: Sequence[Any]) -> list[int | None]:
+    """When each record was, in microseconds since 1970; None where it doesn't say."""
+    said = [dig(record, field.path) for record in records]
+    try:
+        made: list[int | None] = field.made(pa.array(said, pa.string())).cast(TIME).cast(pa.int64()).to_pylist()
+    except (pa.ArrowInvalid, pa.ArrowTypeError):
+        half = len(records) // 2
+        return [*moments(field, records[:half]), *moments(field, records[half:])] if half else [None]
+    return made
 
 
 class Rows:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import partial
 from typing import Annotated, Any, Literal
 
 import pyarrow as pa
@@ -12,7 +13,7 @@ from pydantic import Field as Setting
 
 from importers.core.model import PersonalData
 from importers.core.names import Name
-from importers.sources._api import TIME, Field
+from importers.sources._api import TIME, Field, moments
 from importers.sources._listed import Listed, Since
 from importers.transport.http.paging import ByCount, ByLink, ByOffset, ByPage, ByToken, ByWindow, Path, Style
 
@@ -189,7 +190,8 @@ class StreamSpec(_Said):
             return ByOffset(at, path(said.total), said.size, identity, parameter=said.parameter)
         if isinstance(said, ByWindowSpec) and new is not None and new.end is not None:
             seconds = max(1, round(said.days * 86_400))
-            return ByWindow(at, new.start, new.end, seconds, said.most, written=new.write)
+            moment = partial(moments, self.columns[new.column].field(new.column))
+            return ByWindow(at, new.start, new.end, seconds, said.most, written=new.write, moments=moment)
         return ByLink(at, path(said.at) if isinstance(said, ByLinkSpec) else ())
 
 

@@ -141,6 +141,10 @@ class ByWindow:
     `written` is how the system wants to read them. A piece that holds `most` records, which is all that an answer
     holds, is asked for again in halves: what was beyond them was left out. `within` is how a piece goes on from page
     to page.
+
+    `moments` says of records when they were, in microseconds since 1970, or None. Then a piece is asked for with a
+    second more at each end, and of its records those count that were within it: whichever end a system counts in, none
+    is lost at a seam or comes twice. Without it the system is trusted to count in the start only.
     """
 
     records: Path
@@ -150,13 +154,22 @@ class ByWindow:
     most: int | None = None
     within: Chained | Counted | None = None
     written: Callable[[int], Any] = int
+    moments: Callable[[list[Any]], list[int | None]] | None = None
 
     def pieces(self, begin: int, end: int) -> Iterator[tuple[int, int]]:
         for at in range(begin, end, self.seconds):
             yield at, min(at + self.seconds, end)
 
     def call(self, first: Call, begin: int, end: int) -> Call:
-        return first.having(**{self.start: self.written(begin), self.end: self.written(end)})
+        more = 0 if self.moments is None else 1
+        return first.having(**{self.start: self.written(max(0, begin - more)), self.end: self.written(end + more)})
+
+    def within_piece(self, found: list[Any], begin: int, end: int) -> list[Any]:
+        """Without what belongs to the pieces beside; what has no moment stays, to be refused by whoever needs it."""
+        if self.moments is None:
+            return found
+        times = self.moments(found)
+        return [each for each, at in zip(found, times, strict=True) if at is None or begin <= at / 1_000_000 < end]
 
 
 Style: TypeAlias = Chained | Counted | ByWindow
@@ -177,7 +190,8 @@ def _windowed(client: Client, first: Call, style: ByWindow) -> Generator[list[An
     pieces = style.pieces(int(first.said(style.start)), int(first.said(style.end)))
     if style.within is not None:
         for piece in pieces:
-            yield from pages(client, style.call(first, *piece), style.within)
+            for page in pages(client, style.call(first, *piece), style.within):
+                yield style.within_piece(page, *piece)
         return
     ahead, asked = itertools.tee(pieces)
     answers = client.ask_all(style.call(first, *piece) for piece in ahead)
@@ -188,10 +202,10 @@ def _windowed(client: Client, first: Call, style: ByWindow) -> Generator[list[An
 def _whole(client: Client, first: Call, style: ByWindow, piece: tuple[int, int], answer: Answer) -> Iterator[list[Any]]:
     """A piece's records: in halves, and those in halves, where an answer doesn't hold them all."""
     found = records(answer.json(), style.records, first, client)
-    if style.most is None or len(found) < style.most:
-        yield found
-        return
     begin, end = piece
+    if style.most is None or len(found) < style.most:
+        yield style.within_piece(found, begin, end)
+        return
     if end - begin < 2:
         got = f"{len(found):,} records in a second, which is all that it gives"
         raise ContractError(f"{client.host} can't give all of {first.label}", got=got, do="read it another way")

@@ -171,7 +171,25 @@ def test_time_is_read_in_windows_as_the_system_writes_it(serve: Serve, written: 
     stream = {"paging": paging, "incremental": INCREMENTAL | {"written": written}}
     at = source(serve(answer), stream=stream, concurrency=1)
     assert ids(at, window=Window(None, "2026-01-01T09:00:00+00:00")) == list(range(9))
-    assert {"iso": "2026-01-01T00:00:00Z", "s": "1767225600", "ms": "1767225600000"}[written] == asked[0][0]
+    a_second_early = {"iso": "2025-12-31T23:59:59Z", "s": "1767225599", "ms": "1767225599000"}
+    assert a_second_early[written] == asked[0][0]
+
+
+@pytest.mark.parametrize("start_counts", [True, False])
+@pytest.mark.parametrize("end_counts", [True, False])
+def test_windows_meet_whichever_end_the_system_counts_in(serve: Serve, start_counts: bool, end_counts: bool) -> None:
+    """Six hours are a window: every sixth order stands where two of them meet."""
+
+    def answer(said: Asked) -> Reply:
+        begin, end = (datetime.fromisoformat(said.query[name]) for name in ("since", "until"))
+        times = [(order, datetime.fromisoformat(str(order["at"]))) for order in ORDERS]
+        return Reply(
+            [o for o, at in times if begin < at < end or (at == begin and start_counts) or (at == end and end_counts)]
+        )
+
+    paging = {"by": "window", "days": 0.25, "begins": "2026-01-01T00:00:00Z"}
+    at = source(serve(answer), stream={"paging": paging, "incremental": INCREMENTAL}, concurrency=1)
+    assert ids(at, window=Window(None, "2026-01-01T09:00:00+00:00")) == list(range(9))
 
 
 @pytest.mark.parametrize("paging", [None, {"by": "window", "days": 1, "begins": "2026-01-01T00:00:00Z"}])

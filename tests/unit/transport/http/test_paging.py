@@ -121,6 +121,27 @@ def test_a_piece_that_an_answer_doesn_t_hold_is_halved(system: System) -> None:
     assert {(100, 130), (130, 160), (160, 190), (190, 220)} <= set(timed.asked)
 
 
+@pytest.mark.parametrize("most", [None, 5])
+@pytest.mark.parametrize("start_counts", [True, False])
+@pytest.mark.parametrize("end_counts", [True, False])
+def test_no_record_at_a_seam_is_lost_or_doubled(
+    system: System, start_counts: bool, end_counts: bool, most: int | None
+) -> None:
+    """Whichever end of a time the system counts in. Records stand on the seams."""
+
+    def answer(asked: Asked) -> Reply:
+        begin, end = int(asked.query["from"]), int(asked.query["until"])
+        found = [n for n in range(0, 1000, 10) if begin < n < end or (n == begin and start_counts)]
+        found += [end] if end_counts and end % 10 == 0 else []
+        return Reply({"items": [str(n) for n in found][:most]})
+
+    style = ByWindow(
+        ("items",), "from", "until", 50, most=most, moments=lambda found: [int(n) * 1_000_000 for n in found]
+    )
+    read = [record for page in pages(system.client(system.serve(answer)), TIMES, style) for record in page]
+    assert read == [str(n) for n in range(100, 250, 10)]
+
+
 def test_more_in_a_second_than_an_answer_holds_is_told(system: System) -> None:
     client = system.client(system.serve(Timed(most=1)), concurrency=1)
     with pytest.raises(ContractError, match="can't give all of list") as told:
