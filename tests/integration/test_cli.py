@@ -313,6 +313,19 @@ def test_a_run_that_is_spread_otherwise_than_the_last_one_that_counted_loads_not
     assert "spread" not in columns["listener"]  # a person
 
 
+def test_an_erased_person_s_rows_tell_a_profile_nothing(home: Path, sql: psycopg.Connection[Any]) -> None:
+    call("run", JOB)
+    call("erase", "acme", "canary ann", "--domain", "listener", "--yes")
+    rows = [f"{n},listener {n},{n}\n" for n in range(30)] + [f"{n},canary ann,987654321\n" for n in range(30, 60)]
+    (home / "plays_2.csv").write_text("id,listener,score\n" + "".join(rows))
+    call("run", JOB)
+    (told,) = sql.execute("select counts -> 'profile' from _importers.judgement order by run desc").fetchone() or ()
+    (score,) = (column for column in told["columns"] if column["name"] == "score")
+    assert told["rows"] == 60
+    assert score["deciles"][9] == 26  # floor(29 * 0.9) among the thirty others'
+    assert "987654321" not in str(told)
+
+
 @pytest.mark.parametrize("column", ["id", "listener"])
 def test_drift_of_a_column_whose_values_are_not_remembered_is_refused(home: Path, column: str) -> None:
     text = TENANT.replace("expect:", f"expect:\n      - {DRIFT}: {{column: {column}, threshold: 0.25}}")
