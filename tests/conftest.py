@@ -15,6 +15,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
 import pytest
+from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadFileScheduling
 
 from importers.ledger.schema import migrate
@@ -25,6 +26,10 @@ if TYPE_CHECKING:  # most tests need no server, and not its client either
     from tests.services.apicurio import Apicurio
     from tests.services.kafka import Kafka
     from tests.services.redis import Redis
+
+# Whether an example is made in time says how busy the machine is, nothing else.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 _numbers = itertools.count()
 

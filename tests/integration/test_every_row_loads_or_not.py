@@ -100,7 +100,7 @@ def acme(database: str) -> Iterator[PostgresDestination]:
 
 @settings(
     max_examples=200,
-    deadline=dt.timedelta(seconds=20),
+    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(batches())

@@ -72,7 +72,9 @@ def test_every_type_comes_back_as_it_was(staging: Staging, place: Place, key: Ru
     assert staged.rows == len(array)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(
     st.lists(
         st.lists(
