@@ -117,8 +117,8 @@ class Profile:
         return [self._told(path, column) for path, column in self.columns.items()]
 
     def values(self, path: str) -> pl.Series:
-        """The sampled values of a column, without missing ones; none of a column that isn't shown."""
-        return self.sample.values(path)
+        """The sampled values of a column that can be told, without missing ones; none of one that isn't shown."""
+        return sayable(self.sample.values(path))
 
     def _told(self, path: str, column: Merging) -> ColumnProfile:
         found = ColumnProfile(path, column.type, self.rows, self.rows - column.values)
@@ -130,9 +130,10 @@ class Profile:
         values = self.values(path)
         if not values.len():
             return found
-        if path not in self.ends.columns or values.dtype == pl.String:
+        ends = sayable(self.ends[path]) if path in self.ends.columns else values.clear()
+        if ends.len() < 2 or values.dtype == pl.String:
             return replace(found, frequent=_frequent(values))
-        least, greatest = self.ends[path]
+        least, greatest = ends
         return replace(
             found,
             mean=column.sum / column.good if column.sum is not None and column.good else None,
@@ -174,6 +175,11 @@ class Profile:
             raise StagingError("a profile can't be read", do="run the partition's validation again") from None
 
 
+def sayable(values: pl.Series) -> pl.Series:
+    """Without moments of years that Python can't say, and PostgreSQL can: of those a profile tells nothing."""
+    return values.filter(values.dt.year().is_between(2, 9998)) if values.dtype in (pl.Date, pl.Datetime) else values
+
+
 def widest(ends: list[pl.DataFrame]) -> pl.DataFrame:
     """Two rows of any number: the least and the greatest."""
     both = together([one for one in ends if one.width])
@@ -193,7 +199,10 @@ def histogram(values: pl.Series) -> Iterator[Bar]:
     finite = finite[np.isfinite(finite)]
     if not len(finite) or not np.isfinite(finite.max() - finite.min()):
         return
-    counts, edges = np.histogram(finite, bins=BARS if finite.max() > finite.min() else 1)
+    edges = np.linspace(finite.min(), finite.max(), BARS + 1)
+    if not (np.diff(edges) > 0).all():  # no number stands between: as of one moment in 2113, counted in microseconds
+        edges = edges[[0, -1]]
+    counts, _ = np.histogram(finite, bins=edges)
     ends = [_moment(edge) if moments else float(edge) for edge in edges]
     for low, high, count in zip(ends, ends[1:], counts, strict=False):
         yield Bar(low, high, int(count))

@@ -23,6 +23,24 @@ def profile(table: pa.Table, size: int = 1000):
     return {column.path: column for column in profiler.finish()}
 
 
+def test_values_that_no_number_stands_between_are_one_bar():
+    """A moment of 2113, in microseconds, plus and minus a half is itself; so is 1e300."""
+    far = dt.date(2113, 1, 1)
+    found = profile(pa.table({"d": [far, None, far], "x": [1e300, 1e300, None]}))
+    (day,), (number,) = found["d"].histogram, found["x"].histogram
+    moment = dt.datetime(2113, 1, 1, tzinfo=dt.UTC)
+    assert (day.low, day.high, day.rows) == (moment, moment, 2)
+    assert (number.low, number.high, number.rows) == (1e300, 1e300, 2)
+
+
+@pytest.mark.parametrize("days", [3_000_000, -800_000])
+def test_of_years_that_python_can_t_say_nothing_is_told(days: int):
+    """PostgreSQL has them: 10183 and 221 before Christ."""
+    found = profile(pa.table({"d": pa.array([0, days, 1], pa.int32()).cast(pa.date32())}))["d"]
+    assert (found.nulls, found.distinct) == (0, 3)
+    assert (found.least, found.greatest, found.deciles, found.histogram) == (None, None, (), ())
+
+
 def test_a_few_rows_are_told_exactly():
     found = profile(
         pa.table(
