@@ -18,7 +18,7 @@ from erasing import POINTS
 from import_site import SECOND, Inspector, Site, good
 
 from importers.cli.main import main
-from importers.core.erasure import Outcome
+from importers.core.erasure import Outcome, Place
 from importers.core.model import LoadMode
 from importers.exceptions import ConfigError
 from importers.pipeline import extract, finish, gate, load, plan
@@ -384,3 +384,27 @@ def test_a_subject_s_token_is_what_the_rows_have() -> None:
     of = Keyring([bytes(range(32))]).tenant("acme")
     expected = hmac.new(of.pseudonym("listener").hex().encode(), b"canary ann", "sha256").digest()[:16]
     assert tokens_of(of, "listener", ["Canary Ann", " canary ANN "]) == [expected]
+
+
+def test_of_two_at_one_erasure_neither_hides_what_the_other_couldn_t_reach(loaded: Path) -> None:
+    """The second begins after the first has failed at a place; the first isn't through, and then says what there is."""
+    tokens = tokens_of(keys(), "listener", [ANN])
+    with closing(destination()) as one, closing(destination()) as two:
+        first, second = one.eraser(), two.eraser()
+        early = first.begin("listener", tokens, "tests", "")
+        first.note(
+            early.erasure, [Place("table", "acme.plays", Outcome.FAILED), Place("table", "gone", Outcome.FAILED)]
+        )
+        late = second.begin("listener", tokens, "tests", "")
+        assert late.erasure == early.erasure
+        receipt = first.finish(early)
+        assert receipt.finished_at is None
+        assert [place.name for place in receipt.places] == ["acme.plays", "gone"]
+        second.note(late.erasure, [Place("table", "acme.plays", Outcome.CLEAR, 1)])
+        first.note(early.erasure, [Place("table", "acme.members__rows", Outcome.FAILED)])
+        receipt = second.finish(late)  # "gone" failed before it began, and it hasn't found it
+        assert receipt.finished_at is None
+        assert {place.name: place.outcome for place in receipt.places} == {
+            "acme.plays": Outcome.CLEAR,
+            "acme.members__rows": Outcome.FAILED,
+        }

@@ -112,7 +112,7 @@ def merged(*values: tuple[Any, ...]) -> pa.RecordBatch:
 def erase(at: Destination, domain: str, *tokens: bytes) -> int:
     """How many rows of the tenant's tables went."""
     eraser = at.eraser()
-    number = eraser.begin(domain, tokens, "tests", "")
+    number = eraser.begin(domain, tokens, "tests", "").erasure
     places = [place for table in eraser.tables() for place in eraser.erase(number, table, domain, tokens)]
     return sum(place.rows for place in places if place.outcome is Outcome.CLEAR)
 

@@ -78,6 +78,16 @@ class Erasure:
 
 
 @dataclass(frozen=True, slots=True)
+class Attempt:
+    """A process at an erasure. Another may be at the same one, before, after or meanwhile."""
+
+    erasure: int
+    """The receipt's number."""
+    since: datetime
+    """By the warehouse's clock."""
+
+
+@dataclass(frozen=True, slots=True)
 class SubjectTable:
     """What a stream's rows are shown as; `subjects` are the columns that any run of it took the subject from."""
 
@@ -105,10 +115,10 @@ class Eraser(ABC):
         """Those that runs have named. Raises ConfigError for another encryption key: its tokens would find nothing."""
 
     @abstractmethod
-    def begin(self, domain: str, tokens: Sequence[bytes], asked_by: str, reason: str) -> int:
+    def begin(self, domain: str, tokens: Sequence[bytes], asked_by: str, reason: str) -> Attempt:
         """Put the subjects on the list, once loads under way have ended; from here on nothing of them comes in.
 
-        Returns the receipt's number: of a new one, or of the same erasure that hasn't been finished.
+        At a new erasure, or at the same one if it hasn't been finished.
         """
 
     @abstractmethod
@@ -151,5 +161,9 @@ class Eraser(ABC):
         """Add lines to the receipt. Of a place that is on it already and clear, what was deleted adds up."""
 
     @abstractmethod
-    def finish(self, erasure: int) -> Erasure:
-        """The receipt; finished unless a place has failed."""
+    def finish(self, attempt: Attempt) -> Erasure:
+        """The receipt; finished unless a place has failed.
+
+        What stayed or failed before the attempt began goes from it, since the attempt has looked at all places anew;
+        what another process has written since doesn't.
+        """

@@ -8,14 +8,15 @@ from datetime import datetime
 from uuid import UUID
 
 import psycopg
-from psycopg.sql import SQL, Composed, Identifier, Literal
+from psycopg.sql import SQL, Identifier
 from psycopg.types.json import Jsonb
 
 from importers.core.destination import Blind
-from importers.core.erasure import Eraser, Erasure, Outcome, Place, SubjectTable, Waiting
-from importers.core.model import RUN, SUBJECT
+from importers.core.erasure import Attempt, Eraser, Erasure, Outcome, Place, SubjectTable, Waiting
+from importers.core.model import SUBJECT
 from importers.destinations import _control as control
 from importers.destinations import _erasure as erasure
+from importers.destinations import _owners as owners
 from importers.destinations import _tables as tables
 from importers.exceptions import ContractError
 
@@ -40,7 +41,7 @@ class PostgresEraser(Eraser):
             )
             return frozenset(domain for (domain,) in rows.fetchall())
 
-    def begin(self, domain: str, tokens: Sequence[bytes], asked_by: str, reason: str) -> int:
+    def begin(self, domain: str, tokens: Sequence[bytes], asked_by: str, reason: str) -> Attempt:
         blinded = sorted(self._blind(tokens))
         with self._transaction("noting whom to erase") as connection:
             control.lock(connection, control.ERASE, self._tenant)
@@ -50,16 +51,12 @@ class PostgresEraser(Eraser):
                 """insert into _importers.erasure (tenant, domain, subjects, asked_by, reason)
                    values (%s, %s, %s, %s, %s)
                    on conflict (tenant, domain, subjects) where finished_at is null
-                   do update set domain = excluded.domain returning id""",
+                   do update set domain = excluded.domain returning id, clock_timestamp()""",
                 (self._tenant, domain, blinded, asked_by, reason),
             ).fetchone()
             if row is None:
                 raise ContractError("an erasure has no receipt", do="report this")
-            # What stayed or failed then may be otherwise now.
-            connection.execute(
-                "delete from _importers.erasure_place where erasure = %s and outcome <> %s", (row[0], Outcome.CLEAR)
-            )
-        return int(row[0])
+        return Attempt(*row)
 
     def tables(self) -> Sequence[SubjectTable]:
         with self._transaction("looking for tables") as connection:
@@ -150,21 +147,25 @@ class PostgresEraser(Eraser):
         with self._transaction("writing the receipt") as connection:
             _note(connection, erasure, places)
 
-    def finish(self, erasure: int) -> Erasure:
+    def finish(self, attempt: Attempt) -> Erasure:
         with self._transaction("writing the receipt") as connection:
+            connection.execute(
+                "delete from _importers.erasure_place where erasure = %s and outcome <> %s and at < %s",
+                (attempt.erasure, Outcome.CLEAR, attempt.since),
+            )
             row = connection.execute(
                 """update _importers.erasure e set finished_at = case when not exists (
                      select from _importers.erasure_place p where p.erasure = e.id and p.outcome = %s) then now() end
                    where id = %s and tenant = %s
                    returning id, tenant, domain, subjects, asked_by, reason, asked_at, finished_at""",
-                (Outcome.FAILED, erasure, self._tenant),
+                (Outcome.FAILED, attempt.erasure, self._tenant),
             ).fetchone()
             if row is None:
                 raise ContractError("an erasure has lost its receipt", do="erase again", tenant=self._tenant)
             places = connection.execute(
                 """select kind, name, outcome, rows, unknown, note from _importers.erasure_place
                    where erasure = %s order by outcome, at, name""",
-                (erasure,),
+                (attempt.erasure,),
             ).fetchall()
         id_, tenant, domain, subjects, by, reason, asked_at, finished_at = row
         whom = tuple(bytes(token).hex() for token in subjects)
@@ -189,7 +190,7 @@ class PostgresEraser(Eraser):
         for name in names:
             if _holds_rows(connection, self._tenant, name):
                 columns, whose = tables.existing(connection, self._tenant, name), sorted({SUBJECT, *table.subjects})
-                found[self._named(name)] = [column for column in whose if columns.get(column) == "uuid"]
+                found[self._named(name)] = [column for column in whose if columns.get(column) == owners.TOKEN]
         return found
 
     def _places(
@@ -201,9 +202,8 @@ class PostgresEraser(Eraser):
                 note = "has no column that says whose its rows are"
                 places.append(Place("table", name, Outcome.STAYS, note=note))
                 continue
-            somebody_s = _whose(whose, SQL("{} is not null"))
             statement = SQL("select count(*) filter (where {}), count(*) filter (where not {}) from {}").format(
-                _theirs(whose), somebody_s, self._identifier(name)
+                owners.theirs(whose), owners.somebody_s(whose), self._identifier(name)
             )
             rows, unknown = connection.execute(statement, self._parameters(tokens)).fetchone() or (0, 0)
             note = "rows whose subject is null stay: nobody knows whose they are" if unknown else ""
@@ -228,10 +228,10 @@ class PostgresEraser(Eraser):
             (self._named(table.name), f"pseudonymise({domain})"),
         ).fetchall()
         for (column,) in found:
-            if columns.get(column) != "uuid":
+            if columns.get(column) != owners.TOKEN:
                 continue
             statement = SQL("select count(*) from {} where {} = any(%(tokens)s) and not coalesce({}, false)").format(
-                self._identifier(name), Identifier(column), _theirs(whose)
+                self._identifier(name), Identifier(column), owners.theirs(whose)
             )
             (rows,) = connection.execute(statement, self._parameters(tokens)).fetchone() or (0,)
             if rows:
@@ -239,7 +239,7 @@ class PostgresEraser(Eraser):
                 yield Place("mention", f"{name}.{column}", Outcome.STAYS, rows, note=note)
 
     def _delete(self, connection: psycopg.Connection, name: str, whose: Sequence[str], tokens: Sequence[bytes]) -> int:
-        statement = SQL("delete from {} where {}").format(self._identifier(name), _theirs(whose))
+        statement = SQL("delete from {} where {}").format(self._identifier(name), owners.theirs(whose))
         return connection.execute(statement, self._parameters(tokens)).rowcount
 
     def _parameters(self, tokens: Sequence[bytes]) -> dict[str, object]:
@@ -262,36 +262,14 @@ def _holds_rows(connection: psycopg.Connection, schema: str, table: str) -> bool
     return found.fetchone() is not None
 
 
-def _theirs(whose: Sequence[str]) -> Composed:
-    """Which rows are the subjects'."""
-    return _whose(whose, SQL("{} = any(%(tokens)s)"))
-
-
-def _whose(whose: Sequence[str], says: SQL) -> Composed:
-    """Of which rows `_subject` says so, or the column that was the subject's for the run that brought them.
-
-    In other runs' rows the same column may name somebody else than the subject.
-    """
-    runs = SQL(
-        "{} in (select id from _importers.run where tenant = %(tenant)s and plan -> 'stream' ->> 'subject' = {})"
-    )
-    said = (
-        says.format(Identifier(name))
-        if name == SUBJECT
-        else SQL("({} and {})").format(says.format(Identifier(name)), runs.format(Identifier(RUN), Literal(name)))
-        for name in whose
-    )
-    return SQL("({})").format(SQL(" or ").join(said))
-
-
 def _note(connection: psycopg.Connection, erasure: int, places: Sequence[Place]) -> None:
     with connection.cursor() as cursor:
         cursor.executemany(
-            """insert into _importers.erasure_place as p (erasure, kind, name, outcome, rows, unknown, note)
-               values (%s, %s, %s, %s, %s, %s, %s)
+            """insert into _importers.erasure_place as p (erasure, kind, name, outcome, rows, unknown, note, at)
+               values (%s, %s, %s, %s, %s, %s, %s, clock_timestamp())
                on conflict (erasure, kind, name) do update
                set rows = excluded.rows + case when p.outcome = 'clear' then p.rows else 0 end,
-                   outcome = excluded.outcome, unknown = excluded.unknown, note = excluded.note, at = now()""",
+                   outcome = excluded.outcome, unknown = excluded.unknown, note = excluded.note, at = excluded.at""",
             [
                 (erasure, place.kind, place.name, place.outcome, place.rows, place.unknown, place.note)
                 for place in places

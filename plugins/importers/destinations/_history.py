@@ -14,6 +14,7 @@ import psycopg
 from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 
 from importers.core.model import DELETED, PARTITION, RUN, UNTIL, VERSION, Reads, Run, RunKind, Stream
+from importers.destinations import _owners as owners
 from importers.destinations._quarantine import has_quarantine
 
 UNPLACED = -(2**63)
@@ -57,11 +58,12 @@ _PLACE = """
 
 
 def close_the_absent(
-    connection: psycopg.Connection, table: Identifier, columns: Sequence[str], stream: Stream, run: Run
+    connection: psycopg.Connection, table: Identifier, columns: Mapping[str, str], stream: Stream, run: Run
 ) -> None:
     """What a complete snapshot lacks is deleted; what it has again, unchanged since before it was deleted, holds anew.
 
     A snapshot of which rows are in quarantine isn't complete: those keys aren't absent. It closes nothing.
+    A tombstone is a row of this run, whose subject may be another column than that of the row which it ends.
     """
     snapshot = run.plan.complete or stream.reads is Reads.SNAPSHOT
     if not snapshot or run.kind is not RunKind.INCREMENTAL or has_quarantine(connection, run):
@@ -75,10 +77,12 @@ def close_the_absent(
             PARTITION: Literal(0),
             UNTIL: Literal(UNPLACED),
         }
+        if deleted:
+            new |= owners.taken_over(connection, "n", columns, stream, run)
         values = [new.get(name, Identifier(row, name)) for name in columns]
         statement = "insert into {table} ({columns}) select {values} " + which
         connection.execute(
-            _filled(statement, table, stream, run, columns=_names(columns), values=SQL(", ").join(values))
+            _filled(statement, table, stream, run, columns=_names(list(columns)), values=SQL(", ").join(values))
         )
 
 

@@ -6,10 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import psycopg
 import pyarrow as pa
-from psycopg.sql import SQL, Composed, Identifier, Literal
+from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 
 from importers.core.model import DELETED, OURS, PARTITION, RUN, UNTIL, VERSION, LoadMode, Run, RunKind, Stream
 from importers.destinations import _history as history
+from importers.destinations import _owners as owners
 from importers.destinations import _tables as tables
 from importers.destinations._quarantine import SUPERSEDED, has_quarantine
 from importers.destinations._rows import binary_copy
@@ -101,7 +102,7 @@ def make_it_count(connection: psycopg.Connection, schema: str, stream: Stream, r
             tables.drop_shadow(connection, schema, run.id)
     elif run.mode is LoadMode.HISTORY:
         table = Identifier(schema, tables.rows_table(stream))
-        columns = list(tables.existing(connection, schema, tables.rows_table(stream)))
+        columns = tables.existing(connection, schema, tables.rows_table(stream))
         history.close_the_absent(connection, table, columns, stream, run)
         history.place(connection, table, stream, run)
     elif run.mode is LoadMode.MERGE and run.plan.complete and not has_quarantine(connection, run):
@@ -119,16 +120,17 @@ def _end_the_absent(connection: psycopg.Connection, schema: str, stream: Stream,
     """
     columns = tables.existing(connection, schema, tables.rows_table(stream))
     kept = {*stream.primary_key, stream.subject, *OURS}
-    blank = [SQL("{} = null").format(Identifier(name)) for name in columns if name not in kept]
-    new = [SQL("{} = {}").format(Identifier(RUN), run.id), SQL("{} = {}").format(Identifier(VERSION), run.version)]
+    new: dict[str, Composable] = {name: SQL("null") for name in columns if name not in kept}
+    new |= {DELETED: Literal(True), RUN: Literal(run.id), VERSION: Literal(run.version)}
+    new |= owners.taken_over(connection, "n", columns, stream, run)
     connection.execute(
         SQL(
-            "update {t} set {deleted} = true, {new} where {r} <> {run} and {v} <= {version} and not {deleted}"
+            "update {t} n set {new} where {r} <> {run} and {v} <= {version} and not {deleted}"
             " and {r} in (select id from _importers.run where stream = {stream})"
         ).format(
             t=Identifier(schema, tables.rows_table(stream)),
             deleted=Identifier(DELETED),
-            new=SQL(", ").join([*new, *blank]),
+            new=SQL(", ").join(SQL("{} = {}").format(Identifier(name), value) for name, value in new.items()),
             r=Identifier(RUN),
             v=Identifier(VERSION),
             run=run.id,

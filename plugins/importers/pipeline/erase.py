@@ -66,7 +66,8 @@ def erase(installation: Installation, tenant: Tenant, request: Request) -> Erasu
             found = [place for table in eraser.tables() for place in eraser.look(table, domain, tokens)]
             found += [quarantine.look(uri) for uri in quarantine.whole]
             return _tried(tenant, request, domain, keys.blind(tokens), [*found, *_beyond(tenant, eraser, quarantine)])
-        number = eraser.begin(domain, tokens, request.asked_by, request.reason)
+        attempt = eraser.begin(domain, tokens, request.asked_by, request.reason)
+        number = attempt.erasure
         for table in eraser.tables():
             try:
                 eraser.erase(number, table, domain, tokens)
@@ -75,7 +76,7 @@ def erase(installation: Installation, tenant: Tenant, request: Request) -> Erasu
         for uri in quarantine.whole:
             quarantine.erase(number, uri)
         eraser.note(number, _beyond(tenant, eraser, quarantine))
-        return eraser.finish(number)
+        return eraser.finish(attempt)
 
 
 def _tried(tenant: Tenant, request: Request, domain: str, blinded: Sequence[bytes], found: Sequence[Place]) -> Erasure:

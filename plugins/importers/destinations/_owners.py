@@ -1,0 +1,83 @@
+"""Whose a row of a table is: `_subject` says so, else the column that was the subject's for the run that brought it.
+
+In other runs' rows the same column may name somebody else than the subject.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import psycopg
+from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
+
+from importers.core.model import RUN, SUBJECT, Run, Stream
+from importers.destinations._types import UUID, sql_type
+
+TOKEN = sql_type(UUID)
+"""What a column is that says whose a row is."""
+
+
+def theirs(whose: Sequence[str]) -> Composed:
+    """Which rows are those of the subjects whose `tokens` the statement is given; `whose` are columns of tokens."""
+    return _by_owner(whose, SQL("{} = any(%(tokens)s)"))
+
+
+def somebody_s(whose: Sequence[str]) -> Composed:
+    """Of which rows anybody knows whose they are."""
+    return _by_owner(whose, SQL("{} is not null"))
+
+
+def _by_owner(whose: Sequence[str], says: SQL) -> Composed:
+    """A condition of a statement that is given `tenant`."""
+    runs = SQL(
+        "{} in (select id from _importers.run where tenant = %(tenant)s and plan -> 'stream' ->> 'subject' = {})"
+    )
+    other = SQL(" and {} is null").format(Identifier(SUBJECT)) if SUBJECT in whose else SQL("")
+    said = (
+        says.format(Identifier(name))
+        if name == SUBJECT
+        else SQL("({} and {}{})").format(
+            says.format(Identifier(name)), runs.format(Identifier(RUN), Literal(name)), other
+        )
+        for name in whose
+    )
+    return SQL("({})").format(SQL(" or ").join(said))
+
+
+def earlier(connection: psycopg.Connection, tenant: str, stream: Stream) -> frozenset[str]:
+    """Columns that runs have taken the table's subject from, if another than `stream` does is among them; else none."""
+    rows = connection.execute(
+        """select distinct plan -> 'stream' ->> 'subject' from _importers.run
+           where tenant = %s and table_name = %s and plan -> 'stream' ->> 'subject' is not null""",
+        (tenant, stream.target),
+    )
+    columns = frozenset(name for (name,) in rows.fetchall())
+    return columns if columns - {stream.subject} else frozenset()
+
+
+def taken_over(
+    connection: psycopg.Connection, row: str, columns: Mapping[str, str], stream: Stream, run: Run
+) -> dict[str, Composable]:
+    """What becomes of a row, called `row`, that `run` ends as its own: `_subject` keeps whose it was.
+
+    Nothing, where the subject has always been the same column: that says it for this run, too.
+    """
+    tenant = run.stream.split(".")[0]
+    subjects = earlier(connection, tenant, stream)
+    if not subjects or SUBJECT not in columns:
+        return {}
+    said = [
+        SQL(
+            "case when {run} in (select id from _importers.run"
+            " where tenant = {tenant} and plan -> 'stream' ->> 'subject' = {name}) then {value} end"
+        ).format(run=Identifier(row, RUN), tenant=tenant, name=name, value=Identifier(row, name))
+        for name in sorted(subjects)
+        if columns.get(name) == TOKEN
+    ]
+    whose: dict[str, Composable] = {
+        SUBJECT: SQL("coalesce({})").format(SQL(", ").join([Identifier(row, SUBJECT), *said]))
+    }
+    # Of a row that was nobody's the run's own subject column would say that it is somebody's.
+    if stream.subject is not None and stream.subject in columns and stream.subject not in stream.primary_key:
+        whose[stream.subject] = SQL("null")
+    return whose
