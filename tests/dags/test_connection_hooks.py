@@ -71,7 +71,7 @@ def server() -> Iterator[Server]:
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
         here = Server(f"http://127.0.0.1:{http.server_port}", lambda _: (200, {}))
-        Thread(target=http.serve_forever, daemon=True).start()
+        Thread(target=http.serve_forever, args=(0.02,), daemon=True).start()
         yield here
         http.shutdown()
 

@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+from unittest import mock
 
 HUNG = 120.0  # seconds
 
@@ -106,8 +107,10 @@ def _encoded(site: Any) -> dict[str, Any]:
 def _serve() -> None:
     import crash_points  # noqa: F401 - what the children need, imported once
     import import_site  # noqa: F401
+    import pandas  # noqa: F401 - pyarrow does so, at a process's first array
 
     children: set[int] = set()
+    mock.patch.object(os, "fsync", lambda _: None).start()  # no test is a machine's end
     for line in sys.stdin:
         request = json.loads(line)
         if request["do"] == "start":
