@@ -139,7 +139,7 @@ class Soak:
         progress.unlink(missing_ok=True)
         progress.touch()
         started = time.monotonic()
-        pid = self.victims.start(world.site, key, processes=2, progress=str(progress))
+        pid = self.victims.start(world.site, key, processes=self.chance.choice((1, 2)), progress=str(progress))
         self.pids.add(pid)
         self.wait_for_a_moment(pid, progress, world.site.partitions)
         who = self.chance.choices((WHOLE, PARENT, WORKER), (2, 1, 1))[0]
