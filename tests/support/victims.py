@@ -110,7 +110,7 @@ def _serve() -> None:
     import pandas  # noqa: F401 - pyarrow does so, at a process's first array
 
     children: set[int] = set()
-    mock.patch.object(os, "fsync", lambda _: None).start()  # no test is a machine's end
+    mock.patch.object(os, "fsync", return_value=None).start()  # no test is a machine's end
     for line in sys.stdin:
         request = json.loads(line)
         if request["do"] == "start":
