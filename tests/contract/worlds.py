@@ -81,6 +81,16 @@ class Parquet(_Files):
         pl.DataFrame(rows, schema).write_parquet(file, row_group_size=1)
 
 
+class ParquetWhere(Parquet):
+    """Beside each wanted row stands one that isn't."""
+
+    def write(self, file: Path, rows: list[dict[str, Any]]) -> None:
+        super().write(file, [each for row in rows for each in (row | {"id": -1}, row)])
+
+    def config(self) -> dict[str, Any]:
+        return super().config() | {"where": {"id": {"ge": 0}}}
+
+
 class Avro(_Files):
     suffix = "avro"
 
@@ -133,6 +143,7 @@ WORLDS: dict[str, type[World]] = {
     "kafka:avro": AvroTopic,
     "lastfm_api": Lastfm,
     "parquet": Parquet,
+    "parquet:where": ParquetWhere,
     "postgresql": Postgresql,
     "postgresql:cdc": PostgresqlChanges,
     "redis_streams": RedisStream,
