@@ -58,6 +58,7 @@ bench: env  ## the chain against the server's own COPY; rules and profiles again
 	$(BIN)/python -m bench formats
 	$(BIN)/python -m bench dags
 	$(BIN)/python -m bench kafka
+	$(BIN)/python -m bench stream
 	$(BIN)/python -m bench airflow
 
 soak: env  ## random kills, and a thousand tenants through Airflow's DAG processor, for a long time

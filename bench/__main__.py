@@ -12,7 +12,19 @@ from dataclasses import asdict
 from pathlib import Path
 
 RESULTS = Path(__file__).parent / "results"
-CHOICES = ("chain", "merge", "pseudonyms", "quality", "formats", "http", "kafka", "postgresql", "dags", "airflow")
+CHOICES = (
+    "chain",
+    "merge",
+    "pseudonyms",
+    "quality",
+    "formats",
+    "http",
+    "kafka",
+    "stream",
+    "postgresql",
+    "dags",
+    "airflow",
+)
 WHOLE = 7_200_000
 """Rows: a CSV of 1.2 GB."""
 
@@ -41,6 +53,7 @@ def main() -> None:
         "formats": lambda: formats(fewer, said.excel_rows, rounds or 3),
         "http": lambda: http(rounds or 10),
         "kafka": lambda: kafka(fewer, rounds or 3),
+        "stream": lambda: stream(fewer, rounds or 3),
         "postgresql": lambda: postgresql(fewer, rounds or 4),
         "dags": lambda: dags(said.tenants, rounds or 2),
         "airflow": lambda: airflow(fewer, rounds or 2),
@@ -101,6 +114,14 @@ def postgresql(rows: int, rounds: int) -> str:
 
     measured = measure(rows, rounds)
     (RESULTS / "postgresql.json").write_text(as_json(measured) + "\n")
+    return show(measured)
+
+
+def stream(messages: int, rounds: int) -> str:
+    from bench.stream import measure, show
+
+    measured = measure(messages, rounds)
+    (RESULTS / "stream.json").write_text(json.dumps(measured, indent=2) + "\n")
     return show(measured)
 
 

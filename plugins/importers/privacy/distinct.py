@@ -26,6 +26,8 @@ _SAMPLE = 4096
 _NEARLY_ALL = 0.97  # of a sample this distinct, a batch of 64k is 3/4 distinct or more: looking for repeats costs more
 _MOST = 1 << 18
 """Texts to remember, about 80 bytes each with what was made of them; then all are forgotten, and it begins anew."""
+_FEW = 256
+"""So few values are worked on sooner than looked up: a micro-batch has no more where rows come in milliseconds."""
 _WORTH = 0.1  # of the texts asked for must have been known when the memory is full, or it only costs
 
 _VIEWS = {pa.string_view(): pa.large_string(), pa.binary_view(): pa.large_binary()}
@@ -34,8 +36,8 @@ _VIEWS = {pa.string_view(): pa.large_string(), pa.binary_view(): pa.large_binary
 class OverDistinct:
     """`apply`, computed from the distinct values where there are few."""
 
-    def __init__(self, apply: Values, most: int = _MOST) -> None:
-        self._apply, self._most = apply, most
+    def __init__(self, apply: Values, most: int = _MOST, few: int = _FEW) -> None:
+        self._apply, self._most, self._few = apply, most, few
         self._made: pa.Array
         self._known: _Numbers
         self._worth = True
@@ -48,7 +50,7 @@ class OverDistinct:
             return pc.take(self._apply(values.dictionary), values.indices)
         if values.type in _VIEWS:  # Arrow doesn't look for repeats in views
             values = values.cast(_VIEWS[values.type])
-        if values.null_count == len(values):
+        if values.null_count == len(values) or len(values) < self._few:
             return self._apply(values)
         if (t.is_string(values.type) or t.is_large_string(values.type)) and (self._worth or _repeats(values)):
             return self._remembering(values)

@@ -18,7 +18,7 @@ def upper(seen: Seen, most: int = 100) -> OverDistinct:
         seen.append(values.to_pylist())
         return pc.utf8_upper(values)
 
-    return OverDistinct(apply, most=most)
+    return OverDistinct(apply, most=most, few=0)
 
 
 def test_a_text_is_worked_on_once_in_all_batches() -> None:
@@ -59,6 +59,21 @@ def test_where_nothing_repeats_nothing_is_looked_for() -> None:
     assert [len(values) for values in seen] == [1000]
 
 
+def test_a_few_are_worked_on_as_they_are() -> None:
+    seen: Seen = []
+
+    def apply(values: pa.Array) -> pa.Array:
+        seen.append(values.to_pylist())
+        return pc.utf8_upper(values)
+
+    function = OverDistinct(apply, few=3)
+    assert function(pa.array(["a", "a"])).to_pylist() == ["A", "A"]
+    assert function(pa.array(["a", "a", "a"])).to_pylist() == ["A"] * 3
+    assert function(pa.array(["a", None, "a"])).to_pylist() == ["A", None, "A"]
+    assert function(pa.array(["a"])).to_pylist() == ["A"]
+    assert seen == [["a", "a"], ["a"], ["a"]]
+
+
 def test_no_more_is_remembered_than_it_may() -> None:
     seen: Seen = []
     function = upper(seen)
@@ -77,7 +92,7 @@ def test_what_a_failed_call_has_left_is_not_taken_for_a_result() -> None:
             raise ValueError("not now")
         return pc.utf8_upper(values)
 
-    function = OverDistinct(fails_first)
+    function = OverDistinct(fails_first, few=0)
     with pytest.raises(ValueError, match="not now"):
         function(pa.array(["a", "b"] * 3))
     assert function(pa.array(["b", "c"] * 3)).to_pylist() == ["B", "C"] * 3
@@ -86,7 +101,7 @@ def test_what_a_failed_call_has_left_is_not_taken_for_a_result() -> None:
 @pytest.mark.parametrize("kind", [pa.int64(), pa.binary(), pa.string_view(), pa.large_string()])
 def test_any_type(kind: pa.DataType) -> None:
     values = pa.array([1, 2, None, 1] * 2).cast(pa.string()).cast(kind)
-    got = OverDistinct(lambda distinct: distinct.cast(pa.large_string()))(values)
+    got = OverDistinct(lambda distinct: distinct.cast(pa.large_string()), few=0)(values)
     assert got.to_pylist() == values.cast(pa.large_string()).to_pylist()
     assert got.type == pa.large_string()
 
@@ -99,7 +114,7 @@ def test_only_nulls(kind: pa.DataType) -> None:
 
 @given(st.lists(st.lists(st.none() | st.text(max_size=3), max_size=40), max_size=6))
 def test_as_if_it_went_row_by_row(batches: list[list[str | None]]) -> None:
-    function = OverDistinct(pc.utf8_reverse, most=20)
+    function = OverDistinct(pc.utf8_reverse, most=20, few=15)
     for batch in batches:
         array = pa.array(batch, pa.string())
         assert function(array).equals(pc.utf8_reverse(array))

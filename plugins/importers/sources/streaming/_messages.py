@@ -104,10 +104,12 @@ class Json:
         self, joined: bytearray, texts: Sequence[bytes | None], numbers: Sequence[int], place: Place
     ) -> Decoded:
         """One text a line. `numbers` are those of the values that the texts come from."""
-        starts = [0, *accumulate(len(text or b"") + 1 for text in texts)]
+        starts: list[int] = []
         bad: list[int] = []
 
         def told(start: int) -> str:
+            if not starts:  # where each line begins is asked where one is bad
+                starts.extend(accumulate((len(text or b"") + 1 for text in texts), initial=0))
             bad.append(bisect_right(starts, start) - 1)
             return place(numbers[bad[-1]])
 
