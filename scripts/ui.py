@@ -34,6 +34,7 @@ READY = 180.0  # seconds; on two cores it takes 30
 SETTINGS = {
     "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
     "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
+    "AIRFLOW__CORE__EXECUTOR": "importers.executors.local.PreloadingLocalExecutor",
     "AIRFLOW__CORE__PARALLELISM": "4",  # tasks are processes of 150 to 400 MB
     "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.25",  # someone is watching
 }

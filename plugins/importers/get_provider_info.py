@@ -27,6 +27,7 @@ def get_provider_info() -> dict[str, Any]:
             }
         ],
         "connection-types": CONNECTION_TYPES,
+        "executors": ["importers.executors.local.PreloadingLocalExecutor"],
         "cli": ["importers.airflow_commands.commands"],
         "notifications": ["importers.triggers.alert.AlertNotifier"],
         "config": {

@@ -120,6 +120,9 @@ def test_local_staging_and_workers_on_several_machines_are_refused(
     monkeypatch.delenv("IMPORTERS_STAGING", raising=False)
     with pytest.raises(ConfigError, match=r"one machine's disk.*CeleryExecutor"):
         check_tenants()
+    with monkeypatch.context() as patch:
+        patch.setenv("AIRFLOW__CORE__EXECUTOR", "importers.executors.local.PreloadingLocalExecutor")
+        check_tenants()
     monkeypatch.setenv("IMPORTERS_STAGING", "s3://bucket/staging")
     check_tenants()
     monkeypatch.setenv("IMPORTERS_STAGING", "/mnt/everywhere")

@@ -115,7 +115,7 @@ def check_reach(staging: str) -> None:
     `[importers] shared_disk` says that the directory is a mount that every worker has.
     """
     executors = re.findall(r"\w*Executor", conf.get("core", "executor"))
-    remote = [name for name in executors if name not in ("LocalExecutor", "SequentialExecutor")]
+    remote = [name for name in executors if not name.endswith(("LocalExecutor", "SequentialExecutor"))]
     on_disk = urlsplit(staging).scheme in ("", "file")
     if remote and on_disk and not conf.getboolean(SECTION, "shared_disk", fallback=False):
         raise ConfigError(

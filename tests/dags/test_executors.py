@@ -1,0 +1,48 @@
+"""What the processes have that tasks are forked from."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+LOCAL = """
+import sys
+from pathlib import Path
+
+from airflow._shared.module_loading import import_string
+
+executor = import_string(sys.argv[1])(parallelism=2)
+executor.start()
+for pid in executor.workers:
+    print(len(list(Path(f"/proc/{pid}/task").iterdir())), "polars" in Path(f"/proc/{pid}/maps").read_text())
+executor.end()
+"""
+CELERY = """
+import sys
+
+from airflow.providers.celery.executors.celery_executor_utils import app
+
+print("sending", "polars" in sys.modules)
+app.loader.import_default_modules()  # as a worker does when it starts
+print("working", "polars" in sys.modules)
+"""
+
+
+def said(program: str, *arguments: str, **settings: str) -> list[str]:
+    run = [sys.executable, "-W", "ignore", "-c", program, *arguments]
+    environment = os.environ | settings
+    done = subprocess.run(run, capture_output=True, text=True, timeout=300, check=False, env=environment)
+    assert done.returncode == 0, done.stderr
+    return [line for line in done.stdout.splitlines() if line.endswith(("True", "False"))]
+
+
+def test_local_tasks_are_forked_from_what_has_our_imports_and_one_thread() -> None:
+    assert said(LOCAL, "airflow.executors.local_executor.LocalExecutor") == ["1 False"] * 2
+    assert said(LOCAL, "importers.executors.local.PreloadingLocalExecutor") == ["1 True"] * 2
+
+
+def test_a_celery_worker_has_our_imports_and_who_sends_hasn_t() -> None:
+    assert said(CELERY) == ["sending False", "working False"]
+    ours = {"AIRFLOW__CELERY__CELERY_CONFIG_OPTIONS": "importers.executors.celery.OPTIONS"}
+    assert said(CELERY, **ours) == ["sending False", "working True"]
