@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
+import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
@@ -161,6 +163,31 @@ def test_every_row_is_read_once_and_again_alike(name: str, world: World) -> None
     plan = at.plan(stream, Window(), {})
     assert by_key(world, rows_of(at, stream, plan)) == by_key(world, world.rows)
     assert rows_of(at, stream, plan) == rows_of(at, stream, plan)
+
+
+def test_nothing_of_it_stays_open_once_it_is_closed(name: str, world: World) -> None:
+    """Nobody forgets the source meanwhile: it closes, not the collector."""
+    before = _open()
+    with closing(source(name, world)) as at:
+        assert at.check().ok
+        stream = stream_of(at, world)
+        rows_of(at, stream, at.plan(stream, Window(), {}))
+    deadline = time.monotonic() + 60
+    while (left := _open() - before) and time.monotonic() < deadline:  # the other end of some is a server's in here
+        time.sleep(0.01)
+    assert not left
+    assert at.check().ok, "asked again, it connects again"
+    at.close()
+
+
+def _open() -> set[str]:
+    """This process's sockets, its threads that Python knows of, and librdkafka's, which have its name."""
+    found = {f"thread {thread.ident}" for thread in threading.enumerate()}
+    for each in (*Path("/proc/self/fd").iterdir(), *Path("/proc/self/task").glob("*/comm")):
+        with suppress(OSError):  # it has ended since
+            what = each.read_text() if each.name == "comm" else str(each.readlink())
+            found |= {f"{each} {what}"} if what.startswith(("rdk:", "socket:")) else set()
+    return found
 
 
 def test_only_the_columns_that_are_asked_for_are_read(name: str, world: World) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -496,6 +497,33 @@ def test_a_connection_that_fails_says_no_secret(database: str, url: str, error: 
         source.streams()
     assert "s3cr3t" not in str(told.value)
     assert not source.check().ok
+
+
+def test_a_run_leaves_no_session_behind_however_it_ends(
+    sql: psycopg.Connection, bring: Import, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each source that was made is still known here: whoever made it ended its sessions, not the collector."""
+    made: list[Postgresql] = []
+    original = Postgresql.__init__
+
+    def noted(self: Postgresql, *args: Any, **kwargs: Any) -> None:
+        made.append(self)
+        original(self, *args, **kwargs)
+
+    monkeypatch.setattr(Postgresql, "__init__", noted)
+    events(sql)
+    sql.execute("insert into events (what) values ('secret')")
+    assert bring(APPEND, {"mode": "append"}).rows_loaded == 1
+    with pytest.raises(ContractError, match="a value can't be had"):
+        bring({"query": "select id, what::int as n from events"}, {"mode": "replace"})
+    with pytest.raises(ConfigError, match="has no table"):
+        bring({"tables": ["nope"]}, {"mode": "replace"})
+    assert len(made) > 3
+    ours = "select count(*) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()"
+    deadline = time.monotonic() + 60
+    while (left := sql.execute(ours).fetchone()) != (0,) and time.monotonic() < deadline:  # a backend takes a moment
+        time.sleep(0.01)
+    assert left == (0,)
 
 
 def test_a_pool_that_is_used_up_says_so(database: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -111,7 +112,8 @@ class Importer:
 
     def _check(self) -> Health:
         connection = self._connection or RESOLVER.get()(self._tenant, self.pipeline)
-        source = open_source(self._tenant, self.pipeline, connection).check()
+        with closing(open_source(self._tenant, self.pipeline, connection)) as opened:
+            source = opened.check()
         if not source.ok:
             return source
         warehouse = Installation.from_environment().health(self.tenant_id, self.pipeline)

@@ -126,6 +126,12 @@ class Source(ABC, Generic[ConfigT]):
         """
         raise NotImplementedError
 
+    def close(self) -> None:
+        """End what it keeps from call to call: connections, sessions, tokens. Whoever made it does, in every case.
+
+        Asked again afterwards, a source connects again. What one call alone needs ends with the call.
+        """
+
     def describe(self, partition: JSON) -> tuple[str, int | None]:
         """What a person may be told of a partition: what it reads, and its bytes if they are known. Never a value."""
         return "", None

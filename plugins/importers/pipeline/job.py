@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -241,8 +241,12 @@ class Job:
         return hashlib.sha256(repr(said).encode()).hexdigest()[:16]
 
     def close(self) -> None:
-        if "destination" in self.__dict__:
-            self.destination.close()
+        """Close what was opened here; a job that is `of` this one has the same."""
+        with ExitStack() as stack:  # the one, also if the other can't be closed
+            if "destination" in self.__dict__:
+                stack.callback(self.destination.close)
+            if "source" in self.__dict__:
+                stack.callback(self.source.close)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Job, (self.installation, self.tenant, self.pipeline, self.stream, self.connection)
@@ -301,11 +305,11 @@ def jobs(
     """
     try:
         connection = RESOLVER.get()(tenant, pipeline) if connection is None else connection
-        source = open_source(tenant, pipeline, connection)
-        try:
-            offered = {stream.name: stream for stream in source.streams()}
-        except EmptySourceError as error:
-            offered = {stream.name: stream for stream in _remembered(installation, tenant, pipeline, error)}
+        with closing(open_source(tenant, pipeline, connection)) as source:
+            try:
+                offered = {stream.name: stream for stream in source.streams()}
+            except EmptySourceError as error:
+                offered = {stream.name: stream for stream in _remembered(installation, tenant, pipeline, error)}
         wanted = list(streams) or list(pipeline_of(tenant, pipeline).streams) or list(offered)
         for name in wanted:
             if name not in offered:

@@ -37,7 +37,7 @@ HttpConfigT = TypeVar("HttpConfigT", bound=HttpConfig)
 
 @dataclass(frozen=True, repr=False)
 class _Kept:
-    """Nothing in it has to be closed."""
+    """What a source keeps from client to client."""
 
     shared: Shared
     auth: Auth
@@ -84,6 +84,11 @@ class ApiSource(Source[HttpConfigT]):
         connection = self.connection or Connection({})
         among, route = shared(self.tenant, connection), Route.of(connection)
         return _Kept(among, self.auth(connection, among), route, context(self.config, route))
+
+    def close(self) -> None:
+        kept: _Kept | None = self.__dict__.pop("_kept", None)
+        if kept is not None:
+            kept.shared.close()
 
     def check(self) -> Health:
         begun = perf_counter()

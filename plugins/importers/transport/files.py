@@ -105,6 +105,11 @@ class Files:
     def bucket(self) -> Bucket:
         return Bucket(self._connection)
 
+    def close(self) -> None:
+        bucket: Bucket | None = self.__dict__.pop("bucket", None)
+        if bucket is not None:
+            bucket.close()
+
     def find(self, patterns: Sequence[str]) -> list[File]:
         """Every file that any of the paths or globs (`**` too) names, by path. Raises ConfigError for a directory.
 

@@ -107,6 +107,11 @@ class Bucket:
         with _answered("the connection"):
             return session.client("s3", endpoint_url=endpoint, config=options)
 
+    def close(self) -> None:
+        client = self.__dict__.pop("_client", None)
+        if client is not None:
+            client.close()
+
     @property
     def _payer(self) -> dict[str, str]:
         return {"RequestPayer": "requester"} if self._said.get("requester_pays") else {}

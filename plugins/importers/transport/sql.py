@@ -52,13 +52,17 @@ class SqlConfig(SourceConfig):
 
 
 class Pool:
-    """Connections of one process to one database, for one source of one tenant. Closed when `owner` is gone."""
+    """Connections of one process to one database, for one source of one tenant. Closed at the latest with `owner`."""
 
     def __init__(self, owner: object, connect: Callable[[], Any], config: SqlConfig) -> None:
         self._pool = QueuePool(
             connect, pool_size=config.pool_size, max_overflow=config.max_overflow, timeout=config.pool_timeout
         )
         weakref.finalize(owner, self._pool.dispose)
+
+    def close(self) -> None:
+        """Close those that nobody uses, and what is used when it comes back."""
+        self._pool.dispose()
 
     @contextmanager
     def connection(self) -> Iterator[Any]:

@@ -57,6 +57,9 @@ class Database:
         self._address, self._config = address(connection), config
         self._pool = Pool(owner, lambda: psycopg.connect(self._address, autocommit=True), config)
 
+    def close(self) -> None:
+        self._pool.close()
+
     @contextmanager
     def questions(self, doing: str) -> Iterator[psycopg.Connection]:
         """A transaction for small answers. Raises ImporterError by what the reader must do."""

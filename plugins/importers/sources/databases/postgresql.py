@@ -136,6 +136,11 @@ class Postgresql(Source[PostgresqlConfig]):
     def database(self) -> Database:
         return Database(self, self.connection, self.config)
 
+    def close(self) -> None:
+        database: Database | None = self.__dict__.pop("database", None)
+        if database is not None:
+            database.close()
+
     def check(self) -> Health:
         begun = perf_counter()
         try:

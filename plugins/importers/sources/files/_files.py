@@ -177,6 +177,11 @@ class FileSource(Source[FilesT]):
         plain = setting is Compression.NONE or (self.is_archive and setting is Compression.AUTO)
         return Files(self.connection, codec=setting.codec, plain=plain, ratio=self.config.max_ratio)
 
+    def close(self) -> None:
+        files: Files | None = self.__dict__.pop("files", None)
+        if files is not None:
+            files.close()
+
     @abstractmethod
     def schema(self, files: Sequence[File]) -> pa.Schema:
         """The columns of the first and of the last file that there is. Raises ContractError if they don't agree."""

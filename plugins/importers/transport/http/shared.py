@@ -49,6 +49,9 @@ class Shared(Protocol):
     def reached(self) -> AbstractContextManager[None]:
         """What goes wrong in here with the storage is told by its remedy."""
 
+    def close(self) -> None:
+        """End its connections."""
+
 
 def account_of(connection: Connection) -> str:
     """Tells one account from another, and says nothing about it."""
@@ -90,6 +93,9 @@ class Alone:
 
     def reached(self) -> AbstractContextManager[None]:
         return nullcontext()
+
+    def close(self) -> None:
+        """It has none."""
 
 
 @cache
@@ -142,7 +148,11 @@ class InRedis:
                 held.release()
 
     def counters(self) -> Any:
-        return optional("limits.storage", "http").RedisStorage(self._url, key_prefix="importers")
+        pool = self._client.connection_pool  # else counting would have connections of its own, which nobody closes
+        return optional("limits.storage", "http").RedisStorage(self._url, connection_pool=pool, key_prefix="importers")
+
+    def close(self) -> None:
+        self._client.close()
 
     def _key(self, name: str) -> str:
         return f"importers:{self.tenant}:http:{self.account}:{name}"
