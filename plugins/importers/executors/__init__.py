@@ -12,4 +12,5 @@ OF_TASKS = (
     "importers.sources.files.csv",
     "pandas",  # which pyarrow imports at a process's first array
 )
-"""Importing them starts no thread that a fork would miss."""
+"""To import them runs nothing. Polars has threads of its allocator from then on, which a fork has not and doesn't need;
+those that do its work begin with the first of it, in the task."""
