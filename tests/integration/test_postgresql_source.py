@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import ssl
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any, TypeAlias
+from urllib.parse import urlencode
 
 import psycopg
 import pyarrow as pa
 import pytest
+import trustme
 from pg_types import TYPES
+from psycopg.conninfo import conninfo_to_dict
 from psycopg.types.json import Jsonb
+from tests.support.postgres_tls import encrypting
 
 from importers.core.connection import Connection
 from importers.core.model import Column, Reads, RunKind, Stream, Window
@@ -497,6 +502,35 @@ def test_a_connection_that_fails_says_no_secret(database: str, url: str, error: 
         source.streams()
     assert "s3cr3t" not in str(told.value)
     assert not source.check().ok
+
+
+def test_a_server_is_read_by_tls_if_its_certificate_is_trusted(
+    sql: psycopg.Connection, database: str, bring: Import, job: Callable[..., Job], tmp_path: Path
+) -> None:
+    """By both clients, psycopg and ADBC, which bring a libpq each."""
+    authority, context = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(context)
+    for name, each in {"right": authority, "wrong": trustme.CA()}.items():
+        each.cert_pem.write_to_path(str(tmp_path / f"{name}.pem"))
+    said = conninfo_to_dict(database)
+    events(sql)
+    sql.execute("insert into events (what) values ('secret')")
+    with encrypting(f"{said['host']}/.s.PGSQL.5432", context) as port:
+
+        def url(host: str, trusted: str) -> str:
+            query = urlencode({"sslmode": "verify-full", "sslrootcert": str(tmp_path / f"{trusted}.pem")})
+            return f"postgresql://postgres@{host}:{port}/{said['dbname']}?{query}"
+
+        assert bring(APPEND, {"mode": "append"}, url=url("localhost", "right")).rows_loaded == 1
+        for host, trusted in (("localhost", "wrong"), ("localhost", "missing"), ("127.0.0.1", "right")):
+            with pytest.raises(FatalSourceError, match=r"no trusted connection is possible.*sslrootcert"):
+                job(APPEND, {"mode": "append"}, url=url(host, trusted))
+            refused = Postgresql(
+                Postgresql.config_model(), tenant="acme", connection=Connection({"url": url(host, trusted)})
+            )
+            with pytest.raises(FatalSourceError, match="no trusted connection"), refused.database.rows("reading"):
+                pass
+    assert sql.execute("select count(*) from acme.events").fetchone() == (1,)
 
 
 def test_a_run_leaves_no_session_behind_however_it_ends(

@@ -14,7 +14,7 @@ from psycopg import conninfo
 from importers.core.connection import Connection
 from importers.core.model import JSON
 from importers.core.registry import optional
-from importers.exceptions import ConfigError, ImporterError
+from importers.exceptions import ConfigError, FatalSourceError, ImporterError
 from importers.transport.sql import Pool, SqlConfig, failure
 
 SYSTEM = "PostgreSQL"
@@ -114,6 +114,10 @@ def translated(doing: str) -> Iterator[None]:
 
 def _ours(error: Any, doing: str, names: Mapping[str, JSON]) -> ImporterError:
     text = str(error)
+    if not getattr(error, "sqlstate", None) and ("certificate" in text or "does not support SSL" in text):
+        what = f"{SYSTEM} failed while {doing}: no trusted connection is possible"
+        do = "check the connection's host, and `sslmode` and `sslrootcert` in its extra"
+        return FatalSourceError(what, got="no TLS, or a certificate that isn't trusted", do=do)
     state = getattr(error, "sqlstate", None) or ""
     if isinstance(error, OSError | pa.ArrowException) and "ERROR:" in text:  # in mid-stream ADBC keeps the words alone
         state = "57014" if "canceling statement" in text else "22000"
