@@ -136,6 +136,8 @@ def rules() -> str:
         " the run fails if a smaller share of the values holds. A rule on the whole run or on its columns has no bad"
         " rows: it fails the run. Both look at all partitions together."
         " [Quality](../quality.md) tells more of profiles and drift.",
+        "Every rule on rows or on a run also takes `row_condition`, and is then about the rows for which that holds:"
+        " [how it is written](../quality.md#rules-on-some-of-the-rows).",
     ]
     kinds: dict[str, list[tuple[str, type[BaseModel]]]] = {"rows": [], "runs": [], "columns": []}
     for name, rule in COMPILED.items():

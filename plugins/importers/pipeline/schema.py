@@ -11,7 +11,7 @@ from pydantic.json_schema import models_json_schema
 from importers.core.registry import source_class, sources
 from importers.core.tenant import Tenant, Treat
 from importers.quality.gx import ROW_LEVEL
-from importers.quality.vocabulary import COMPILED
+from importers.quality.vocabulary import COMPILED, conditionable
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _Schema = dict[str, Any]
@@ -63,7 +63,11 @@ def _expectation(full: _Schema, rules: dict[str, _Schema]) -> _Schema:
         name: {
             "type": "object",
             "description": rule.get("description", ""),
-            "properties": {**rule.get("properties", {}), "mostly": mostly},
+            "properties": {
+                **rule.get("properties", {}),
+                "mostly": mostly,
+                **(_CONDITION if conditionable(COMPILED[name]) else {}),
+            },
             "required": rule.get("required", []),
             **_NOTHING_ELSE,
         }
@@ -93,6 +97,13 @@ def _settings(tenant: _Schema, pipeline: _Schema, configs: dict[str, str], defs:
         pipeline["allOf"] = cases
 
 
+_CONDITION: _Schema = {
+    "row_condition": {
+        "anyOf": [{"type": "string"}, {"type": "object", "required": ["type"]}],
+        "description": 'Which rows the rule is about: `col("total") > 5`, or as Great Expectations writes it.',
+    },
+    "condition_parser": {"const": "great_expectations", "description": "Needn't be said."},
+}
 _NOTHING_ELSE: _Schema = {"additionalProperties": False}
 
 

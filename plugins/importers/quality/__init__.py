@@ -15,7 +15,8 @@ NaN being a missing value included. On purpose it differs here:
   member of another type than the column's is a ConfigError, not a value that can't occur.
 - Regular expressions are Rust's (linear time; `$` is the very end); those it can't do run in Great Expectations.
 - LIKE, which Great Expectations leaves to a database, is PostgreSQL's.
-- Types have Arrow's or Python's names. `row_condition` isn't there; `vocabulary.UNSAID` says what else, and why.
+- Types have Arrow's or Python's names. `vocabulary.UNSAID` says which types aren't there, and why.
+- To a `row_condition` a missing value is as unequal as to pandas' floats and texts, whatever the column's type.
 """
 
 from importers.quality.checker import Checked, Checker

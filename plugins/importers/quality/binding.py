@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from importers.exceptions import ConfigError
 from importers.quality.columns import Columns, Operand
+from importers.quality.conditions import AnyCondition
 from importers.quality.drift import DriftLess
 from importers.quality.gx import GxRule
 from importers.quality.rowwise import Judged, RowRule, Rule
@@ -20,21 +21,37 @@ from importers.quality.typewise import ShapeRule
 
 @dataclass(frozen=True, slots=True)
 class Labelled:
-    """A rule, how reports name it, the least fraction that must hold if it has one, and the columns it reads."""
+    """A rule, how reports name it, the least fraction that must hold if it has one, the columns it reads, and which
+    rows it is about: all, without a condition.
+    """
 
     label: str
     rule: Rule
     mostly: float | None
     paths: tuple[str, ...]
+    where: AnyCondition | None = None
+
+    @property
+    def rows(self) -> str:
+        """Equal for rules that are about the same rows."""
+        return self.where.model_dump_json() if self.where else ""
+
+
+@dataclass(slots=True)
+class Part:
+    """Rules that are about the same rows, `chosen` or all: by label violations of rows, and measures of the run."""
+
+    chosen: pl.Expr | None
+    judged: dict[str, Judged] = field(default_factory=dict)
+    measures: dict[str, dict[str, pl.Expr]] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
 class Bound:
-    """By label: violations of rows, measures of the run, whether the shape fits, keys and the rows that have one."""
+    """By label: whether the shape fits, keys and the rows that have one; the other rules by the rows they are about."""
 
     at: Columns
-    judged: dict[str, Judged] = field(default_factory=dict)
-    measures: dict[str, dict[str, pl.Expr]] = field(default_factory=dict)
+    parts: dict[str, Part] = field(default_factory=dict)
     fits: dict[str, bool] = field(default_factory=dict)
     keys: dict[str, tuple[list[Operand], pl.Expr]] = field(default_factory=dict)
 
@@ -59,14 +76,18 @@ def bind(rules: Iterable[Labelled], schema: pa.Schema, declared: pa.Schema) -> B
 
 def _bind(bound: Bound, labelled: Labelled, schema: pa.Schema, declared: pa.Schema) -> None:
     label, rule = labelled.label, labelled.rule
+    chosen = labelled.where.holds(bound.at) if labelled.where else None
+    if isinstance(rule, RowRule | RunRule | GxRule):
+        part = bound.parts.setdefault(labelled.rows, Part(chosen))
     if isinstance(rule, RowRule):
-        bound.judged[label] = rule.judged(bound.at)
+        part.judged[label] = rule.judged(bound.at)
     elif isinstance(rule, RunRule):
-        bound.measures[label] = rule.measures(bound.at)
+        part.measures[label] = rule.measures(bound.at)
     elif isinstance(rule, ShapeRule):  # whether a column exists is a question to the stream, not to what was read of it
         bound.fits[label] = rule.fits(schema if labelled.paths else declared)
     elif isinstance(rule, KeyRule):
-        bound.keys[label] = rule.key(bound.at)
+        operands, domain = rule.key(bound.at)
+        bound.keys[label] = operands, domain if chosen is None else domain & chosen
     elif isinstance(rule, DriftLess):
         rule.check(bound.at)
     elif isinstance(rule, GxRule):

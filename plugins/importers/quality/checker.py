@@ -1,4 +1,4 @@
-"""One partition, batch by batch, in its order: all compiled rules in one polars pass."""
+"""One partition, batch by batch, in its order: all compiled rules that are about the same rows in one polars pass."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pyarrow as pa
 from importers.core.destination import Mask
 from importers.core.model import DELETED
 from importers.exceptions import ConfigError, ContractError
-from importers.quality.binding import Bound, bind
+from importers.quality.binding import Bound, Part, bind
 from importers.quality.gx import Engine, GxRule
 from importers.quality.hashing import keyed, kind, seed
 from importers.quality.runwide import KeyRule, State, merged
@@ -40,8 +40,11 @@ class Checker:
         self._rules = rules
         self._seeds = {r.label: seed(key, r.label) for r in rules.rules if isinstance(r.rule, KeyRule)}
         self._good_only = {r.label: r.rule.good_rows_only for r in rules.rules if isinstance(r.rule, KeyRule)}
-        self._slow = {r.label: r.rule for r in rules.rules if isinstance(r.rule, GxRule)}
-        self._engine = Engine(list(self._slow.values())) if self._slow else None
+        self._slow: dict[str, dict[str, GxRule]] = defaultdict(dict)
+        for labelled in rules.rules:
+            if isinstance(labelled.rule, GxRule):
+                self._slow[labelled.rows][labelled.label] = labelled.rule
+        self._engines = {about: Engine(list(slow.values())) for about, slow in self._slow.items()}
         self._schema: pa.Schema | None = None
         self._bound: Bound | None = None
         self._rows = 0
@@ -85,18 +88,32 @@ class Checker:
         if rows.num_rows == 0:
             return {}
         frame = bound.frame(rows)
-        seen = frame.select(self._questions(bound))
-        self._note_measures(bound, seen, rows.num_rows)
         violated: dict[str, Mask] = {}
-        for label in bound.judged:
+        for about, part in bound.parts.items():
+            chosen = None if part.chosen is None else frame.select(part.chosen.alias("chosen"))["chosen"].to_numpy()
+            if chosen is None:
+                violated |= self._judge_part(bound, about, frame, rows.num_rows)
+            elif chosen.any():
+                found = self._judge_part(bound, about, frame.filter(pl.Series(chosen)), int(chosen.sum()))
+                violated |= {label: _spread(mask, chosen) for label, mask in found.items()}
+        self._note_keys(bound, frame, violated | dict(unfit))
+        return violated
+
+    def _judge_part(self, bound: Bound, about: str, frame: pl.DataFrame, rows: int) -> dict[str, Mask]:
+        """The rules on rows and on the run that are about the rows of `frame`, which may have no column."""
+        part = bound.parts[about]
+        seen = frame.select(_questions(part))
+        self._note_measures(part, seen, rows)
+        violated: dict[str, Mask] = {}
+        for label in part.judged:
             mask = seen[f"violated {label}"]
             if self._count(label, seen[f"evaluated {label}"][0], int(mask.sum())):
                 violated[label] = mask.to_numpy()
-        if self._engine:
-            for label, (slow, evaluated) in zip(self._slow, self._engine.judge(frame, bound.at), strict=True):
+        if about in self._engines:
+            judged = self._engines[about].judge(frame, bound.at)
+            for label, (slow, evaluated) in zip(self._slow[about], judged, strict=True):
                 if self._count(label, evaluated, int(slow.sum())):
                     violated[label] = slow
-        self._note_keys(bound, seen, violated | dict(unfit))
         return violated
 
     def _bind(self, schema: pa.Schema) -> Bound:
@@ -108,16 +125,6 @@ class Checker:
             self._schema = schema
         return self._bound
 
-    def _questions(self, bound: Bound) -> list[pl.Expr]:
-        asked = []
-        for label, judged in bound.judged.items():
-            asked += [judged.violated.alias(f"violated {label}"), judged.evaluated.alias(f"evaluated {label}")]
-        for label, measures in bound.measures.items():
-            asked += [expr.alias(f"{name} {label}") for name, expr in measures.items()]
-        for label, (operands, domain) in bound.keys.items():
-            asked.append(keyed(operands, domain, self._seeds[label]).alias(f"key {label}"))
-        return asked
-
     def _count(self, label: str, evaluated: int, unexpected: int) -> int:
         self._evaluated[label] += evaluated
         self._unexpected[label] += unexpected
@@ -126,22 +133,21 @@ class Checker:
     def _note_shape(self, bound: Bound, rows: int) -> None:
         for label, fits in bound.fits.items():
             self._count(label, rows, 0 if fits else rows)
-        for label in bound.measures:
-            self._merge(label, {"rows": rows})
         for label, (operands, _) in bound.keys.items():
             kinds = [f"{place}:{kind(operand)}" for place, operand in enumerate(operands) if rows and kind(operand)]
             self._merge(label, {"kinds": kinds})
 
-    def _note_measures(self, bound: Bound, seen: pl.DataFrame, rows: int) -> None:
-        for label, measures in bound.measures.items():
+    def _note_measures(self, part: Part, seen: pl.DataFrame, rows: int) -> None:
+        for label, measures in part.measures.items():
             measured = {name: _plain(seen[f"{name} {label}"][0]) for name in measures}
             self._count(label, measured.get("count", rows), 0)
-            self._merge(label, measured)
+            self._merge(label, {"rows": rows} | measured)
 
-    def _note_keys(self, bound: Bound, seen: pl.DataFrame, violated: dict[str, Mask]) -> None:
+    def _note_keys(self, bound: Bound, frame: pl.DataFrame, violated: dict[str, Mask]) -> None:
         good = ~np.logical_or.reduce(list(violated.values())) if violated else None
+        seen = frame.select(keyed(*key, self._seeds[label]).alias(label) for label, key in bound.keys.items())
         for label in bound.keys:
-            hashes = seen[f"key {label}"]
+            hashes = seen[label]
             if good is not None and self._good_only[label]:
                 hashes = hashes.filter(pl.Series(good))
             found = hashes.drop_nulls().to_numpy()
@@ -150,6 +156,15 @@ class Checker:
 
     def _merge(self, label: str, state: State) -> None:
         self._states[label] = merged([self._states.get(label, {}), state])
+
+
+def _questions(part: Part) -> list[pl.Expr]:
+    asked = []
+    for label, judged in part.judged.items():
+        asked += [judged.violated.alias(f"violated {label}"), judged.evaluated.alias(f"evaluated {label}")]
+    for label, measures in part.measures.items():
+        asked += [expr.alias(f"{name} {label}") for name, expr in measures.items()]
+    return asked
 
 
 def _plain(measured: Any) -> Any:

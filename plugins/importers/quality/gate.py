@@ -189,7 +189,8 @@ def _failures(labelled: Labelled, seen: _Seen) -> Iterator[Failure]:
             yield Failure(label, rule.wrong, f"{distinct:,} distinct ones of {evaluated:,}")
     elif isinstance(rule, MostCommonInSet):
         most_common = seen.surveyed[label].most_common
-        if tally.rows and not rule.holds(most_common, seen.bound.at, hash_seed(seen.key, label)):
+        spoken = evaluated if labelled.where else tally.rows  # of no rows it says nothing
+        if spoken and not rule.holds(most_common, seen.bound.at, hash_seed(seen.key, label)):
             yield Failure(label, rule.wrong, f"{len(most_common):,} most frequent ones of {evaluated:,}")
     elif labelled.mostly is not None and evaluated and (evaluated - unexpected) / evaluated < labelled.mostly:
         broken = f"{unexpected:,} of {evaluated:,} break it"

@@ -80,6 +80,8 @@ class Rules:
 
 def _labelled(expectation: Expectation, label: str) -> Labelled:
     with naming(label):
-        rule = rule_of(expectation)
-    paths = () if isinstance(rule, ShapeRule) and not rule.named else expectation.columns
-    return Labelled(label, rule, expectation.mostly, paths)
+        rule, where = rule_of(expectation)
+    named = () if isinstance(rule, ShapeRule) and not rule.named else expectation.columns
+    return Labelled(
+        label, rule, expectation.mostly, tuple(dict.fromkeys((*named, *(where.paths if where else ())))), where
+    )

@@ -8,6 +8,7 @@ from importers.core.names import did_you_mean
 from importers.core.tenant import Expectation
 from importers.exceptions import ConfigError
 from importers.quality import drift, gx, members, patterns, ranks, rowwise, runwide, typewise
+from importers.quality.conditions import AnyCondition, conditional
 
 OWN: dict[str, type[rowwise.Rule]] = {
     "expect_column_max_to_be_recent": runwide.MaxRecent,
@@ -80,10 +81,14 @@ UNSAID = {
 """Great Expectations' types that nothing here can judge, and why not or what to say instead."""
 
 
-def rule_of(expectation: Expectation) -> rowwise.Rule:
-    """The rule behind an expectation. Raises ConfigError for an unknown type, kwarg or value."""
+def rule_of(expectation: Expectation) -> tuple[rowwise.Rule, AnyCondition | None]:
+    """The rule behind an expectation, and which rows it is about.
+
+    Raises ConfigError for an unknown type, kwarg or value.
+    """
     if expectation.type in UNSAID:
         raise ConfigError(f"no run can be judged by '{expectation.type}'", do=UNSAID[expectation.type])
+    expectation, where = conditional(expectation)
     kind = COMPILED.get(expectation.type)
     if kind is None and expectation.type not in gx.ROW_LEVEL:
         raise ConfigError(
@@ -95,7 +100,14 @@ def rule_of(expectation: Expectation) -> rowwise.Rule:
         rule = gx.GxRule.of(expectation)
     if expectation.mostly is not None and not isinstance(rule, rowwise.RowRule | runwide.UniqueRule | gx.GxRule):
         raise ConfigError("`mostly` is for rules that judge rows", got=expectation.type, do="leave it out")
-    return rule
+    if where is not None and not conditionable(type(rule)):
+        raise ConfigError("`row_condition` is for rules that look at rows", got=expectation.type, do="leave it out")
+    return rule, where
+
+
+def conditionable(kind: type[rowwise.Rule]) -> bool:
+    """Whether a rule looks at rows, which a `row_condition` may choose."""
+    return not issubclass(kind, typewise.ShapeRule | drift.DriftLess)
 
 
 def _validated(kind: type[rowwise.Rule], expectation: Expectation) -> rowwise.Rule:

@@ -141,6 +141,35 @@ ROWWISE = [
         for more in ({}, {"ignore_row_if": "any_value_is_missing"}, {"ignore_row_if": "never"})
     ),
 ]
+CONDITIONS = [
+    *(f'col("whole") {operator} 7' for operator in ("==", "!=", "<", "<=", ">", ">=")),
+    'col("whole") < 6.5',
+    'col("whole") > -1',
+    'col("whole") == 2.5',
+    'col("f") != 3.0',
+    'col("f") >= +1.5e0',
+    'col("s") == "a"',
+    "col(\"s\") != 'a'",
+    'col("s").notnull()',
+    'col("f").NotNull()',
+    'col("i").notnull()',
+    'col("ts") > "2024-02-29T15:00:00"',
+    {"type": "nullity", "column": {"name": "s"}, "is_null": True},
+    {"type": "comparison", "column": {"name": "s"}, "operator": "NOT_IN", "parameter": ["a", "ab", "日本語"]},
+    {"type": "comparison", "column": {"name": "whole"}, "operator": "IN", "parameter": [0, 3.0, 14, 99]},
+    {"type": "comparison", "column": {"name": "whole"}, "operator": "IN", "parameter": []},
+    *(
+        {
+            "type": type_,
+            "conditions": [
+                {"type": "comparison", "column": {"name": "whole"}, "operator": ">", "parameter": 3},
+                {"type": "comparison", "column": {"name": "f"}, "operator": "!=", "parameter": 3.0},
+                {"type": "nullity", "column": {"name": "j"}, "is_null": False},
+            ],
+        }
+        for type_ in ("and", "or")
+    ),
+]
 UNIQUE = [
     ("column_values_to_be_unique", {"column": "i"}),
     ("column_values_to_be_unique", {"column": "f"}),
@@ -420,6 +449,46 @@ def test_the_run_gets_the_same_verdict(both, type_, name):
         if one.type == f"expect_{type_}":
             assert not theirs.exception_info.get("exception_message"), theirs.exception_info
             assert bool(theirs.success) == (label not in failed), one
+
+
+CONDITIONAL = [
+    ("column_values_to_not_be_null", {"column": "i"}),
+    ("column_values_to_be_between", {"column": "whole", "min_value": 2, "max_value": 11}),
+    ("column_pair_values_to_be_equal", {"column_A": "i", "column_B": "j"}),
+    ("select_column_values_to_be_unique_within_record", {"column_list": ["i", "j", "k"]}),
+    ("column_values_to_be_json_parseable", {"column": "s"}),
+    ("column_values_to_be_unique", {"column": "k"}),
+    ("compound_columns_to_be_unique", {"column_list": ["b", "k"]}),
+    ("table_row_count_to_equal", {"value": 4}),
+    ("column_min_to_be_between", {"column": "whole", "min_value": 3}),
+    ("column_mean_to_be_between", {"column": "whole", "max_value": 7}),
+    ("column_stdev_to_be_between", {"column": "whole", "max_value": 3}),
+    ("column_median_to_be_between", {"column": "whole", "max_value": 7}),
+    ("column_proportion_of_non_null_values_to_be_between", {"column": "s", "min_value": 0.9}),
+    ("column_unique_value_count_to_be_between", {"column": "k", "max_value": 3}),
+    ("column_distinct_values_to_contain_set", {"column": "whole", "value_set": [4, 5]}),
+    ("column_most_common_value_to_be_in_set", {"column": "b", "value_set": [True], "ties_okay": True}),
+]
+
+
+@pytest.mark.filterwarnings(
+    "ignore:.*row_condition.*:DeprecationWarning", "ignore:The condition_parser:DeprecationWarning"
+)
+@pytest.mark.parametrize("condition", CONDITIONS, ids=str)
+def test_a_rule_is_about_the_rows_that_its_condition_names(peer, condition):
+    """For each kind of rule: those on rows, on keys, on the run, and those that Great Expectations judges itself."""
+    said = {"row_condition": condition} | (
+        {"condition_parser": "great_expectations"} if isinstance(condition, str) else {}
+    )
+    wanted = [expectation(type_, kwargs | said) for type_, kwargs in CONDITIONAL]
+    for one, theirs in zip(wanted, peer(FILLED, wanted), strict=True):
+        bad, judgement = alone(FILLED, one)
+        assert not theirs.exception_info.get("exception_message"), theirs.exception_info
+        counts = judgement.counts()["rules"][one.label]
+        if "unexpected_count" in theirs.result:
+            same_rows(bad, counts, theirs, one)
+        elif counts["evaluated"] or "count" in one.type:  # of no rows we say less, on purpose
+            assert bool(theirs.success) == (not judgement.failures), one
 
 
 LIKES = [

@@ -38,6 +38,31 @@ def expect(type_: str, /, mostly: float | None = None, **kwargs) -> Expectation:
         ),
         (expect("column_values_to_be_increasing", column="id"), ["no run can be judged by", "no order"]),
         (expect("column_values_to_match_like_pattern", column="name", like_pattern="a\\"), ["ends with its escape"]),
+        *(
+            (expect("column_values_to_be_null", column="id", **said), says)
+            for said, says in (
+                ({"row_condition": 'col("id") > 5 and col("id") < 9'}, ["isn't understood", "{type: and"]),
+                ({"row_condition": "id > 5"}, ["isn't understood", 'col("total") > 5']),
+                ({"row_condition": "id > 5", "condition_parser": "pandas"}, ["another language", "pandas"]),
+                ({"row_condition": 'col("nmae").notnull()'}, ["no column 'nmae'", "did you mean 'name'?"]),
+                ({"row_condition": 'col("id") == "5"'}, ["type str", "write it as a number"]),
+                ({"row_condition": 'col("tags") > 5'}, ["can't judge column 'tags'"]),
+                ({"row_condition": {"type": "not"}}, ["'row_condition' is wrong"]),
+                ({"row_condition": {"type": "and", "conditions": []}}, ["'row_condition.and.conditions' is wrong"]),
+                (
+                    {
+                        "row_condition": {
+                            "type": "comparison",
+                            "column": {"name": "id"},
+                            "operator": "==",
+                            "parameter": None,
+                        }
+                    },
+                    ["say `nullity`"],
+                ),
+            )
+        ),
+        (expect("column_to_exist", column="id", row_condition='col("id") > 5'), ["rules that look at rows"]),
         (expect("column_distinct_values_to_contain_set", column="id", value_set=[None]), ["take null out of the set"]),
         (expect("column_max_to_be_recent", column="at", within="6 hours"), ["'within' is wrong", "ISO 8601"]),
         (expect("column_max_to_be_recent", column="name", within="PT6H"), ["can't judge column 'name'"]),
@@ -333,7 +358,7 @@ def test_the_slow_engines_errors_are_errors_and_quote_no_value(caplog, capfd):
 def test_the_slow_engine_is_kept_from_logging(caplog, monkeypatch):
     rules = Rules.compile([expect("column_values_to_be_json_parseable", column="name")], SCHEMA)
     checker = rules.checker(KEY)
-    rows = checker._engine._rows
+    rows = checker._engines[""]._rows
     get_batch = type(rows).get_batch
 
     def stumbles(*args, **kwargs):
