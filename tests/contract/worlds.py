@@ -66,6 +66,26 @@ class Csv(_Files):
             writer.writerows(rows)
 
 
+class CsvRemarks(_Files):
+    """Comments before, between and behind the rows, and a footer."""
+
+    suffix = "csv"
+
+    def write(self, file: Path, rows: list[dict[str, Any]]) -> None:
+        """Several files at first, since one is read in one piece."""
+        for number, row in enumerate(rows):
+            with file.with_stem(f"{file.stem}-{number}").open("w", newline="", encoding="utf-8") as out:
+                writer = csv.DictWriter(out, COLUMNS)
+                out.write("# by hand\n")
+                writer.writeheader()
+                out.write('# 7" single, no row\n')
+                writer.writerow(row)
+                out.write("# the end\n1 row\n")
+
+    def config(self) -> dict[str, Any]:
+        return super().config() | {"comment": "#", "skip_footer": 1}
+
+
 class JsonLines(_Files):
     suffix = "jsonl"
 
@@ -136,6 +156,7 @@ WORLDS: dict[str, type[World]] = {
     "avro": Avro,
     "azure_event_hubs": EventHub,
     "csv": Csv,
+    "csv:remarks": CsvRemarks,
     "excel": Excel,
     "json": JsonDocument,
     "jsonl": JsonLines,

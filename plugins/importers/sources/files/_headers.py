@@ -1,4 +1,4 @@
-"""Where a CSV file's header is, and what names it gives."""
+"""Where a CSV file's header is, what names it gives, and where its footer begins."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from itertools import count
 
 from importers.exceptions import ContractError
 from importers.sources._text.blocks import blocks
-from importers.sources.files._records import Dialect
+from importers.sources.files._records import LINE, Dialect
 from importers.transport.text import BOM, Fill
 
 LEADING = 64 << 10
 """Bytes that the lines before a header may have."""
+TRAILING = 1 << 20
+"""Bytes that the lines of a footer may have."""
 
 
 def numbered_apart(names: Sequence[str]) -> list[str]:
@@ -28,11 +30,10 @@ def numbered_apart(names: Sequence[str]) -> list[str]:
 
 
 def after_lines(fill: Fill, lines: int, path: str) -> int:
-    """Where the text begins after so many lines."""
-    if not lines:
-        return 0
-    data = bytearray(LEADING)
-    got, at = fill(memoryview(data), 0), 0
+    """Where the text begins after a byte order mark and so many lines."""
+    data = bytearray(LEADING if lines else len(BOM))
+    got = fill(memoryview(data), 0)
+    at = len(BOM) if data.startswith(BOM) else 0
     for _ in range(lines):
         at = data.find(b"\n", at, got) + 1
         if not at:
@@ -44,14 +45,31 @@ def after_lines(fill: Fill, lines: int, path: str) -> int:
 
 
 def first_record(fill: Fill, dialect: Dialect, path: str, begin: int) -> tuple[bytes, int, int]:
-    """The first record that isn't an empty line, where it begins (after a byte order mark) and where it ends."""
+    """The first record that isn't an empty line, where it begins and where it ends."""
     for block in blocks(fill, begin, None, dialect.cut, size=1 << 12, path=path):
-        start = len(BOM) if block.offset == 0 and block.data.startswith(BOM) else 0
-        data = bytes(block.view)[start:]
+        data = bytes(block.view)
         found, _ = dialect.records(data, len(data))
         if found:
             begin, end = found[0]
-            return data[begin:end], block.offset + start + begin, block.offset + start + end
+            return data[begin:end], block.offset + begin, block.offset + end
         if block.torn:
             raise ContractError(f"the header of the file '{path}' has a quote that is never closed")
     raise ContractError(f"the file '{path}' is empty", do="wait for one with at least a header")
+
+
+def before_footer(fill: Fill, size: int | None, lines: int, path: str) -> int:
+    """Where the last lines begin that hold anything. Without a size the text is read from its front to know."""
+    at, last, data = max(0, (size or 0) - TRAILING), b"", bytearray(TRAILING)
+    while got := fill(memoryview(data), at):
+        last = (last + data[:got])[-TRAILING:]
+        at += got
+    begin = at - len(last)
+    starts = [begin + line.start() for line in LINE.finditer(last)]
+    if begin:  # what may be the end of a line
+        del starts[:1]
+    if len(starts) < lines:
+        raise ContractError(
+            f"the file '{path}' has no {lines} lines for `skip_footer`, or they are longer than {TRAILING >> 20} MiB",
+            do="correct `skip_footer`",
+        )
+    return starts[-lines]

@@ -32,11 +32,12 @@ class Split(NamedTuple):
 
 @dataclass(frozen=True)
 class Dialect:
-    """The three characters that give a CSV file its shape, each one byte; `quote` and `escape` may be absent."""
+    """The characters that give a CSV file its shape, each one byte; all but the delimiter may be absent."""
 
     delimiter: bytes = b","
     quote: bytes = b'"'
     escape: bytes = b""
+    comment: bytes = b""
 
     @cached_property
     def record(self) -> re.Pattern[bytes]:
@@ -55,6 +56,10 @@ class Dialect:
             field = b"(?:" + quoted + b"|(?!" + quote + b"))" + field
         ending = rb"(\r\n|\n|\r|\Z)"
         return re.compile(field + b"(?:" + delimiter + field + b")*+" + ending + b"|(.+)", re.DOTALL)
+
+    @cached_property
+    def _remark(self) -> re.Pattern[bytes]:
+        return re.compile(rb"(?:\A|(?<=[\r\n]))" + re.escape(self.comment) + rb"[^\r\n]*+")
 
     @cached_property
     def _beside(self) -> npt.NDArray[np.bool_]:
@@ -80,17 +85,29 @@ class Dialect:
         quotes = self._quotes(data, length, block)
         newlines = np.flatnonzero(block == NEWLINE)
         if self.escape or not newlines.size or not self.tidy(block, quotes):
-            return np.array([start for start, _ in self.records(bytes(data[:length]), length)[0]], np.int64)
+            return self._walked_starts(data, length)
         ends = newlines[np.searchsorted(quotes, newlines) & 1 == 0]
         starts = np.concatenate([np.zeros(1, np.int64), ends + 1])
         starts = starts[starts < length]
         after = block[np.minimum(starts + 1, length - 1)]
         empty = (block[starts] == NEWLINE) | ((block[starts] == ord("\r")) & (after == NEWLINE))
+        if self.comment and ((block[starts] == ord("\r")) & ~empty).any():  # what `_write_over` has left
+            return self._walked_starts(data, length)
         kept: Positions = starts[~empty]
         return kept
 
+    def _walked_starts(self, data: bytearray, length: int) -> Positions:
+        return np.array([start for start, _ in self.records(bytes(data[:length]), length)[0]], np.int64)
+
     def cut(self, data: bytearray, length: int, *, final: bool, tidy: bool = False) -> int:
-        """How many bytes are whole records (see `blocks.Cut`); `tidy` if the plan found the whole file so."""
+        """How many bytes are whole records (see `blocks.Cut`); `tidy` if the plan found the whole file so.
+
+        Comments among them are empty lines afterwards.
+        """
+        if self.comment and self._remark.search(data, 0, length):
+            if self.escape or (self.quote and data.find(self.quote, 0, length) >= 0):
+                return self._walked_without_remarks(data, length, final)
+            length = self._without_remarks(data, length, final)
         if not self.escape:
             block = np.frombuffer(data, np.uint8, length)
             quotes = count(block, self.quote[0]) if self.quote and data.find(self.quote, 0, length) >= 0 else 0
@@ -117,6 +134,29 @@ class Dialect:
                 break
             if match.group(1) or final:
                 whole = match.end()
+        return whole
+
+    def _without_remarks(self, data: bytearray, length: int, final: bool) -> int:
+        """Writes over the comments, where no quote can hide one; up to where that is done, as a last one may go on."""
+        for start, end in [match.span() for match in self._remark.finditer(data, 0, length)]:
+            if end == length and not final:
+                return start
+            _write_over(data, start, end)
+        return length
+
+    def _walked_without_remarks(self, data: bytearray, length: int, final: bool) -> int:
+        at = whole = 0
+        while at < length:
+            if remark := self._remark.match(data, at, length):
+                if remark.end() == length and not final:
+                    break
+                _write_over(data, at, remark.end())
+            match = self.record.match(data, at, length)
+            if match is None or match.group(2) is not None:
+                break
+            at = match.end()
+            if match.group(1) or final:
+                whole = at
         return whole
 
     def tidy(self, block: Bytes, quotes: Positions, *, inside: bool = False, before: int = NEWLINE) -> bool:
@@ -169,3 +209,8 @@ class Dialect:
             if not inside ^ bool(np.searchsorted(quotes, at) & 1):
                 return at
         return 0
+
+
+def _write_over(data: bytearray, start: int, end: int) -> None:
+    """Carriage returns are empty lines: no byte moves, and newlines count as before."""
+    data[start:end] = b"\r" * (end - start)

@@ -22,7 +22,7 @@ from importers.sources._text.numbers import Numbers
 from importers.sources._text.times import DIRECTIVES, Times, kind_of, legal, suits
 from importers.sources.files._detect import HEAD, delimiter_of, encoding_of, guessed
 from importers.sources.files._files import FileConfig, FileSource, Slice, same_columns, wanted, widening
-from importers.sources.files._headers import after_lines, first_record, numbered_apart
+from importers.sources.files._headers import after_lines, before_footer, first_record, numbered_apart
 from importers.sources.files._records import Dialect
 from importers.sources.files._rows import Rows
 from importers.transport.files import File
@@ -91,6 +91,20 @@ class CsvConfig(FileConfig):
     skip_lines: int = Field(
         0, ge=0, le=1000, description="How many lines before the header, or the first record, are no data."
     )
+    skip_footer: int = Field(
+        0,
+        ge=0,
+        le=1000,
+        description="How many lines at the end of each file are no data, such as a total; empty ones aren't counted. "
+        "A compressed file, or one that isn't UTF-8, is read twice for it.",
+    )
+    comment: str | None = Field(
+        None,
+        pattern=ONE_BYTE,
+        description="What a line begins with that is no data, such as `#`; in quotes it is data. Such lines aren't "
+        "counted. With it a file is read in one piece, and quotes in blocks that have such lines are read more slowly.",
+        examples=["#"],
+    )
     duplicate_names: DuplicateNames = Field(
         DuplicateNames.ERROR,
         description="What to do with a header that has a name twice: stop with an `error`, or `number` the later ones: "
@@ -104,9 +118,9 @@ class CsvConfig(FileConfig):
 
     @model_validator(mode="after")
     def _distinct(self) -> Self:
-        chars = [self.delimiter, self.quote, self.escape]
+        chars = [self.delimiter, self.quote, *(char for char in (self.escape, self.comment) if char)]
         if len(set(chars)) < len(chars):
-            raise ValueError("delimiter, quote and escape must differ")
+            raise ValueError("delimiter, quote, escape and comment must differ")
         self._check_formats()
         if self.decimal == self.thousands:
             raise ValueError("`decimal` and `thousands` must differ")
@@ -151,6 +165,25 @@ class Csv(FileSource[CsvConfig]):
             self._shapes[file] = self._shape_of(file)
         return self._shapes[file]
 
+    @cached_property
+    def _data_ends(self) -> dict[File, int | None]:
+        return {}
+
+    def _data_end(self, file: File) -> int | None:
+        """The byte at which the footer begins, None if there is none. Raises ContractError for too short a file."""
+        if file not in self._data_ends:
+            self._data_ends[file] = self._before_footer(file) if self.config.skip_footer else None
+        return self._data_ends[file]
+
+    def _before_footer(self, file: File) -> int:
+        encoding = self._shape(file).encoding
+        size = file.size if self.files.at_random(file, encoding) else None
+        with self.files.as_utf8(file, encoding) as fill:
+            end = before_footer(fill, size, self.config.skip_footer, file.path)
+        if end < self._header(file)[1]:
+            raise ContractError(f"the footer of the file '{file.path}' would be its header", do="correct `skip_footer`")
+        return end
+
     def _shape_of(self, file: File) -> Shape:
         setting, head = self.config, b""
         if setting.encoding in (AUTO, GUESS) or setting.delimiter == AUTO:
@@ -161,8 +194,18 @@ class Csv(FileSource[CsvConfig]):
         delimiter = setting.delimiter
         if delimiter == AUTO:
             lines = head.decode(encoding, "replace").removeprefix("\ufeff").splitlines(keepends=True)
-            delimiter = delimiter_of("".join(lines[setting.skip_lines :]), setting.quote, setting.escape)
-        return Shape(encoding, Dialect(delimiter.encode(), setting.quote.encode(), (setting.escape or "").encode()))
+            delimiter = delimiter_of("".join(self._data_of(lines, len(head))), setting.quote, setting.escape)
+        chars = (delimiter, setting.quote, setting.escape or "", setting.comment or "")
+        return Shape(encoding, Dialect(*(char.encode() for char in chars)))
+
+    def _data_of(self, lines: list[str], size: int) -> list[str]:
+        """Of the first lines of a file those that aren't before the header, comments, or its footer if that is seen."""
+        setting, lines = self.config, lines[self.config.skip_lines :]
+        if setting.comment:
+            lines = [line for line in lines if not line.startswith(setting.comment)]
+        if setting.skip_footer and size < HEAD:
+            lines = [line for line in lines if line.strip("\r\n")][: -setting.skip_footer]
+        return lines
 
     @property
     def _times(self) -> Times:
@@ -191,17 +234,18 @@ class Csv(FileSource[CsvConfig]):
             same_columns(file.path, self._header(file)[0], schema.names)
 
     def cut(self, file: File, pieces: int) -> list[Slice]:
-        whole: Slice = {"start": 0, "end": file.size, "weight": file.size, "tidy": False, "line": 1}
-        if not file.size or not self.files.at_random(file, self._shape(file).encoding):
+        end = (self._data_end(file) if file.size else None) or file.size
+        whole: Slice = {"start": 0, "end": end, "weight": file.size, "tidy": False, "line": 1}
+        if not file.size or self.config.comment or not self.files.at_random(file, self._shape(file).encoding):
             return [whole]
         _, start = self._header(file)
         with self.files.as_utf8(file, self._shape(file).encoding) as fill:
-            cuts, tidy = self._shape(file).dialect.splits(fill, start, file.size, pieces)
+            cuts, tidy = self._shape(file).dialect.splits(fill, start, end, pieces)
             first = Places(file.path, fill).line_of(start) or 1
-        bounds = [(0, 1), *((cut.at, first + cut.newlines) for cut in cuts), (file.size, 0)]
+        bounds = [(0, 1), *((cut.at, first + cut.newlines) for cut in cuts), (end, 0)]
         return [
-            {"start": begin, "end": end, "weight": end - begin, "tidy": tidy, "line": line}
-            for (begin, line), (end, _) in pairwise(bounds)
+            {"start": begin, "end": until, "weight": until - begin, "tidy": tidy, "line": line}
+            for (begin, line), (until, _) in pairwise(bounds)
         ]
 
     def read_slice(self, stream: Stream, file: File, part: Slice, schema: pa.Schema) -> Iterator[Batch]:
@@ -210,7 +254,7 @@ class Csv(FileSource[CsvConfig]):
         names, start = self._header(file)
         encoding, dialect = self._shape(file)
         cut = partial(dialect.cut, tidy=part["tidy"])
-        end = part["end"] if self.files.at_random(file, encoding) else None
+        end = part["end"] if self.config.skip_footer or self.files.at_random(file, encoding) else None
         with (
             self.files.as_utf8(file, encoding) as fill,
             self.files.as_utf8(file, encoding) as again,
@@ -228,7 +272,7 @@ class Csv(FileSource[CsvConfig]):
         encoding, dialect = self._shape(file)
         rows = Rows(dialect, names, pa.schema([(name, pa.string()) for name in names]), self.config.null_values)
         with self.files.as_utf8(file, encoding) as fill:
-            for block in blocks(fill, start, None, dialect.cut, size=SAMPLE, path=file.path):
+            for block in blocks(fill, start, self._data_end(file), dialect.cut, size=SAMPLE, path=file.path):
                 batch = rows.batch(block, Places(file.path, fill, line=None)).rows
                 return pa.Table.from_batches([batch[: self.config.sample_rows]])
         return rows.schema.empty_table()
