@@ -234,7 +234,8 @@ class Csv(FileSource[CsvConfig]):
             same_columns(file.path, self._header(file)[0], schema.names)
 
     def cut(self, file: File, pieces: int) -> list[Slice]:
-        end = (self._data_end(file) if file.size else None) or file.size
+        until = self._data_end(file) if file.size else None
+        end = file.size if until is None else until
         whole: Slice = {"start": 0, "end": end, "weight": file.size, "tidy": False, "line": 1}
         if not file.size or self.config.comment or not self.files.at_random(file, self._shape(file).encoding):
             return [whole]
@@ -244,8 +245,8 @@ class Csv(FileSource[CsvConfig]):
             first = Places(file.path, fill).line_of(start) or 1
         bounds = [(0, 1), *((cut.at, first + cut.newlines) for cut in cuts), (end, 0)]
         return [
-            {"start": begin, "end": until, "weight": until - begin, "tidy": tidy, "line": line}
-            for (begin, line), (until, _) in pairwise(bounds)
+            {"start": begin, "end": stop, "weight": stop - begin, "tidy": tidy, "line": line}
+            for (begin, line), (stop, _) in pairwise(bounds)
         ]
 
     def read_slice(self, stream: Stream, file: File, part: Slice, schema: pa.Schema) -> Iterator[Batch]:

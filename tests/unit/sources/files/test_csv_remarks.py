@@ -128,6 +128,7 @@ def test_each_piece_of_a_file_ends_before_its_footer(tmp_path: Path) -> None:
 
 def test_a_footer_must_be_there(tmp_path: Path) -> None:
     assert read(tmp_path, b"id\nend\n", skip_footer=1) == []
+    assert read(tmp_path, b"end\n", skip_footer=1, header=False, column_names=["id"]) == []
     (tmp_path / "x.csv").write_bytes(b"id\n")
     with pytest.raises(ContractError, match="would be its header"):
         source(tmp_path / "x.csv", skip_footer=1).streams()
