@@ -103,6 +103,9 @@ def _holds(column: pa.Array, operator: Operator, literals: pa.Array) -> pa.Array
     values = column.cast(literals.type)
     if not operator.takes_list:
         return _KERNELS[operator](values, literals[0])
+    if t.is_floating(values.type):  # -0.0 + 0.0 is 0.0, which `is_in` tells from -0.0
+        nothing = pa.scalar(0.0, values.type)
+        values, literals = pc.add(values, nothing), pc.add(literals, nothing)
     found = pc.is_in(values, value_set=literals)
     return found if operator is Operator.IN else pc.and_(pc.invert(found), values.is_valid())
 
