@@ -121,7 +121,11 @@ comparisons = st.dictionaries(one, numbers, min_size=1, max_size=2) | st.diction
 
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(
-    st.lists(st.tuples(st.none() | numbers, st.none() | st.sampled_from([-3.0, -1.0, -0.0, 0.0, 2.0])), min_size=1, max_size=12),
+    st.lists(
+        st.tuples(st.none() | numbers, st.none() | st.sampled_from([-3.0, -1.0, -0.0, 0.0, 2.0])),
+        min_size=1,
+        max_size=12,
+    ),
     st.dictionaries(st.sampled_from(["a", "b"]), comparisons, min_size=1),
     st.integers(1, 5),
 )
