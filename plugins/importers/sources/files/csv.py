@@ -95,8 +95,8 @@ class CsvConfig(FileConfig):
         0,
         ge=0,
         le=1000,
-        description="How many lines at the end of each file are no data, such as a total; empty ones aren't counted. "
-        "A compressed file, or one that isn't UTF-8, is read twice for it.",
+        description="How many lines at the end of each file are no data, such as a total; comments count, empty lines "
+        "don't. A compressed file, or one that isn't UTF-8, is read twice for it.",
     )
     comment: str | None = Field(
         None,
