@@ -297,10 +297,10 @@ def _report(soak: Soak, seed: int, seconds: float) -> str:
 
 TEXT = """# Killed at random
 
-`make soak` imports files into PostgreSQL by the whole chain in real worker processes, and sends SIGKILL at random
-instants: to the whole process tree, only to the parent (its workers live on as orphans), or only to a worker. Three
-times in ten the run that repairs is killed as well; sometimes another file comes in between. Then the import runs
-again, under the same key or a new one, while orphans may still be at work.
+`make soak` imports files into PostgreSQL by the whole chain, half of the times with worker processes, and sends SIGKILL
+at random instants: to the whole process tree, only to the parent (its workers live on as orphans), or only to a worker.
+Three times in ten the run that repairs is killed as well; sometimes another file comes in between. Then the import
+runs again, under the same key or a new one, while orphans may still be at work.
 
 Afterwards it compares, with what plain Python makes of the same files: every row of the table, the position, receipts
 against rows, the quarantine's registry with the files and their rows; that no key in the database opens anything
