@@ -251,14 +251,14 @@ class Airflow:
     # -- waiting
 
     def until(self, what: str, probe: Callable[[], T | None], seconds: float) -> T:
-        """The probe's answer as soon as it is neither None nor False. Raises TimeoutError with the processes' logs."""
+        """The probe's answer as soon as it isn't empty. Raises TimeoutError with the processes' logs."""
         deadline = time.monotonic() + seconds
         while True:
             self._check_alive()
             found = None
             with suppress(httpx.TimeoutException):  # on a busy machine an answer may take a minute
                 found = probe()
-            if found is not None and found is not False:
+            if found:
                 return found
             if time.monotonic() > deadline:
                 raise TimeoutError(f"after {seconds:.0f} s: {what}\n{self.said()}")

@@ -65,7 +65,7 @@ def test_who_is_late_is_told_of_and_who_is_not_is_not(airflow: Airflow, hook: tu
 
     early = airflow.trigger("punctual.early")
     late = airflow.trigger("punctual.late")
-    airflow.until("nobody was told", lambda: bool(posted), 240)
+    airflow.until("nobody was told", lambda: posted, 240)
     airflow.wait_for_run("punctual.late", late, {"success"}, 300)  # it goes on
     airflow.wait_for_run("punctual.early", early, {"success"}, 300)
 
