@@ -27,20 +27,13 @@ class ShelfSource:
 
 
 @pytest.fixture(scope="module")
-def made() -> dict[str, Any]:
-    """The schema of an installation that has one source: it takes a second to make and to check."""
+def validator() -> jsonschema.Draft202012Validator:
+    """By the schema of an installation that has one source: it takes a second to make and to check."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(making, "sources", lambda: {"shelf": "files"})
         patch.setattr(making, "source_class", lambda _: ShelfSource)
         made = making.schema()
     jsonschema.Draft202012Validator.check_schema(made)
-    return made
-
-
-@pytest.fixture
-def validator(made: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> jsonschema.Draft202012Validator:
-    monkeypatch.setattr(making, "sources", lambda: {"shelf": "files"})
-    monkeypatch.setattr(making, "source_class", lambda _: ShelfSource)
     return jsonschema.Draft202012Validator(made)
 
 
