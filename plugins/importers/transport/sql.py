@@ -61,7 +61,7 @@ class Pool:
         weakref.finalize(owner, self._pool.dispose)
 
     def close(self) -> None:
-        """Close those that nobody uses, and what is used when it comes back."""
+        """Close those that nobody uses; one that is used at that moment closes with the process or its owner."""
         self._pool.dispose()
 
     @contextmanager

@@ -48,9 +48,10 @@ class Parquet(DeclaringFileSource[ParquetConfig]):
         return schema
 
     def cut(self, file: File, pieces: int) -> list[Slice]:
+        where = self._where(file)
         with _read(self.files, file) as parquet:
             weights = [parquet.metadata.row_group(i).total_byte_size for i in range(parquet.num_row_groups)]
-        possible = frozenset(self._possible(file, range(len(weights))))
+        possible = frozenset(self._possible(where, file, range(len(weights))))
         groups: list[Slice] = [
             {"start": n, "end": n + 1, "weight": weight if n in possible else 0} for n, weight in enumerate(weights)
         ]
@@ -59,7 +60,7 @@ class Parquet(DeclaringFileSource[ParquetConfig]):
     def read_slice(self, stream: Stream, file: File, part: Slice, schema: pa.Schema) -> Iterator[Batch]:
         target, where = wanted(stream, schema), self._where(file)
         names = list(dict.fromkeys([*target.names, *(where.columns if where else ())]))
-        possible = self._possible(file, range(part["start"], part["end"]))
+        possible = self._possible(where, file, range(part["start"], part["end"]))
         with _read(self.files, file) as parquet:
             sizes = [parquet.metadata.row_group(group).num_rows for group in range(part["end"])]
             for groups in _neighbours(possible):
@@ -76,9 +77,8 @@ class Parquet(DeclaringFileSource[ParquetConfig]):
     def _where(self, file: File) -> Where | None:
         return Where(self.config.where, self.declared(file)) if self.config.where else None
 
-    def _possible(self, file: File, groups: range) -> list[int]:
+    def _possible(self, where: Where | None, file: File, groups: range) -> list[int]:
         """Of the row groups those that may have rows which are wanted."""
-        where = self._where(file)
         if where is None:
             return list(groups)
         with _whole(self.files, file) as raw:
