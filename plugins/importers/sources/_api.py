@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from importers.core.closing import close_kept
 from importers.core.connection import Connection
 from importers.core.model import Batch, Column, Health, PersonalData, Reject, Stream
 from importers.core.source import Source
@@ -43,6 +44,9 @@ class _Kept:
     auth: Auth
     route: Route
     trusted: SSLContext
+
+    def close(self) -> None:
+        self.shared.close()
 
 
 class ApiSource(Source[HttpConfigT]):
@@ -86,9 +90,7 @@ class ApiSource(Source[HttpConfigT]):
         return _Kept(among, self.auth(connection, among), route, context(self.config, route))
 
     def close(self) -> None:
-        kept: _Kept | None = self.__dict__.pop("_kept", None)
-        if kept is not None:
-            kept.shared.close()
+        close_kept(self, "_kept")
 
     def check(self) -> Health:
         begun = perf_counter()

@@ -23,6 +23,7 @@ from urllib.request import url2pathname
 import pyarrow as pa
 from pyarrow import fs
 
+from importers.core.closing import close_kept
 from importers.core.connection import Connection
 from importers.core.model import JSON
 from importers.exceptions import ConfigError, ContractError, FatalSourceError, TransientSourceError
@@ -106,9 +107,7 @@ class Files:
         return Bucket(self._connection)
 
     def close(self) -> None:
-        bucket: Bucket | None = self.__dict__.pop("bucket", None)
-        if bucket is not None:
-            bucket.close()
+        close_kept(self, "bucket")
 
     def find(self, patterns: Sequence[str]) -> list[File]:
         """Every file that any of the paths or globs (`**` too) names, by path. Raises ConfigError for a directory.

@@ -13,6 +13,7 @@ from typing import Any, BinaryIO, cast
 
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
+from importers.core.closing import close_kept
 from importers.core.connection import Connection
 from importers.core.registry import optional
 from importers.exceptions import ConfigError, ContractError, FatalSourceError, ImporterError, TransientSourceError
@@ -108,9 +109,7 @@ class Bucket:
             return session.client("s3", endpoint_url=endpoint, config=options)
 
     def close(self) -> None:
-        client = self.__dict__.pop("_client", None)
-        if client is not None:
-            client.close()
+        close_kept(self, "_client")
 
     @property
     def _payer(self) -> dict[str, str]:

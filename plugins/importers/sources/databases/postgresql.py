@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from psycopg.sql import SQL
 from pydantic import Field, model_validator
 
+from importers.core.closing import close_kept
 from importers.core.model import JSON, Batch, Column, Health, LoadMode, Plan, Position, Reads, Reject, Stream, Window
 from importers.core.names import Name, did_you_mean
 from importers.core.source import Source
@@ -137,9 +138,7 @@ class Postgresql(Source[PostgresqlConfig]):
         return Database(self, self.connection, self.config)
 
     def close(self) -> None:
-        database: Database | None = self.__dict__.pop("database", None)
-        if database is not None:
-            database.close()
+        close_kept(self, "database")
 
     def check(self) -> Health:
         begun = perf_counter()

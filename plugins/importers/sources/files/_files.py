@@ -18,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 from pydantic import BeforeValidator, Field
 
+from importers.core.closing import close_kept
 from importers.core.model import (
     JSON,
     VERSION,
@@ -178,9 +179,7 @@ class FileSource(Source[FilesT]):
         return Files(self.connection, codec=setting.codec, plain=plain, ratio=self.config.max_ratio)
 
     def close(self) -> None:
-        files: Files | None = self.__dict__.pop("files", None)
-        if files is not None:
-            files.close()
+        close_kept(self, "files")
 
     @abstractmethod
     def schema(self, files: Sequence[File]) -> pa.Schema:

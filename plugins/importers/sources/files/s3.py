@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Self
 
 from pydantic import Field, ValidationError, model_validator
 
+from importers.core.closing import close_kept
 from importers.core.connection import Connection
 from importers.core.model import JSON, Batch, Health, LoadMode, Plan, Position, Stream, Window
 from importers.core.names import did_you_mean
@@ -126,6 +127,10 @@ class S3(Source[S3Config]):
     @cached_property
     def _files(self) -> Files:
         return Files(self._reader.connection)
+
+    def close(self) -> None:
+        close_kept(self, "_files")
+        close_kept(self, "_reader")
 
     def check(self) -> Health:
         return self._reader.check()

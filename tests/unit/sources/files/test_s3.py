@@ -82,3 +82,12 @@ def test_its_settings_lie_over_the_connection_s():
         "region_name": "eu-west-1",
         "requester_pays": True,
     }
+
+
+def test_both_its_clients_end_with_it():
+    secrets = {"region_name": "eu-central-1", "login": "a", "password": "b"}
+    source = S3(S3Config(bucket="plays"), tenant="acme", connection=Connection(secrets))
+    buckets = [source._reader.files.bucket, source._files.bucket]
+    assert all(bucket._client for bucket in buckets)
+    source.close()
+    assert not any("_client" in vars(bucket) for bucket in buckets)
