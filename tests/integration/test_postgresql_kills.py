@@ -28,6 +28,14 @@ SHORT = (
     ("commit: COMMIT sent", LoadMode.HISTORY),
     ("commit: done", LoadMode.MERGE),
 )
+OF_RANGES = (
+    "plan: COMMIT sent",
+    "stage: within the second partition",
+    "stage: one partition of three",
+    "load: within COPY",
+    "load: two partitions of three",
+    "commit: COMMIT sent",
+)
 
 
 def expected(mode: LoadMode) -> list[Row]:
@@ -64,6 +72,31 @@ def test_nothing_is_lost_or_doubled(
     victims: Victims, database: str, sql: psycopg.Connection, tmp_path: Path, point: str, mode: LoadMode
 ) -> None:
     killed(point, mode, "second", victims, database, sql, tmp_path)
+
+
+@pytest.mark.parametrize("point", OF_RANGES)
+def test_a_read_in_ranges_goes_on_by_key_whatever_was_written_meanwhile(
+    victims: Victims, database: str, sql: psycopg.Connection, tmp_path: Path, point: str
+) -> None:
+    """After the kill every row moves to another block: what is staged already stays, and the rest is read by key."""
+    site = Site.make(
+        tmp_path, database, "acme", LoadMode.REPLACE, importer="postgresql", partitions=6, partition_by="play"
+    )
+    site.first()
+    site.second()
+    death = victims.run(site, "first", at=point)
+    assert death.signal == signal.SIGKILL, f"{point}: {death}"
+    moved = f"with gone as (delete from source.{STREAM} returning *) insert into source.{STREAM} select * from gone"
+    sql.execute(f"{moved} order by play desc")  # type: ignore[arg-type]
+    with cut_small():
+        again(site, "first")
+    look = Inspector(site, sql)
+    assert look.ask("select count(*)::int from _importers.receipt") == [(6,)]
+    look.table_is(site.after)
+    look.sweep()
+    look.settled()
+    must(not look.staged_files(), "staged files are left")
+    must(not look.shadows(), "shadow tables are left")
 
 
 @pytest.mark.soak

@@ -240,6 +240,104 @@ def test_parts_of_a_table_hold_each_row_once(
     assert numbers(sql) == list(range(1, 5001))
 
 
+CUT = {"read": "full", "partition_by": "primary key", "partitions": 5}
+
+
+@pytest.mark.parametrize(
+    ("table", "value", "by"),
+    [
+        ("id bigint primary key", "g - 1000", "primary key"),
+        ("id uuid primary key", "gen_random_uuid()", "primary key"),
+        ("id timestamptz primary key", "now() + g * '1 s'::interval", "id"),
+        ("id int, primary key (id, n)", "g / 100", "primary key"),
+        ("id date", "case when g > 200 then '2026-01-01'::date + g end", "id"),
+    ],
+)
+def test_a_full_read_is_cut_by_ranges_that_hold_each_row_once(
+    sql: psycopg.Connection, job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch, table: str, value: str, by: str
+) -> None:
+    monkeypatch.setattr(Postgresql, "split_above", 2)
+    sql.execute(f"create table things (n int, what text, {table})")  # type: ignore[arg-type]
+    sql.execute(f"insert into things (n, what, id) select g, repeat('x', 60), {value} from generate_series(1, 2000) g")  # type: ignore[arg-type]
+    with closing(job({"tables": ["things"], **CUT, "partition_by": by}, {"mode": "replace"})) as made:
+        parts = [read_numbers(made, part) for part in plan.plan(made, "r1").plan.partitions]
+    assert sorted(n for part in parts for n in part) == list(range(1, 2001))
+    assert len(parts) == 5
+    assert all(len(part) > 100 for part in parts)
+
+
+def read_numbers(job: Job, part: Any) -> list[int]:
+    return [n for batch in job.source.read(job.stream, part) for n in batch.rows.column("n").to_pylist()]
+
+
+def test_a_partitioned_table_is_cut_as_one(
+    sql: psycopg.Connection, bring: Import, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Postgresql, "split_above", 2)
+    sql.execute(
+        "create table events (id int primary key, what text) partition by range (id);"
+        "create table events_1 partition of events for values from (0) to (1000);"
+        "create table events_2 partition of events for values from (1000) to (9000);"
+        "insert into events select g, repeat('x', 60) from generate_series(1, 2000) g"
+    )
+    assert len(bring({"tables": ["events"], **CUT}, {"mode": "replace"}).receipts) == 5
+    assert numbers(sql) == list(range(1, 2001))
+
+
+def test_what_is_written_between_two_ranges_loses_and_doubles_no_key(
+    sql: psycopg.Connection, bring: Import, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each row moves to another block after each part: one that is cut by blocks would be read twice, or never."""
+    monkeypatch.setattr(Postgresql, "split_above", 2)
+    events(sql)
+    sql.execute("insert into events (what) select repeat('x', 60) from generate_series(1, 2000)")
+    original, told = Postgresql.read, []
+
+    def read(source: Postgresql, stream: Stream, part: Any) -> Any:
+        yield from original(source, stream, part)
+        told.append(part)
+        at = len(told)
+        sql.execute("update events set what = %s", (f"after part {at}",))
+        sql.execute("delete from events where id = any(%s)", ([at, 2000 - at],))
+        sql.execute("insert into events (id, what) values (%s, 'new'), (%s, 'new')", (-at, 5000 + at))
+
+    monkeypatch.setattr(Postgresql, "read", read)
+    result = bring({"tables": ["events"], **CUT}, {"mode": "replace"})
+    assert len(result.receipts) == len(told) == 5
+    # Of the first part all that it held at first; of the last what is left after four deletions, and four new keys.
+    gone, new = {2000 - at for at in range(1, 5)}, set(range(5001, 5005))
+    assert numbers(sql) == sorted({*range(1, 2001)} - gone | new)
+    seen = dict(sql.execute("select what, count(*)::int from acme.events group by 1").fetchall())
+    first = sum(count for what, count in seen.items() if what.startswith("xxx"))
+    assert first + sum(seen.get(f"after part {at}", 0) for at in range(1, 5)) + seen["new"] == 2000
+    assert min(first, *(seen[f"after part {at}"] for at in range(1, 5))) > 100
+
+
+def test_a_range_isn_t_read_from_a_replica_that_lags(
+    sql: psycopg.Connection, job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Postgresql, "split_above", 1)
+    events(sql)
+    sql.execute("insert into events (what) select repeat('x', 60) from generate_series(1, 500)")
+    with closing(job({"tables": ["events"], **CUT}, {"mode": "replace"})) as made:
+        part: Any = plan.plan(made, "r1").plan.partitions[0]
+        with pytest.raises(TransientSourceError, match="hasn't come as far"):
+            list(made.source.read(made.stream, {**part, "reached": "999999999"}))
+
+
+def test_what_can_t_be_cut_is_read_in_one_part_and_says_so(
+    sql: psycopg.Connection, bring: Import, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Postgresql, "split_above", 1)
+    sql.execute("create table events (id text primary key)")
+    sql.execute("insert into events select repeat(g::text, 20) from generate_series(1, 999) g")
+    result = bring({"tables": ["events"], **CUT}, {"mode": "replace"})
+    assert len(result.receipts) == 1
+    assert result.notes == ("'events' is read in one part: its primary key begins with a text",)
+    with pytest.raises(ConfigError, match=r"can't be cut by 'id'.*text"):
+        bring({"tables": ["events"], **CUT, "partition_by": "id"}, {"mode": "replace"})
+
+
 def test_a_lookback_bounds_where_late_rows_are_looked_for(sql: psycopg.Connection, bring: Import) -> None:
     events(sql)
     load = {"mode": "merge", "lookback": 2}
@@ -474,7 +572,7 @@ def test_a_slow_server_is_given_up_and_a_value_isn_t_told(sql: psycopg.Connectio
     ("config", "told"),
     [
         ({"tables": ["nope"]}, "has no table 'nope'"),
-        ({"tables": ["events"], "cursor": "att"}, "no stream has the cursor 'att'.*'at'"),
+        ({"tables": ["events"], "cursor": "att"}, "no stream has the column 'att'.*'at'"),
         ({"tables": ["events"], "read": "incremental", "cursor": "what"}, "must be an integer, a date or a timestamp"),
         ({"query": "select 1, 2"}, "each column of the query needs a name"),
     ],

@@ -106,6 +106,8 @@ class Site:
     partitions: int = 3
     importer: str = "csv"
     """Or `postgresql`: then the rows are in a table of the warehouse's own database, and partitions are its blocks."""
+    partition_by: str = ""
+    """Of a table: it is read in full each time, cut by this column."""
     lenient: bool = False
     """Whether the tenant has taken its rules back: what was bad is right now."""
 
@@ -158,8 +160,9 @@ class Site:
     @property
     def _config(self) -> dict[str, Any]:
         if self.importer == "postgresql":
-            config = {"tables": [STREAM], "table_schema": "source", "read": "incremental", "batch_rows": 4}
-            return config | {"partitions": self.partitions}
+            how = {"read": "full", "partition_by": self.partition_by} if self.partition_by else {"read": "incremental"}
+            config = {"tables": [STREAM], "table_schema": "source", "batch_rows": 4, "partitions": self.partitions}
+            return config | how
         return {"path": str(self.data / "plays_*.csv"), "stream": STREAM, "max_partitions": self.partitions}
 
     def run(

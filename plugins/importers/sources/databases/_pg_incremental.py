@@ -83,12 +83,13 @@ def check_reached(cursor: Any, stream: Stream, part: Mapping[str, Any]) -> None:
     )
     oldest, newest, age = cursor.fetchone()
     if oldest < int(part["until"]):
-        raise _behind(stream)
+        raise behind(stream)
     if age < 0 or newest - first >= _XIDS_APART:
         raise ContractError(_TOO_LONG_AGO, do=_AGAIN, stream=stream.name)
 
 
-def _behind(stream: Stream) -> TransientSourceError:
+def behind(stream: Stream) -> TransientSourceError:
+    """What to raise where another server is asked than before, which lacks what that one had."""
     what = "this server hasn't come as far as the one that was asked before"
     return TransientSourceError(what, do="see how far the replica lags, then run again", stream=stream.name)
 
@@ -143,7 +144,7 @@ def _check_same(here: Mapping[str, Any], before: Mapping[str, Any], stream: Stre
         what = "the server was restored or took another's place since the last run, and may give numbers again"
         raise ContractError(f"{what}: what is new can't be told", do=_AGAIN)
     if int(here["until"]) < int(before["until"]):
-        raise _behind(stream)
+        raise behind(stream)
     if int(here["until"]) - int(before["until"]) >= _XIDS_APART:
         raise ContractError(_TOO_LONG_AGO, do=_AGAIN)
     rewritten = (here["oid"], here["file"]) != (before["oid"], before["file"])

@@ -83,7 +83,19 @@ def within(relation: Relation, stream: Stream, part: Mapping[str, Any]) -> Compo
         found.append(SQL("t.ctid >= {}::tid").format(f"({first},0)"))
         if end is not None:
             found.append(SQL("t.ctid < {}::tid").format(f"({end},0)"))
+    if part.get("by") is not None:
+        found.append(_in_range(relation, part["by"], part["from"], part["to"]))
     return SQL(" and ").join(found) if found else None
+
+
+def _in_range(relation: Relation, by: str, begin: str | None, end: str | None) -> Composed:
+    """Half-open; what has no value is in the first."""
+    column, value = SQL("t.{}").format(Identifier(by)), _literal(relation, by)
+    if begin is None:
+        missing = SQL("false") if by in relation.key else SQL("{} is null").format(column)
+        return SQL("({} < {} or {})").format(column, value(end), missing)
+    from_there = SQL("{} >= {}").format(column, value(begin))
+    return from_there if end is None else SQL("{} and {} < {}").format(from_there, column, value(end))
 
 
 def written_before(xid8: str) -> Composed:

@@ -22,6 +22,7 @@ from importers.core.source import Source
 from importers.exceptions import ConfigError, ContractError, ImporterError
 from importers.sources.databases import _pg_changes as changes
 from importers.sources.databases import _pg_incremental as incremental
+from importers.sources.databases import _pg_ranges as ranges
 from importers.sources.databases import _pg_replication as replication
 from importers.sources.databases._pg_catalogue import Relation, ask, of_query, raw, relations
 from importers.sources.databases._pg_connection import Database
@@ -90,7 +91,18 @@ class PostgresqlConfig(SqlConfig):
         description="With `cdc`: after how many changes a run stops, once the transaction is over. The next goes on.",
     )
     partitions: int = Field(
-        8, ge=1, le=64, description="How many parts a table is read in at most when it is read incrementally."
+        8,
+        ge=1,
+        le=1000,
+        description="How many parts a table is read in at most when it is read incrementally, or in full and cut by "
+        "`partition_by`. A part that fails is read again from its beginning.",
+    )
+    partition_by: str | None = Field(
+        None,
+        description="With `read: full`: read a big table side by side, in ranges of this column: an integer, date, "
+        "timestamp or UUID that no update changes. `primary key` is each table's own, or what that begins with. "
+        "By default a table is one part, and all of one moment; so is each range, of its own.",
+        examples=["primary key", "order_id"],
     )
     batch_rows: int = Field(100_000, ge=1, description="How many rows a batch has at most.")
 
@@ -102,6 +114,8 @@ class PostgresqlConfig(SqlConfig):
             raise ValueError("a query is read incrementally by its `cursor`: name one")
         if self.stream is not None and self.query is None and len(self.tables or ()) != 1:
             raise ValueError("`stream` names one stream: give one of `tables`, or a `query`")
+        if self.partition_by is not None and (self.query is not None or self.read is not Read.FULL):
+            raise ValueError("`partition_by` cuts a table that is read in full: no query, no other `read`")
         if self.read is Read.CDC and (self.query is not None or self.cursor is not None):
             raise ValueError("`read: cdc` reads tables, and knows by itself which change is newer: no query, no cursor")
         return self
@@ -109,6 +123,8 @@ class PostgresqlConfig(SqlConfig):
 
 class Postgresql(Source[PostgresqlConfig]):
     """Rows come by binary COPY into Arrow (ADBC). A full read is one statement, and so one moment of the source.
+    With `partition_by` it is one statement, and moment, for each range of keys: each key is there once, as it then was;
+    what one transaction wrote to two ranges may be seen in one of them.
 
     An incremental read of a table takes what transactions wrote that are over by now: no row is missed because it
     commits late. A transaction that stays open delays what commits meanwhile. Its parts are read side by side.
@@ -155,10 +171,10 @@ class Postgresql(Source[PostgresqlConfig]):
 
     def streams(self) -> Sequence[Stream]:
         found = self._relations()
-        if self.config.cursor is not None and not any(self.config.cursor in relation.columns for relation in found):
-            known = [name for relation in found for name in relation.columns]
-            do = did_you_mean(self.config.cursor, known)
-            raise ConfigError(f"no stream has the cursor '{self.config.cursor}'", do=do)
+        known = [name for relation in found for name in relation.columns]
+        for column in (self.config.cursor, self.config.partition_by):
+            if column not in (None, ranges.PRIMARY_KEY, *known):
+                raise ConfigError(f"no stream has the column '{column}'", do=did_you_mean(str(column), known))
         return [self._stream(relation) for relation in found]
 
     def suits(self, mode: LoadMode) -> None:
@@ -188,10 +204,10 @@ class Postgresql(Source[PostgresqlConfig]):
         with self.database.questions("planning the read") as connection:
             if window.bounded:
                 return incremental.plan_window(relation, stream, window)
+            parts = incremental.Parts(self.config.partitions, self.split_above)
             if self.config.read is Read.FULL:
-                return Plan([{"oid": relation.oid}])
+                return ranges.plan_ranges(connection, relation, stream, self.config.partition_by, parts)
             if relation.has_transactions:
-                parts = incremental.Parts(self.config.partitions, self.split_above)
                 return incremental.plan_table(connection, relation, stream, position, parts)
             return incremental.plan_by_cursor(connection, relation, stream, position)
 
@@ -207,6 +223,8 @@ class Postgresql(Source[PostgresqlConfig]):
         with self.database.rows("reading") as cursor:
             if "until" in part:
                 incremental.check_reached(cursor, stream, part)
+            if "reached" in part:
+                ranges.check_reached(cursor, stream, part)
             if "whole" in part:
                 position, version = changes.seen_now(cursor, stream, part["whole"])
                 yield Batch(pa.RecordBatch.from_pylist([], schema=stream.schema), position=position)

@@ -1,0 +1,98 @@
+"""A table that is read in full, cut by ranges of its key: parts for many tasks, each of a moment of its own.
+
+A snapshot ends with the session that exported it, and a part's task is a process of its own, tried again hours later
+maybe: parts can't share one. By blocks they couldn't be cut, since an update puts a row into another block. A row's
+key stays. So each key is in one range, whatever is written meanwhile, and what a part says of its keys was true at the
+moment of its read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import psycopg
+from psycopg.sql import SQL, Identifier, Literal
+
+from importers.core.model import Plan, Stream
+from importers.exceptions import ConfigError
+from importers.sources.databases._pg_catalogue import Relation, ask, raw
+from importers.sources.databases._pg_incremental import Parts, behind
+
+PRIMARY_KEY = "primary key"
+SAMPLED = 1024
+"""Blocks that are looked at for where to cut: a few thousand rows of any table."""
+_KINDS = frozenset({"int2", "int4", "int8", "date", "timestamp", "timestamptz", "uuid"})
+"""What can be cut. A plan is stored, and text would be a row's value in it."""
+_UUID = "overlay({}::text placing '-0000-0000-0000-000000000000' from 9)"
+"""A UUID that no row needs to have: random ones are as evenly cut by their beginning."""
+
+
+def plan_ranges(
+    connection: psycopg.Connection, relation: Relation, stream: Stream, column: str | None, parts: Parts
+) -> Plan:
+    """All rows. One part where nothing is to be cut, or nothing can be. Raises ConfigError for a column of such a type.
+
+    How the rows lie is told by a sample: a bad one makes parts unlike in size, and nothing worse.
+    """
+    whole = {"oid": relation.oid}
+    by = (relation.key[0] if relation.key else None) if column == PRIMARY_KEY else column
+    if by is None or by not in relation.columns:
+        return Plan([whole])
+    kind = relation.columns[by].name
+    if kind not in _KINDS:
+        if column == PRIMARY_KEY:
+            note = f"'{stream.name}' is read in one part: its primary key begins with a {kind}"
+            return Plan([whole], notes=(note,))
+        what = f"'{stream.name}' can't be cut by '{by}', only by an integer, a date, a timestamp or a UUID"
+        raise ConfigError(what, got=kind, do="choose another column for `partition_by`")
+    blocks, reached = _state(connection, relation)
+    pieces = min(parts.most, blocks // parts.blocks)
+    bounds = _bounds(connection, relation, by, pieces, blocks) if pieces > 1 else []
+    if not bounds:
+        return Plan([whole])
+    part = whole | {"by": by, "reached": reached}
+    return Plan(
+        [part | {"from": begin, "to": end} for begin, end in zip([None, *bounds], [*bounds, None], strict=True)]
+    )
+
+
+def check_reached(cursor: Any, stream: Stream, part: Mapping[str, Any]) -> None:
+    """That the snapshot of an ADBC cursor's transaction has what was committed when the parts were planned.
+
+    Raises TransientSourceError where a replica answers that hasn't come so far.
+    """
+    cursor.execute("select pg_snapshot_xmin(pg_current_snapshot())::text::bigint")
+    (oldest,) = cursor.fetchone()
+    if oldest < int(part["reached"]):
+        raise behind(stream)
+
+
+def _state(connection: psycopg.Connection, relation: Relation) -> tuple[int, str]:
+    """How many blocks it has, its partitions' included, and which transactions are over."""
+    row = connection.execute(
+        "select greatest(pg_relation_size(%(oid)s::bigint::oid),"
+        " (select sum(pg_relation_size(relid)) from pg_partition_tree(%(oid)s::bigint::oid)))::bigint / 8192,"
+        " pg_snapshot_xmin(pg_current_snapshot())::text",
+        {"oid": relation.oid},
+    ).fetchone()
+    blocks, reached = row or (None, "0")
+    return blocks or 0, reached
+
+
+def _bounds(connection: psycopg.Connection, relation: Relation, by: str, pieces: int, blocks: int) -> list[str]:
+    """Where each part but the first begins, in order, as text."""
+    shown = SQL(_UUID if relation.columns[by].name == "uuid" else "{}::text")
+    column = Identifier(by)
+    query = SQL(
+        "select {shown} from (select t.{column}, row_number() over (order by t.{column}) as _n, count(*) over () as _of"
+        " from {source} as t tablesample system ({percent}) where t.{column} is not null) as s"
+        " where _n > 1 and (_n - 1) * {pieces} / _of <> (_n - 2) * {pieces} / _of order by _n"
+    ).format(
+        shown=shown.format(SQL("s.{}").format(column)),
+        column=column,
+        source=raw(relation.source),
+        percent=Literal(min(100.0, 100 * SAMPLED / blocks)),
+        pieces=Literal(pieces),
+    )
+    return list(dict.fromkeys(value for (value,) in ask(connection, query)))
