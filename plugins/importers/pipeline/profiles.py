@@ -30,9 +30,10 @@ PROFILE = "profile"
 class Profiling:
     """Of one attempt at a partition."""
 
-    def __init__(self, job: Job, partition: int) -> None:
+    def __init__(self, job: Job, run: Run, partition: int) -> None:
         self._job = job
-        self._profiler = Profiler(job.policy.shown(), in_passing=True, seed=partition)
+        parts = len(run.plan.partitions)
+        self._profiler = Profiler(job.policy.shown(), in_passing=True, seed=partition, parts=parts)
 
     def add(self, rows: pa.RecordBatch, bad: Mask) -> None:
         """The next rows, of which tombstones say nothing, and those that are bad only that they are there."""

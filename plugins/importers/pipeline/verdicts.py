@@ -36,7 +36,7 @@ class Validation:
     def __init__(self, job: Job, run: Run, partition: int, attempt: str) -> None:
         self._job, self._partition = job, partition
         self._checker = job.rules.checker(job.keys.uniqueness())
-        self._profiling = Profiling(job, partition)
+        self._profiling = Profiling(job, run, partition)
         self._reasons: Counter[str] = Counter()
         self._erased = job.erased
         self._rows = self._bad = self._suppressed = 0

@@ -9,6 +9,7 @@ from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from enum import StrEnum
 from fractions import Fraction
+from functools import cached_property
 from typing import Any
 
 import polars as pl
@@ -195,6 +196,16 @@ def _refuse_unreadable(name: str, found: pa.DataType) -> None:
         _refuse_unreadable(name, found.field(place).type)
 
 
+def readable(schema: pa.Schema, path: str) -> bool:
+    """Whether polars can read what is there."""
+    try:
+        leaf_type(schema, path)
+        _refuse_unreadable(path, schema.field(root(schema, path)).type)
+    except ConfigError:
+        return False
+    return True
+
+
 class Columns:
     """The columns of one schema, as rules address them: by name, or by dotted path into structs."""
 
@@ -203,8 +214,11 @@ class Columns:
         self.roots = sorted({root(schema, path) for path in paths})
         for name in self.roots:
             _refuse_unreadable(name, schema.field(name).type)
-        empty = pl.from_arrow(schema.empty_table().select(self.roots)) if self.roots else pl.DataFrame()
-        self._empty = empty if isinstance(empty, pl.DataFrame) else empty.to_frame()
+
+    @cached_property
+    def _empty(self) -> pl.DataFrame:
+        empty = pl.from_arrow(self.schema.empty_table().select(self.roots)) if self.roots else pl.DataFrame()
+        return empty if isinstance(empty, pl.DataFrame) else empty.to_frame()
 
     def __call__(self, path: str) -> Operand:
         """Raises ConfigError for a path that isn't there."""
@@ -213,7 +227,8 @@ class Columns:
         expr = pl.col(top)
         for step in path.removeprefix(top).split(".")[1:]:
             expr = expr.struct.field(step)
-        return _operand(path, expr, self._empty.select(expr.alias("leaf")).schema["leaf"])
+        inside = self._empty if path == top else self._empty.select(expr.alias(path))
+        return _operand(path, expr, inside.schema[path])
 
 
 def _operand(name: str, expr: pl.Expr, dtype: pl.DataType) -> Operand:

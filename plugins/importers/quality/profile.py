@@ -5,8 +5,9 @@ Counts, means and extremes are exact. Distinct values are exact up to 4,096, the
 20,000 rows, or of all if there are no more: a quantile is then within a percent of its rank.
 
 A run's profile is made in passing, and must cost next to nothing: it has a quarter of both (3 %; two percent of the
-rank), and beyond a partition's first 100,000 rows it looks for distinct values in one batch of sixteen. `among` says
-in how many rows it did. A profile holds values, but only of the columns that are `shown`.
+rank), and beyond the first 100,000 rows, shared out among the partitions, it looks for distinct values in one batch of
+sixteen, and in each partition's first. `among` says in how many rows it did. A profile holds values, but only of the
+columns that are `shown`.
 """
 
 from __future__ import annotations

@@ -2,71 +2,73 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Any
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
 
 from importers.core.destination import Mask
-from importers.exceptions import ConfigError
-from importers.quality.columns import PLAIN, Columns, Family, Operand, root
+from importers.quality.columns import PLAIN, Columns, Family, Operand, readable, root
 from importers.quality.profile import LEAST_HASHES, SAMPLE, ColumnProfile, Hashes, Merging, Profile, widest
-from importers.quality.sample import Sample
+from importers.quality.sample import Draw
 
 WHOLE, ONE_OF = 100_000, 16
-"""In passing: so many rows are all looked at for distinct values, of those after them one in so many."""
+"""In passing: so many rows of all parts are looked at for distinct values, of those after them one in so many."""
 _SCALED = frozenset({Family.NUMBER, Family.DATE, Family.DATETIME, Family.INSTANT})
 _SEED = 0
-_SOME = 16  # times as many hashes as are kept are looked at first: they do where values hardly repeat
+_NONE: Hashes = np.empty(0, np.uint64)
+_SOME = 3  # times as many hashes as are kept are looked at first: they do where values hardly repeat
+_TOGETHER = 64  # batches whose ends are compared at once
 
 
 class Profiler:
     """Fed with batches, whose types may widen from one to the next; holds a sample and a few numbers a column."""
 
-    def __init__(self, shown: Collection[str] | None = None, *, in_passing: bool = False, seed: int = 0) -> None:
-        """`shown` are the columns of whose values it tells, None for all. `seed` differs where profiles add up."""
-        self._shown, self._in_passing = shown, in_passing
-        parts = 4 if in_passing else 1
-        self._random = np.random.default_rng(seed)
-        self._size = LEAST_HASHES // parts
-        self._schema: pa.Schema | None = None
-        self._operands: dict[str, Operand] = {}
-        self._nothing: dict[str, int] = {}
+    def __init__(
+        self, shown: Collection[str] | None = None, *, in_passing: bool = False, seed: int = 0, parts: int = 1
+    ) -> None:
+        """`shown` are the columns of whose values it tells, None for all. `seed` differs where profiles add up, and
+        `parts` is of how many this is one.
+        """
+        self._shown, self._in_passing, self._whole = shown, in_passing, WHOLE // max(parts, 1)
+        less = 4 if in_passing else 1
+        self._size = LEAST_HASHES // less
+        self._asked: _Asked | None = None
         self._rows = self._looked = 0
-        self._columns: dict[str, Merging] = {}
-        self._ends: list[pl.DataFrame] = []
-        self._sample, self._drawn = Sample.empty(SAMPLE // parts), list[Sample]()
+        self._types: dict[str, str] = {}
+        self._values, self._good = Counter[str](), Counter[str]()
+        self._sums: dict[str, float] = {}
+        self._hashes: dict[str, Hashes] = {}
+        self._ends, self._measured = list[pl.DataFrame](), list[pl.DataFrame]()
+        self._draw = Draw(SAMPLE // less, seed)
 
     def add(self, rows: pa.RecordBatch, bad: Mask | None = None) -> None:
         """Take a batch into account; of its bad rows only that they are there, not their values."""
         if not rows.num_rows:
             return
-        if rows.schema != self._schema:
-            self._bind(rows.schema)
-        shown = {path: x for path, x in self._operands.items() if self._shows(path, x)}
+        asked = self._asked_of(rows.schema)
         good = ~bad if bad is not None and bad.any() else None
-        looks = not self._in_passing or self._looked <= WHOLE + self._rows // ONE_OF
-        read = self._operands if looks else self._not_free(shown)
-        frame = _frame(rows, read)
-        asked = [expr for path, x in read.items() for expr in _questions(path, x, path in shown, good)]
-        seen = frame.select([*asked, *(self._hashing(rows.num_rows) if looks else ())])
-        hashes = self._least_hashes(frame, seen) if looks else {}
-        for path, kind in _paths(rows.schema):
-            column = _column(path, kind, seen, rows, hashes.get(path))
-            self._columns[path] = self._columns[path].plus(column, self._size) if path in self._columns else column
-        self._ends.append(_ends([path for path, x in shown.items() if x.family in _SCALED], seen))
+        looks = not self._in_passing or self._looked <= self._whole + self._rows // ONE_OF
+        frame = _frame(rows, asked.roots if looks else asked.roots_in_passing)
+        self._count(asked, rows, frame)
+        self._measure(asked, frame, good)
+        if looks:
+            self._look(asked, frame)
+        self._draw.add(rows, good)
         self._rows += rows.num_rows
         self._looked += rows.num_rows if looks else 0
-        if shown:
-            self._draw(rows, shown, good)
 
     @property
     def profile(self) -> Profile:
         """Of what it has seen; adds up with others of as many parts."""
-        sample = Sample.of([self._sample, *self._drawn])
-        return Profile(self._rows, self._looked, self._size, dict(self._columns), widest(self._ends), sample)
+        self._settle()
+        columns = {
+            path: Merging(kind, self._values[path], self._good[path], self._sums.get(path), self._hashes.get(path))
+            for path, kind in self._types.items()
+        }
+        return Profile(self._rows, self._looked, self._size, columns, widest(self._ends), self._draw.sample)
 
     def finish(self) -> list[ColumnProfile]:
         """The columns' profiles, in the order of the schema."""
@@ -77,45 +79,80 @@ class Profiler:
         values = self.profile.values(path)
         return values.to_arrow() if values.len() else None
 
-    def _bind(self, schema: pa.Schema) -> None:
-        self._schema, self._operands = schema, dict(_operands(schema))
-        hashed = {path: x for path, x in self._operands.items() if x.family in PLAIN}
-        self._nothing = {path: pl.Series([None], dtype=x.dtype).hash(_SEED)[0] for path, x in hashed.items()}
+    def _asked_of(self, schema: pa.Schema) -> _Asked:
+        if self._asked is None or schema != self._asked.schema:
+            self._settle()
+            self._asked = _Asked(schema, self._shown)
+            self._types |= self._asked.types
+            self._draw.bind(self._asked.shown)
+        return self._asked
 
-    def _shows(self, path: str, x: Operand) -> bool:
-        return x.family in PLAIN and (self._shown is None or path in self._shown)
+    def _count(self, asked: _Asked, rows: pa.RecordBatch, frame: pl.DataFrame) -> None:
+        for path, column in asked.counted.items():
+            self._values[path] += rows.num_rows - rows.column(column).null_count
+        if asked.nulls:
+            for path, nulls in frame.select(asked.nulls).row(0, named=True).items():
+                self._values[path] += rows.num_rows - nulls
 
-    def _not_free(self, shown: Mapping[str, Operand]) -> dict[str, Operand]:
-        """What has to be read although nobody looks for distinct values: Arrow counts most columns' nulls itself."""
-        scaled = {path for path, x in shown.items() if x.family in _SCALED}
-        columns = self._schema.names if self._schema else ()
-        return {p: x for p, x in self._operands.items() if p in scaled or p not in columns or x.dtype.is_float()}
+    def _measure(self, asked: _Asked, frame: pl.DataFrame, good: Mask | None) -> None:
+        if not asked.measures:
+            return
+        seen = (frame if good is None else frame.filter(pl.Series(good))).select(asked.measures)
+        for path in asked.summed:
+            self._good[path] += seen[f"count {path}"][0]
+            self._sums[path] = self._sums.get(path, 0) + seen[f"sum {path}"][0]
+        self._measured.append(seen)
+        if len(self._measured) == _TOGETHER:
+            self._settle()
 
-    def _draw(self, rows: pa.RecordBatch, shown: Mapping[str, Operand], good: Mask | None) -> None:
-        self._drawn.append(self._sample.drawn(rows, shown, self._random, good))
-        if sum(map(len, self._drawn)) >= self._sample.size:
-            self._sample, self._drawn = Sample.of([self._sample, *self._drawn]), []
+    def _settle(self) -> None:
+        """The ends of batches of one schema."""
+        if self._asked is not None and self._measured:
+            seen = pl.concat(self._measured)
+            least = seen.select(pl.col(f"least {path}").min().alias(path) for path in self._asked.scaled)
+            greatest = seen.select(pl.col(f"greatest {path}").max().alias(path) for path in self._asked.scaled)
+            self._ends, self._measured = [widest([*self._ends, pl.concat([least, greatest])])], []
 
-    def _hashing(self, rows: int) -> Iterator[pl.Expr]:
-        """The batch's distinct hashes, as far as they may be among the least."""
-        for path in self._nothing:
-            hashed, known = self._operands[path].expr.hash(_SEED), self._hashed(path)
-            if len(known) >= self._size:
-                hashed = hashed.filter(hashed < int(known[-1]))
-            elif not len(known) and _SOME * self._size < rows:
-                hashed = hashed.filter(hashed < _SOME * self._size * 2**64 // rows)
-            yield hashed.unique().implode().alias(f"hashes {path}")
+    def _look(self, asked: _Asked, frame: pl.DataFrame) -> None:
+        hashed = frame.select(asked.hashes)
+        for path, nothing in asked.nothing.items():
+            known = self._hashes.get(path, _NONE)
+            self._hashes[path] = _least(known, hashed[path], nothing, self._size)
 
-    def _hashed(self, path: str) -> Sequence[np.uint64] | Hashes:
-        column = self._columns.get(path)
-        return () if column is None or column.hashes is None else column.hashes
 
-    def _least_hashes(self, frame: pl.DataFrame, seen: pl.DataFrame) -> dict[str, Hashes]:
-        found = {path: seen[f"hashes {path}"][0] for path in self._nothing}
-        few = [path for path, one in found.items() if not len(self._hashed(path)) and one.len() <= self._size]
-        again = frame.select(self._operands[path].expr.hash(_SEED).unique().implode().alias(path) for path in few)
-        found |= {path: again[path][0] for path in few}
-        return {path: _ascending(one, self._nothing[path])[: self._size] for path, one in found.items()}
+class _Asked:
+    """What is asked of each batch that has a schema."""
+
+    def __init__(self, schema: pa.Schema, shown: Collection[str] | None) -> None:
+        """`shown` are the columns of whose values it tells, None for all."""
+        paths = dict(_paths(schema))
+        operands = _operands(schema, paths)
+        hashed = {path: x for path, x in operands.items() if x.family in PLAIN}
+        counted = [column.name for column in schema if _knows_nulls(column.type)]
+        polars = {path: x for path, x in operands.items() if path not in counted}
+        self.schema = schema
+        self.types = {path: str(kind) for path, kind in paths.items()}
+        self.shown = {path: x for path, x in hashed.items() if shown is None or path in shown}
+        self.scaled = {path: x for path, x in self.shown.items() if x.family in _SCALED}
+        self.summed = [path for path, x in self.scaled.items() if x.family is Family.NUMBER]
+        self.counted = {path: root(schema, path) for path in paths if path not in polars}
+        """By path the column whose nulls Arrow counts itself; of a type that polars can't read the whole column's."""
+        self.nulls = [x.expr.null_count().alias(path) for path, x in polars.items()]
+        self.measures = [expr for path, x in self.scaled.items() for expr in _measures(path, x)]
+        self.hashes = [x.expr.hash(_SEED).alias(path) for path, x in hashed.items()]
+        self.roots_in_passing = sorted({root(schema, path) for path in polars | self.scaled})
+        self.roots = sorted({root(schema, path) for path in polars | hashed})
+        self.nothing: dict[str, int] = {}
+        if hashed:
+            missing = pl.concat(
+                [_frame(schema.empty_table(), self.roots), pl.DataFrame({"": [None]})], how="diagonal_relaxed"
+            )
+            self.nothing = missing.select(self.hashes).row(0, named=True)
+
+
+def _knows_nulls(kind: pa.DataType) -> bool:
+    """Whether Arrow counts all that is missing: a NaN is, and what a dictionary has no word for."""
+    return not (pa.types.is_floating(kind) or pa.types.is_dictionary(kind))
 
 
 def _paths(schema: pa.Schema) -> Iterator[tuple[str, pa.DataType]]:
@@ -132,46 +169,38 @@ def _paths(schema: pa.Schema) -> Iterator[tuple[str, pa.DataType]]:
         yield from inside(column.name, column.type)
 
 
-def _operands(schema: pa.Schema) -> Iterator[tuple[str, Operand]]:
-    for path, _ in _paths(schema):
-        try:
-            yield path, Columns(schema, [path])(path)
-        except ConfigError:  # a type that polars can't read
-            continue
+def _operands(schema: pa.Schema, paths: Iterable[str]) -> dict[str, Operand]:
+    """But of columns whose type polars can't read."""
+    read = [path for path in paths if readable(schema, path)]
+    at = Columns(schema, read)
+    return {path: at(path) for path in read}
 
 
-def _questions(path: str, x: Operand, shown: bool, good: Mask | None) -> Iterator[pl.Expr]:
-    yield x.expr.null_count().alias(f"nulls {path}")
-    values = x.expr if good is None else x.expr.filter(pl.Series(good))
-    if shown and x.family is Family.NUMBER:
-        yield values.cast(pl.Float64).sum().alias(f"sum {path}")
-        yield values.count().alias(f"count {path}")
-    if shown and x.family in _SCALED:
-        yield values.min().alias(f"least {path}")
-        yield values.max().alias(f"greatest {path}")
+def _measures(path: str, x: Operand) -> Iterator[pl.Expr]:
+    if x.family is Family.NUMBER:
+        yield x.expr.cast(pl.Float64).sum().alias(f"sum {path}")
+        yield x.expr.count().alias(f"count {path}")
+    yield x.expr.min().alias(f"least {path}")
+    yield x.expr.max().alias(f"greatest {path}")
 
 
-def _frame(rows: pa.RecordBatch, paths: Collection[str]) -> pl.DataFrame:
-    read = sorted({root(rows.schema, path) for path in paths})
-    return pl.DataFrame(pl.from_arrow(rows.select(read))) if read else pl.DataFrame()
+def _frame(rows: pa.RecordBatch | pa.Table, columns: list[str]) -> pl.DataFrame:
+    return pl.DataFrame(pl.from_arrow(rows.select(columns))) if columns else pl.DataFrame()
 
 
-def _column(path: str, kind: pa.DataType, seen: pl.DataFrame, rows: pa.RecordBatch, hashes: Hashes | None) -> Merging:
-    def said(name: str) -> Any:
-        return seen[f"{name} {path}"][0] if f"{name} {path}" in seen.columns else None
-
-    nulls = said("nulls")
-    if nulls is None:  # polars needn't look at it, or can't
-        nulls = rows.column(path.split(".")[0]).null_count
-    return Merging(str(kind), rows.num_rows - nulls, said("count") or 0, said("sum"), hashes)
-
-
-def _ends(paths: list[str], seen: pl.DataFrame) -> pl.DataFrame:
-    ends = [seen.select(pl.col(f"{end} {path}").alias(path) for path in paths) for end in ("least", "greatest")]
-    return pl.concat(ends)
+def _least(known: Hashes, hashes: pl.Series, nothing: int, size: int) -> Hashes:
+    """The least distinct ones of both, ascending, but for what a missing value hashes to."""
+    found: Hashes = hashes.to_numpy()
+    if len(known) == size:
+        return _with(known, found[found < known[-1]], nothing)[:size]
+    if not len(known) and _SOME * size < len(found):
+        some = _with(known, found[found < _SOME * size * 2**64 // len(found)], nothing)
+        if len(some) >= size:
+            return some[:size]
+    return _with(known, found, nothing)[:size]
 
 
-def _ascending(hashes: pl.Series, nothing: int) -> Hashes:
-    """But for what a missing value hashes to."""
-    ordered: Hashes = hashes.filter(hashes != nothing).sort().to_numpy()
-    return ordered
+def _with(known: Hashes, more: Hashes, nothing: int) -> Hashes:
+    """Sorted, which of so many is quicker than to look up each, as np.unique does."""
+    every = np.sort(np.concatenate([known, more[more != nothing]]))
+    return every[np.concatenate([[True], every[1:] != every[:-1]])] if len(every) else known

@@ -19,6 +19,8 @@ from importers.quality.columns import Operand, root
 
 LONGEST = 64
 """Characters that are kept of a text: what is longer is no category."""
+_WAITING = 4  # times as many rows as a sample has are copied before they are sorted out
+_HELD = 8_000_000  # bytes: of a long text all waits, and few of its characters are kept
 _DRAWN = "\0drawn"  # a name that no column has
 _COPIES = pl.CompatLevel.oldest()  # of newer text types a few values would hold on to the whole batch
 
@@ -43,28 +45,63 @@ class Sample:
     def __len__(self) -> int:
         return self.rows.height
 
-    def drawn(
-        self, rows: pa.RecordBatch, operands: Mapping[str, Operand], random: np.random.Generator, good: Mask | None
-    ) -> Sample:
-        """Of a batch's good rows those that may be in it: once it is full, most draw a number that is too high."""
-        nothing = Sample.empty(self.size)
-        if not operands:
-            return nothing
-        numbers = random.random(rows.num_rows)
-        low = numbers < (self.rows[_DRAWN].max() if len(self) == self.size else 1.0)
-        low = low if good is None else low & good
-        low[low] = _lowest(numbers[low], self.size)
-        if not low.any():
-            return nothing
-        read = rows.select(sorted({root(rows.schema, path) for path in operands}))
-        frame = pl.DataFrame(pl.from_arrow(read.take(pa.array(np.flatnonzero(low)))))
-        short = frame.select(_short(x).alias(path) for path, x in operands.items())
-        copied = pl.DataFrame(pl.from_arrow(short.to_arrow(compat_level=_COPIES)))
-        return Sample(self.size, copied.with_columns(pl.Series(_DRAWN, numbers[low])))
-
     def values(self, path: str) -> pl.Series:
         """The sampled values of a column that aren't missing."""
         return self.rows[path].drop_nulls() if path in self.rows.columns else pl.Series(dtype=pl.Null)
+
+
+class Draw:
+    """Draws a sample from batches. What a batch adds is copied, and sorted out when there is enough of it."""
+
+    def __init__(self, size: int, seed: int) -> None:
+        self._random = np.random.default_rng(seed)
+        self._sample, self._highest = Sample.empty(size), 1.0
+        self._operands: Mapping[str, Operand] = {}
+        self._waiting: list[pa.RecordBatch] = []
+        self._drawn = np.empty(0)
+        self._bytes = 0
+
+    def bind(self, operands: Mapping[str, Operand]) -> None:
+        """What the next batches have."""
+        self._settle()
+        self._operands = operands
+
+    def add(self, rows: pa.RecordBatch, good: Mask | None) -> None:
+        """Of a batch's good rows those that may be in it: once it is full, most draw a number that is too high."""
+        if not self._operands:
+            return
+        numbers = self._random.random(rows.num_rows)
+        low = numbers < self._highest
+        low = low if good is None else low & good
+        low[low] = _lowest(numbers[low], self._sample.size)
+        places = np.flatnonzero(low)
+        if not len(places):
+            return
+        read = rows.select(sorted({root(rows.schema, path) for path in self._operands}))
+        self._waiting.append(read.take(pa.array(places)))
+        self._drawn = np.concatenate([self._drawn, numbers[places]])
+        self._bytes += self._waiting[-1].nbytes
+        last = self._sample.size - 1
+        if len(self._drawn) > last:
+            self._highest = min(self._highest, float(np.partition(self._drawn, last)[last]))
+        if len(self._drawn) > _WAITING * self._sample.size or self._bytes > _HELD:
+            self._settle()
+
+    @property
+    def sample(self) -> Sample:
+        self._settle()
+        return self._sample
+
+    def _settle(self) -> None:
+        if not self._waiting:
+            return
+        low = np.flatnonzero(_lowest(self._drawn, self._sample.size))
+        rows = pa.Table.from_batches(self._waiting).combine_chunks().take(pa.array(low))
+        short = pl.DataFrame(pl.from_arrow(rows)).select(_short(x).alias(path) for path, x in self._operands.items())
+        copied = pl.DataFrame(pl.from_arrow(short.to_arrow(compat_level=_COPIES)))
+        more = Sample(self._sample.size, copied.with_columns(pl.Series(_DRAWN, self._drawn[low])))
+        self._sample = Sample.of([self._sample, more]) if len(self._sample) else more
+        self._waiting, self._drawn, self._bytes = [], self._drawn[:0], 0
 
 
 def _short(x: Operand) -> pl.Expr:

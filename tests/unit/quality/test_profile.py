@@ -193,6 +193,66 @@ def test_in_passing_distinct_values_are_looked_for_in_fewer_rows_and_nulls_in_al
         assert (amounts <= value).mean() == pytest.approx(tenth / 10, abs=0.03)
 
 
+def test_the_rows_that_are_all_looked_at_are_shared_out_among_the_parts():
+    """Of each at least the first batch: eight parts of 50,000 rows look at 10,000, and at one in sixteen, each."""
+    rows, total = orders(400_000), None
+    for part in range(8):
+        profiler = Profiler(in_passing=True, seed=part, parts=8)
+        for batch in rows.slice(part * 50_000, 50_000).to_batches(max_chunksize=10_000):
+            profiler.add(batch)
+        assert profiler.profile.looked == 20_000  # 12,500 aren't reached by the first
+        total = profiler.profile if total is None else total + profiler.profile
+    found = {one.path: one for one in total.told()}
+    assert (found["id"].rows, found["id"].among) == (400_000, 160_000)
+    assert found["id"].distinct == pytest.approx(160_000, rel=4 / math.sqrt(LEAST_HASHES / 4))
+    assert (found["place"].distinct, found["place"].distinct_exact) == (2, True)
+
+
+def test_nothing_is_asked_of_columns_of_which_nothing_can_be_told():
+    """And a bad row is one of those whose columns nobody looks at."""
+    profiler = Profiler(())
+    profiler.add(pa.record_batch({"s": ["a", None], "n": pa.nulls(2)}), np.array([True, False]))
+    assert [(one.nulls, one.distinct, one.among) for one in profiler.finish()] == [(1, 1, 2), (2, None, 0)]
+    profiler = Profiler()
+    profiler.add(pa.record_batch({"n": pa.nulls(3)}), np.array([True, False, False]))
+    assert (profiler.profile.rows, profiler.profile.looked) == (3, 3)
+
+
+def test_a_missing_word_of_a_dictionary_is_missing():
+    words = pa.DictionaryArray.from_arrays(pa.array([0, 1, None, 0]), pa.array(["a", None]))
+    profiler = Profiler()
+    profiler.add(pa.record_batch({"word": words}))
+    (one,) = profiler.finish()
+    assert (one.nulls, one.distinct) == (2, 1)
+
+
+def test_a_sample_is_drawn_across_batches_that_each_have_a_dictionary_of_their_own():
+    profiler = Profiler()
+    for values in (["a", "b", "a"], ["c", None, "b"], ["d"]):
+        words = pa.array(values).dictionary_encode()
+        profiler.add(pa.record_batch({"word": words, "in": pa.StructArray.from_arrays([words, words], ["x", "y.z"])}))
+    found = {one.path: one for one in profiler.finish()}
+    assert {path: (one.nulls, one.distinct) for path, one in found.items()} == {
+        "word": (1, 4),
+        "in.x": (1, 4),
+        "in.y.z": (0, None),  # no rule or policy can say which of two ways it is inside
+    }
+    assert sorted(profiler.sample("word").to_pylist()) == ["a", "a", "b", "b", "c", "d"]
+    assert sorted(profiler.sample("in.x").to_pylist()) == ["a", "a", "b", "b", "c", "d"]
+
+
+def test_many_long_texts_of_a_batch_are_a_sample_too():
+    """More than may wait to be sorted out: 12 MB in each batch."""
+    profiler = Profiler()
+    for first in ("a", "b", "c"):
+        profiler.add(pa.record_batch({"s": pa.array([f"{first}{number:05}" + "x" * 1000 for number in range(12_000)])}))
+    kept = pl.Series(profiler.sample("s"))
+    assert kept.len() == SAMPLE
+    assert kept.n_unique() == SAMPLE
+    assert kept.str.slice(0, 1).value_counts()["count"].to_list() == pytest.approx([SAMPLE / 3] * 3, rel=0.05)
+    assert kept.str.len_chars().unique().to_list() == [64]
+
+
 def test_a_long_text_is_cut_and_what_is_no_profile_is_refused():
     profiler = Profiler()
     profiler.add(pa.record_batch({"s": ["x" * 1000] * 5}))
