@@ -37,6 +37,21 @@ pipelines:
     expect: [{{{{expect_column_values_to_not_be_null: {{{{column: title}}}}}}}}]
     quarantine: {{{{max_fraction: {{fraction}}}}}}
 """
+READER = """
+tenant: reader
+pipelines:
+  songs:
+    importer: postgresql
+    config: {tables: [songs], partition_by: primary key, partitions: 3}
+    privacy:
+      purpose: to test
+      lawful_basis: contract
+      subject: {column: mail, domain: listener}
+      columns: {id: keep, mail: pseudonymise, title: keep}
+    load: {mode: replace}
+"""
+PASSWORD = "zaunkoenig-7d"
+"""Of the connection that Airflow has for that."""
 
 
 def prepare() -> None:
@@ -56,6 +71,7 @@ def prepare() -> None:
     describe("several", 0)
     several = ROOT / "tenants" / "several.yaml"
     several.write_text(f"{several.read_text()}    streams: {{songs: {{}}, twins: {{load: {{table: twins}}}}}}\n")
+    (ROOT / "tenants" / "reader.yaml").write_text(READER)
     settings = {
         "AIRFLOW_HOME": ROOT,
         "AIRFLOW__CORE__DAGS_FOLDER": ROOT / "dags",
@@ -149,6 +165,8 @@ def scenarios() -> dict[str, Any]:
     found["misspelt"] = run("looked.songs", run_conf={"dryrun": True}) | warehouse("looked")
     with two_streams():
         found["one of two"] = run("several.songs", run_conf={"streams": ["songs"]}) | warehouse("several")
+    with a_database():
+        found["a table"] = run("reader.songs") | warehouse("reader")
     return found
 
 
@@ -180,6 +198,34 @@ def two_streams() -> Iterator[None]:
 
     whole = Csv.streams
     with patch.object(Csv, "streams", lambda self: [*whole(self), replace(whole(self)[0], name="twins")]):
+        yield
+
+
+@contextmanager
+def a_database() -> Iterator[None]:
+    """One beside the warehouse, of which Airflow alone knows where it is and who may read it."""
+    import psycopg
+    from psycopg.conninfo import conninfo_to_dict
+
+    from importers.sources.databases.postgresql import Postgresql
+    from importers.transport.embedded import start_postgres
+
+    server = start_postgres(ROOT / "importers")
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(f"create role reader login password '{PASSWORD}'")  # type: ignore[arg-type]
+        connection.execute("create database shop owner reader")
+    at = conninfo_to_dict(server)
+    said: dict[str, Any] = {"conn_type": "postgres", "host": at["host"], "schema": "shop"}
+    said |= {"login": "reader", "password": PASSWORD, "extra": {"sslmode": "prefer"}}
+    with psycopg.connect(server, dbname="shop", user="reader", autocommit=True) as connection:
+        connection.execute("create table songs (id int primary key, mail text, title text)")
+        connection.execute(
+            "insert into songs select g, g || '@shop.example', repeat('x', 90) from generate_series(0, 299) g"
+        )
+    with (
+        patch.object(Postgresql, "split_above", 1),
+        patch.dict(os.environ, {"AIRFLOW_CONN_IMPORTER_READER_POSTGRESQL": json.dumps(said)}),
+    ):
         yield
 
 

@@ -13,6 +13,7 @@ import pytest
 import registered
 from airflow.sdk import BaseHook
 from airflow.sdk.exceptions import AirflowNotFoundException
+from psycopg.conninfo import conninfo_to_dict
 
 from importers.core.tenant import Tenant
 from importers.exceptions import ConfigError
@@ -28,6 +29,7 @@ from importers.operators import (
     ValidateOperator,
 )
 from importers.pipeline import job as jobs
+from importers.sources.databases._pg_connection import address
 from importers.sources.files.s3 import S3, S3Config
 
 SECRET, OTHERS, SHARED = "kanarienvogel-1a", "zeisig-2b", "stieglitz-3c"
@@ -203,6 +205,20 @@ def test_without_the_provider_the_fields_are_what_there_is(store: Any, monkeypat
     monkeypatch.setattr(registered.Vault, "from_hook", asked)
     store("importer_acme_vault_api", SECRET, conn_type="aws", extra={"region_name": "eu-north-9"})
     assert connections.resolve(tenant(), "things") == {"login": "me", "password": SECRET, "region_name": "eu-north-9"}
+
+
+def test_a_database_is_entered_with_the_token_that_its_hook_gets(store: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By PostgresHook itself, but for the call to the cloud."""
+    from airflow.providers.postgres.hooks.postgres import PostgresHook
+
+    store("importer_acme_postgresql", OTHERS, "postgres", host="db.example", extra={"iam": True})
+    monkeypatch.setattr(PostgresHook, "get_aws_iam_token", lambda self, conn: (conn.login, SECRET, 5433))
+    found = connections.resolve(tenant(importer="postgresql"), "things")
+    assert found == {"host": "db.example", "port": 5433, "login": "me", "password": SECRET, "iam": True}
+    assert conninfo_to_dict(address(found))["password"] == SECRET
+    store("importer_acme_postgresql", OTHERS, "postgres", host="db.example")
+    found = connections.resolve(tenant(importer="postgresql"), "things")
+    assert found == {"host": "db.example", "login": "me", "password": OTHERS}
 
 
 def test_a_role_that_no_hook_resolves_is_not_the_workers(store: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -149,6 +149,15 @@ class Postgresql(Source[PostgresqlConfig]):
     split_above: ClassVar[int] = 16_384
     """Blocks (of 8 KiB) of a table above which a second part saves more than it costs."""
 
+    @classmethod
+    def from_hook(cls, hook: Any) -> Mapping[str, JSON]:
+        """The token that takes the password's place where the connection says `iam`, of AWS or of Azure."""
+        connection = hook.get_connection(hook.get_conn_id())
+        if not connection.extra_dejson.get("iam"):
+            return {}
+        login, token, port = hook.get_iam_token(connection)
+        return {"login": login, "password": token, "port": port}
+
     @cached_property
     def database(self) -> Database:
         return Database(self, self.connection, self.config)
