@@ -42,18 +42,15 @@ def list_(target: tuple[str, str] | None, tenants: Path | None, as_json: bool) -
     """
     from importers.cli.answer import counted, say_json, say_table
     from importers.core.durations import spelled
-    from importers.core.settings import pipeline_of
     from importers.pipeline.held import all_held
     from importers.pipeline.installation import Installation
 
     installation = Installation.from_environment()
     entries = []
     for tenant, pipeline in asked.matching(tenants, target):
-        retention = pipeline_of(tenant, pipeline).quarantine.retention
         with asked.destination_of(installation, tenant, pipeline) as destination:
-            entries += [
-                entry(held, retention) for held in (all_held(destination, tenant, pipeline) if destination else ())
-            ]
+            files = all_held(destination, tenant, pipeline) if destination else ()
+            entries += [entry(held, tenant) for held in files]
     if as_json:
         say_json(entries)
         return
@@ -76,10 +73,9 @@ def list_(target: tuple[str, str] | None, tenants: Path | None, as_json: bool) -
     )
 
 
-def entry(held: Held, retention: str) -> dict[str, Any]:
-    """A quarantine file as JSON; `retention` as the tenant's file says it."""
-    from importers.core.tenant import period
-    from importers.pipeline.held import why_not
+def entry(held: Held, tenant: Tenant) -> dict[str, Any]:
+    """A quarantine file as JSON; the tenant's file says how long it is kept."""
+    from importers.pipeline.held import kept_until, why_not
 
     since = held.file.since or datetime.now(UTC)
     return {
@@ -90,7 +86,7 @@ def entry(held: Held, retention: str) -> dict[str, Any]:
         "rows": held.file.rows,
         "reasons": dict(held.file.reasons),
         "since": since.isoformat(timespec="seconds"),
-        "kept_until": (since + period(retention)).isoformat(timespec="seconds"),
+        "kept_until": kept_until(tenant, held).isoformat(timespec="seconds"),
         "replayable": held.replayable,
         "not_replayable": why_not(held),
     }

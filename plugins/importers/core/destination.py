@@ -27,6 +27,7 @@ from importers.core.model import (
     TableColumn,
     Window,
 )
+from importers.core.retention import Expirer
 
 if TYPE_CHECKING:
     import numpy as np
@@ -204,6 +205,10 @@ class Destination(ABC):
     @abstractmethod
     def eraser(self) -> Eraser:
         """What an erasure asks of the warehouse, by this object's connection: for all of the tenant's pipelines."""
+
+    @abstractmethod
+    def expirer(self) -> Expirer:
+        """What retention asks of the warehouse, by this object's connection: for all of the tenant's pipelines."""
 
     @abstractmethod
     def close(self) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from importers.core.names import did_you_mean
-from importers.core.tenant import Expectation, Load, Pipeline, Privacy, StreamSpec, Tenant
+from importers.core.tenant import Expectation, Load, Pipeline, Privacy, Quarantine, StreamSpec, Tenant, period
 from importers.exceptions import ConfigError
 
 
@@ -37,6 +38,21 @@ def effective(tenant: Tenant, pipeline: str, stream: str) -> StreamSettings:
         privacy=refined.privacy.over(spec.privacy.over(tenant.privacy)),
         load=load,
     )
+
+
+def retention(tenant: Tenant | None, pipeline: str, stream: str) -> str | None:
+    """How long rows of a stream are kept; None: for good. Of a pipeline that the file lacks the tenant's holds."""
+    if tenant is None or pipeline not in tenant.pipelines:
+        return tenant.privacy.retention if tenant else None
+    return effective(tenant, pipeline, stream).privacy.retention
+
+
+def kept_in_quarantine(tenant: Tenant | None, pipeline: str, stream: str) -> timedelta:
+    """How long a stream's bad rows are kept: no longer than its good ones. By defaults, if no file describes it."""
+    spec = tenant.pipelines.get(pipeline) if tenant else None
+    bad = period((spec.quarantine if spec else Quarantine()).retention)
+    good = retention(tenant, pipeline, stream)
+    return min(bad, period(good)) if good else bad
 
 
 def importer_settings(tenant: Tenant, pipeline: str) -> tuple[str, dict[str, Any]]:

@@ -152,7 +152,8 @@ class Privacy(_Strict):
     ) = None
     """On what ground (GDPR art. 6). Needed, except with the embedded database."""
     retention: Period | None = None
-    """Reserved: how long rows may be kept."""
+    """How long rows are kept after the run ended that wrote them last, and bad ones at most; then `importers sweep`
+    deletes them. Not said: for good."""
     subject: Annotated[Subject | NoSubject | None, BeforeValidator(_subject)] = None
     """Whose rows these are: a column and its domain, or `none` and the reason."""
     columns: dict[str, Treatment] = {}
@@ -225,7 +226,7 @@ class Quarantine(_Strict):
     max_fraction: Annotated[float, Field(ge=0, le=1)] = 0.01
     """The largest share of bad rows with which a run still loads the others."""
     retention: Period = "P30D"
-    """How long bad rows are kept."""
+    """How long bad rows are kept; never longer than `privacy.retention`."""
 
 
 class MicroBatch(_Strict):

@@ -13,7 +13,7 @@ def sweep_dag() -> DAG:
     """Hourly. No tenant's DAG can bear the name: theirs begin with a letter."""
     with DAG(
         dag_id="_importers.sweep",
-        description="Ends what failed and forgotten runs have left, and quarantine past its retention",
+        description="Ends what failed and forgotten runs have left, and what is past its retention",
         schedule="@hourly",
         start_date=SINCE,
         catchup=False,

@@ -68,6 +68,32 @@ def check_what_is_newer(connection: psycopg.Connection, tenant: str, stream: Str
         )
 
 
+def check_not_expired(connection: psycopg.Connection, name: str, kind: RunKind, stream: Stream, window: Window) -> None:
+    """What retention has deleted isn't read again by a window. Raises ContractError.
+
+    What was read again since is there, and may be read once more. A run without a window may have loaded whatever there
+    was before it ended.
+    """
+    if kind is not RunKind.WINDOW:
+        return
+    row = connection.execute(
+        """select max(case when span is null then closed_at else upper(span) end) from _importers.run r
+           where stream = %(stream)s and table_name = %(table)s and expired_at is not null and kind <> 'replay'
+             and case when span is null then coalesce(%(start)s::timestamptz, '-infinity') < closed_at
+                 else span && tstzrange(%(start)s, %(end)s) end
+             and not exists (select from _importers.run n where n.stream = r.stream and n.table_name = r.table_name
+               and n.state = 'committed' and n.expired_at is null and n.closed_at > r.closed_at
+               and n.span @> r.span)""",
+        {"stream": name, "table": stream.target, "start": window.start, "end": window.end},
+    ).fetchone()
+    if row and row[0] is not None:
+        raise ContractError(
+            "the window holds rows that were loaded before, and deleted as their retention was over",
+            got=f"window {window.start or 'from the beginning'} to {window.end or 'now'}",
+            do=f"let it begin at {row[0].isoformat(timespec='seconds')} or later",
+        )
+
+
 def check_overlap(
     connection: psycopg.Connection, name: str, key: str, kind: RunKind, stream: Stream, window: Window, plan: Plan
 ) -> None:

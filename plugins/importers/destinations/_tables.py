@@ -96,6 +96,22 @@ def existing(connection: psycopg.Connection, schema: str, table: str) -> dict[st
     return dict(rows.fetchall())
 
 
+def holding(connection: psycopg.Connection, schema: str, table: str) -> dict[str, int]:
+    """The tables in which rows of `table` are, with their sizes in pages; not what open runs fill beside it."""
+    rows = connection.execute(
+        """
+        select c.relname, pg_relation_size(c.oid) / current_setting('block_size')::int
+        from pg_class c join pg_namespace n on n.oid = c.relnamespace
+        left join pg_inherits i on i.inhrelid = c.oid left join pg_class p on p.oid = i.inhparent
+        where n.nspname = %(schema)s and c.relkind = 'r'
+          and (c.relname in (%(table)s::text, %(table)s::text || '__rows') or p.relname = %(table)s::text)
+          and exists (select from pg_attribute where attrelid = c.oid and attname = %(run)s::text)
+        """,
+        {"schema": schema, "table": table, "run": RUN},
+    )
+    return dict(rows.fetchall())
+
+
 def ensure(
     connection: psycopg.Connection, schema: str, stream: Stream, columns: Sequence[TableColumn], *, frozen: bool = False
 ) -> None:

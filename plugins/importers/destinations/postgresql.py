@@ -36,6 +36,7 @@ from importers.core.model import (
     TableColumn,
     Window,
 )
+from importers.core.retention import Expirer
 from importers.destinations import _control as control
 from importers.destinations import _erasure as erasure
 from importers.destinations import _live as live
@@ -44,6 +45,7 @@ from importers.destinations import _opening as opening
 from importers.destinations import _quarantine as quarantine
 from importers.destinations import _tables as tables
 from importers.destinations._erasing import PostgresEraser
+from importers.destinations._expiring import PostgresExpirer
 from importers.destinations._unfit import unfit
 from importers.exceptions import (
     ConfigError,
@@ -143,6 +145,7 @@ class PostgresDestination(Destination):
                 return run
             self._clear_the_way(connection, stream, name, kind)
             opening.check_what_is_newer(connection, self.tenant, stream)
+            opening.check_not_expired(connection, name, kind, stream, window)
             moves = stream.resumes(kind)
             sealed = plan(control.position(connection, name) if moves else {})
             if not moves:
@@ -372,6 +375,9 @@ class PostgresDestination(Destination):
 
     def eraser(self) -> Eraser:
         return PostgresEraser(self.tenant, self._transaction, self._blind, self._check_key)
+
+    def expirer(self) -> Expirer:
+        return PostgresExpirer(self.tenant, self._transaction)
 
     def note(self, run: Run, step: str, seconds: float, rows: int | None = None, partition: int | None = None) -> None:
         with self._transaction("noting a step") as connection:

@@ -14,9 +14,10 @@ if TYPE_CHECKING:
 
 
 class SweepOperator(BaseOperator):
-    """Ends what failed and forgotten runs have left, and quarantine past its retention; returns counts.
+    """Ends what failed and forgotten runs have left, and what is past its retention; returns counts.
 
-    Touches nothing of a tenant whose file is broken: how long to keep its data stands in there.
+    Touches nothing of a tenant whose file is broken: how long to keep its data stands in there. Fails, once all else
+    is swept, if rows stay that are past their retention.
     """
 
     def __init__(self, *, retry_policy: RetryPolicy | None = None, **kwargs: Any) -> None:
@@ -30,4 +31,13 @@ class SweepOperator(BaseOperator):
         tenants = {file.tenant.tenant: file.tenant for file in read_tenants(directory)[0]}
         broken = {path.stem for path in tenant_files(directory)} - tenants.keys()
         swept = sweep(find_installation(), tenants, spare=broken)
-        return {"staging": swept.staging.deleted, "quarantine": swept.quarantine.deleted}
+        for line in swept.rows:
+            self.log.info(
+                "%s: %d rows deleted from %s, kept for %s", line.stream, line.rows, line.table, line.retention
+            )
+        for error in swept.failed:
+            self.log.error("rows past their retention are still there: %s", error)
+        for error in swept.failed:
+            raise error
+        rows = sum(line.rows for line in swept.rows)
+        return {"staging": swept.staging.deleted, "quarantine": swept.quarantine.deleted, "rows": rows}

@@ -18,8 +18,8 @@ import pyarrow.compute as pc
 
 from importers.core.erasure import Eraser, Erasure, Outcome, Place
 from importers.core.names import did_you_mean
-from importers.core.settings import effective, importer_settings
-from importers.core.tenant import Pipeline, Subject, Tenant, period
+from importers.core.settings import effective, importer_settings, kept_in_quarantine
+from importers.core.tenant import Pipeline, Subject, Tenant
 from importers.exceptions import ConfigError, ContractError, FatalSourceError, PrivacyError, StagingError
 from importers.keys.keyring import RunKey, TenantKeys
 from importers.pipeline.installation import Installation
@@ -180,7 +180,8 @@ class _Quarantine:
         return f": they stay until {self._kept_until(*self._registered[uri]):%Y-%m-%d}"
 
     def _kept_until(self, stream: str, since: datetime) -> datetime:
-        return since + period(_pipeline(self._tenant, stream.split(".")[1]).quarantine.retention)
+        _, pipeline, name = stream.split(".")
+        return since + kept_in_quarantine(self._tenant, pipeline, name)
 
 
 _UNREADABLE = (StagingError, ContractError, PrivacyError)

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from importers.core.destination import Destination
 from importers.core.model import OURS, Held, QuarantineFile, RunState
-from importers.core.settings import pipeline_of
+from importers.core.settings import kept_in_quarantine, pipeline_of
 from importers.core.tenant import Tenant, period
 from importers.pipeline.installation import Installation
 from importers.pipeline.job import Job, resume
@@ -31,7 +31,15 @@ class Shown:
 
 def all_held(destination: Destination, tenant: Tenant, pipeline: str) -> Sequence[Held]:
     """The pipeline's quarantine within its retention; what is older nobody reads any more, and the sweeper deletes."""
-    return destination.held(datetime.now(UTC) - period(pipeline_of(tenant, pipeline).quarantine.retention))
+    now = datetime.now(UTC)
+    held = destination.held(now - period(pipeline_of(tenant, pipeline).quarantine.retention))
+    return [file for file in held if kept_until(tenant, file) >= now]
+
+
+def kept_until(tenant: Tenant, held: Held) -> datetime:
+    """When a file's retention is over."""
+    _, pipeline, stream = held.stream.split(".")
+    return (held.file.since or datetime.now(UTC)) + kept_in_quarantine(tenant, pipeline, stream)
 
 
 def why_not(held: Held) -> str:

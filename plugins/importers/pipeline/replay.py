@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from importers.core.erasure import Erased
 from importers.core.model import JSON, SUBJECT, VERSION, Batch, Held, LoadMode, Reject, Run
 from importers.core.places import named
-from importers.core.tenant import period
+from importers.core.settings import kept_in_quarantine
 from importers.pipeline.job import Job
 from importers.pipeline.stamp import stamped
 from importers.staging.quarantine import ABOUT, LOCATION, RAW, REASON, ROW
@@ -27,7 +27,8 @@ from importers.staging.quarantine import ABOUT, LOCATION, RAW, REASON, ROW
 
 def held(job: Job) -> list[Held]:
     """What the stream has in quarantine and may still keep there: past its retention nobody reads it any more."""
-    return list(job.destination.held(datetime.now(UTC) - period(job.spec.quarantine.retention), job.stream))
+    kept = kept_in_quarantine(job.tenant, job.pipeline, job.stream.name)
+    return list(job.destination.held(datetime.now(UTC) - kept, job.stream))
 
 
 def rounds(job: Job) -> int:

@@ -1,18 +1,21 @@
-"""sweep: end what failed, crashed or forgotten runs have left."""
+"""sweep: end what failed, crashed or forgotten runs have left, and what is kept no longer."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 
 from importers.core.destination import Destination
 from importers.core.model import Reads, Run, RunState, Stream
+from importers.core.retention import Expired, Expirer
+from importers.core.settings import kept_in_quarantine
 from importers.core.tenant import Pipeline, Tenant, period
-from importers.exceptions import RunAbortedError
+from importers.exceptions import ImporterError, RunAbortedError
 from importers.pipeline.installation import Installation
+from importers.pipeline.retention import expire, keeps_for_a_time
 from importers.staging.area import Staging
 from importers.staging.place import RunPlace
 from importers.staging.quarantine import Quarantine
@@ -26,10 +29,12 @@ _FOREVER = timedelta(days=36_500)
 
 @dataclass(frozen=True, slots=True)
 class Swept:
-    """What went from staging and from quarantine."""
+    """What went from staging, from quarantine and from tables; `failed` says why rows are there that should be gone."""
 
     staging: SweepReport
     quarantine: SweepReport
+    rows: tuple[Expired, ...] = ()
+    failed: tuple[ImporterError, ...] = ()
 
 
 def sweep(
@@ -41,9 +46,9 @@ def sweep(
 ) -> Swept:
     """Destroy the keys and delete the files of runs that are over, or that nobody took up within their `staging_ttl`.
 
-    Another warehouse's are left alone: its runs have the same numbers. Quarantine goes when its retention is over. A
-    pipeline that no file describes any more is swept by the defaults. `spare` are tenants whose files can't be read
-    now: what they keep, and how long, isn't known.
+    Another warehouse's are left alone: its runs have the same numbers. Quarantine goes when its retention is over, and
+    so do rows. A pipeline that no file describes any more is swept by its tenant's words, else by the defaults, which
+    keep rows. `spare` are tenants whose files can't be read now: what they keep, and how long, isn't known.
     Raises StagingError, TransientSourceError.
     """
     now = now or datetime.now(UTC)
@@ -53,18 +58,23 @@ def sweep(
         def ttl(place: RunPlace) -> timedelta:
             return _FOREVER if place.tenant in spare else period(_pipeline(tenants, place).staging_ttl)
 
-        def retention(place: RunPlace) -> timedelta:
-            return _FOREVER if place.tenant in spare else period(_pipeline(tenants, place).quarantine.retention)
+        def kept(place: RunPlace) -> timedelta:
+            if place.tenant in spare:
+                return _FOREVER
+            return kept_in_quarantine(tenants.get(place.tenant), place.pipeline, place.stream)
 
         def is_live(place: RunPlace) -> bool:
             return runs.is_live(place, ttl(place), now)
 
-        return Swept(
-            sweep_staging(Staging(installation.staging, runs.warehouse), is_live, ttl, now),
-            sweep_quarantine(
-                Quarantine(installation.quarantine, runs.warehouse), runs.registered, is_live, retention, now
-            ),
-        )
+        staging = sweep_staging(Staging(installation.staging, runs.warehouse), is_live, ttl, now)
+        files = Quarantine(installation.quarantine, runs.warehouse)
+        quarantine = sweep_quarantine(files, runs.registered, is_live, kept, now)
+        rows, failed = list[Expired](), list[ImporterError]()
+        for name in sorted(tenants.keys() - set(spare)):
+            if keeps_for_a_time(tenants[name]):
+                gone, stays = expire(runs.expirer(name), tenants[name], now)
+                rows, failed = rows + gone, failed + stays
+        return Swept(staging, quarantine, tuple(rows), tuple(failed))
 
 
 def _pipeline(tenants: Mapping[str, Tenant], place: RunPlace) -> Pipeline:
@@ -108,6 +118,9 @@ class _Runs:
     def registered(self, place: RunPlace, uri: str) -> datetime | None:
         files = self._destination(place).quarantine_of(place.run, ended=False)
         return next((file.since for file in files if file.uri == uri), None)
+
+    def expirer(self, tenant: str) -> Expirer:
+        return self._destination(replace(_NOBODY, tenant=tenant)).expirer()
 
     def _destination(self, place: RunPlace) -> Destination:
         key = place.tenant, place.pipeline
