@@ -14,6 +14,7 @@ from importers.core.model import (
     Health,
     Held,
     Leaf,
+    LoadedAs,
     LoadMode,
     MicroBatch,
     Plan,
@@ -98,6 +99,10 @@ class Destination(ABC):
     @abstractmethod
     def remembered(self) -> Sequence[Stream]:
         """The pipeline's streams, each as the plan of its last committed run has it."""
+
+    @abstractmethod
+    def loaded_as(self, stream: Stream) -> Mapping[str, LoadedAs]:
+        """How the last committed run that loaded the stream into its table of today treated each leaf, by source."""
 
     @abstractmethod
     def position(self, stream: Stream) -> Position:

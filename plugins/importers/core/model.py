@@ -304,6 +304,14 @@ class Leaf:
 
 
 @dataclass(frozen=True, slots=True)
+class LoadedAs:
+    """How a leaf was treated by a stream's last committed run, and by all since the run `since`."""
+
+    leaf: Leaf
+    since: int
+
+
+@dataclass(frozen=True, slots=True)
 class QuarantineFile:
     """A partition's bad rows and rejects at rest, and how many of them each rule or reason put there."""
 

@@ -22,6 +22,7 @@ from importers.core.model import (
     Health,
     Held,
     Leaf,
+    LoadedAs,
     LoadMode,
     MicroBatch,
     Plan,
@@ -235,6 +236,10 @@ class PostgresDestination(Destination):
     def remembered(self) -> Sequence[Stream]:
         with self._transaction("looking up which streams there were") as connection:
             return control.remembered_streams(connection, f"{self.tenant}.{self.pipeline}")
+
+    def loaded_as(self, stream: Stream) -> Mapping[str, LoadedAs]:
+        with self._transaction("looking up how rows were treated") as connection:
+            return ledger_lineage.in_force(connection, self._name(stream), f"{self.tenant}.{stream.target}")
 
     def position(self, stream: Stream) -> Position:
         with self._transaction("reading the position") as connection:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import psycopg
 from psycopg.types.json import Jsonb
 
-from importers.core.model import Leaf
+from importers.core.model import Leaf, LoadedAs, PersonalData
 
 
 def record(
@@ -49,3 +49,34 @@ def record(
             ],
         )
     return int(version) + 1
+
+
+def in_force(connection: psycopg.Connection, stream: str, table: str) -> dict[str, LoadedAs]:
+    """Source → how it was treated by the stream's last committed run into the table, and since which run.
+
+    A version whose runs have all failed or are open has loaded nothing that stays.
+    """
+    rows = connection.execute(
+        """select l.version, v.first_run, l.source, l.personal, l.treatment, l.column_name, l.key_version
+           from _importers.lineage l
+           join (select *, lead(first_run) over (order by version) as next from _importers.schema_version
+                 where stream = %(stream)s) v using (stream, version)
+           where l.table_name = %(table)s and exists (
+             select from _importers.run r where r.stream = v.stream and r.state = 'committed' and r.id >= v.first_run
+               and (v.next is null or r.id < v.next))
+           order by l.version desc""",
+        {"stream": stream, "table": table},
+    ).fetchall()
+    found: dict[str, LoadedAs] = {}
+    ended = set[str]()
+    for version, first_run, source, personal, treatment, column, key_version in rows:
+        leaf = Leaf(source, PersonalData(personal) if personal else None, treatment, column, key_version)
+        if version == rows[0][0] or (source in found and source not in ended and _alike(found[source].leaf, leaf)):
+            found[source] = LoadedAs(leaf, first_run)
+        else:
+            ended.add(source)
+    return found
+
+
+def _alike(one: Leaf, other: Leaf) -> bool:
+    return (one.treatment, one.column, one.key_version) == (other.treatment, other.column, other.key_version)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 
 from importers.core.model import LoadMode, Plan, Position, Reads, Run, RunKind, Window
 from importers.exceptions import ConfigError
-from importers.pipeline import contract, replay
+from importers.pipeline import contract, replay, treatments
 from importers.pipeline.job import Job
+
+_log = logging.getLogger(__name__)
 
 
 def plan(
@@ -33,12 +36,15 @@ def plan(
             _check_replay(job, window, full_refresh)
         job = agreed(job)
         asked = job.requested  # policy and rules
+        notes = () if full_refresh else treatments.changed(job)
 
         def sealed(position: Position) -> Plan:
+            for note in notes:
+                _log.warning("%s", note)
             if kind is RunKind.REPLAY:
-                return Plan(replay.partitions(job), stream=job.stream)
+                return Plan(replay.partitions(job), stream=job.stream, notes=notes)
             planned = job.source.plan(asked, window, job.source.refreshed(position) if full_refresh else position)
-            return replace(planned, stream=job.stream)
+            return replace(planned, stream=job.stream, notes=(*planned.notes, *notes))
 
         if kind is not RunKind.REPLAY:
             job.source.subscribe(asked)
@@ -58,7 +64,8 @@ def foresee(job: Job, window: Window | None = None, *, full_refresh: bool = Fals
         job = agreed(job)
         asked = job.requested
         position = position_of(job, window)
-        return job.source.plan(asked, window, job.source.refreshed(position) if full_refresh else position)
+        planned = job.source.plan(asked, window, job.source.refreshed(position) if full_refresh else position)
+        return planned if full_refresh else replace(planned, notes=(*planned.notes, *treatments.changed(job)))
 
 
 def agreed(job: Job) -> Job:

@@ -7,6 +7,7 @@ next one is read, so that batches grow where rows come faster than the warehouse
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
@@ -16,9 +17,12 @@ from uuid import uuid4
 
 from importers.core.model import JSON, Batch, MicroBatch, Pace, Plan, Position, Receipt, RunKind, Window
 from importers.exceptions import ConfigError, ImporterError
+from importers.pipeline import treatments
 from importers.pipeline.job import Job
 from importers.pipeline.plan import agreed
 from importers.pipeline.segment import Segment
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,10 +169,13 @@ class _Session:
 
     def _open(self) -> Segment:
         found: dict[str, JSON] = {}
+        notes = treatments.changed(self._job)
 
         def sealed(position: Position) -> Plan:
             found.update(position)
-            return Plan([], stream=self._job.stream, live=True)
+            for note in notes:
+                _log.warning("%s", note)
+            return Plan([], stream=self._job.stream, live=True, notes=notes)
 
         destination, (_, sealed_key) = self._job.destination, self._job.keys.new_run_key()
         run = destination.open(self._job.stream, uuid4().hex, RunKind.INCREMENTAL, Window(), sealed, sealed_key)

@@ -1,0 +1,122 @@
+"""A column that is treated otherwise than before: whoever runs it is told, once a run, and what to do."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from click.testing import CliRunner
+
+from importers.cli.main import main
+
+Sql = psycopg.Connection[Any]
+
+TENANT = """\
+tenant: acme
+pipelines:
+  calls:
+    importer: csv
+    config: {{path: "{data}/calls-*.csv", stream: calls}}
+    privacy:
+      purpose: tests
+      lawful_basis: contract
+      subject: {{column: caller, domain: caller}}
+      columns: {{id: keep, caller: pseudonymise, phone: {phone}, town: {town}}}
+    load: {load}
+"""
+MERGE, APPEND = "{mode: merge, primary_key: id}", "{mode: append}"
+MASK = "{mask: phone}"
+
+
+@pytest.fixture
+def home(tmp_path: Path, database: str, encryption_key: str, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name, value in (("HOME", tmp_path / "home"), ("TENANTS", tmp_path / "tenants"), ("PROCESSES", 1)):
+        monkeypatch.setenv(f"IMPORTERS_{name}", str(value))
+    monkeypatch.setenv("POSTGRES_URL", database)
+    (tmp_path / "tenants").mkdir()
+    return tmp_path
+
+
+def describe(home: Path, phone: str = "keep", town: str = "keep", load: str = APPEND) -> None:
+    (home / "tenants/acme.yaml").write_text(TENANT.format(data=home, phone=phone, town=town, load=load))
+
+
+def answer(*args: str, code: int = 0) -> Any:
+    done = CliRunner().invoke(main, [*args, "--json"])
+    assert done.exit_code == code, done.output
+    return json.loads(done.stdout) if code == 0 else None
+
+
+def run(home: Path, *options: str, code: int = 0) -> list[str]:
+    """A run that finds a file more; its notes."""
+    number = len(list(home.glob("calls-*.csv")))
+    (home / f"calls-{number}.csv").write_text(f"id,caller,phone,town\n{number},ann,+49 30 90182{number},Ulm\n")
+    result = answer("run", "acme.calls", *options, code=code)
+    return result[0]["notes"] if result else []
+
+
+def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
+    told = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    caplog.clear()
+    return told
+
+
+def test_the_run_that_changes_a_treatment_says_so(home: Path, sql: Sql, caplog: pytest.LogCaptureFixture) -> None:
+    describe(home)
+    assert run(home) == run(home) == warnings(caplog) == []
+    first = sql.execute("select min(id) from _importers.run").fetchone()
+    describe(home, MASK, "drop")
+    (plan,) = answer("plan", "acme.calls")
+    assert len(plan["notes"]) == 2
+    assert warnings(caplog) == []
+    notes = run(home)
+    assert warnings(caplog) == notes == plan["notes"]
+    assert sorted(note.split(": ")[0] for note in notes) == ["acme.calls, column phone", "acme.calls, column town"]
+    assert first is not None
+    for note, now in zip(sorted(notes), ("mask(phone)", "drop"), strict=True):
+        assert f": {now} from this run on; rows that are there, loaded since run {first[0]} as keep, stay so. " in note
+        assert note.endswith("load everything into another load.table, and drop this one")
+    assert run(home) == warnings(caplog) == []
+    assert sql.execute("select phone, town from acme.calls order by id").fetchall() == [
+        ("+49 30 901820", "Ulm"),
+        ("+49 30 901821", "Ulm"),
+        ("+** ** **1822", None),
+        ("+** ** **1823", None),
+    ]
+
+
+def test_a_run_that_failed_has_changed_nothing(home: Path, caplog: pytest.LogCaptureFixture) -> None:
+    describe(home)
+    run(home)
+    describe(home, "drop")
+    file = home / "tenants/acme.yaml"
+    rule = "    expect: [{expect_table_row_count_to_be_between: {min_value: 9}}]\n    load"
+    file.write_text(file.read_text().replace("    load", rule))
+    run(home, code=1)
+    assert len(warnings(caplog)) == 1
+    describe(home, "drop")
+    assert len(run(home)) == len(warnings(caplog)) == 1
+
+
+def test_where_all_rows_are_loaded_anew_there_is_nothing_to_say(home: Path) -> None:
+    describe(home, load=MERGE)
+    run(home)
+    describe(home, "drop", load=MERGE)
+    (plan,) = answer("plan", "acme.calls")
+    assert plan["notes"][0].endswith("by --full-refresh, or intervals by a backfill")
+    assert run(home, "--full-refresh") == run(home) == []
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "load"),
+    [("drop", "keep", APPEND), ("keep", "drop", "{mode: replace}"), ("keep", "drop", "{mode: append, table: other}")],
+)
+def test_what_has_no_old_values_is_not_told(home: Path, before: str, after: str, load: str) -> None:
+    describe(home, before, load="{mode: replace}" if "replace" in load else APPEND)
+    run(home)
+    describe(home, after, load=load)
+    assert run(home) == []
