@@ -22,6 +22,7 @@ def job() -> Any:
         at=nullcontext,
         stream=stream,
         requested=stream,
+        policy=SimpleNamespace(lineage=lambda schema: []),
         keys=SimpleNamespace(new_run_key=lambda: (b"", b"")),
         source=SimpleNamespace(
             plan=lambda stream, window, position: Plan([], position),
@@ -33,6 +34,7 @@ def job() -> Any:
             modes={LoadMode.MERGE},
             is_new=lambda: False,
             remembered=lambda: [],
+            loaded_as=lambda stream: {},
             position=lambda stream: STORED,
             open=lambda stream, key, kind, window, sealed, sealed_key, lease: sealed(STORED),
         ),
