@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import datetime
 from functools import cached_property
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
@@ -19,9 +18,9 @@ from importers.core.closing import close_kept
 from importers.core.connection import Connection
 from importers.core.model import Batch, Column, Health, PersonalData, Reject, Stream
 from importers.core.source import Source
-from importers.exceptions import ImporterError
-from importers.transport.http.address import Route, base_url
-from importers.transport.http.auth import Auth
+from importers.exceptions import FatalSourceError, ImporterError, TransientSourceError
+from importers.transport.http.address import Route, base_url, needed
+from importers.transport.http.auth import Anybody, Auth
 from importers.transport.http.client import Answer, Client
 from importers.transport.http.consent import Consent
 from importers.transport.http.paging import dig
@@ -49,23 +48,51 @@ class _Kept:
         self.shared.close()
 
 
+@dataclass(frozen=True, slots=True)
+class Codes:
+    """Errors that an API tells by a code in the body, whatever the status is.
+
+    Those that are `passing` are tried again; of the others `remedies` says what to do, or else `remedy`.
+    """
+
+    path: tuple[str, ...]
+    passing: frozenset[str]
+    remedies: Mapping[str, str]
+    remedy: str = "correct the connection's key"
+
+    def judged(self, system: str, answer: Answer) -> ImporterError | None:
+        """The error that an answer tells. No page of records is parsed for it: an error is short, and begins so."""
+        if f'"{self.path[-1]}"'.encode() not in answer.body[:200]:
+            return None
+        code = dig(answer.json(), self.path)
+        if code is None:
+            return None
+        if code in self.passing:
+            return TransientSourceError(f"{system} can't answer now", got=f"error {code}", do="try again later")
+        return FatalSourceError(f"{system} refuses", got=f"error {code}", do=self.remedies.get(code, self.remedy))
+
+
 class ApiSource(Source[HttpConfigT]):
     """A source behind an HTTP API, whose connection may name another address than `address`."""
 
     address: ClassVar[str]
     extra: ClassVar[str | None] = "http"
+    shown: ClassVar[Callable[[str], Auth] | None] = None
+    """How a call shows the connection's password, where that is all: `InHeader`, or `ApiKey.under("api_key")`."""
+    codes: ClassVar[Codes | None] = None
 
-    @abstractmethod
-    def auth(self, connection: Connection, shared: Shared) -> Auth:
+    def auth(self, connection: Connection, shared: Shared) -> Auth:  # noqa: ARG002 - what is granted is shared
         """How a call shows who is asking. Raises ConfigError for what the connection lacks."""
+        shown = type(self).shown
+        return Anybody() if shown is None else shown(needed(connection, "password"))
 
     @abstractmethod
     def greet(self, client: Client) -> str:
         """The cheapest call that only right credentials pass, and what is to be said of it."""
 
-    def judge(self, answer: Answer) -> ImporterError | None:  # noqa: ARG002 - most say nothing beyond
-        """What an answer means beyond its status, by the system's documentation."""
-        return None
+    def judge(self, answer: Answer) -> ImporterError | None:
+        """What an answer means beyond its status, by the system's documentation: by default what its `codes` say."""
+        return self.codes.judged(self.title, answer) if self.codes is not None else None
 
     def consent(self) -> Consent | None:
         """Where a person is asked whether their data may be read, if the system has that. Raises ConfigError."""
@@ -208,11 +235,6 @@ class Rows:
         if field.older:
             values = pc.coalesce(values, pc.struct_field(found, list(field.older)))
         return field.made(values)
-
-
-def seconds(at: str | None) -> int | None:
-    """An end of a window, in seconds since 1970."""
-    return None if at is None else int(datetime.fromisoformat(at).timestamp())
 
 
 def columns(fields: Sequence[Field]) -> tuple[Column, ...]:

@@ -10,10 +10,11 @@ from datetime import UTC, datetime
 from typing import Any, cast
 
 from importers.core.model import JSON, Batch, Column, Plan, Position, Reads, Stream, Window
-from importers.sources._api import ApiSource, Between, Field, HttpConfigT, Rows, columns
+from importers.sources._api import ApiSource, Between, Field, HttpConfigT, Rows, columns, moments
 from importers.transport.http.client import Call
-from importers.transport.http.paging import Style, pages
+from importers.transport.http.paging import ByOffset, ByPage, Style, pages, records
 
+SECOND = 1_000_000  # microseconds
 Bounds = Mapping[str, int | None]
 """A partition: `from` and `to`, half-open, in microseconds since 1970 or as the source's own `plan` has them."""
 
@@ -27,6 +28,11 @@ class Since:
     written: Callable[[int], Any] = int
     """Makes of a bound what the parameter wants."""
     written_end: Callable[[int], Any] = int
+
+    @classmethod
+    def in_seconds(cls, start: str, end: str | None = None) -> Since:
+        """By seconds since 1970, rounded so that nothing is missing: what is too much is left out by the `moment`."""
+        return cls(start, end, lambda at: at // SECOND, lambda at: -(-at // SECOND))
 
     def said(self, bounds: Bounds) -> dict[str, Any]:
         """The parameters; a bound of 0 is the beginning, for which there is none."""
@@ -52,6 +58,9 @@ class Listed:
     moment: Field | None = None
     """The moment that `since` is about, where the system's own sense of it can't be relied on: what isn't within the
     bounds is left out."""
+    newest: Mapping[str, Any] | None = None
+    """Where the list begins with its newest record, the parameters that ask for little more than that. Then a read ends
+    behind its `moment`, not now: records reach some systems hours late, in the order in which they were made."""
 
 
 class ListedSource(ApiSource[HttpConfigT]):
@@ -78,16 +87,28 @@ class ListedSource(ApiSource[HttpConfigT]):
         ]
 
     def plan(self, stream: Stream, window: Window, position: Position) -> Plan:
-        """Sealed at this moment, less the time after which a record is surely there to be read."""
+        """Sealed at this moment, less the time after which a record is surely there to be read; or by the newest."""
         if self.listed()[stream.name].since is None:
             return Plan([{}])
-        end = microseconds(datetime.now(UTC).isoformat()) - self.settles(stream.name) * 1_000_000
+        now = microseconds(datetime.now(UTC).isoformat()) - self.settles(stream.name) * SECOND
         if window.bounded:
-            begin, end = microseconds(window.start), microseconds(window.end) if window.end else end
+            begin, end = microseconds(window.start), microseconds(window.end) if window.end else now
             return Plan([{"from": begin, "to": end}])
         after = cast("int", position.get("", 0))
-        begin = max(0, after - stream.lookback * 1_000_000)
+        begin, end = max(0, after - stream.lookback * SECOND), self._behind_newest(stream.name, after, now)
         return Plan([{"from": begin, "to": end}], {"": end}) if end > after else Plan([])
+
+    def _behind_newest(self, name: str, after: int, now: int) -> int:
+        """Just after the newest record; `after` where there is none, `now` where a list doesn't begin with it."""
+        listed = self.listed()[name]
+        if listed.newest is None or listed.moment is None:
+            return now
+        call = self.call(name, {"from": after}).having(**listed.newest)
+        with closing(self.client()) as client:
+            found = records(client.ask(call).json(), listed.style.records, call, client)
+        if isinstance(listed.style, ByPage | ByOffset):
+            found = listed.style.counted(found)
+        return max((at + 1 for at in moments(listed.moment, found) if at is not None), default=after)
 
     def settles(self, name: str) -> int:  # noqa: ARG002 - most needn't wait
         """Seconds after which a record of the stream is surely there to be read."""
@@ -113,4 +134,4 @@ def microseconds(at: str | None) -> int:
     """An end of a window, since 1970; one that is open is the beginning."""
     if at is None:
         return 0
-    return round(datetime.fromisoformat(at).timestamp() * 1_000_000)
+    return round(datetime.fromisoformat(at).timestamp() * SECOND)

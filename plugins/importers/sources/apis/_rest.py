@@ -14,7 +14,7 @@ from pydantic import Field as Setting
 from importers.core.model import PersonalData
 from importers.core.names import Name
 from importers.sources._api import TIME, Field, moments
-from importers.sources._listed import Listed, Since
+from importers.sources._listed import SECOND, Listed, Since
 from importers.transport.http.paging import ByCount, ByLink, ByOffset, ByPage, ByToken, ByWindow, Path, Style
 
 TYPES = {
@@ -25,7 +25,6 @@ TYPES = {
     "date": pa.date32(),
     "timestamp": TIME,
 }
-SECOND = 1_000_000  # microseconds
 At = Annotated[str, Setting(pattern=r"^[^.]+(\.[^.]+)*$")]
 
 
@@ -122,7 +121,7 @@ class IncrementalSpec(_Said):
         left out by the column itself. What is read by window gets its numbers written piece by piece.
         """
         if by_window:
-            return Since(self.start, self.end, lambda at: at // SECOND, lambda at: -(-at // SECOND))
+            return Since.in_seconds(self.start, self.end)
         return Since(
             self.start, self.end, lambda at: self.write(at // SECOND - 1), lambda at: self.write(-(-at // SECOND))
         )

@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import closing
-from dataclasses import replace
-from typing import Any, ClassVar, Literal, cast
+from typing import Any, ClassVar, Literal
 
 import pyarrow as pa
 from pydantic import Field as Setting
 
-from importers.core.connection import Connection
-from importers.core.model import Column, LoadMode, PersonalData, Plan, Position, Reads, Stream, Window
-from importers.exceptions import ConfigError, FatalSourceError, ImporterError, TransientSourceError
-from importers.sources._api import TIME, Field, seconds
+from importers.core.model import Column, PersonalData
+from importers.sources._api import TIME, Codes, Field
 from importers.sources._listed import Listed, ListedSource, Since
-from importers.transport.http.address import needed
-from importers.transport.http.auth import ApiKey, Auth
-from importers.transport.http.client import Answer, Call, Client
-from importers.transport.http.paging import ByPage, dig, records
+from importers.transport.http.auth import ApiKey
+from importers.transport.http.client import Call, Client
+from importers.transport.http.paging import ByPage, dig
 from importers.transport.http.settings import RATE, RATE_LIMIT, HttpConfig
-from importers.transport.http.shared import Shared
 
 USER = Column("user", pa.string(), PersonalData.ONLINE_ID)
 TRACK, ARTIST, BY = Field("track", ("name",)), Field("artist", ("artist", "#text")), Field("artist", ("artist", "name"))
@@ -28,31 +22,7 @@ SEEN = (Field("url", ("url",)), Field("mbid", ("mbid",)))
 RANKED = (Field("playcount", ("playcount",), pa.int64()), Field("rank", ("@attr", "rank"), pa.int64()), *SEEN)
 PLAYED, LOVED = (Field(name, ("date", "uts"), TIME, epoch="s") for name in ("played_at", "loved_at"))
 PLAY = (PLAYED, ARTIST, TRACK, Field("album", ("album", "#text")), *SEEN)
-
-
-def _listed(method: str, inner: str, fields: Sequence[Field], *key: str, since: Since | None = None) -> Listed:
-    told = method.removeprefix("user.get").lower()
-    identity = tuple(field.path for field in fields if field.name in key)
-    told_pages, told_total = (told, "@attr", "totalPages"), (told, "@attr", "total")
-    style = ByPage((told, inner), told_pages, told_total, counts=_played, identity=identity)
-    return Listed("", fields, key, style, {"method": method, "format": "json"}, form=True, since=since)
-
-
-def _played(record: Any) -> bool:
-    """What is playing now is on every page and in no total."""
-    return bool(dig(record, ("@attr", "nowplaying")) != "true")
-
-
-STREAMS = {
-    "recent_tracks": _listed(
-        "user.getRecentTracks", "track", PLAY, "played_at", "artist", "track", since=Since("from", "to")
-    ),
-    "loved_tracks": _listed("user.getLovedTracks", "track", (LOVED, BY, TRACK, *SEEN), "artist", "track"),
-    "top_tracks": _listed("user.getTopTracks", "track", (BY, TRACK, *RANKED), "artist", "track"),
-    "top_artists": _listed("user.getTopArtists", "artist", (Field("artist", ("name",)), *RANKED), "artist"),
-    "top_albums": _listed("user.getTopAlbums", "album", (BY, Field("album", ("name",)), *RANKED), "artist", "album"),
-    "weekly_track_chart": _listed("user.getWeeklyTrackChart", "track", (ARTIST, TRACK, *RANKED), "artist", "track"),
-}
+ALBUMS, ARTISTS = (BY, Field("album", ("name",)), *RANKED), (Field("artist", ("name",)), *RANKED)
 
 
 class LastfmConfig(HttpConfig):
@@ -63,12 +33,12 @@ class LastfmConfig(HttpConfig):
         "overall", description="Of which time the top lists are."
     )
     page_size: int = Setting(200, ge=1, le=200, description="How many records are asked for at once.")
-    lookback_days: int = Setting(0, ge=0, description="So much is read again, for plays that reach Last.fm late.")
     rate_limit: str | None = Setting("5/s", pattern=RATE, description=RATE_LIMIT)
 
 
 class Lastfm(ListedSource[LastfmConfig]):
-    """What is playing at the moment isn't read: it comes when it has been played.
+    """What is playing at the moment isn't read: it comes when it has been played. A run ends at the newest play; plays
+    that reach Last.fm later and are older are found by `load.lookback`, in seconds.
 
     Pages share no record. A list that changes while they are read is read again if its total or its first page shows
     it; a change behind that by which as many records came as went isn't seen until the next run.
@@ -80,47 +50,39 @@ class Lastfm(ListedSource[LastfmConfig]):
     connection_type: ClassVar[str | None] = "lastfm"
     environment: ClassVar[Mapping[str, str]] = {"password": "LASTFM_API_KEY"}
     permitted_use: ClassVar[str] = "Non-commercial, with credit to Last.fm and no sublicensing, unless Last.fm agrees."
-
-    def auth(self, connection: Connection, shared: Shared) -> Auth:  # noqa: ARG002 - nothing to share
-        return ApiKey(needed(connection, "password"), "api_key")
+    shown = ApiKey.under("api_key")
+    codes = Codes(("error",), frozenset({"8", "11", "16", "29"}), dict.fromkeys(("6", "17"), "correct `user`"))
 
     def greet(self, client: Client) -> str:
-        client.ask(
-            Call("", "user.getInfo", form={"method": "user.getInfo", "user": self.config.user, "format": "json"})
-        )
+        client.ask(Call("", "user.getInfo", form=self._asked("user.getInfo")))
         return "the key is good, and there is such a user"
-
-    def judge(self, answer: Answer) -> ImporterError | None:
-        code = dig(answer.json(), ("error",)) if b'"error"' in answer.body[:200] else None
-        if code is None:
-            return None
-        if code in ("8", "11", "16", "29"):
-            return TransientSourceError("Last.fm can't answer now", got=f"error {code}", do="try again later")
-        do = "correct `user`" if code in ("6", "17") else "correct the connection's key"
-        return FatalSourceError("Last.fm refuses", got=f"error {code}", do=do)
 
     def whose(self) -> Mapping[Column, str]:
         return {USER: self.config.user}
 
     def listed(self) -> Mapping[str, Listed]:
-        said = {"user": self.config.user, "limit": self.config.page_size}
-        period = {"period": self.config.period}
+        new = {"since": Since.in_seconds("from", "to"), "moment": PLAYED, "newest": {"limit": 1}}
         return {
-            name: replace(kind, params={**kind.params, **said, **(period if name.startswith("top_") else {})})
-            for name, kind in STREAMS.items()
+            "recent_tracks": self._list("RecentTracks", "track", PLAY, "played_at", "artist", "track", **new),
+            "loved_tracks": self._list("LovedTracks", "track", (LOVED, BY, TRACK, *SEEN), "artist", "track"),
+            "top_tracks": self._list("TopTracks", "track", (BY, TRACK, *RANKED), "artist", "track"),
+            "top_artists": self._list("TopArtists", "artist", ARTISTS, "artist"),
+            "top_albums": self._list("TopAlbums", "album", ALBUMS, "artist", "album"),
+            "weekly_track_chart": self._list("WeeklyTrackChart", "track", (ARTIST, TRACK, *RANKED), "artist", "track"),
         }
 
-    def plan(self, stream: Stream, window: Window, position: Position) -> Plan:
-        if stream.reads is Reads.SNAPSHOT:
-            return Plan([{}])
-        if window.bounded:  # `from` counts and `to` doesn't, as with ours
-            return Plan([{"from": seconds(window.start), "to": seconds(window.end)}])
-        if self.config.lookback_days and stream.load_mode is LoadMode.APPEND:
-            raise ConfigError("what is read again would be doubled", do="merge, or leave out `lookback_days`")
-        after = cast("int", position.get("", 0))
-        call = self.call(stream.name, {"from": after}).having(limit=1)
-        with closing(self.client()) as client:
-            newest = records(client.ask(call).json(), ("recenttracks", "track"), call, client)
-        end = max((int(play["date"]["uts"]) + 1 for play in newest if "date" in play), default=after)
-        begin = max(0, after - self.config.lookback_days * 86_400)
-        return Plan([{"from": begin, "to": end}], {"": end}) if end > after else Plan([])
+    def _list(self, name: str, inner: str, fields: Sequence[Field], *key: str, **more: Any) -> Listed:
+        told, said = name.lower(), self._asked(f"user.get{name}") | {"limit": self.config.page_size}
+        identity = tuple(field.path for field in fields if field.name in key)
+        counted = (told, "@attr", "totalPages"), (told, "@attr", "total")
+        style = ByPage((told, inner), *counted, counts=_played, identity=identity)
+        said |= {"period": self.config.period} if name.startswith("Top") else {}
+        return Listed("", fields, key, style, said, form=True, **more)
+
+    def _asked(self, method: str) -> dict[str, Any]:
+        return {"method": method, "user": self.config.user, "format": "json"}
+
+
+def _played(record: Any) -> bool:
+    """What is playing now is on every page and in no total."""
+    return bool(dig(record, ("@attr", "nowplaying")) != "true")

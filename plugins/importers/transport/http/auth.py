@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -38,6 +39,10 @@ class ApiKey(_Fixed):
 
     key: str
     parameter: str
+
+    @classmethod
+    def under(cls, parameter: str) -> Callable[[str], ApiKey]:
+        return partial(cls, parameter=parameter)
 
     def token(self) -> str:
         return self.key

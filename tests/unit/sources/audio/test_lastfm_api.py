@@ -19,8 +19,8 @@ import yaml
 from tests.support.loopback import Loopback, Reply
 
 from importers.core.connection import Connection
-from importers.core.model import LoadMode, Plan, Window
-from importers.exceptions import ConfigError, ContractError, FatalSourceError, ImporterError, TransientSourceError
+from importers.core.model import Plan, Window
+from importers.exceptions import ContractError, FatalSourceError, ImporterError, TransientSourceError
 from importers.sources.audio.lastfm_api import Lastfm, LastfmConfig
 
 CASSETTES = Path(__file__).parent / "cassettes"
@@ -196,12 +196,18 @@ def test_a_play_that_is_none_is_refused_and_the_others_are_read(http: Loopback, 
     assert [reject.location for reject in batch.rejects] == ["page 1, record 4", "page 1, record 8"]
 
 
-def test_late_plays_are_read_again_only_where_they_are_merged(http: Loopback, served: list[Reply]) -> None:
+def test_a_run_ends_at_the_newest_play_and_a_lookback_begins_before_the_last(
+    http: Loopback, served: list[Reply]
+) -> None:
+    """The newest play of the recording was at 1581780986: what is scrobbled later, from then on, is the next run's."""
     served.append(Reply(recorded("recent_tracks_limit_none")[0][1]))
-    source = Last(http, lookback_days=1).source
+    source = Last(http).source
     (stream,) = [one for one in source.streams() if one.name == "recent_tracks"]
-    with pytest.raises(ConfigError, match="lookback_days"):
-        source.plan(stream, Window(), {"": 1_581_780_000})
-    plan = source.plan(replace(stream, load_mode=LoadMode.MERGE), Window(), {"": 1_581_780_000})
-    assert plan.partitions == [{"from": 1_581_780_000 - 86_400, "to": 1_581_780_987}]
-    assert plan.position == {"": 1_581_780_987}
+    last, end = 1_581_780_000_000_000, 1_581_780_986_000_001
+    plan = source.plan(stream, Window(), {"": last})
+    assert (plan.partitions, plan.position) == ([{"from": last, "to": end}], {"": end})
+    assert (http.asked[-1].form["limit"], http.asked[-1].form["from"]) == ("1", "1581780000")
+    assert source.plan(stream, Window(), plan.position).partitions == []
+    again = source.plan(replace(stream, lookback=86_400), Window(), {"": last})
+    assert again.partitions == [{"from": last - 86_400_000_000, "to": end}]
+    assert again.position == plan.position
