@@ -190,7 +190,7 @@ OF_STREAMS: dict[str, Point] = {
     "live: a batch is read": Before(Segment, "judged", 3),
     "live: a batch is judged": After(Segment, "judged", 3),
     "live: quarantined, not registered": After(QuarantineWriter, "finish"),
-    "live: the position moved, no row": After(live, "move_position", 3),
+    "live: the position moved, no row": After(live, "begin", 3),
     "live: within COPY": WithinIterator(live, "binary_copy", 1),
     "live: rows, no receipt": After(live.LiveTable, "load", 2),
     "live: all written, not committed": After(live, "add_to_receipt", 3),

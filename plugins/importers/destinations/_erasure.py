@@ -30,12 +30,18 @@ class Shown:
 
 def suppressed(connection: psycopg.Connection, tenant: str, domain: str | None) -> frozenset[bytes]:
     """The blinded tokens of the domain's erased subjects."""
-    if domain is None:
-        return frozenset()
-    rows = connection.execute(
+    return frozenset() if domain is None else tokens(asked(connection, tenant, domain))
+
+
+def asked(connection: psycopg.Connection, tenant: str, domain: str) -> psycopg.Cursor:
+    """The answer that holds the `tokens` of the domain's erased subjects."""
+    return connection.execute(
         "select token from _importers.suppression where tenant = %s and domain = %s", (tenant, domain)
     )
-    return frozenset(bytes(token) for (token,) in rows.fetchall())
+
+
+def tokens(answer: psycopg.Cursor) -> frozenset[bytes]:
+    return frozenset(bytes(token) for (token,) in answer.fetchall())
 
 
 def suppress(connection: psycopg.Connection, tenant: str, domain: str, blinded: Sequence[bytes]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 import psycopg
 import pyarrow as pa
@@ -10,6 +11,8 @@ from psycopg.sql import SQL, Identifier
 from psycopg.types.json import Jsonb
 
 from importers.core.model import MicroBatch, Position, Receipt, Run, RunState, Stream
+from importers.destinations import _control as control
+from importers.destinations import _erasure as erasure
 from importers.destinations import _loading as loading
 from importers.destinations import _tables as tables
 from importers.destinations._rows import binary_copy
@@ -44,18 +47,21 @@ class LiveTable:
                     " on commit delete rows"
                 ).format(Identifier(_INCOMING), self._table)
             )
-        names = SQL(", ").join(map(Identifier, self._types))
+        names = SQL(", ").join(map(Identifier, types))
         self._copy = SQL("copy {} ({}) from stdin (format binary)").format(target, names).as_string(connection)
         self._target = target
 
-    def load(self, run: Run, batches: Iterable[pa.RecordBatch]) -> None:
-        """COPY the batches, and merge them where rows have keys."""
+    def held(self) -> psycopg.Cursor:
+        """Hold the table and ask which columns it has: `load` needs the answer."""
         # As COPY itself does, but first: from here on no other run widens a column.
         self.connection.execute(SQL("lock table {} in row exclusive mode").format(self._table))
-        types = tables.existing(self.connection, self._schema, tables.rows_table(self._stream))
+        return tables.columns_of(self.connection, self._schema, tables.rows_table(self._stream))
+
+    def load(self, run: Run, batches: Iterable[pa.RecordBatch], types: dict[str, str]) -> None:
+        """COPY the batches, and merge them where rows have keys."""
         if types != self._types:
             self._make(types)
-        data = binary_copy(batches, self._types, run.id, 0)
+        data = binary_copy(batches, types, run.id, 0)
         first = next(data, None)
         if first is None:
             return
@@ -65,43 +71,72 @@ class LiveTable:
                 for block in data:
                     sink.write(block)
             if self._stream.keyed:
-                columns = list(self._types)
+                columns = list(types)
                 cursor.execute(loading.merge(self._table, self._stream, columns, run.kind, self._target))
 
 
-def fence(connection: psycopg.Connection, run: Run) -> None:
-    """Hold the run against whoever would close it. Raises RunAbortedError if somebody has."""
-    row = connection.execute("select state from _importers.run where id = %s for no key update", (run.id,)).fetchone()
-    if row != (RunState.OPEN,):
+class Begun(NamedTuple):
+    """What is known before a batch's rows are loaded: the table's columns, and who is erased."""
+
+    types: dict[str, str]
+    erased: frozenset[bytes]
+
+
+def begin(
+    connection: psycopg.Connection, run: Run, batch: MicroBatch, table: LiveTable | None, domain: str | None
+) -> Begun:
+    """What comes before the rows: sent at once, so that it takes one answer's time, and done in this order.
+
+    Without a `table` no row is to be loaded. Raises RunAbortedError if the run isn't ours any more, or the position.
+    """
+    tenant = run.stream.split(".")[0]
+    with connection.pipeline():
+        control.lock(connection, control.ERASE, tenant, shared=True)
+        fence = _fence(connection, run)
+        moved = _move_position(connection, run, batch.since, batch.position)
+        _register(connection, run, batch)
+        erased = erasure.asked(connection, tenant, domain) if table and domain is not None else None
+        types = table.held() if table else None
+    if fence.fetchone() != (RunState.OPEN,):
         raise RunAbortedError("this stream was taken over by another process", do="leave it to that one", run=run.id)
+    lanes = sum(each.rowcount for each in moved)
+    if lanes != len(batch.position):
+        raise RunAbortedError(
+            "the stream's position isn't where this process left it: another one has moved it",
+            got=f"{lanes} of {len(batch.position)} lanes",
+            do="leave it to that one",
+            run=run.id,
+        )
+    return Begun(dict(types.fetchall()) if types else {}, erasure.tokens(erased) if erased else frozenset())
 
 
-def move_position(connection: psycopg.Connection, run: Run, since: Position, to: Position) -> None:
-    """Compare and set, lane by lane. Raises RunAbortedError if a lane isn't where this process has left it."""
+def _fence(connection: psycopg.Connection, run: Run) -> psycopg.Cursor:
+    """Hold the run against whoever would close it."""
+    return connection.execute("select state from _importers.run where id = %s for no key update", (run.id,))
+
+
+def _move_position(connection: psycopg.Connection, run: Run, since: Position, to: Position) -> list[psycopg.Cursor]:
+    """Compare and set, lane by lane: as many rows are changed as lanes are where this process has left them."""
     known = [(lane, Jsonb(since[lane]), Jsonb(at)) for lane, at in to.items() if lane in since]
     new = [(lane, Jsonb(at)) for lane, at in to.items() if lane not in since]
-    moved = 0
+    moved = []
     if known:
-        moved += connection.execute(
+        changed = connection.execute(
             """update _importers.position p set value = m.after, run = %s
                from unnest(%s::text[], %s::jsonb[], %s::jsonb[]) as m(lane, before, after)
                where p.stream = %s and p.lane = m.lane and p.value = m.before""",
             (run.id, *map(list, zip(*known, strict=True)), run.stream),
-        ).rowcount
+        )
+        moved.append(changed)
     if new:
-        moved += connection.execute(
+        inserted = connection.execute(
             """insert into _importers.position (stream, lane, value, run)
                select %s, lane, value, %s from unnest(%s::text[], %s::jsonb[]) as m(lane, value)
                on conflict do nothing""",
             (run.stream, run.id, *map(list, zip(*new, strict=True))),
-        ).rowcount
-    if moved != len(to):
-        raise RunAbortedError(
-            "the stream's position isn't where this process left it: another one has moved it",
-            got=f"{moved} of {len(to)} lanes",
-            do="leave it to that one",
-            run=run.id,
         )
+        moved.append(inserted)
+    return moved
 
 
 def add_to_receipt(connection: psycopg.Connection, run: Run, rows: int, loaded: int, suppressed: int) -> Receipt:
@@ -119,7 +154,7 @@ def add_to_receipt(connection: psycopg.Connection, run: Run, rows: int, loaded: 
     return Receipt(run.id, 0, DIGEST, *row)
 
 
-def register(connection: psycopg.Connection, run: Run, batch: MicroBatch) -> None:
+def _register(connection: psycopg.Connection, run: Run, batch: MicroBatch) -> None:
     """The file that holds the batch's bad rows, beside those of earlier batches."""
     file = batch.quarantined
     if file is not None:

@@ -84,7 +84,12 @@ def check_names(schema: str, stream: Stream, columns: Sequence[TableColumn]) -> 
 
 def existing(connection: psycopg.Connection, schema: str, table: str) -> dict[str, str]:
     """Column → type of a table, in order; empty if there is none."""
-    rows = connection.execute(
+    return dict(columns_of(connection, schema, table).fetchall())
+
+
+def columns_of(connection: psycopg.Connection, schema: str, table: str) -> psycopg.Cursor:
+    """The answer of which `existing` makes a dictionary."""
+    return connection.execute(
         """
         select a.attname, format_type(a.atttypid, a.atttypmod)
         from pg_attribute a join pg_class c on c.oid = a.attrelid join pg_namespace n on n.oid = c.relnamespace
@@ -93,7 +98,6 @@ def existing(connection: psycopg.Connection, schema: str, table: str) -> dict[st
         """,
         (schema, table),
     )
-    return dict(rows.fetchall())
 
 
 def holding(connection: psycopg.Connection, schema: str, table: str) -> dict[str, int]:

@@ -315,18 +315,19 @@ class PostgresDestination(Destination):
 
     def load_live(self, run: Run, stream: Stream, batch: MicroBatch) -> Receipt:
         with self._transaction("loading a micro-batch") as connection:
-            control.lock(connection, control.ERASE, self.tenant, shared=True)
-            live.fence(connection, run)
-            live.move_position(connection, run, batch.since, batch.position)
-            live.register(connection, run, batch)
+            table = self._live_table(connection, stream) if batch.treated is not None else None
+            begun = live.begin(connection, run, batch, table, stream.subject_domain)
             loaded, suppressed = 0, batch.suppressed
-            if batch.treated is not None:
-                if self._live is None or self._live.connection is not connection:
-                    self._live = live.LiveTable(connection, self.tenant, stream)
-                shown = erasure.Shown([batch.treated], self._erased(connection, stream.subject_domain))
-                self._live.load(run, shown)
+            if table is not None:
+                shown = erasure.Shown([batch.treated], Erased(begun.erased, self._blind))
+                table.load(run, shown, begun.types)
                 loaded, suppressed = shown.loaded, suppressed + shown.suppressed
             return live.add_to_receipt(connection, run, batch.rows, loaded, suppressed)
+
+    def _live_table(self, connection: psycopg.Connection, stream: Stream) -> live.LiveTable:
+        if self._live is None or self._live.connection is not connection:
+            self._live = live.LiveTable(connection, self.tenant, stream)
+        return self._live
 
     def commit(self, run: Run, stream: Stream) -> Position:
         return self._commit(run, stream)

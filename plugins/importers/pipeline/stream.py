@@ -1,8 +1,8 @@
 """stream: follow a source, and load what comes in micro-batches, each of them one transaction.
 
 A batch is read, judged, treated and loaded in this process: nothing of it is staged. A run holds the batches of a few
-minutes under one number; each of them counts, with its position, as soon as it is committed. While one is loaded the
-next one is read, so that batches grow where rows come faster than the warehouse takes them.
+minutes under one number; each of them counts, with its position, as soon as it is committed. While a large one is
+loaded the next one is read, so that batches grow where rows come faster than the warehouse takes them.
 """
 
 from __future__ import annotations
@@ -23,6 +23,10 @@ from importers.pipeline.plan import agreed
 from importers.pipeline.segment import Segment
 
 _log = logging.getLogger(__name__)
+FEW = 1_000
+"""Rows that are loaded before the next are read: two threads that take turns every few statements wait for each other
+longer than either has work to do.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +150,8 @@ class _Session:
         self.settle()
         self.position = {**self.position, **to}
         self._pending = self._loader.submit(self.segment.load, made), _seen(batch, made)
+        if made.rows < FEW:
+            self.settle()
 
     def settle(self) -> None:
         """Wait for the transaction that is under way. Raises what it raised."""

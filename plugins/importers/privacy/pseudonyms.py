@@ -39,7 +39,8 @@ def pseudonyms(values: pa.Array, key: bytes) -> pa.Array:
 
 def pseudonymising(key: bytes) -> Values:
     """`pseudonyms` under one key, for batch after batch."""
-    tokens = OverDistinct(lambda distinct: _tokens(normalised(distinct), key))
+    digests = polars_hash.col("said").chash.hmac_sha256(key=key.hex())
+    tokens = OverDistinct(lambda distinct: _tokens(normalised(distinct), digests))
 
     def apply(values: pa.Array) -> pa.Array:
         texts = uuid_text(values) if isinstance(values, pa.ExtensionArray) else values
@@ -62,10 +63,10 @@ def normalised(values: pa.Array) -> pa.Array:
 _OLDEST = pl.CompatLevel.oldest()
 
 
-def _tokens(texts: pa.Array, key: bytes) -> pa.Array:
-    said = pl.DataFrame({"said": pl.Series(values=texts.fill_null(""))})
-    digests = said.select(polars_hash.col("said").chash.hmac_sha256(key=key.hex()))["said"]
-    raw = _first_16_bytes(digests.to_arrow(compat_level=_OLDEST))
+def _tokens(texts: pa.Array, digests: pl.Expr) -> pa.Array:
+    """Of texts as they are hashed, by an expression that makes their digests from `said`."""
+    said = pl.Series("said", texts.fill_null("") if texts.null_count else texts).to_frame()
+    raw = _first_16_bytes(said.select_seq(digests).to_series().to_arrow(compat_level=_OLDEST))
     tokens = pa.FixedSizeBinaryArray.from_buffers(STORAGE, len(texts), [None, pa.py_buffer(raw)])
     return pc.if_else(texts.is_valid(), tokens, pa.scalar(None, STORAGE)) if texts.null_count else tokens
 

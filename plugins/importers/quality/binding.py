@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import polars as pl
 import pyarrow as pa
@@ -37,13 +38,23 @@ class Labelled:
         return self.where.model_dump_json() if self.where else ""
 
 
-@dataclass(slots=True)
+@dataclass
 class Part:
     """Rules that are about the same rows, `chosen` or all: by label violations of rows, and measures of the run."""
 
     chosen: pl.Expr | None
     judged: dict[str, Judged] = field(default_factory=dict)
     measures: dict[str, dict[str, pl.Expr]] = field(default_factory=dict)
+
+    @cached_property
+    def questions(self) -> list[pl.Expr]:
+        """All that is asked of a batch at once, in columns named after what is asked and the rule's label."""
+        asked = []
+        for label, judged in self.judged.items():
+            asked += [judged.violated.alias(f"violated {label}"), judged.evaluated.alias(f"evaluated {label}")]
+        for label, measures in self.measures.items():
+            asked += [expr.alias(f"{name} {label}") for name, expr in measures.items()]
+        return asked
 
 
 @dataclass(slots=True)
