@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+from abc import abstractmethod
 from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
@@ -12,10 +13,12 @@ from uuid import uuid4
 
 import fastavro
 
+from importers.core.model import LoadMode
 from tests.services.apicurio import Apicurio
 from tests.services.kafka import PASSWORD, Kafka
 from tests.services.redis import PASSWORD as REDIS_PASSWORD
 from tests.services.redis import Redis
+from tests.support.protobuf import encoded, framed, message_types
 
 from .world import MORE, ROWS, World
 
@@ -69,24 +72,23 @@ class Registered(NamedTuple):
     registry: Apicurio
 
 
-class AvroTopic(KafkaTopic):
-    """Records in Confluent's wire format, written by fastavro's encoder."""
+class RegisteredTopic(KafkaTopic):
+    """Records in Confluent's wire format; their schema is in a registry."""
 
     service = "registered"
     wrong: ClassVar[dict[str, Any]] = {"columns": {"id": "integer"}}
     die = World.die  # a broker's start takes seconds, and `kafka` has shown it
     stall = World.stall
+    format: ClassVar[str]
+    schema: ClassVar[Any]
 
     def __init__(self, directory: Path, server: Any = None) -> None:
-        types = {"id": "long", "who": "string", "what": "string", "ms": ["null", "long"]}
-        fields = [{"name": name, "type": kind} for name, kind in types.items()]
-        self.schema = fastavro.parse_schema({"type": "record", "name": "Play", "fields": fields})
         self.registry = server.registry
-        self.number = self.registry.register("plays-value", self.schema)
+        self.number = self.registry.register(f"plays-{self.format}", self.schema, kind=self.format.upper())
         super().__init__(directory, server.kafka)
 
     def config(self) -> dict[str, Any]:
-        return super().config() | {"format": "avro"}
+        return super().config() | {"format": self.format}
 
     def connection(self) -> Mapping[str, Any] | None:
         return {"bootstrap.servers": self.server.address, "schema.registry.url": self.registry.address}
@@ -94,10 +96,53 @@ class AvroTopic(KafkaTopic):
     def put(self, rows: list[dict[str, Any]]) -> None:
         self.server.produce(self.topic, *({"value": self.value(row), "partition": row["id"] % 2} for row in rows))
 
+    @abstractmethod
+    def value(self, row: dict[str, Any]) -> bytes: ...
+
+
+class AvroTopic(RegisteredTopic):
+    """Written by fastavro's encoder."""
+
+    format = "avro"
+    schema = fastavro.parse_schema(
+        {
+            "type": "record",
+            "name": "Play",
+            "fields": [
+                {"name": "id", "type": "long"},
+                {"name": "who", "type": "string"},
+                {"name": "what", "type": "string"},
+                {"name": "ms", "type": ["null", "long"]},
+            ],
+        }
+    )
+
     def value(self, row: dict[str, Any]) -> bytes:
         out = BytesIO()
         fastavro.schemaless_writer(out, self.schema, row)
         return struct.pack(">bI", 0, self.number) + out.getvalue()
+
+
+class ProtobufTopic(RegisteredTopic):
+    """Written by Google's encoder, as the second message type of its schema."""
+
+    format = "protobuf"
+    schema = """
+        syntax = "proto3";
+        message Skip { int64 id = 1; }
+        message Play { int64 id = 1; string who = 2; string what = 3; optional int64 ms = 4; }
+    """
+
+    @classmethod
+    def modes(cls) -> list[LoadMode]:
+        return [LoadMode.APPEND]  # rows are rows from there on, and `kafka` has shown the others
+
+    def __init__(self, directory: Path, server: Any = None) -> None:
+        self.written = message_types(self.schema)["Play"]
+        super().__init__(directory, server)
+
+    def value(self, row: dict[str, Any]) -> bytes:
+        return framed(self.number, [1], encoded(self.written, row))
 
 
 class EventHub(KafkaTopic):

@@ -23,7 +23,7 @@ from importers.destinations.postgresql import PostgresDestination
 from tests.support.runs import blind
 
 from .world import MORE, ROWS, World
-from .world_brokers import AvroTopic, EventHub, KafkaTopic, RedisStream
+from .world_brokers import AvroTopic, EventHub, KafkaTopic, ProtobufTopic, RedisStream
 from .world_lastfm import Lastfm
 from .world_postgresql import Postgresql, PostgresqlChanges
 from .world_rest import Rest
@@ -162,6 +162,7 @@ WORLDS: dict[str, type[World]] = {
     "jsonl": JsonLines,
     "kafka": KafkaTopic,
     "kafka:avro": AvroTopic,
+    "kafka:protobuf": ProtobufTopic,
     "lastfm_api": Lastfm,
     "parquet": Parquet,
     "parquet:where": ParquetWhere,

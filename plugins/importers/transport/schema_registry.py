@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 from urllib.parse import quote
 
 from importers.exceptions import ContractError, FatalSourceError, ImporterError
@@ -17,6 +17,13 @@ from importers.transport.http.client import Answer, Call, Client
 
 DEEPEST = 32
 """How far schemas may refer to schemas that refer to schemas."""
+
+
+class Part(NamedTuple):
+    """A schema that another refers to, by the name that it is known by there: of Protobuf what is imported."""
+
+    name: str
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +35,7 @@ class Registered:
 
     format: str
     text: str
-    parts: tuple[str, ...] = ()
+    parts: tuple[Part, ...] = ()
 
 
 class Registry(Protocol):
@@ -58,7 +65,7 @@ class ConfluentRegistry:
         self._connect = connect
 
     def schema(self, number: str) -> Registered | None:
-        parts: dict[tuple[str, str], str] = {}
+        parts: dict[tuple[str, str], Part] = {}
         with closing(self._connect()) as client:
             try:
                 said = self._said(client, Call(f"schemas/ids/{number}", "schemas/ids"))
@@ -67,7 +74,7 @@ class ConfluentRegistry:
             self._collect(client, said, parts, 0)
         return Registered(str(said.get("schemaType") or "AVRO"), str(said["schema"]), tuple(parts.values()))
 
-    def _collect(self, client: Client, said: Mapping[str, Any], parts: dict[tuple[str, str], str], depth: int) -> None:
+    def _collect(self, client: Client, said: Mapping[str, Any], parts: dict[tuple[str, str], Part], depth: int) -> None:
         if depth > DEEPEST:
             raise ContractError(f"schemas refer to each other in more than {DEEPEST} levels", do="correct the schemas")
         for each in said.get("references") or ():
@@ -76,7 +83,7 @@ class ConfluentRegistry:
                 subject, version = place
                 part = self._said(client, Call(f"subjects/{quote(subject, safe='')}/versions/{version}", "subjects"))
                 self._collect(client, part, parts, depth + 1)
-                parts[place] = str(part["schema"])
+                parts[place] = Part(str(each.get("name", "")), str(part["schema"]))
 
     def _said(self, client: Client, call: Call) -> Mapping[str, Any]:
         said = client.ask(call).json()

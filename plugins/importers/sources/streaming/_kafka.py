@@ -40,7 +40,7 @@ from importers.sources.streaming._messages import (
     metadata,
 )
 from importers.sources.streaming._ranges import Reach, packed
-from importers.sources.streaming._registered import AZURE, CONFLUENT, Framed, Framing, azure_value
+from importers.sources.streaming._registered import AZURE, CONFLUENT, CONFLUENT_PROTOBUF, Framed, Framing, azure_value
 from importers.sources.streaming._registries import Schemas
 from importers.sources.streaming._topic import Format, Reset, TopicConfig
 from importers.transport.broker import Cluster, after
@@ -68,8 +68,8 @@ class TopicSource(Source[TopicT]):
 
     @property
     def framing(self) -> Framing:
-        """How values name their schemas."""
-        return CONFLUENT
+        """How values name their schemas. Raises ConfigError for a format that a registry hasn't."""
+        return CONFLUENT_PROTOBUF if self.config.format is Format.PROTOBUF else CONFLUENT
 
     @cached_property
     def schemas(self) -> Schemas:
@@ -258,7 +258,7 @@ class TopicSource(Source[TopicT]):
     def _decoder(self, stream: Stream, known: pa.Schema) -> Decoder:
         unknown_keys = self.config.unknown_keys
         asked = pa.schema([field for field in known if field.name in stream.schema.names])
-        if self.config.format is Format.AVRO:
+        if self.config.format.registered:
             return Framed(self.framing, self.schemas, known, asked, unknown_keys)
         if self.config.format is Format.JSON:
             return Json(known if unknown_keys is UnknownKeys.STOP else asked, unknown_keys)
@@ -299,11 +299,11 @@ class TopicSource(Source[TopicT]):
 
     def _sampled(self) -> pa.Schema:
         values = self._sample()
-        schema = self._registered(values) if self.config.format is Format.AVRO else infer_json(values)
+        schema = self._registered(values) if self.config.format.registered else infer_json(values)
         if schema is not None:
             return schema
         if values:
-            what = "a JSON object" if self.config.format is Format.JSON else "an Avro record whose schema can be had"
+            what = "a record whose schema can be had" if self.config.format.registered else "a JSON object"
             raise ContractError(f"no message of '{self.config.topic}' is {what}", do="correct `format`")
         raise EmptySourceError(
             f"the topic '{self.config.topic}' is empty: nothing tells its columns",
@@ -312,16 +312,16 @@ class TopicSource(Source[TopicT]):
         )
 
     def _registered(self, values: list[bytes]) -> pa.Schema | None:
-        heads = dict.fromkeys(value[: self.framing.size] for value in values)
+        heads = dict.fromkeys(map(self.framing.head, values))
         return self.schemas.columns([number for head in heads if (number := self.framing.number(head)) is not None])
 
     def _sample(self) -> list[bytes]:
-        """The latest values; of Avro the oldest, too, since their schemas tell all columns, and may be others."""
+        """The latest values; where schemas tell all columns the oldest, too, since theirs may be others."""
         with self._cluster() as cluster:
             extents = Reach(self.config, cluster).extents
             each = ceil(self.config.sample_rows / len(extents))
             parts = [(number, max(at.low, at.high - each), at.high) for number, at in extents.items()]
-            if self.config.format is Format.AVRO:
+            if self.config.format.registered:
                 parts += [
                     (number, extents[number].low, min(start, extents[number].low + each)) for number, start, _ in parts
                 ]

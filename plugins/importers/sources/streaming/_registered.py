@@ -1,7 +1,9 @@
 """Values that begin with the number of their schema, which a registry has: by schema, as the columns that are known.
 
 Confluent's wire format: a zero, the schema's id in four bytes, then the record
-(https://docs.confluent.io/platform/current/schema-registry/fundamentals/serdes-develop/#wire-format).
+(https://docs.confluent.io/platform/current/schema-registry/fundamentals/serdes-develop/#wire-format). Of Protobuf
+there stands before the record which of the schema's message types it is: a path of indexes, each the number of a
+message within the one before. It begins with how many they are, all as zigzag varints; a zero alone is `[0]`.
 Azure's serializers for Kafka say the id, 32 characters, in the header `content-type` as `avro/binary+ID`; it is put
 before the record here, so that the two differ by a prefix only.
 """
@@ -43,14 +45,58 @@ class Reader(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Framing:
-    """How a value names its schema: in a prefix of so many bytes, in which `number` finds the id."""
+    """How a value names its schema: in a prefix, in which `number` finds the id.
 
-    size: int
+    `size` tells how long the prefix is, by as much of it as there is: more than that, if it doesn't end there.
+    """
+
+    size: Callable[[bytes], int]
     number: Callable[[bytes], str | None]
 
+    def head(self, value: bytes) -> bytes:
+        """The prefix, as much of it as there is."""
+        size = 0
+        while size < (size := min(self.size(value[:size]), len(value))):
+            pass
+        return value[:size]
 
-CONFLUENT = Framing(5, lambda head: str(int.from_bytes(head[1:], "big")) if len(head) == 5 and head[0] == 0 else None)
-AZURE = Framing(32, lambda head: head.decode("ascii") if len(head) == 32 and head.isalnum() else None)
+
+def _confluent(head: bytes) -> str | None:
+    return str(int.from_bytes(head[1:5], "big")) if len(head) >= 5 and head[0] == 0 else None
+
+
+def _numbers(head: bytes) -> tuple[list[int], bool]:
+    """Of a prefix the zigzag varints behind the schema's id, and whether it has all that it says."""
+    found: list[int] = []
+    so_far = bits = 0
+    for byte in head[5:]:
+        so_far, bits = so_far | (byte & 0x7F) << bits, bits + 7
+        if byte < 0x80:
+            found.append((so_far >> 1) ^ -(so_far & 1))
+            so_far = bits = 0
+    return found, bool(found) and len(found) > found[0]
+
+
+def _typed_size(head: bytes) -> int:
+    found, whole = _numbers(head)
+    if whole or (found and not 0 <= found[0] <= DEEPEST) or len(head) > 5 + 5 * DEEPEST:
+        return len(head)
+    return max(6, len(head) + 1) if not found else len(head) + found[0] + 1 - len(found)
+
+
+def _typed(head: bytes) -> str | None:
+    found, whole = _numbers(head)
+    schema = _confluent(head)
+    if schema is None or not whole or not 0 <= found[0] <= DEEPEST or min(found) < 0:
+        return None
+    return f"{schema}:{'.'.join(map(str, found[1:] or [0]))}"
+
+
+DEEPEST = 32
+"""How far message types may stand in each other."""
+CONFLUENT = Framing(lambda _: 5, lambda head: _confluent(head) if len(head) == 5 else None)
+CONFLUENT_PROTOBUF = Framing(_typed_size, _typed)
+AZURE = Framing(lambda _: 32, lambda head: head.decode("ascii") if len(head) == 32 and head.isalnum() else None)
 CONTENT = b"avro/binary+"
 
 
@@ -80,12 +126,12 @@ class Framed:
     def read(self, values: Sequence[bytes | None], place: Place) -> Decoded:
         whole = pa.array(values, pa.binary())
         rejects, batches, numbers = [], [], []
-        for reader, places in self._by_schema(whole):
+        for reader, size, places in self._by_schema(whole):
             if isinstance(reader, str):
                 rejects += [(number, reader) for number in places.tolist()]
                 continue
             self._classified(reader, place, int(places[0]))
-            records = without_head(whole.take(pa.array(places)), self._framing.size)
+            records = without_head(whole.take(pa.array(places)), size)
             for found, of in halved(reader, self._wanted, records, places):
                 if isinstance(found, str):
                     rejects += [(number, found) for number in of.tolist()]
@@ -96,15 +142,22 @@ class Framed:
         told = tuple(Reject(values[number] or b"", place(number), why) for number, why in sorted(rejects))
         return Decoded(rows, kept.tolist() if told else None, told)
 
-    def _by_schema(self, whole: pa.Array) -> Iterator[tuple[Reader | str, Any]]:
-        """The reader of each schema, or what is wrong with it, and the numbers of its values."""
-        heads = pc.binary_slice(whole, 0, self._framing.size).dictionary_encode()
-        of = heads.indices.fill_null(-1).to_numpy()
-        if heads.null_count:
-            yield NO_VALUE, np.flatnonzero(of < 0)
-        for at, head in enumerate(heads.dictionary.to_pylist()):
-            number = self._framing.number(head)
-            yield UNFRAMED if number is None else self._readers(number), np.flatnonzero(of == at)
+    def _by_schema(self, whole: pa.Array) -> Iterator[tuple[Reader | str, int, Any]]:
+        """The reader of each schema, or what is wrong with it, the prefix's size, and the numbers of its values."""
+        if whole.null_count:
+            yield NO_VALUE, 0, np.flatnonzero(whole.is_null().to_numpy(zero_copy_only=False))
+        todo = [(self._framing.size(b""), np.flatnonzero(whole.is_valid().to_numpy(zero_copy_only=False)))]
+        while todo:
+            size, places = todo.pop()
+            heads = pc.binary_slice(whole.take(pa.array(places)), 0, size).dictionary_encode()
+            of = heads.indices.to_numpy()
+            for at, head in enumerate(heads.dictionary.to_pylist()):
+                longer, these = self._framing.size(head), places[of == at]
+                if longer > size == len(head):
+                    todo.append((longer, these))
+                    continue
+                number = self._framing.number(head)
+                yield UNFRAMED if number is None else self._readers(number), size, these
 
     def _classified(self, reader: Reader, place: Place, number: int) -> None:
         """Raises ContractError for a column that no policy has seen."""

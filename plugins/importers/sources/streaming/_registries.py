@@ -10,6 +10,7 @@ from importers.core.connection import Connection
 from importers.exceptions import ConfigError, ContractError
 from importers.sources._types import is_bare
 from importers.sources.streaming._avro import AvroReader
+from importers.sources.streaming._protobuf import ProtobufReader
 from importers.sources.streaming._registered import UNKNOWN, UNUSABLE, Reader
 from importers.transport.http.address import Route, encrypted
 from importers.transport.http.auth import Anybody, Auth, Basic
@@ -26,7 +27,10 @@ AZURE_SCOPE = "https://eventhubs.azure.net/.default"
 
 
 class Schemas:
-    """Readers by a schema's id, each made once: a schema never changes under its id. One tenant's."""
+    """Readers by a schema's id, each made once: a schema never changes under its id. One tenant's.
+
+    Of Protobuf a schema has many message types, and an id goes on with the one that is meant: `17:0`, `17:2.1`.
+    """
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
@@ -40,13 +44,18 @@ class Schemas:
         return found
 
     def _reader(self, number: str) -> Reader | str:
-        found = self._registry.schema(number)
+        schema, _, path = number.partition(":")
+        found, name = self._registry.schema(schema), f"schema {schema}"
         if found is None:
             return UNKNOWN
         try:
-            return AvroReader(found.text, found.parts, f"schema {number}") if found.format == "AVRO" else UNUSABLE
+            if found.format == "AVRO" and not path:
+                return AvroReader(found.text, [part.text for part in found.parts], name)
+            if found.format == "PROTOBUF" and path:
+                return ProtobufReader(found.text, found.parts, [int(at) for at in path.split(".")], name)
         except ContractError:
             return UNUSABLE
+        return UNUSABLE
 
     def columns(self, numbers: list[str]) -> pa.Schema | None:
         """The columns of these schemas together, as wide as the widest; None if none of them has any.

@@ -66,8 +66,14 @@ class Format(StrEnum):
 
     JSON = "json"
     AVRO = "avro"
+    PROTOBUF = "protobuf"
     TEXT = "text"
     BYTES = "bytes"
+
+    @property
+    def registered(self) -> bool:
+        """Whether a value names a schema that a registry has."""
+        return self in (Format.AVRO, Format.PROTOBUF)
 
 
 class Reset(StrEnum):
@@ -85,9 +91,9 @@ class TopicConfig(SourceConfig):
     stream: Name | None = Field(None, description="What to call the stream. By default like the topic.")
     format: Format = Field(
         Format.JSON,
-        description="What a message's value is: a `json` object, whose keys become columns; a record of `avro`, whose "
-        "schema is in a registry that the connection names, and whose fields become columns; or `text` or `bytes`, "
-        "which become the column `message_value`.",
+        description="What a message's value is: a `json` object, whose keys become columns; a record of `avro` or "
+        "`protobuf`, whose schema is in a registry that the connection names, and whose fields become columns; or "
+        "`text` or `bytes`, which become the column `message_value`.",
     )
     columns: dict[str, TypeName] = Field(
         {}, description="The keys of JSON values, with their types. By default a sample of the topic's end tells."
@@ -97,8 +103,8 @@ class TopicConfig(SourceConfig):
         1_000,
         ge=1,
         le=100_000,
-        description="How many of the latest messages the columns and their types come from; of Avro as "
-        "many of the oldest, too.",
+        description="How many of the latest messages the columns and their types come from; of Avro and "
+        "Protobuf as many of the oldest, too.",
     )
     unknown_keys: UnknownKeys = Field(
         UnknownKeys.STOP,
@@ -150,8 +156,8 @@ class TopicConfig(SourceConfig):
 
     @model_validator(mode="after")
     def _told_by_schemas(self) -> Self:
-        if self.format is Format.AVRO and (self.columns or self.types):
-            raise ValueError("`columns` and `types` are for JSON: of Avro the schemas tell them")
+        if self.format.registered and (self.columns or self.types):
+            raise ValueError("`columns` and `types` are for JSON: of Avro and Protobuf the schemas tell them")
         return self
 
     @field_validator("settings")

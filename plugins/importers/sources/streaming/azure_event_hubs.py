@@ -12,9 +12,9 @@ from importers.core.connection import Connection
 from importers.core.model import JSON
 from importers.exceptions import ConfigError
 from importers.sources.streaming._kafka import TopicSource
-from importers.sources.streaming._registered import AZURE, CONFLUENT, Framing
+from importers.sources.streaming._registered import AZURE, Framing
 from importers.sources.streaming._registries import PREFIX, azure, confluent
-from importers.sources.streaming._topic import TopicConfig
+from importers.sources.streaming._topic import Format, TopicConfig
 from importers.transport.schema_registry import Registry
 
 PORT = 9093
@@ -42,7 +42,7 @@ class EventHubs(TopicSource[EventHubsConfig]):
     another authority than the system's are trusted if it says `ssl.ca.location`.
 
     Schemas of Avro come from the namespace's own registry, where the connection holds an application, as Azure's
-    serializers for Kafka name them; or from one with Confluent's API, as with `kafka`.
+    serializers for Kafka name them; or from one with Confluent's API, as with `kafka`, and so do those of Protobuf.
     """
 
     title: ClassVar[str] = "An event hub of Azure Event Hubs"
@@ -52,11 +52,16 @@ class EventHubs(TopicSource[EventHubsConfig]):
 
     @property
     def framing(self) -> Framing:
-        return CONFLUENT if f"{PREFIX}url" in (self.connection or {}) else AZURE
+        if f"{PREFIX}url" in (self.connection or {}):
+            return super().framing
+        if self.config.format is Format.PROTOBUF:
+            what = "schemas of Protobuf come from a registry with Confluent's API"
+            raise ConfigError(what, do=f"set `{PREFIX}url` in the connection")
+        return AZURE
 
     def registry(self) -> Registry:
         said = self.connection or Connection({})
-        if self.framing is CONFLUENT:
+        if self.framing is not AZURE:
             return confluent(self.tenant, said)
         missing = [name for name in _ENTRA if not said.get(name)]
         if missing:

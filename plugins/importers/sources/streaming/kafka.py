@@ -28,6 +28,11 @@ class Kafka(TopicSource[KafkaConfig]):
     Apicurio, Karapace or Redpanda has too: `schema.registry.url` in the connection, with
     `schema.registry.basic.auth.user.info` (`NAME:PASSWORD`) and `schema.registry.ssl.ca.location` where it needs them.
     A field that a message's schema lacks is null; one that no sampled schema had stops the run.
+
+    So are values of Protobuf, each of the message type that it names. A field without presence has its default where
+    it is absent; one that is `optional`, in a `oneof` or a message is null. Enums are their names, wrappers what they
+    wrap, times to the microsecond. A schema has to refer to what it imports, but for Google's `google/protobuf/…`; a
+    type that holds itself, as `google.protobuf.Struct` does, can't become columns.
     """
 
     title: ClassVar[str] = "A topic of Apache Kafka"

@@ -10,7 +10,8 @@ import pytest
 
 from importers.core.connection import Connection
 from importers.exceptions import ConfigError
-from importers.sources.streaming.azure_event_hubs import endpoint
+from importers.sources.streaming._registered import CONFLUENT_PROTOBUF
+from importers.sources.streaming.azure_event_hubs import EventHubs, EventHubsConfig, endpoint
 
 KEY = "Endpoint=sb://plays.servicebus.windows.net/;SharedAccessKeyName=listen;SharedAccessKey=c2VjcmV0PT0="
 
@@ -48,3 +49,11 @@ def test_what_is_wrong_is_told_and_the_secret_is_not(said: dict[str, str], told:
     with pytest.raises(ConfigError, match=told) as wrong:
         endpoint(Connection(said), "hub")
     assert "c2VjcmV0" not in str(wrong.value)
+
+
+def test_protobuf_wants_a_registry_with_confluent_s_api() -> None:
+    config = EventHubsConfig(topic="plays", format="protobuf")
+    with pytest.raises(ConfigError, match=r"Confluent's API.*schema\.registry\.url"):
+        EventHubs(config, tenant="acme", connection=Connection({"sasl.password": KEY})).registry()
+    said = Connection({"sasl.password": KEY, "schema.registry.url": "https://registry.example"})
+    assert EventHubs(config, tenant="acme", connection=said).framing is CONFLUENT_PROTOBUF

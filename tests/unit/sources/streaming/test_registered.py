@@ -19,7 +19,7 @@ from importers.exceptions import ContractError
 from importers.sources._text.json_lines import UnknownKeys
 from importers.sources.streaming._registered import AZURE, CONFLUENT, OTHER, UNFIT, UNFRAMED, UNKNOWN, UNUSABLE, Framed
 from importers.sources.streaming._registries import Schemas
-from importers.transport.schema_registry import Registered
+from importers.transport.schema_registry import Part, Registered
 
 PLAY = {"type": "record", "name": "Play", "fields": [{"name": "id", "type": "long"}, {"name": "who", "type": "string"}]}
 RICH = {
@@ -246,7 +246,7 @@ def test_schemas_refer_to_others() -> None:
         def schema(self, number: str) -> Registered | None:
             by = {"type": "record", "name": "people.By", "fields": [{"name": "mail", "type": "string"}]}
             play = {"type": "record", "name": "Play", "fields": [{"name": "by", "type": "people.By"}]}
-            return Registered("AVRO", json.dumps(play), (json.dumps(by),))
+            return Registered("AVRO", json.dumps(play), (Part("By", json.dumps(by)),))
 
     assert read(Parts(None), [struct.pack(">bI", 0, 1) + b"\2m"])[0] == [(0, {"by": {"mail": "m"}})]
 

@@ -16,7 +16,7 @@ from importers.core.connection import Connection
 from importers.exceptions import ConfigError, ContractError, FatalSourceError
 from importers.sources.streaming._registered import UNKNOWN
 from importers.sources.streaming._registries import Schemas, azure, confluent
-from importers.transport.schema_registry import Registered
+from importers.transport.schema_registry import Part, Registered
 
 NUMBER = "0123456789abcdef0123456789abcdef"
 
@@ -45,7 +45,7 @@ def test_a_schema_comes_with_those_that_it_refers_to_in_their_order() -> None:
     }
     with closing(Loopback(answering(by_path))) as at:
         registry = confluent("acme", said(at.address))
-        assert registry.schema("7") == Registered("AVRO", "play", ("mail", "by"))
+        assert registry.schema("7") == Registered("AVRO", "play", (Part("Mail", "mail"), Part("By", "by")))
         assert registry.schema("8") == Registered("PROTOBUF", "it")
         assert registry.schema("9") is None
         assert not any("authorization" in asked.headers for asked in at.asked)
