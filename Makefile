@@ -61,7 +61,8 @@ bench: env  ## the chain against the server's own COPY; rules and profiles again
 	$(BIN)/python -m bench stream
 	$(BIN)/python -m bench airflow
 
-soak: env  ## random kills, and a thousand tenants through Airflow's DAG processor, for a long time
+soak: env  ## random kills, broken files, and a thousand tenants through Airflow's DAG processor, for a long time
+	IMPORTERS_TEST_EXAMPLES=20 $(BIN)/pytest tests/unit -m hypothesis --timeout 0
 	$(BIN)/pytest tests/soak tests/live tests/integration -m soak --timeout 0
 
 docs: env  ## write docs/reference from the code, and build the site; a broken link is an error

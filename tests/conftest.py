@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import gc
 import itertools
 import logging
 import os
@@ -48,6 +49,12 @@ class _Shared(LoadFileScheduling):
         if nodeid.startswith("tests/architecture/test_docs.py::test_every_block_of_a_page_runs["):
             return nodeid
         return directory if directory == "tests/live/shared" else file
+
+
+def pytest_collection_finish() -> None:
+    """What is imported by now stays: no collection needs to look at it again."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> _Shared | None:

@@ -25,6 +25,7 @@ import psycopg
 import pytest
 from psycopg.sql import SQL, Identifier
 from pydantic import BaseModel, ValidationError
+from tests.support.warm import warm_importers
 
 from importers.cli.sources import settings
 from importers.core.tenant import Quarantine
@@ -80,9 +81,20 @@ def clone(tmp_path: Path) -> Path:
     return tmp_path
 
 
+AS_A_READER = {"README.md", "docs/add-a-source.md"}
+"""The first page that anybody follows, and the one that puts modules beside ours. On the others `importers` is warm."""
+
+
+@pytest.fixture(scope="session")
+def warm() -> Iterator[Path]:
+    with warm_importers() as directory:
+        yield directory
+
+
 @pytest.fixture
-def environment(clone: Path, postgres: str) -> Iterator[dict[str, str]]:
+def environment(page: Path, clone: Path, postgres: str, request: pytest.FixtureRequest) -> Iterator[dict[str, str]]:
     """Of somebody who has set nothing. The embedded server in their home is all pages' one, empty."""
+    first = "" if name(page) in AS_A_READER else f"{request.getfixturevalue('warm')}:"
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("IMPORTERS_", "POSTGRES_URL"))}
     kept.pop("ENCRYPTION_KEY", None)
     (clone / ".importers").mkdir(mode=0o700)
@@ -91,7 +103,7 @@ def environment(clone: Path, postgres: str) -> Iterator[dict[str, str]]:
         (clone / ".importers/postgres").symlink_to(data)
         empty(connection)
         yield kept | {
-            "PATH": f"{Path(sys.executable).parent}:{kept['PATH']}",
+            "PATH": f"{first}{Path(sys.executable).parent}:{kept['PATH']}",
             "PYTHONPATH": str(clone / "plugins"),  # before the project that is installed
         }
         empty(connection)

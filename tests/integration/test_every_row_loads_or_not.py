@@ -15,6 +15,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from psycopg.sql import SQL, Identifier
+from tests.support.properties import examples
 from tests.support.runs import blind, import_all
 
 from importers.core.model import Column, Reads, Stream
@@ -99,7 +100,7 @@ def acme(database: str) -> Iterator[PostgresDestination]:
 
 
 @settings(
-    max_examples=200,
+    max_examples=examples(60),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

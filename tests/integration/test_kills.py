@@ -90,10 +90,14 @@ ANEW = (
     "commit: done",
     "clean: half deleted",
 )
+ANEW_IN_MODES = [
+    pytest.param(point, mode, marks=() if mode is MODES[number % len(MODES)] else pytest.mark.soak)
+    for number, point in enumerate(ANEW)
+    for mode in MODES
+]
 
 
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("point", ANEW)
+@pytest.mark.parametrize(("point", "mode"), ANEW_IN_MODES)
 def test_killed_and_a_new_run_comes(victims: Victims, a_site: MakeSite, point: str, mode: LoadMode) -> None:
     site, sql = a_site(mode)
     kill(victims, site, point)

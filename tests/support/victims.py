@@ -6,6 +6,7 @@ that imports a `Site`, and `wait` says how it ended. It never starts a thread, s
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import resource
@@ -107,10 +108,14 @@ def _encoded(site: Any) -> dict[str, Any]:
 def _serve() -> None:
     import crash_points  # noqa: F401 - what the children need, imported once
     import import_site  # noqa: F401
-    import pandas  # noqa: F401 - pyarrow does so, at a process's first array
+    import pyarrow as pa
+
+    pa.array([0])  # a process's first imports pandas
 
     children: set[int] = set()
     mock.patch.object(os, "fsync", return_value=None).start()  # no test is a machine's end
+    gc.collect()
+    gc.freeze()  # else each child's first collection copies the pages of all that is imported
     for line in sys.stdin:
         request = json.loads(line)
         if request["do"] == "start":

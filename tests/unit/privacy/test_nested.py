@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.support.properties import examples
 
 from importers.core.model import Column, Reads, Stream
 from importers.core.tenant import Privacy
@@ -125,7 +126,9 @@ def policy_for(kinds: dict[str, pa.DataType], rules: dict[str, Any]) -> Policy:
     return Policy.build(spec, stream, ACME, embedded=True)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(
+    max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+)
 @given(data=st.data(), kind=TYPES)
 def test_any_table_is_treated_as_its_values_are_one_by_one(data: st.DataObject, kind: pa.DataType) -> None:
     chosen = {path: data.draw(st.sampled_from(FITS[leaf]), label=path) for path, leaf in paths(kind, "c")}

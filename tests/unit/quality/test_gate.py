@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.support.properties import examples
 
 from importers.core.tenant import Expectation, Quarantine
 from importers.exceptions import ConfigError, ContractError, StagingError
@@ -91,7 +92,7 @@ ROWS = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 @given(rows=ROWS, cuts=st.lists(st.integers(0, 25), max_size=4), size=st.integers(1, 7))
 def test_however_it_is_cut_the_run_is_judged_alike(rows, cuts, size):
     everything = table(rows)
@@ -104,7 +105,7 @@ def test_however_it_is_cut_the_run_is_judged_alike(rows, cuts, size):
     assert one[1].counts() == many[1].counts()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 @given(rows=ROWS, cut=st.integers(0, 25))
 def test_duplicates_are_those_that_counting_finds(rows, cut):
     parts = {3: table(rows[:cut]).to_batches(), 1: table(rows[cut:]).to_batches()}

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.support.properties import examples
 
 from importers.core.tenant import Expectation, Quarantine
 from importers.quality import Rules, Verdict, judge
@@ -81,7 +82,7 @@ def cut(table: pa.Table, ends: list[int], empty: int) -> list[pa.Table]:
 
 
 @pytest.mark.parametrize("partitions", [1, 2, 7])
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(10), deadline=None)
 @given(rows=ROWS, data=st.data())
 def test_a_verdict_does_not_depend_on_partitions(rules: Rules, partitions: int, rows: list[Any], data: Any) -> None:
     columns = list(zip(*rows, strict=True)) or [()] * len(SCHEMA)

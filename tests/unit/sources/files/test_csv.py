@@ -7,6 +7,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.support.properties import examples
 
 from importers.core.model import Column, LoadMode, Plan, Reads, Stream, Window
 from importers.exceptions import ConfigError, ContractError, EmptySourceError, FatalSourceError
@@ -86,7 +87,7 @@ def written(cell, always):
     return '"' + cell.replace('"', '""') + '"' if always or set(cell) & set(',"\r\n') else cell
 
 
-@settings(max_examples=150)
+@settings(max_examples=examples(50))
 @given(
     rows=st.lists(st.lists(CELLS, min_size=3, max_size=3), min_size=1, max_size=30),
     newline=st.sampled_from(["\n", "\r\n", "\r"]),
@@ -120,7 +121,7 @@ def test_slices_hold_each_row_once_whatever_is_cut_where(
     assert sorted(tuple(cell or "" for cell in row) for row in got) == sorted(map(tuple, by_python(text)[1:]))
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(50))
 @given(soup=st.text(alphabet='ab,,"\n\n\r \x00é', max_size=80), partitions=st.integers(1, 5), block=st.integers(1, 40))
 def test_every_record_of_a_broken_file_becomes_a_row_or_a_reject(tmp_path_factory, soup, partitions, block):
     text = b"x,y\n" + soup.encode()
@@ -138,7 +139,7 @@ def test_every_record_of_a_broken_file_becomes_a_row_or_a_reject(tmp_path_factor
     assert sorted(got, key=repr) == sorted(whole[0], key=repr)  # and nulls are nulls wherever a block ends
 
 
-@settings(max_examples=100)
+@settings(max_examples=examples(30))
 @given(soup=st.text(alphabet='ab,"\\\n', max_size=60), block=st.integers(1, 40))
 def test_with_an_escape_character_too(tmp_path_factory, soup, block):
     text = b"x,y\n" + soup.encode()

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 from tests.support import reading
+from tests.support.properties import examples
 
 from importers.exceptions import ContractError
 from importers.sources.files.json import Json, JsonConfig
@@ -38,7 +39,7 @@ TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8) | st.sample
 )
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(
     rows=st.lists(
         st.fixed_dictionaries(

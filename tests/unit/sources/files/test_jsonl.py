@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support import reading
+from tests.support.properties import examples
 
 from importers.core.model import Window
 from importers.core.registry import source_class
@@ -34,7 +35,7 @@ def lines(path, *rows):
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(
     rows=st.lists(
         st.fixed_dictionaries(
