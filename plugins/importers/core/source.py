@@ -46,6 +46,8 @@ class Source(ABC, Generic[ConfigT]):
     unless the connection is optional: then those that are."""
     environment_besides: ClassVar[Mapping[str, str]] = {}
     """Likewise, for parts that a connection also goes without."""
+    ordered: ClassVar[bool] = False
+    """Whether its rows have an order, and come in it: within a partition, and one partition after the other."""
     follows: ClassVar[bool] = False
     """Whether it can be followed: rows come as they are written, in place of a run's."""
 

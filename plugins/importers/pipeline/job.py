@@ -106,7 +106,9 @@ class Job:
 
     @cached_property
     def rules(self) -> Rules:
-        return Rules.compile(self.expectations, self.stream.schema)
+        rules = Rules.compile(self.expectations, self.stream.schema)
+        rules.check_order(importer_settings(self.tenant, self.pipeline)[0], ordered=self.source.ordered)
+        return rules
 
     @property
     def expectations(self) -> Sequence[Expectation]:

@@ -145,20 +145,23 @@ def _schedule(file: TenantFile, name: str, pipeline: Pipeline) -> Iterator[Confi
 
 def _rules(file: TenantFile, name: str, pipeline: Pipeline) -> Iterator[ConfigError]:
     at: KeyPath = ("pipelines", name)
-    yield from _expectations(file, (*at, "expect"), pipeline.expect)
+    importer = importer_settings(file.tenant, name)[0]
+    yield from _expectations(file, (*at, "expect"), pipeline.expect, importer)
     for stream, spec in pipeline.streams.items():
         if spec is not None:
-            yield from _expectations(file, (*at, "streams", stream, "expect"), spec.expect)
+            yield from _expectations(file, (*at, "streams", stream, "expect"), spec.expect, importer)
 
 
-def _expectations(file: TenantFile, path: KeyPath, rules: list[Expectation]) -> Iterator[ConfigError]:
+def _expectations(file: TenantFile, path: KeyPath, rules: list[Expectation], importer: str) -> Iterator[ConfigError]:
     if not rules:
         return
-    from importers.quality.vocabulary import rule_of  # brings polars: only for files that have rules
+    from importers.quality.vocabulary import check_order, rule_of  # brings polars: only for files that have rules
 
+    ordered = importer not in sources() or source_class(importer).ordered  # what there isn't is told elsewhere
     for number, rule in enumerate(rules):
         try:
-            rule_of(rule)
+            compiled, _ = rule_of(rule)
+            check_order(compiled, importer, ordered=ordered)
         except ConfigError as error:
             yield file.error((*path, number), f"{rule.label}: {error.what}", got=error.got, do=error.do)
         except MissingExtraError:

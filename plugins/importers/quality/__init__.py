@@ -8,6 +8,7 @@ NaN being a missing value included. On purpose it differs here:
 - A row that violates a row-level rule is bad and is quarantined, whether or not the rule has `mostly`. All bad rows
   count against `quarantine.max_fraction`; `mostly` is a second limit. A rule without it never fails a run by itself.
 - Rows that share a unique key are all bad. Rows that broke a row-level rule don't take part: they won't be loaded.
+- What is out of order or an outlier is counted over the run and marks no row; without `mostly` all values must hold.
 - Deleted rows (`_deleted`) skip the rules.
 - A run without rows passes the rules on columns; only those on numbers of rows and of distinct values speak.
 - Integers stay integers where they have nulls, so that they compare exactly beyond 2⁵³.

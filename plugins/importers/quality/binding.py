@@ -16,7 +16,7 @@ from importers.quality.conditions import AnyCondition
 from importers.quality.drift import DriftLess
 from importers.quality.gx import GxRule
 from importers.quality.rowwise import Judged, RowRule, Rule
-from importers.quality.runwide import KeyRule, RunRule
+from importers.quality.runwide import KeyRule, MeasuredRule
 from importers.quality.typewise import ShapeRule
 
 
@@ -88,11 +88,11 @@ def bind(rules: Iterable[Labelled], schema: pa.Schema, declared: pa.Schema) -> B
 def _bind(bound: Bound, labelled: Labelled, schema: pa.Schema, declared: pa.Schema) -> None:
     label, rule = labelled.label, labelled.rule
     chosen = labelled.where.holds(bound.at) if labelled.where else None
-    if isinstance(rule, RowRule | RunRule | GxRule):
+    if isinstance(rule, RowRule | MeasuredRule | GxRule):
         part = bound.parts.setdefault(labelled.rows, Part(chosen))
     if isinstance(rule, RowRule):
         part.judged[label] = rule.judged(bound.at)
-    elif isinstance(rule, RunRule):
+    elif isinstance(rule, MeasuredRule):
         part.measures[label] = rule.measures(bound.at)
     elif isinstance(rule, ShapeRule):  # whether a column exists is a question to the stream, not to what was read of it
         bound.fits[label] = rule.fits(schema if labelled.paths else declared)

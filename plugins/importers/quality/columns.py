@@ -35,6 +35,7 @@ class Family(StrEnum):
 
 
 ORDERED = frozenset({Family.NUMBER, Family.TEXT, Family.DATE, Family.DATETIME, Family.INSTANT, Family.TIME})
+MOMENTS = frozenset({Family.DATE, Family.DATETIME, Family.INSTANT})
 PLAIN = ORDERED | {Family.BOOLEAN, Family.BINARY}
 
 

@@ -13,12 +13,13 @@ from importers.core.tenant import Quarantine
 from importers.exceptions import ConfigError, ContractError
 from importers.quality.binding import Bound, Labelled, bind
 from importers.quality.checker import labels_of
+from importers.quality.counted import broken
 from importers.quality.drift import Drift, DriftLess
 from importers.quality.duplicates import Read, Survey, confirm, survey
 from importers.quality.hashing import seed as hash_seed
 from importers.quality.members import MostCommonInSet
 from importers.quality.rules import Rules
-from importers.quality.runwide import DistinctBetween, KeyRule, RunRule, UniqueRule
+from importers.quality.runwide import CountedRule, DistinctBetween, KeyRule, RunRule, UniqueRule
 from importers.quality.typewise import ShapeRule
 from importers.quality.verdict import Numbers, Tally, Verdict
 
@@ -78,10 +79,10 @@ def judge(
     """Judge a run by the verdicts of all its partitions, those loaded by an earlier attempt included.
 
     `read_partition` gives a partition's staged rows again, in the order in which they were checked: at least
-    `rules.columns` and, where there is one, `_deleted`. It is asked only where a key seems to occur twice. `key` is
-    the one that the checkers had. `drifts` says by rule what was found of drift: without it such rules hold. Raises
-    ConfigError if a verdict was made under other rules, ContractError if
-    a key's type changed between partitions.
+    `rules.columns` and, where there is one, `_deleted`. It is asked only where a key seems to occur twice, or a value
+    lies too far from the others. `key` is the one that the checkers had. `drifts` says by rule what was found of drift:
+    without it such rules hold. Raises ConfigError if a verdict was made under other rules, ContractError if a key's
+    type changed between partitions.
     """
     for partition, verdict in verdicts.items():
         if verdict.rules != rules.fingerprint:
@@ -102,7 +103,7 @@ def judge(
         {label: hash_seed(key, label) for label in unique},
     )
     extra = {partition: _duplicates(by_rule) for partition, by_rule in sorted(found.items())}
-    tally += _tally(found, extra)
+    tally += _tally(found, extra) + Tally(unexpected=broken(rules.rules, verdicts, tally, read_partition))
     bound = bind(rules.rules, rules.schema, rules.schema)
     seen = _Seen(tally, surveyed, bound, key)
     failures = [failure for labelled in rules.rules for failure in _failures(labelled, seen)]
@@ -116,6 +117,7 @@ def judge_loaded(rules: Rules, verdict: Verdict, quarantine: Quarantine, key: by
     So a key whose 64-bit hash occurs twice counts as repeated. Raises ContractError as `judge` does.
     """
     tally = Tally(evaluated={labelled.label: 0 for labelled in rules.rules}) + verdict.tally
+    tally += Tally(unexpected=broken(rules.rules, {0: verdict}, tally, None))
     surveyed = _survey(rules, {0: verdict}, tally)
     seen = _Seen(tally, surveyed, bind(rules.rules, rules.schema, rules.schema), key)
     failures = [failure for labelled in rules.rules for failure in _failures(labelled, seen)]
@@ -192,9 +194,17 @@ def _failures(labelled: Labelled, seen: _Seen) -> Iterator[Failure]:
         spoken = evaluated if labelled.where else tally.rows  # of no rows it says nothing
         if spoken and not rule.holds(most_common, seen.bound.at, hash_seed(seen.key, label)):
             yield Failure(label, rule.wrong, f"{len(most_common):,} most frequent ones of {evaluated:,}")
-    elif labelled.mostly is not None and evaluated and (evaluated - unexpected) / evaluated < labelled.mostly:
-        broken = f"{unexpected:,} of {evaluated:,} break it"
-        yield Failure(label, f"fewer than mostly: {labelled.mostly} of the values hold", broken)
+    else:
+        yield from _too_few(labelled, evaluated, unexpected)
+
+
+def _too_few(labelled: Labelled, evaluated: int, unexpected: int) -> Iterator[Failure]:
+    rule, least = labelled.rule, labelled.mostly
+    what = f"fewer than mostly: {least} of the values hold"
+    if isinstance(rule, CountedRule) and least is None:
+        least, what = 1.0, rule.wrong
+    if least is not None and evaluated and (evaluated - unexpected) / evaluated < least:
+        yield Failure(labelled.label, what, f"{unexpected:,} of {evaluated:,} break it")
 
 
 def _drifted(labelled: Labelled, drifts: Mapping[str, Drift]) -> Iterator[Failure]:

@@ -20,7 +20,7 @@ from importers.quality.drift import Drift, DriftLess, Earlier, drift
 from importers.quality.gx import GxRule
 from importers.quality.profile import Profile
 from importers.quality.typewise import ShapeRule
-from importers.quality.vocabulary import rule_of
+from importers.quality.vocabulary import check_order, rule_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +50,12 @@ class Rules:
     @property
     def columns(self) -> frozenset[str]:
         return frozenset(root(self.schema, path) for labelled in self.rules for path in labelled.paths)
+
+    def check_order(self, source: str, *, ordered: bool) -> None:
+        """Raises ConfigError for a rule on the order of rows that have none."""
+        for labelled in self.rules:
+            with naming(labelled.label):
+                check_order(labelled.rule, source, ordered=ordered)
 
     def allow(self, column: str, kind: pa.DataType) -> bool:
         """Whether they judge the column alike if some of its rows have this type, wider than the schema's."""

@@ -10,19 +10,21 @@ import math
 from abc import abstractmethod
 from collections.abc import Callable, Iterable
 from datetime import UTC, date, datetime, time, timedelta
+from functools import partial
 from operator import add
 from typing import Any, ClassVar
 
 import polars as pl
 
 from importers.core.tenant import Period, period
-from importers.quality.columns import PLAIN, Columns, Family, Operand
+from importers.quality.columns import MOMENTS, PLAIN, Columns, Family, Operand
 from importers.quality.rowwise import Bounds, ManyColumns, Rule, number
 
 State = dict[str, Any]
 """`rows`, `count` (of values that aren't missing), `sum`, `min`, `max` (times as µs since 1970), `kinds`, `moments`
-(number, mean, sum of squared distances from it); of members of sets and of ranks see there. What follows a colon in a
-name tells several of a kind apart.
+(number, mean, sum of squared distances from it), `steps` and `leaps` (first, last, how many between are out of order,
+to `leaps` if equal, too), which alone hang on what comes after what; of members of sets and of ranks see there. What
+follows a colon in a name tells several of a kind apart.
 """
 
 
@@ -33,7 +35,21 @@ def _pooled(a: State, b: State) -> State:
         return a if a["n"] else b
     apart = b["mean"] - a["mean"]
     mean = a["mean"] + apart * b["n"] / n
-    return {"n": n, "mean": mean, "m2": a["m2"] + b["m2"] + apart**2 * a["n"] * b["n"] / n}
+    return {"n": n, "mean": mean, "m2": a["m2"] + b["m2"] + apart * apart * a["n"] * b["n"] / n}
+
+
+def moments(values: pl.Expr) -> pl.Expr:
+    return pl.struct(
+        values.count().alias("n"), values.mean().alias("mean"), (values.var(ddof=0) * values.count()).alias("m2")
+    )
+
+
+def _joined(a: State, b: State, *, strictly: bool) -> State:
+    """Steps of both, `b` after `a`, and the one between them."""
+    if a["last"] is None or b["first"] is None:
+        return b if a["last"] is None else a
+    between = b["first"] <= a["last"] if strictly else b["first"] < a["last"]
+    return {"first": a["first"], "last": b["last"], "broken": a["broken"] + b["broken"] + between}
 
 
 def _union(a: Iterable[Any], b: Iterable[Any]) -> list[Any]:
@@ -46,8 +62,9 @@ _MERGE: dict[str, Callable[[Any, Any], Any]] = {
     **dict.fromkeys(("max", "under"), max),
     **dict.fromkeys(("kinds", "members"), _union),
     "moments": _pooled,
+    "steps": partial(_joined, strictly=False),
+    "leaps": partial(_joined, strictly=True),
 }
-_MOMENTS = frozenset({Family.DATE, Family.DATETIME, Family.INSTANT})
 
 
 def merged(states: Iterable[State]) -> State:
@@ -60,8 +77,8 @@ def merged(states: Iterable[State]) -> State:
     return total
 
 
-class RunRule(Rule):
-    """A rule that fails a run by itself."""
+class MeasuredRule(Rule):
+    """A rule that is judged by the merged state of all partitions."""
 
     wrong: ClassVar[str]
     """What a failure means, without values."""
@@ -69,6 +86,29 @@ class RunRule(Rule):
     @abstractmethod
     def measures(self, at: Columns) -> dict[str, pl.Expr]:
         """Scalars of a batch, named as in `State`. Raises ConfigError if the rule doesn't fit the columns."""
+
+
+class CountedRule(MeasuredRule):
+    """A rule on values that the whole run judges by how many break it; `count` is measured."""
+
+    needs_order: ClassVar[bool] = False
+    """Whether it hangs on what comes after what."""
+
+    @abstractmethod
+    def broken(self, state: State) -> int:
+        """How many values break it, as far as the merged state tells."""
+
+    def is_beyond(self, run: State, part: State) -> bool:  # noqa: ARG002 - what the state tells needs no second look
+        """Whether some of a part's values break it that only a second look can count."""
+        return False
+
+    def beyond(self, run: State, at: Columns) -> pl.Expr:
+        """How many of a batch's values those are."""
+        raise NotImplementedError
+
+
+class RunRule(MeasuredRule):
+    """A rule that fails a run by itself."""
 
     @abstractmethod
     def holds(self, state: State, at: Columns) -> bool:
@@ -134,8 +174,8 @@ class _Extreme(_Aggregate):
     which: ClassVar[str]
 
     def measure(self, x: Operand) -> dict[str, pl.Expr]:
-        expr = x.within(_MOMENTS | {Family.NUMBER, Family.TEXT}).expr
-        if x.family in _MOMENTS:
+        expr = x.within(MOMENTS | {Family.NUMBER, Family.TEXT}).expr
+        if x.family in MOMENTS:
             expr = expr.cast(pl.Datetime("us", "UTC" if x.family is Family.INSTANT else None)).to_physical()
         elif x.dtype.is_decimal():
             expr = expr.cast(pl.Float64)
@@ -172,7 +212,7 @@ class MaxRecent(RunRule):
     wrong = "the latest moment is too old"
 
     def measures(self, at: Columns) -> dict[str, pl.Expr]:
-        x = at(self.column).within(_MOMENTS)
+        x = at(self.column).within(MOMENTS)
         return {"count": pl.len() - x.expr.null_count(), "max": x.expr.cast(pl.Datetime("us")).to_physical().max()}
 
     def holds(self, state: State, _at: Columns) -> bool:
@@ -210,15 +250,11 @@ class StdevBetween(_Aggregate):
     wrong = "the standard deviation is outside the range"
 
     def measure(self, x: Operand) -> dict[str, pl.Expr]:
-        values = x.within([Family.NUMBER]).expr.cast(pl.Float64)
-        moments = pl.struct(
-            values.count().alias("n"), values.mean().alias("mean"), (values.var(ddof=0) * values.count()).alias("m2")
-        )
-        return {"moments": moments}
+        return {"moments": moments(x.within([Family.NUMBER]).expr.cast(pl.Float64))}
 
     def observed(self, state: State) -> Any:
-        moments = state.get("moments") or {"n": 0}
-        deviation = math.sqrt(moments["m2"] / (moments["n"] - 1)) if moments["n"] > 1 else math.nan
+        found = state.get("moments") or {"n": 0}
+        deviation = math.sqrt(found["m2"] / (found["n"] - 1)) if found["n"] > 1 else math.nan
         return None if math.isnan(deviation) else deviation
 
 

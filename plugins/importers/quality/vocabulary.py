@@ -7,7 +7,7 @@ from pydantic import ValidationError
 from importers.core.names import did_you_mean
 from importers.core.tenant import Expectation
 from importers.exceptions import ConfigError
-from importers.quality import drift, gx, members, patterns, ranks, rowwise, runwide, typewise
+from importers.quality import counted, divergence, drift, gx, members, patterns, ranks, rowwise, runwide, typewise
 from importers.quality.conditions import AnyCondition, conditional
 
 OWN: dict[str, type[rowwise.Rule]] = {
@@ -52,6 +52,10 @@ COMPILED: dict[str, type[rowwise.Rule]] = {
     "expect_column_mean_to_be_between": runwide.MeanBetween,
     "expect_column_sum_to_be_between": runwide.SumBetween,
     "expect_column_stdev_to_be_between": runwide.StdevBetween,
+    "expect_column_value_z_scores_to_be_less_than": counted.ZScoresLess,
+    "expect_column_values_to_be_increasing": counted.Increasing,
+    "expect_column_values_to_be_decreasing": counted.Decreasing,
+    "expect_column_kl_divergence_to_be_less_than": divergence.KLDivergenceLess,
     "expect_column_median_to_be_between": ranks.MedianBetween,
     "expect_column_quantile_values_to_be_between": ranks.QuantilesBetween,
     "expect_column_proportion_of_non_null_values_to_be_between": runwide.NonNullProportionBetween,
@@ -67,13 +71,9 @@ COMPILED: dict[str, type[rowwise.Rule]] = {
     "expect_column_values_to_be_in_type_list": typewise.OfTypes,
 }
 
-_WHOLE = "it depends on all rows at once: a row that is right in one batch is wrong in another"
+_MOSTLY = rowwise.RowRule | runwide.UniqueRule | runwide.CountedRule | gx.GxRule
 UNSAID = {
-    "expect_column_kl_divergence_to_be_less_than": "say `expect_column_quantile_values_to_be_between`",
-    "expect_column_value_z_scores_to_be_less_than": f"{_WHOLE}; say `expect_column_values_to_be_between`",
-    "expect_column_values_to_not_be_outliers": f"{_WHOLE}; say `expect_column_values_to_be_between`",
-    "expect_column_values_to_be_increasing": "partitions are read side by side and have no order",
-    "expect_column_values_to_be_decreasing": "partitions are read side by side and have no order",
+    "expect_column_values_to_not_be_outliers": "say `expect_column_value_z_scores_to_be_less_than`",
     "expect_query_results_to_match_comparison": "rules see the rows of a run before they are in any database",
     "expect_table_row_count_to_equal_other_table": "rules see the rows of a run before they are in any database",
     "unexpected_rows_expectation": "rules see the rows of a run before they are in any database",
@@ -98,11 +98,20 @@ def rule_of(expectation: Expectation) -> tuple[rowwise.Rule, AnyCondition | None
     rule = gx.GxRule.of(expectation) if kind is None else _validated(kind, expectation)
     if isinstance(rule, patterns.PatternRule) and not rule.compiles:
         rule = gx.GxRule.of(expectation)
-    if expectation.mostly is not None and not isinstance(rule, rowwise.RowRule | runwide.UniqueRule | gx.GxRule):
-        raise ConfigError("`mostly` is for rules that judge rows", got=expectation.type, do="leave it out")
+    if expectation.mostly is not None and not isinstance(rule, _MOSTLY):
+        raise ConfigError("`mostly` is for rules that judge rows or values", got=expectation.type, do="leave it out")
     if where is not None and not conditionable(type(rule)):
         raise ConfigError("`row_condition` is for rules that look at rows", got=expectation.type, do="leave it out")
     return rule, where
+
+
+def check_order(rule: rowwise.Rule, source: str, *, ordered: bool) -> None:
+    """Raises ConfigError where a rule hangs on what comes after what, and the rows of the source have no order."""
+    if isinstance(rule, runwide.CountedRule) and rule.needs_order and not ordered:
+        raise ConfigError(
+            f"rows of '{source}' have no order: its partitions are read side by side",
+            do="leave it out, or say `expect_column_values_to_be_between`; rows of files have one",
+        )
 
 
 def conditionable(kind: type[rowwise.Rule]) -> bool:

@@ -28,6 +28,7 @@ class Shelf(SourceConfig):
 
 class ShelfSource:
     config_model = Shelf
+    ordered = False
 
 
 @pytest.fixture(autouse=True)
@@ -151,6 +152,12 @@ def test_a_right_file_is_silent(tenants: Path) -> None:
             "          - expect_column_values_to_be_in_set: {column: a, values: [1]}\n",
             9,
             ("values", "value_set"),
+        ),
+        (
+            "pipelines:\n  a:\n    importer: shelf\n    config: {path: x}\n    expect:\n"
+            "      - expect_column_values_to_be_increasing: {column: a}\n",
+            7,
+            ("expect_column_values_to_be_increasing(a): rows of 'shelf' have no order", "rows of files have one"),
         ),
         (
             "pipelines:\n  a:\n    importer: shelf\n    config: {path: x}\n    expect:\n"

@@ -198,6 +198,47 @@ def test_what_could_not_be_read_counts_for_the_quarantine():
     )
 
 
+def test_only_where_extremes_lie_far_out_rows_are_read_again():
+    parts = {n: table([(0, x, None, None) for x in xs]).to_batches() for n, xs in enumerate([[0, 1] * 9, [0, 99], [1]])}
+    rules = Rules.compile([expect("column_value_z_scores_to_be_less_than", column="x", threshold=3)], SCHEMA)
+    verdicts, read = {}, []
+    for number, batches in parts.items():
+        check = rules.checker(KEY)
+        for batch in batches:
+            assert not check.check(batch).bad.any()
+        verdicts[number] = check.verdict(0)
+
+    def again(number):
+        read.append(number)
+        return iter(parts[number])
+
+    judgement = judge(rules, verdicts, LAX, again, KEY)
+    assert [str(failure) for failure in judgement.failures] == [
+        "expect_column_value_z_scores_to_be_less_than(x): values lie too far from the mean; got 1 of 21 break it"
+    ]
+    assert read == [1]
+    assert judgement.extra_bad == {}
+
+
+def test_rows_that_are_deleted_are_no_outliers():
+    rows = table([(0, x, None, None) for x in [0.0, 1.0] * 9 + [99.0, 98.0]])
+    parts = {0: rows.append_column("_deleted", pa.array([False] * 19 + [True])).to_batches()}
+    schema = parts[0][0].schema
+    _, judgement = run([expect("column_value_z_scores_to_be_less_than", column="x", threshold=3)], parts, schema=schema)
+    assert judgement.counts()["rules"] == {
+        "expect_column_value_z_scores_to_be_less_than(x)": {"evaluated": 19, "unexpected": 1}
+    }
+
+
+def test_deviations_of_huge_values_are_infinite_and_no_error():
+    parts = {n: table([(0, x, None, None), (0, x / 2, None, None)]).to_batches() for n, x in enumerate([1.0, 1e300])}
+    rules = [
+        expect("column_stdev_to_be_between", column="x", max_value=1e308),
+        expect("column_value_z_scores_to_be_less_than", column="x", threshold=3),
+    ]
+    assert [failure.label for failure in run(rules, parts)[1].failures] == ["expect_column_stdev_to_be_between(x)"]
+
+
 def test_a_run_without_rows_fails_by_rules_on_numbers_of_rows_alone():
     for parts in ({}, {0: []}, {0: table([]).to_batches()}):
         _, judgement = run(EVERYTHING, parts, Quarantine(max_fraction=0))

@@ -288,6 +288,59 @@ RUNWIDE = [
     ("column_type_to_be", {"column": "f", "type_": "float64"}),
     ("column_type_to_be", {"column": "f", "type_": "int64"}),
 ]
+KL = "column_kl_divergence_to_be_less_than"
+EVENLY = {"bins": [0, 5, 10, 14], "weights": [5 / 15, 5 / 15, 5 / 15]}
+DIVERGING = [
+    *(
+        (KL, {"column": column, "partition_object": expected, "threshold": threshold} | more)
+        for column, expected, more in (
+            ("whole", EVENLY, {}),
+            ("whole", {"bins": [0, 5, 10, 14], "weights": [0.2, 0.5, 0.3]}, {}),
+            ("whole", {"bins": [2, 5, 10], "weights": [0.2, 0.5], "tail_weights": [0.1, 0.2]}, {}),
+            ("whole", {"bins": [2, 5, 10], "weights": [0.4, 0.6]}, {}),
+            ("whole", {"bins": [2, 5, 10], "weights": [0.4, 0.6]}, {"tail_weight_holdout": 0.3}),
+            ("whole", {"bins": [2, 5, 10, 12], "weights": [0.4, 0.6, 0]}, {"internal_weight_holdout": 0.1}),
+            ("whole", {"bins": [2, 5, 10, 12], "weights": [0.4, 0.6, 0]}, {"tail_weight_holdout": 0.2}),
+            ("f", {"bins": [-math.inf, 1, 3, math.inf], "weights": [0.2, 0.5, 0.3]}, {}),
+            ("f", {"bins": [-math.inf, 1, 3], "weights": [0.4, 0.6]}, {"tail_weight_holdout": 0.2}),
+            ("f", {"bins": [1, 3, math.inf], "weights": [0.4, 0.6]}, {"tail_weight_holdout": 0.2}),
+            ("f", {"bins": [0, 3], "weights": [1]}, {}),
+            ("b", {"values": [True, False], "weights": [0.5, 0.5]}, {}),
+            ("b", {"values": [True, False], "weights": [0.9, 0.1]}, {}),
+            ("b", {"values": [True], "weights": [1]}, {}),
+            ("json", {"values": ['{"n": 1}', "[]", '"x"', "{}", "日本"], "weights": [0.2] * 5}, {}),
+            ("i", {"values": [0, 1, -5, 2**53 + 1, 7, 10, 11, 3, 2], "weights": [1 / 9] * 9}, {}),
+            ("none", {"values": ["x"], "weights": [1]}, {}),
+        )
+        for threshold in (0.02, 0.6)
+    ),
+]
+Z = "column_value_z_scores_to_be_less_than"
+COUNTED = [
+    *(
+        (Z, {"column": column, "threshold": threshold, "double_sided": both}, mostly)
+        for column, threshold, both, mostly in (
+            ("whole", 0.5, True, None),
+            ("whole", 1.4, True, 0.6),
+            ("whole", 1.4, False, None),
+            ("k", 1.4, True, None),
+            ("j", 3.0, False, 0.95),
+            ("f", 0.1, True, None),
+        )
+    ),
+    *(
+        (f"column_values_to_be_{way}", {"column": column} | more, mostly)
+        for way in ("increasing", "decreasing")
+        for column, more, mostly in (
+            ("i", {}, 0.5),
+            ("f", {}, None),
+            ("k", {"strictly": True}, None),
+            ("dec", {"strictly": False}, None),
+            ("ts", {}, 0.7),
+            ("u", {"strictly": True}, None),
+        )
+    ),
+]
 SPEAK_OF_NO_ROWS = (
     "expect_table",
     "expect_column_to_exist",
@@ -451,6 +504,33 @@ def test_the_run_gets_the_same_verdict(both, type_, name):
             assert bool(theirs.success) == (label not in failed), one
 
 
+@pytest.mark.filterwarnings("ignore:invalid value encountered:RuntimeWarning")
+@pytest.mark.parametrize("name", ["filled", "only nulls"])
+def test_the_distribution_is_as_far_from_what_is_expected(peer, name):
+    table = TABLES[name]
+    wanted = [expectation(*case) for case in DIVERGING]
+    _, judgement = checked(table, *wanted)
+    failed = {failure.label for failure in judgement.failures}
+    for one, label, theirs in zip(wanted, labels(wanted), peer(table, wanted), strict=True):
+        assert not theirs.exception_info.get("exception_message"), theirs.exception_info
+        assert bool(theirs.success) == (label not in failed), one
+
+
+@pytest.mark.filterwarnings("ignore:invalid value encountered:RuntimeWarning")
+@pytest.mark.parametrize("name", ["only nulls", "backwards and again"])
+def test_as_many_values_break_what_only_the_run_can_judge(peer, name):
+    table, wanted = TABLES[name], [expectation(*case) for case in COUNTED]
+    bad, judgement = checked(table, *wanted)
+    failed = {failure.label for failure in judgement.failures}
+    counts = judgement.counts()["rules"]
+    for one, label, theirs in zip(wanted, labels(wanted), peer(table, wanted), strict=True):
+        assert not theirs.exception_info.get("exception_message"), theirs.exception_info
+        assert counts[label]["unexpected"] == theirs.result["unexpected_count"], one
+        assert counts[label]["evaluated"] == theirs.result["element_count"] - theirs.result["missing_count"], one
+        assert bool(theirs.success) == (label not in failed), one
+        assert not bad[label]
+
+
 CONDITIONAL = [
     ("column_values_to_not_be_null", {"column": "i"}),
     ("column_values_to_be_between", {"column": "whole", "min_value": 2, "max_value": 11}),
@@ -559,7 +639,7 @@ def test_every_type_of_great_expectations_is_judged_or_refused_and_every_judged_
     judged = {*COMPILED, *ROW_LEVEL} - {*OWN}
     assert judged | set(UNSAID) == theirs
     assert not judged & set(UNSAID)
-    held = {f"expect_{type_}" for type_, _ in ROWWISE + UNIQUE + RUNWIDE}
+    held = {f"expect_{type_}" for type_, *_ in [*ROWWISE, *UNIQUE, *RUNWIDE, *DIVERGING, *COUNTED]}
     assert {name for name in judged - held if "like_pattern" not in name} == set()
 
 

@@ -15,7 +15,7 @@ from tests.support.properties import examples
 from importers.core.tenant import Expectation, Quarantine
 from importers.quality import Rules, Verdict, judge
 from importers.quality.members import MostCommonInSet
-from importers.quality.runwide import DistinctBetween, RunRule
+from importers.quality.runwide import CountedRule, DistinctBetween, RunRule
 from importers.quality.vocabulary import COMPILED
 
 KEY = b"k" * 32
@@ -39,6 +39,15 @@ RULES: dict[str, dict[str, Any]] = {
         "column": "n",
         "quantile_ranges": {"quantiles": [0.25, 0.9], "value_ranges": [[-1, 1], [None, 2]]},
     },
+    "expect_column_value_z_scores_to_be_less_than": {"column": "x", "threshold": 1.1},
+    "expect_column_values_to_be_increasing": {"column": "n", "strictly": True},
+    "expect_column_values_to_be_decreasing": {"column": "at"},
+    "expect_column_kl_divergence_to_be_less_than": {
+        "column": "n",
+        "partition_object": {"bins": [-3, 0, 1], "weights": [0.5, 0.5]},
+        "threshold": 0.5,
+        "tail_weight_holdout": 0.1,
+    },
     "expect_column_proportion_of_non_null_values_to_be_between": {"column": "x", "min_value": 0.5},
     "expect_table_row_count_to_be_between": {"min_value": 1, "max_value": 8},
     "expect_table_row_count_to_equal": {"value": 5},
@@ -55,7 +64,8 @@ ROWS = st.lists(
 
 
 def test_every_rule_on_a_run_is_held_to_it() -> None:
-    on_runs = {name for name, rule in COMPILED.items() if issubclass(rule, RunRule | DistinctBetween | MostCommonInSet)}
+    kinds = RunRule | CountedRule | DistinctBetween | MostCommonInSet
+    on_runs = {name for name, rule in COMPILED.items() if issubclass(rule, kinds)}
     assert on_runs == set(RULES)
 
 

@@ -32,11 +32,7 @@ def expect(type_: str, /, mostly: float | None = None, **kwargs) -> Expectation:
     ("wrong", "says"),
     [
         (expect("column_values_to_be_nul", column="id"), ["did you mean 'expect_column_values_to_be_null'?"]),
-        (
-            expect("column_value_z_scores_to_be_less_than", column="id", threshold=3),
-            ["can be judged", "all rows at once"],
-        ),
-        (expect("column_values_to_be_increasing", column="id"), ["no run can be judged by", "no order"]),
+        (expect("column_values_to_not_be_outliers", column="id"), ["can be judged by", "z_scores_to_be_less_than"]),
         (expect("column_values_to_match_like_pattern", column="name", like_pattern="a\\"), ["ends with its escape"]),
         *(
             (expect("column_values_to_be_null", column="id", **said), says)
@@ -75,6 +71,61 @@ def expect(type_: str, /, mostly: float | None = None, **kwargs) -> Expectation:
             ),
             ["2 quantiles, 1 ranges"],
         ),
+        (
+            expect(
+                "column_kl_divergence_to_be_less_than",
+                column="id",
+                threshold=1,
+                partition_object={"values": [1], "weights": [0.5]},
+            ),
+            ["don't make 1"],
+        ),
+        (
+            expect(
+                "column_kl_divergence_to_be_less_than", column="id", threshold=1, partition_object={"weights": [1.0]}
+            ),
+            ["`values` or `bins`"],
+        ),
+        (
+            expect(
+                "column_kl_divergence_to_be_less_than",
+                column="id",
+                threshold=1,
+                partition_object={"bins": [2.0, 1.0], "weights": [1.0]},
+            ),
+            ["must ascend"],
+        ),
+        (
+            expect(
+                "column_kl_divergence_to_be_less_than",
+                column="id",
+                threshold=1,
+                partition_object={"bins": [1.0], "weights": [1.0]},
+            ),
+            ["one more than weights"],
+        ),
+        (
+            expect(
+                "column_kl_divergence_to_be_less_than",
+                column="id",
+                threshold=1,
+                partition_object={"values": [1], "weights": [1.0]},
+                tail_weight_holdout=0.1,
+            ),
+            ["name each that may occur"],
+        ),
+        (
+            expect(
+                "column_kl_divergence_to_be_less_than",
+                column="id",
+                threshold=1,
+                partition_object={"values": ["a"], "weights": [1.0]},
+            ),
+            ["type str"],
+        ),
+        (expect("column_values_to_be_increasing", column="name"), ["can't judge column 'name'"]),
+        (expect("column_value_z_scores_to_be_less_than", column="name", threshold=1), ["can't judge column 'name'"]),
+        (expect("column_value_z_scores_to_be_less_than", column="id"), ["'threshold' is wrong", "Field required"]),
         (expect("column_values_to_not_be_null", column="nmae"), ["no column 'nmae'", "did you mean 'name'?"]),
         (expect("column_values_to_not_be_null"), ["'column' is wrong", "Field required"]),
         (expect("column_values_to_be_between", column="id", min=1), ["no setting 'min'", "min_value"]),
@@ -98,7 +149,7 @@ def expect(type_: str, /, mostly: float | None = None, **kwargs) -> Expectation:
         (expect("column_sum_to_be_between", column="name", min_value=1), ["can't judge column 'name'"]),
         (expect("column_mean_to_be_between", column="id", min_value="x"), ["the bound must be a number"]),
         (expect("table_row_count_to_be_between", min_value="x"), ["the bound must be a number"]),
-        (expect("table_row_count_to_equal", mostly=0.5, value=1), ["`mostly` is for rules that judge rows"]),
+        (expect("table_row_count_to_equal", mostly=0.5, value=1), ["`mostly` is for rules that judge rows or values"]),
         (
             expect("column_values_to_be_of_type", column="id", type_="int46"),
             ["no type 'int46'", "did you mean 'int64'?"],
@@ -117,6 +168,16 @@ def test_a_wrong_rule_is_named_with_what_is_allowed(wrong, says):
     assert str(caught.value).startswith(f"{wrong.label}: ")
     for part in says:
         assert part.lower() in str(caught.value).lower()
+
+
+@pytest.mark.parametrize("way", ["increasing", "decreasing"])
+def test_an_order_is_only_asked_of_rows_that_have_one(way):
+    wanted = expect(f"column_values_to_be_{way}", column="id")
+    rules = Rules.compile([expect("column_values_to_not_be_null", column="id"), wanted], SCHEMA)
+    rules.check_order("csv", ordered=True)
+    with pytest.raises(ConfigError) as caught:
+        rules.check_order("kafka", ordered=False)
+    assert str(caught.value).startswith(f"{wanted.label}: rows of 'kafka' have no order")
 
 
 @pytest.mark.parametrize(

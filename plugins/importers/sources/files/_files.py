@@ -153,6 +153,7 @@ class FileSource(Source[FilesT]):
     file.
     """
 
+    ordered: ClassVar[bool] = True
     connection_type: ClassVar[str | None] = "aws"
     environment: ClassVar[Mapping[str, str]] = ENVIRONMENT
     environment_besides: ClassVar[Mapping[str, str]] = ENVIRONMENT_BESIDES

@@ -104,6 +104,7 @@ class S3(Source[S3Config]):
     title: ClassVar[str] = "Objects of a bucket (S3)"
     config_model = S3Config
     extra: ClassVar[str | None] = "s3"
+    ordered: ClassVar[bool] = True
     connection_type: ClassVar[str | None] = "aws"
     environment: ClassVar[Mapping[str, str]] = ENVIRONMENT
     environment_besides: ClassVar[Mapping[str, str]] = ENVIRONMENT_BESIDES
