@@ -20,13 +20,14 @@ from psycopg.sql import SQL, Identifier
 from pydantic import ValidationError
 
 from importers.core import registry
-from importers.core.model import DELETED, OURS, Batch, LoadMode, Plan, Reads, Stream, Window
+from importers.core.model import DELETED, OURS, Batch, LoadMode, Pace, Plan, Position, Reads, Stream, Window
 from importers.core.source import Source
 from importers.core.tenant import Tenant
 from importers.exceptions import ConfigError, FatalSourceError, ImporterError, TransientSourceError
 from importers.pipeline.installation import Installation
 from importers.pipeline.job import Job, jobs
 from importers.pipeline.run import Result, run
+from importers.pipeline.stream import stream as follow
 
 from .world import World
 from .worlds import WORLDS
@@ -173,12 +174,17 @@ def test_nothing_of_it_stays_open_once_it_is_closed(name: str, world: World) -> 
         assert at.check().ok
         stream = stream_of(at, world)
         rows_of(at, stream, at.plan(stream, Window(), {}))
-    deadline = time.monotonic() + 60
-    while (left := _open() - before) and time.monotonic() < deadline:  # the other end of some is a server's in here
-        time.sleep(0.01)
-    assert not left
+    assert not _left(before)
     assert at.check().ok, "asked again, it connects again"
     at.close()
+
+
+def _left(before: set[str]) -> set[str]:
+    """What is open beside what was; the other end of some is a server's in here, and closes soon."""
+    deadline = time.monotonic() + 60
+    while (left := _open() - before) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return left
 
 
 def _open() -> set[str]:
@@ -229,6 +235,7 @@ def tenant(name: str, world: World, whose: str = "acme", mode: str = "merge", **
         "streams": {world.stream: {}},
         "privacy": {"columns": world.policy, "subject": world.subject} | privacy,
         "load": load | {"table": "plays"},
+        "micro_batch": {"linger_ms": 1, "max_rows": 1},
     }
     return Tenant.model_validate({"tenant": whose, "pipelines": {"listening": pipeline}})
 
@@ -271,19 +278,21 @@ def test_an_import_again_changes_nothing_and_then_brings_what_is_new(
 
 
 class _Cut:
-    """Breaks a source's reading off after some batches."""
+    """Breaks a source's `read` off after some batches, or its `follow` after some that move the position."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, cls: type[Source[Any]], after: int) -> None:
-        original, self.left = cls.read, after
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, cls: type[Source[Any]], after: int, how: str = "read") -> None:
+        original, self.left = getattr(cls, how), after
 
-        def read(at: Source[Any], stream: Stream, partition: Any) -> Iterator[Batch]:
-            for batch in original(at, stream, partition):
-                if self.left == 0:
-                    raise TransientSourceError("the connection was cut")
-                self.left -= 1
-                yield batch
+        def broken(at: Source[Any], *asked: Any) -> Iterator[Batch]:
+            with closing(original(at, *asked)) as batches:
+                for batch in batches:
+                    counts = how == "read" or batch.position is not None
+                    if counts and self.left == 0:
+                        raise TransientSourceError("the connection was cut")
+                    self.left -= counts
+                    yield batch
 
-        monkeypatch.setattr(cls, "read", read)
+        monkeypatch.setattr(cls, how, broken)
 
 
 def test_it_resumes_at_every_batch_boundary(
@@ -390,3 +399,79 @@ def test_a_key_that_the_stream_lacks_is_a_config_error(name: str, world: World, 
     whose = Tenant.model_validate({"tenant": "acme", "pipelines": {"listening": pipeline}})
     with pytest.raises(ConfigError, match=rf"acme\.listening.* Did you mean '{world.key[0]}'"):
         import_once(installation, world, whose)
+
+
+# -- followed, where the source can be
+
+PACE = Pace(linger=0.001, rows=1, idle=0.05)
+
+
+def followed(*, others: bool = True) -> list[Any]:
+    """Worlds of sources that can be followed; a source's `others` have rows of another format, from the same system."""
+    names = [name for name in WORLDS if registry.source_class(source_of(name)).follows]
+    return [pytest.param(name, marks=_marks(name), id=name) for name in names if others or name == source_of(name)]
+
+
+def came(at: Source[Any], stream: Stream, position: Position, rows: int) -> list[Batch]:
+    """The batches up to that with which so many rows have come and nothing is known to be unread."""
+    got, deadline = list[Batch](), time.monotonic() + 60
+    with closing(at.follow(stream, position, PACE)) as batches:
+        for batch in batches:
+            assert time.monotonic() < deadline, f"{sum(each.rows.num_rows for each in got)} of {rows} rows came"
+            got.append(batch)
+            if sum(each.rows.num_rows for each in got) >= rows and not batch.behind:
+                break
+    return got
+
+
+def rows_in(batches: list[Batch]) -> list[dict[str, Any]]:
+    return [row for batch in batches for row in batch.rows.to_pylist()]
+
+
+@pytest.mark.parametrize("name", followed())
+def test_followed_it_gives_each_row_once_and_goes_on_after_any_batch(name: str, world: World) -> None:
+    with closing(source(name, world)) as at:
+        stream = stream_of(at, world)
+        batches = came(at, stream, {}, len(world.rows))
+        assert (batches[0].rows.num_rows, batches[0].rejects) == (0, ())
+        assert batches[0].position, "the first says where reading begins"
+        assert by_key(world, rows_in(batches)) == by_key(world, world.rows)
+        moving = [batch for batch in batches if batch.position is not None]
+        assert len(moving) >= 3
+        position: dict[str, Any] = {}
+        for number, batch in enumerate(moving, 1):
+            position |= json.loads(json.dumps(dict(batch.position or {})))
+            rest = rows_in(moving[number:])
+            assert by_key(world, rows_in(came(at, stream, position, len(rest)))) == by_key(world, rest)
+        world.grow()
+        assert by_key(world, rows_in(came(at, stream, position, len(world.more)))) == by_key(world, world.more)
+
+
+@pytest.mark.parametrize("name", followed(others=False))
+def test_nothing_stays_open_of_one_that_was_followed(name: str, world: World) -> None:
+    """Whoever follows has closed the generator in the middle, and the source."""
+    before = _open()
+    with closing(source(name, world)) as at:
+        stream = stream_of(at, world)
+        came(at, stream, {}, 1)
+    assert not _left(before)
+
+
+@pytest.mark.parametrize("name", followed(others=False))
+def test_followed_it_loads_each_row_once_wherever_it_is_broken_off(
+    name: str, world: World, installation: Installation, sql: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once before the first micro-batch and once behind each: the same stream goes on, and then has nothing to do."""
+    for after in range(1, len(world.rows) + 1):
+        whose = tenant(name, world, f"t{after}", "append")
+        with monkeypatch.context() as patch:
+            _Cut(patch, registry.source_class(source_of(name)), after, "follow")
+            with pytest.raises(TransientSourceError, match="cut"):
+                follow(job_of(installation, world, whose), drain=True)
+        left = follow(job_of(installation, world, whose), drain=True)
+        assert table(sql, world, f"t{after}") == expected(world, world.rows)
+        assert left.loaded == len(world.rows) - (after - 1)
+        assert follow(job_of(installation, world, whose), drain=True).rows == 0
+    world.grow()
+    assert follow(job_of(installation, world, whose), drain=True).loaded == len(world.more)
+    assert table(sql, world, f"t{after}") == expected(world, world.rows + world.more)
