@@ -1,7 +1,7 @@
 """SIGKILL at random instants of imports from a real Kafka, to whole process trees, while messages keep coming.
 
-`make soak`. IMPORTERS_SOAK_KAFKA_KILLS (100), IMPORTERS_SOAK_MINUTES (25) and IMPORTERS_SOAK_SEED say how much and
-which.
+`make soak`, or alone: `pytest -n 0 -m soak tests/soak/test_soak_kafka.py`. IMPORTERS_SOAK_KAFKA_KILLS (100),
+IMPORTERS_SOAK_MINUTES (25) and IMPORTERS_SOAK_SEED say how much and which.
 """
 
 from __future__ import annotations
@@ -10,15 +10,14 @@ import base64
 import os
 import random
 import secrets
-import signal
 import time
-from contextlib import suppress
 from pathlib import Path
 
 import psycopg
 import pytest
 from import_site import Inspector, Row, again, good
 from kafka_site import PARTITIONS, KafkaSite, position_is
+from random_kills import killed_at_random
 from tests.services.kafka import Kafka
 from victims import Victims
 
@@ -64,7 +63,7 @@ def test_soak_of_kafka(
             expected += good(rows)
             key = f"run {lot}"
             for attempt in range(chance.randrange(1, 4)):
-                kills += _kill(victims, site, key, tmp_path / f"progress {lot} {attempt}", chance)
+                kills += killed_at_random(victims, site, key, tmp_path / f"progress {lot} {attempt}", chance)
                 key = chance.choice((key, f"run {lot} {attempt}"))
             again(site, key)
             look.table_is(expected)
@@ -75,16 +74,3 @@ def test_soak_of_kafka(
     look.settled()
     assert not look.staged_files()
     assert kills >= wanted, "the time was too short"
-
-
-def _kill(victims: Victims, site: KafkaSite, key: str, progress: Path, chance: random.Random) -> bool:
-    """Whether the import died of it: one that was over before had nothing to lose."""
-    progress.touch()
-    pid = victims.start(site, key, progress=str(progress), processes=chance.choice((1, 2)))
-    steps, late = chance.randrange(0, 9), time.monotonic() + 30
-    while len(progress.read_text().split("\n")) <= steps and time.monotonic() < late:
-        time.sleep(0.002)
-    time.sleep(chance.uniform(0, 0.1))
-    with suppress(ProcessLookupError):
-        os.killpg(pid, signal.SIGKILL)
-    return victims.wait(pid).signal == signal.SIGKILL
