@@ -21,17 +21,18 @@ from tests.services.kafka import Kafka
 from victims import Victims
 
 from importers.core.model import LoadMode
+from importers.pipeline.stream import FEW
 
 pytestmark = pytest.mark.services
-MakeSite = Callable[[LoadMode], StreamSite]
+MakeSite = Callable[..., StreamSite]
 RANDOM = 6
 
 
 @pytest.fixture
 def a_site(kafka: Kafka, database: str, tmp_path: Path, encryption_key: str) -> MakeSite:
-    def make(mode: LoadMode) -> StreamSite:
+    def make(mode: LoadMode, few: int = FEW) -> StreamSite:
         topic = kafka.topic(f"plays-{uuid4().hex}", PARTITIONS)
-        site = StreamSite(tmp_path, database, "acme", mode, tmp_path, brokers=kafka.address, topic=topic)
+        site = StreamSite(tmp_path, database, "acme", mode, tmp_path, brokers=kafka.address, topic=topic, few=few)
         site.first()
         site.follow()
         site.second()
@@ -42,7 +43,8 @@ def a_site(kafka: Kafka, database: str, tmp_path: Path, encryption_key: str) -> 
 
 @pytest.mark.parametrize(("number", "point"), list(enumerate(OF_STREAMS)))
 def test_killed_at_a_step(victims: Victims, a_site: MakeSite, sql: psycopg.Connection, number: int, point: str) -> None:
-    site = a_site((LoadMode.APPEND, LoadMode.MERGE)[number % 2])
+    """Of every other two points the next batch is read while one is loaded."""
+    site = a_site((LoadMode.APPEND, LoadMode.MERGE)[number % 2], (FEW, 0)[number // 2 % 2])
     assert victims.run(site, "second", at=point).signal == signal.SIGKILL
     again(site)
     finished(site, sql)

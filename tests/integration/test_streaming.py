@@ -44,6 +44,7 @@ from importers.exceptions import (
     RunAbortedError,
     RunBusyError,
 )
+from importers.pipeline import stream as streaming
 from importers.pipeline.erase import tokens_of
 from importers.pipeline.job import Job, refine
 from importers.pipeline.run import run
@@ -151,7 +152,11 @@ class Streamed:
 
 
 @pytest.fixture
-def streamed(database: str, sql: psycopg.Connection, tmp_path: Path, encryption_key: str) -> Streamed:
+def streamed(
+    database: str, sql: psycopg.Connection, tmp_path: Path, encryption_key: str, monkeypatch: pytest.MonkeyPatch
+) -> Streamed:
+    """Each batch is loaded while the next is read, as those of many rows are."""
+    monkeypatch.setattr(streaming, "FEW", 0)
     return Streamed(Site.make(tmp_path, database, "acme", LoadMode.APPEND), sql)
 
 
@@ -167,6 +172,24 @@ def test_a_batch_is_there_with_its_position_before_the_next_one_is(streamed: Str
     assert len(tokens) == 5
     assert not [token for (token,) in tokens if "listener" in token]
     assert streamed.drain(source).rows == 0  # it goes on after the position
+    assert streamed.plays == list(range(12))
+
+
+@pytest.mark.parametrize(("few", "loaded"), [(4, [0, 3, 6, 6]), (0, [0, 0, 3, 6])])
+def test_a_batch_of_few_rows_is_loaded_before_the_next_is_read(
+    streamed: Streamed, monkeypatch: pytest.MonkeyPatch, few: int, loaded: list[int]
+) -> None:
+    """And one of many is loaded meanwhile: when its successor is asked for its rows may not be there yet."""
+    monkeypatch.setattr(streaming, "FEW", few)
+    source, told, seen = streamed.source(ROWS[:3], ROWS[3:6], ROWS[6:11], ROWS[11:]), Beat(), list[int]()
+
+    def watch(beat: Beat) -> None:
+        nonlocal told
+        told += beat
+
+    source.before = lambda _: seen.append(told.loaded)
+    streamed.drain(source, watch)
+    assert seen == loaded
     assert streamed.plays == list(range(12))
 
 

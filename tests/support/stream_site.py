@@ -9,6 +9,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import patch
 
 import psycopg
 from import_site import FIRST, PIPELINE, RULES, SECOND, Inspector, Row, must
@@ -16,6 +17,7 @@ from kafka_site import KafkaSite, position_is
 
 from importers.core.model import LoadMode, Window
 from importers.core.tenant import Tenant
+from importers.pipeline import stream as streaming
 from importers.pipeline.run import Progress
 from importers.pipeline.stream import Beat, stream
 
@@ -28,6 +30,8 @@ def kept(rows: Sequence[Row]) -> list[Row]:
 @dataclass(frozen=True)
 class StreamSite(KafkaSite):
     streamed: bool = True
+    few: int = streaming.FEW
+    """Of 0 each batch is loaded while the next is read."""
 
     @property
     def definition(self) -> Tenant:
@@ -45,7 +49,7 @@ class StreamSite(KafkaSite):
         return sorted({row[1]: row for row in rows}.values() if self.mode is LoadMode.MERGE else rows)
 
     def follow(self, watch: Callable[[Beat], None] = lambda _: None, **settings: Any) -> Beat:
-        with closing(self.job) as job:
+        with closing(self.job) as job, patch.object(streaming, "FEW", self.few):
             return stream(job, watch=watch, **{"drain": True, **settings})
 
     def run(
