@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
@@ -62,10 +62,12 @@ class _Reading:
     ends: dict[int, int] = field(default_factory=dict)
 
 
-def after(messages: Sequence[Message]) -> dict[int, int]:
-    """The offset after the last message of each partition."""
+def after(messages: Sequence[Message], partitions: Collection[int]) -> dict[int, int]:
+    """The offset after the last message of each of these partitions that has one."""
     if not messages:
         return {}
+    if len(partitions) == 1:
+        return {number: (messages[-1].offset() or 0) + 1 for number in partitions}
     cls: Any = type(messages[0])
     last: dict[int, int] = dict(zip(map(cls.partition, messages), map(cls.offset, messages), strict=True))
     return {number: offset + 1 for number, offset in last.items()}
@@ -178,15 +180,15 @@ class Cluster:
 
     def follow(
         self, topic: str, ranges: Mapping[int, tuple[int, int]], size: int, linger: float, idle: float
-    ) -> Iterator[tuple[list[Message], int]]:
+    ) -> Iterator[tuple[list[Message], dict[int, int], int]]:
         """The messages of all partitions as they come: at most `size`, each partition's in order.
 
         `ranges` say where each one begins, and up to where it is known to have messages.
 
-        With them, how many are known to be unread. None for `idle` seconds: an empty list. A batch ends `linger`
-        seconds after its first message, but goes on while the broker has more. A partition that is new is read from
-        its beginning. Raises ContractError if messages are deleted before they are read, TransientSourceError if the
-        broker isn't heard of for too long.
+        With them, by partition the offset after them, and how many are known to be unread. None for `idle` seconds: an
+        empty list. A batch ends `linger` seconds after its first message, but goes on while the broker has more. A
+        partition that is new is read from its beginning. Raises ContractError if messages are deleted before they are
+        read, TransientSourceError if the broker isn't heard of for too long.
         """
         reading, message = _Reading(*({n: pair[i] for n, pair in ranges.items()} for i in (0, 1))), self._kafka.Message
         self.consumer.assign([self._kafka.TopicPartition(topic, number, at) for number, at in reading.at.items()])
@@ -200,18 +202,19 @@ class Cluster:
                 if not more:
                     break
                 got += more
-            now = time.monotonic()
+            now, moved = time.monotonic(), dict[int, int]()
             if got:
                 heard = now
                 if any(map(message.error, got)):
                     got = self._followed(got, reading)
-                reading.at.update(after(got))
+                moved = after(got, reading.at)
+                reading.at.update(moved)
             if now - looked > LOOK:
                 if self._look_for_partitions(topic, reading):
                     heard = time.monotonic()
                 looked = now
                 self._still_there(heard)
-            yield got, self._unread(topic, reading)
+            yield got, moved, self._unread(topic, reading)
 
     def _unread(self, topic: str, reading: _Reading) -> int:
         """As far as the last answers of the broker tell; asks nobody."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import logging
 from abc import abstractmethod
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
@@ -23,7 +23,7 @@ import pyarrow as pa
 
 from importers.core.model import JSON, Batch, Column, Health, LoadMode, Pace, Plan, Position, Reads, Stream, Window
 from importers.core.names import as_name, did_you_mean
-from importers.core.places import numbered, together
+from importers.core.places import numbered, stretch, together
 from importers.core.source import Source
 from importers.exceptions import ConfigError, ContractError, EmptySourceError, ImporterError, TransientSourceError
 from importers.sources._text.cells import ARROW
@@ -43,7 +43,7 @@ from importers.sources.streaming._ranges import Reach, packed
 from importers.sources.streaming._registered import AZURE, CONFLUENT, CONFLUENT_PROTOBUF, Framed, Framing, azure_value
 from importers.sources.streaming._registries import Schemas
 from importers.sources.streaming._topic import Format, Reset, TopicConfig
-from importers.transport.broker import Cluster, after
+from importers.transport.broker import Cluster
 from importers.transport.schema_registry import Registry
 
 _log = logging.getLogger(__name__)
@@ -160,10 +160,10 @@ class TopicSource(Source[TopicT]):
                 ):
                     held += got
                     if len(held) >= size:
-                        yield self._batch(stream, decoder, held)
+                        yield self._batch(stream, decoder, held, [number])
                         held = []
                 if held:
-                    yield self._batch(stream, decoder, held)
+                    yield self._batch(stream, decoder, held, [number])
 
     def follow(self, stream: Stream, position: Position, pace: Pace) -> Generator[Batch, None, None]:
         decoder = self._decoder(stream, self._known(stream))
@@ -179,7 +179,7 @@ class TopicSource(Source[TopicT]):
             nothing = pa.RecordBatch.from_pylist([], stream.schema)
             yield Batch(nothing, position=at, behind=behind)
             looked = monotonic()
-            for got, behind in cluster.follow(self.config.topic, ranges, pace.rows, pace.linger, pace.idle):
+            for got, moved, behind in cluster.follow(self.config.topic, ranges, pace.rows, pace.linger, pace.idle):
                 if monotonic() - looked > LOOK:
                     with suppress(TransientSourceError):  # a broker that is away: whoever reads waits for it
                         self._same(self._identity(cluster), at)
@@ -187,8 +187,8 @@ class TopicSource(Source[TopicT]):
                 if not got:
                     yield Batch(nothing, behind=behind)
                     continue
-                moved = {self._lane(number): at for number, at in after(got).items()}
-                yield replace(self._batch(stream, decoder, got), position=moved, behind=behind)
+                to = {self._lane(number): at for number, at in moved.items()}
+                yield replace(self._batch(stream, decoder, got, moved), position=to, behind=behind)
 
     def describe(self, partition: JSON) -> tuple[str, int | None]:
         ranges = cast(Mapping[str, Any], partition)["ranges"]
@@ -213,7 +213,8 @@ class TopicSource(Source[TopicT]):
 
     # -- what is read
 
-    def _batch(self, stream: Stream, decoder: Decoder, messages: list[Any]) -> Batch:
+    def _batch(self, stream: Stream, decoder: Decoder, messages: list[Any], numbers: Collection[int]) -> Batch:
+        """`numbers` are of the partitions that the messages are of."""
 
         def place(number: int) -> str:
             message = messages[number]
@@ -233,22 +234,24 @@ class TopicSource(Source[TopicT]):
         rows = (
             pa.RecordBatch.from_arrays(columns, wanted.names) if kept else pa.RecordBatch.from_pylist([], schema=wanted)
         )
-        return Batch(rows.cast(wanted), tuple(decoded.rejects), places=self._places(kept))
+        return Batch(rows.cast(wanted), tuple(decoded.rejects), places=self._places(kept, numbers))
 
-    def _places(self, messages: list[Any]) -> pa.RecordBatch | None:
+    def _places(self, messages: list[Any], numbers: Collection[int]) -> pa.RecordBatch | None:
         """Where they stand, partition by partition as they were fetched."""
         if not messages:
             return None
-        cls = type(messages[0])
-        partitions = np.array(list(map(cls.partition, messages)))
-        offsets = np.array(list(map(cls.offset, messages)), np.int64)
+        if len(numbers) == 1:
+            return self._stood(next(iter(numbers)), messages)
+        partitions = np.array(list(map(type(messages[0]).partition, messages)))
         begin = [0, *(np.flatnonzero(np.diff(partitions)) + 1), len(messages)]
-        return together(
-            [
-                (numbered(f"{self._lane(int(partitions[at]))}@offset ", offsets[at:end]), end - at)
-                for at, end in pairwise(begin)
-            ]
-        )
+        return together([(self._stood(int(partitions[at]), messages[at:end]), end - at) for at, end in pairwise(begin)])
+
+    def _stood(self, number: int, messages: list[Any]) -> pa.RecordBatch:
+        """Of one partition, whose offsets ascend: without a gap the first and the last say all."""
+        place, first, last = f"{self._lane(number)}@offset ", messages[0].offset(), messages[-1].offset()
+        if last - first == len(messages) - 1:
+            return stretch(place, first)
+        return numbered(place, np.array(list(map(type(messages[0]).offset, messages)), np.int64))
 
     def _bytes(self, messages: list[Any]) -> list[bytes | None]:
         if self.config.format is Format.AVRO and self.framing is AZURE:
