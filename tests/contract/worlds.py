@@ -152,6 +152,18 @@ class JsonDocument(_Files):
         return super().config() | {"records": "data.items"}
 
 
+class JsonArrays(JsonDocument):
+    """An object of arrays, each a stream; the other one comes first."""
+
+    def write(self, file: Path, rows: list[dict[str, Any]]) -> None:
+        for number, row in enumerate(rows):
+            part = file.with_stem(f"{file.stem}-{number}")
+            part.write_text(json.dumps({"others": [{"other": number}] * 9, "plays": [row]}), encoding="utf-8")
+
+    def config(self) -> dict[str, Any]:
+        return {name: said for name, said in super().config().items() if name != "stream"} | {"records": ["plays"]}
+
+
 WORLDS: dict[str, type[World]] = {
     "avro": Avro,
     "azure_event_hubs": EventHub,
@@ -159,6 +171,7 @@ WORLDS: dict[str, type[World]] = {
     "csv:remarks": CsvRemarks,
     "excel": Excel,
     "json": JsonDocument,
+    "json:arrays": JsonArrays,
     "jsonl": JsonLines,
     "kafka": KafkaTopic,
     "kafka:avro": AvroTopic,

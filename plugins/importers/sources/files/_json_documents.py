@@ -8,7 +8,6 @@ separating commas become newlines and the newlines between tokens blanks, so tha
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -16,19 +15,13 @@ import numpy.typing as npt
 
 from importers.exceptions import ContractError
 from importers.sources._text.blocks import BLOCK, LONGEST, Block
-from importers.transport.text import BOM, Fill
+from importers.sources.files._json_outline import Outline, quotes, structure, text
+from importers.transport.text import Fill
 
 DEEPEST = 200
 """Levels of nesting in a record that are read."""
-TOKEN = re.compile(rb'\s*+(?:([{}\[\],:])|("(?:[^"\\]|\\.)*+")|([^\s{}\[\],:"]++))', re.DOTALL)
 Bytes = npt.NDArray[np.uint8]
 Positions = npt.NDArray[np.int64]
-
-_STEP = np.zeros(256, np.int8)
-_STEP[[ord("{"), ord("[")]] = 1
-_STEP[[ord("}"), ord("]")]] = -1
-_STRUCTURAL = _STEP != 0
-_STRUCTURAL[ord(",")] = True
 
 
 class Document:
@@ -39,16 +32,17 @@ class Document:
 
     def blocks(self, size: int = BLOCK) -> Iterator[Block]:
         """The records, one a line. Raises ContractError for a document that isn't whole, after what came before."""
-        head = self._head()
-        if not head.endswith(b"["):
-            yield (one := self._object(len(head) - 1))
-            self._finish(head, one.offset + one.length)
+        around = Outline(self._fill, size)
+        if self._opening(around) == b"{":
+            yield (one := self._object(around.at - 1))
+            self._finish(around, one.offset + one.length)
             return
-        at, data = len(head), bytearray(size)
+        begin = at = around.at
+        data = bytearray(size)
         while True:
             got = self._fill(memoryview(data), at)
             block = np.frombuffer(data, np.uint8, got)
-            commas, closed = self._outermost(block, at, first=at == len(head))
+            commas, closed = self._outermost(block, at, first=at == begin)
             length = closed if closed is not None else int(commas[-1]) + 1 if commas.size else 0
             if not length and closed is None:
                 data = self._larger(data, got, at)
@@ -61,7 +55,7 @@ class Document:
                 break
             if len(data) > size:
                 data = bytearray(size)
-        self._finish(head, at + 1)
+        self._finish(around, at + 1)
 
     def _object(self, at: int) -> Block:
         """The one object that begins at a byte, as a line."""
@@ -69,7 +63,7 @@ class Document:
         while True:
             got = self._fill(memoryview(data), at)
             block = np.frombuffer(data, np.uint8, got)
-            positions, depth = _structure(block)
+            positions, depth = structure(block)
             ends = np.flatnonzero(depth == 0)
             if ends.size:
                 length = int(positions[ends[0]]) + 1
@@ -79,7 +73,7 @@ class Document:
 
     def _outermost(self, block: Bytes, at: int, *, first: bool) -> tuple[Positions, int | None]:
         """The commas between records, and where the array is closed if it is."""
-        positions, depth = _structure(block)
+        positions, depth = structure(block)
         closed = np.flatnonzero(depth < 0)
         last = int(closed[0]) if closed.size else depth.size
         if depth[:last].max(initial=0) > DEEPEST:
@@ -105,45 +99,48 @@ class Document:
             raise self._wrong(f"has a record of more than {LONGEST >> 20} MiB at byte {at}")
         return bytearray(min(2 * len(data), LONGEST))
 
-    def _head(self) -> bytes:
-        """What comes before the records, with the bracket that opens them. Raises ContractError if none is there."""
-        data = bytearray(1 << 16)
-        while True:
-            got = self._fill(memoryview(data), 0)
-            tokens = _tokens(bytes(data[:got]), whole=got < len(data))
-            try:
-                token, end = next(tokens)
-                for key in self._keys:
-                    token, end = self._member(tokens, token, key)
-            except StopIteration:
-                data = self._larger(data, got, 0)
-                continue
-            if token not in (b"[", b"{"):
-                raise self._wrong("has no records where they are looked for: neither an array nor an object")
-            return bytes(data[:end])
+    def _opening(self, around: Outline) -> bytes:
+        """The bracket that opens the records. Raises ContractError if none is there."""
+        token = self._next(around)
+        for key in self._keys:
+            token = self._member(around, token, key)
+        if token not in (b"[", b"{"):
+            raise self._wrong("has no records where they are looked for: neither an array nor an object")
+        return token
 
-    def _member(self, tokens: Iterator[tuple[bytes, int]], opening: bytes, key: str) -> tuple[bytes, int]:
-        """The first token of the value of that key. Raises StopIteration if the tokens end before it."""
+    def _member(self, around: Outline, opening: bytes, key: str) -> bytes:
+        """The first token of the value of that key."""
         if opening != b"{":
             raise self._wrong(f"has no object that could hold '{key}'")
-        depth, last = 0, b""
-        while True:
-            token, _ = next(tokens)
-            if token == b":" and not depth and _text(last) == key:
-                return next(tokens)
-            depth += 1 if token in (b"{", b"[") else -1 if token in (b"}", b"]") else 0
-            if depth < 0:
-                raise self._wrong(f"has no key '{key}' where `records` looks for it")
-            last = token
+        while (name := self._next(around)) != b"}":
+            if name == b",":
+                continue
+            if self._next(around) != b":":
+                raise self._cut_off()
+            value = self._next(around)
+            if text(name) == key:
+                return value
+            if value in (b"[", b"{") and not around.skip():
+                raise self._ended(around)
+        raise self._wrong(f"has no key '{key}' where `records` looks for it")
 
-    def _finish(self, head: bytes, at: int) -> None:
+    def _next(self, around: Outline) -> bytes:
+        token = around.token()
+        if token is None:
+            raise self._ended(around)
+        return token
+
+    def _finish(self, around: Outline, at: int) -> None:
         """What stands around the records has to be a JSON document, and hold no more of them."""
-        data = bytearray(1 << 16)
-        while (got := self._fill(memoryview(data), at)) == len(data):
-            data = self._larger(data, got, at)
-        around = head.removeprefix(BOM)[:-1] + b"0" + data[:got]
+        around.text[-1:] = b"0"
+        around.go_on(at)
+        while (token := around.token()) is not None:
+            if token in (b"[", b"{") and not around.skip():
+                raise self._ended(around)
+        if around.too_long:
+            raise self._ended(around)
         try:
-            json.loads(around.decode("utf-8", "replace"), object_pairs_hook=self._once)
+            json.loads(around.text.decode("utf-8", "replace"), object_pairs_hook=self._once)
         except json.JSONDecodeError as error:
             if error.msg == "Extra data":
                 raise self._wrong("goes on after its end: is it JSON Lines?") from None
@@ -159,6 +156,11 @@ class Document:
     def _wrong(self, what: str) -> ContractError:
         return ContractError(f"the JSON file '{self._path}' {what}", do="correct `records`, or have it written again")
 
+    def _ended(self, around: Outline) -> ContractError:
+        if around.too_long:
+            return self._wrong(f"has a string of more than {LONGEST >> 20} MiB beside its records, at byte {around.at}")
+        return self._cut_off()
+
     def _cut_off(self) -> ContractError:
         return ContractError(
             f"the JSON file '{self._path}' ends before its brackets or strings are closed: it was cut off",
@@ -166,45 +168,9 @@ class Document:
         )
 
 
-def _tokens(data: bytes, *, whole: bool) -> Iterator[tuple[bytes, int]]:
-    """Brackets, commas, colons, strings and words, each with the byte after it; the last only if it has ended."""
-    passed = len(BOM) if data.startswith(BOM) else 0
-    while (found := TOKEN.match(data, passed)) and (found.end() < len(data) or whole or found[1]):
-        passed = found.end()
-        yield found[found.lastindex or 0], passed
-
-
-def _text(token: bytes) -> str | None:
-    try:
-        value = json.loads(token)
-    except ValueError:
-        return None
-    return value if isinstance(value, str) else None
-
-
-def _structure(block: Bytes) -> tuple[Positions, Positions]:
-    """Brackets and commas outside strings, and the depth after each; the block begins outside of strings."""
-    quotes = _quotes(block)
-    positions = np.flatnonzero(_STRUCTURAL[block])
-    positions = positions[(np.searchsorted(quotes, positions) & 1) == 0]
-    return positions, np.cumsum(_STEP[block[positions]], dtype=np.int64)
-
-
-def _quotes(block: Bytes) -> Positions:
-    """Those that open or close a string: not behind an odd number of backslashes."""
-    quotes = np.flatnonzero(block == ord('"'))
-    escaping = np.flatnonzero(block == ord("\\"))
-    if not escaping.size or not quotes.size:
-        return quotes
-    runs = escaping[np.flatnonzero(np.diff(escaping, prepend=-2) != 1)]
-    behind = np.flatnonzero((quotes > 0) & (block[quotes - 1] == ord("\\")))
-    begun = runs[np.searchsorted(runs, quotes[behind]) - 1]
-    return np.delete(quotes, behind[((quotes[behind] - begun) & 1) == 1])
-
-
 def _as_lines(block: Bytes, commas: Positions) -> None:
     """In place. A newline inside a string stays: JSON has none there, and its record is refused for it."""
     newlines = np.flatnonzero((block == ord("\n")) | (block == ord("\r")))
     if newlines.size:
-        block[newlines[(np.searchsorted(_quotes(block), newlines) & 1) == 0]] = ord(" ")
+        block[newlines[(np.searchsorted(quotes(block), newlines) & 1) == 0]] = ord(" ")
     block[commas] = ord("\n")

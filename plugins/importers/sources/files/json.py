@@ -1,18 +1,20 @@
-"""JSON documents: an array of objects, or one object, somewhere in the document."""
+"""JSON documents: an array of objects, or one object, somewhere in the document; or several arrays, each a stream."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
-from typing import Annotated, ClassVar
+from functools import cached_property
+from typing import Annotated, ClassVar, Self
 
 import numpy as np
 import pyarrow as pa
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
-from importers.core.model import Batch, Stream
+from importers.core.model import JSON, Batch, Health, Plan, Position, Stream, Window
+from importers.core.names import as_name
 from importers.core.places import numbered, stretch
 from importers.exceptions import ContractError
 from importers.sources._text.blocks import BLOCK, NEWLINE, Block, Places
@@ -37,11 +39,12 @@ class Nested(StrEnum):
 class JsonConfig(LinesConfig):
     """A document is read in blocks, a record is held whole: up to 64 MiB."""
 
-    records: str = Field(
+    records: str | Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=1)] = Field(
         "",
         description="The keys that lead to the records, such as `data.items`; none for the whole document. "
-        "An object in place of an array is one record.",
-        examples=["data.items"],
+        "An object in place of an array is one record. Of an object of arrays a list: `[orders, data.customers]` are "
+        "the streams `orders` and `customers`. What isn't named isn't read.",
+        examples=["data.items", ["orders", "customers"]],
     )
     nested: Nested = Field(
         Nested.STRUCT,
@@ -51,6 +54,24 @@ class JsonConfig(LinesConfig):
     encoding: Annotated[str, AfterValidator(text_encoding)] | None = Field(
         None, description="How the text is written; by default UTF-8, -16 or -32, as the first bytes say."
     )
+
+    @model_validator(mode="after")
+    def _one_or_several(self) -> Self:
+        if isinstance(self.records, list):
+            names = [stream_of(path) for path in self.records]
+            twice = next((name for name in names if names.count(name) > 1), None)
+            if twice:
+                raise ValueError(
+                    f"two of `records` would be the stream '{twice}': read one of them by a pipeline of its own"
+                )
+            if self.stream or self.types:
+                raise ValueError("`stream` and `types` are for one array: read it by a pipeline of its own")
+        return self
+
+
+def stream_of(path: str) -> str:
+    """The stream that an array is, by the last of the keys that lead to it."""
+    return as_name(path.rpartition(".")[2])
 
 
 class Json(FileSource[JsonConfig]):
@@ -62,6 +83,40 @@ class Json(FileSource[JsonConfig]):
     config_model = JsonConfig
     block: ClassVar[int] = BLOCK
     sampled = READABLE
+
+    @cached_property
+    def _arrays(self) -> Mapping[str, Json]:
+        """By stream what reads that array alone; nothing where the settings name one place."""
+        paths = self.config.records if isinstance(self.config.records, list) else []
+        said = {stream_of(path): {"records": path, "stream": stream_of(path)} for path in paths}
+        return {name: self._of(self.config.model_copy(update=update)) for name, update in said.items()}
+
+    def _of(self, config: JsonConfig) -> Json:
+        return type(self)(config, tenant=self.tenant, connection=self.connection, pipeline=self.pipeline)
+
+    def close(self) -> None:
+        for array in self.__dict__.pop("_arrays", {}).values():
+            array.close()
+        super().close()
+
+    def check(self) -> Health:
+        if not self._arrays:
+            return super().check()
+        found = [array.check() for array in self._arrays.values()]
+        return next((health for health in found if not health.ok), found[0])
+
+    def streams(self) -> Sequence[Stream]:
+        if not self._arrays:
+            return super().streams()
+        return [stream for array in self._arrays.values() for stream in array.streams()]
+
+    def plan(self, stream: Stream, window: Window, position: Position) -> Plan:
+        array = self._arrays.get(stream.name)
+        return array.plan(stream, window, position) if array else super().plan(stream, window, position)
+
+    def read(self, stream: Stream, partition: JSON) -> Iterator[Batch]:
+        array = self._arrays.get(stream.name)
+        return array.read(stream, partition) if array else super().read(stream, partition)
 
     def sparse(self) -> bool:
         return True
@@ -96,8 +151,8 @@ class Json(FileSource[JsonConfig]):
                 yield batch(table, target, stream, rejects, where)
 
     def _document(self, file: File, fill: Fill) -> Document:
-        keys = self.config.records.split(".") if self.config.records else []
-        return Document(fill, file.path, keys)
+        records = self.config.records
+        return Document(fill, file.path, records.split(".") if isinstance(records, str) and records else [])
 
     @contextmanager
     def _text(self, file: File) -> Iterator[Fill]:

@@ -84,6 +84,10 @@ class S3Config(SourceConfig):
         except ValidationError as error:
             first = error.errors(include_input=False, include_url=False, include_context=False)[0]
             raise ValueError(f"settings.{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+        if self.afterwards is not Afterwards.KEEP and isinstance(self.settings.get("records"), list):
+            raise ValueError(
+                "`afterwards` would take an object away before each of `records` is read from it: `keep` it"
+            )
         if (self.afterwards is Afterwards.MOVE) != (self.move_to is not None):
             raise ValueError("`move_to` goes with `afterwards: move`")
         if self.move_to is not None:

@@ -1,5 +1,6 @@
 """Documents are written by the standard library, and hold what it reads."""
 
+import gzip
 import json
 import random
 
@@ -12,6 +13,7 @@ from pydantic import ValidationError
 from tests.support import reading
 from tests.support.properties import examples
 
+from importers.core.model import Window
 from importers.exceptions import ContractError
 from importers.sources.files.json import Json, JsonConfig
 
@@ -146,6 +148,94 @@ def test_a_key_past_the_sample_stops_the_run_or_is_not_read(tmp_path, settings, 
         everything(source(path, sample_rows=1, **settings))
     got, rejects = everything(source(path, sample_rows=1, unknown_keys="ignore", **settings))
     assert ([row["id"] for row in got], rejects) == ([1, 2, 3], [])
+
+
+# -- an object of arrays
+
+PLAYS = [{"id": n, "s": 'a"\\b]{,' * 3} for n in range(40)]
+PEOPLE = [{"name": f"é{n}", "tags": [{"t": "}]"}]} for n in range(30)]
+ARRAYS = {"version": 3, "plays": PLAYS, "data": {"Old People": PEOPLE, "none": None}, "rest": {"x": [[], {}, "["]}}
+
+
+@pytest.mark.parametrize("kind", [Json, Small])
+def test_arrays_of_an_object_are_streams(tmp_path, kind):
+    path = written(tmp_path / "dump.json", ARRAYS, indent=1)
+    several = source(path, kind, records=["plays", "data.Old People"])
+    assert [stream.name for stream in several.streams()] == ["plays", "old_people"]
+    for stream, rows in zip(several.streams(), (PLAYS, PEOPLE), strict=True):
+        (part,) = (plan := several.plan(stream, Window(), {})).partitions
+        batches = list(several.read(stream, part))
+        assert [row for batch in batches for row in batch.rows.to_pylist()] == rows
+        assert several.plan(stream, Window(), plan.position).partitions == []
+    assert several.check().ok
+    several.close()
+
+
+def test_an_array_that_one_document_lacks_is_told(tmp_path):
+    written(tmp_path / "a.json", {"plays": PLAYS, "data": {}})
+    written(tmp_path / "b.json", ARRAYS)
+    several = source(tmp_path / "*.json", records=["plays", "data.Old People"])
+    assert not several.check().ok
+    with pytest.raises(ContractError, match="no key 'Old People'"):
+        several.streams()
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("records", ["plays", "data.Old People", "rest.x"])
+def test_what_stands_beside_the_records_is_never_held_whole(tmp_path, monkeypatch, records, packed):
+    monkeypatch.setattr("importers.sources.files._json_documents.LONGEST", 1 << 12)
+    monkeypatch.setattr("importers.sources.files._json_outline.LONGEST", 1 << 12)
+    monkeypatch.setattr("importers.sources.files._json_outline.KEPT", 1 << 8)
+    monkeypatch.setattr("importers.sources.files._json_outline._WINDOW", 1 << 4)
+    document = json.dumps(ARRAYS | {"rest": {"before": PLAYS * 20, "x": PEOPLE, "after": {"y": PLAYS * 20}}})
+    assert len(document) > 10 << 12
+    path = tmp_path / ("dump.json.gz" if packed else "dump.json")
+    path.write_bytes(gzip.compress(document.encode()) if packed else document.encode())
+    kind = type("Smaller", (Json,), {"block": 100})
+    assert everything(source(path, kind, records=records))[0] == (PLAYS if records == "plays" else PEOPLE)
+
+
+@pytest.mark.parametrize("long", ['"%s"', '["%s"]'])
+@pytest.mark.parametrize("document", ['{"i": [{"a": 1}], "b": %s}', '{"b": %s, "i": [{"a": 1}]}'])
+def test_a_string_without_end_beside_the_records(tmp_path, monkeypatch, document, long):
+    monkeypatch.setattr("importers.sources.files._json_outline.LONGEST", 1 << 8)
+    monkeypatch.setattr("importers.sources.files._json_outline._WINDOW", 1 << 4)
+    path = written(tmp_path / "rows.json", document % long % ("x" * 999))
+    with pytest.raises(ContractError, match="a string of more than"):
+        everything(source(path, Small, records="i"))
+
+
+@pytest.mark.parametrize("records", ["plays", "data.Old People"])
+def test_what_stands_beside_the_records_must_be_whole(tmp_path, monkeypatch, records):
+    path, document = tmp_path / "dump.json", json.dumps(ARRAYS)
+    for kept in (1 << 20, 64):
+        monkeypatch.setattr("importers.sources.files._json_outline.KEPT", kept)
+        for size in range(0, len(document), 397):
+            path.write_text(document[:size])
+            with pytest.raises(ContractError, match="JSON file"):
+                everything(source(path, Small, records=records))
+
+
+@pytest.mark.parametrize("beside", ["[1,, 2]", "{1}", "[tru]", '{"a" 1}', '"a" 1', "[}"])
+def test_what_stands_beside_the_records_must_be_json(tmp_path, beside):
+    for document in (f'{{"b": {beside}, "i": [{{"a": 1}}]}}', f'{{"i": [{{"a": 1}}], "b": {beside}}}'):
+        with pytest.raises(ContractError, match="JSON file"):
+            everything(source(written(tmp_path / "rows.json", document), records="i"))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"records": []}, "at least 1 item"),
+        ({"records": [""]}, "at least 1 character"),
+        ({"records": ["a.plays", "b.Plays"]}, "would be the stream 'plays'"),
+        ({"records": ["a"], "types": {"n": "number"}}, "are for one array"),
+        ({"records": ["a"], "stream": "b"}, "are for one array"),
+    ],
+)
+def test_arrays_that_are_named_wrongly(wrong, said):
+    with pytest.raises(ValidationError, match=said):
+        JsonConfig(path="x.json", **wrong)
 
 
 # -- what isn't whole

@@ -17,6 +17,14 @@ from importers.transport.s3 import matches
         ({"settings": {"delimiter": ";;"}}, "settings.delimiter"),
         ({"bucket": "No Bucket"}, "doesn't name objects"),
         ({"afterwards": "move"}, "goes with"),
+        (
+            {"format": "json", "pattern": "*.json", "settings": {"records": ["a"]}, "afterwards": "tag"},
+            "before each of `records` is read",
+        ),
+        (
+            {"format": "json", "settings": {"records": ["a"]}, "afterwards": "tag"},
+            "before each of `records` is read",
+        ),
         ({"move_to": "old/"}, "goes with"),
         ({"afterwards": "move", "move_to": "in/old/"}, "would be read again"),
         ({"endpoint": "127.0.0.1:1"}, "endpoint"),
