@@ -29,9 +29,10 @@ def in_memory() -> str | None:
 def forget_in_a_crash(url: str) -> None:
     """Waiting for the disk is a good part of what a test takes, and of use only where the server itself is killed.
 
-    A client that dies, and a server that is stopped, lose nothing by it.
+    A client that dies, and a server that is stopped, lose nothing by it. Autovacuum's transactions, at any moment, are
+    what the creation of a replication slot waits for.
     """
-    settings = {"fsync": "off", "full_page_writes": "off", "max_wal_size": "256MB"}
+    settings = {"fsync": "off", "full_page_writes": "off", "max_wal_size": "256MB", "autovacuum": "off"}
     with psycopg.connect(url, autocommit=True) as connection:
         for name, value in settings.items():
             connection.execute(f"alter system set {name} = '{value}'")  # type: ignore[arg-type]
