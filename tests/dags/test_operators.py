@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar, cast
 
@@ -14,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from importers.core.model import Reads, RunKind, Window
+from importers.core.retention import Expired
 from importers.dag_factory.params import form
 from importers.exceptions import (
     ConfigError,
@@ -28,10 +30,12 @@ from importers.exceptions import (
     StagingError,
     TransientSourceError,
 )
-from importers.operators import ExtractOperator, PlanOperator, RetryByRemedy
+from importers.operators import ExtractOperator, PlanOperator, RetryByRemedy, SweepOperator
 from importers.operators.base import ImportOperator, kept_alive
 from importers.operators.interval import FIELDS, Form, form_of, request_of
 from importers.operators.retry import WAITS
+from importers.pipeline.sweep import Swept
+from importers.staging.sweeper import SweepReport
 
 START, END = datetime(2026, 3, 1, tzinfo=UTC), datetime(2026, 3, 2, tzinfo=UTC)
 INTERVAL = {"data_interval_start": START, "data_interval_end": END}
@@ -263,6 +267,24 @@ def test_a_step_that_takes_long_keeps_its_lease() -> None:
     time.sleep(0.15)
     assert signs == _Leased.signs
     assert not job.closed
+
+
+def sweeping(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *failed: ImporterError) -> dict[str, int]:
+    gone = Expired("acme.songs.songs", "songs", "P1Y", START, 7)
+    swept = Swept(SweepReport(deleted=3), SweepReport(deleted=2), (gone, gone), failed)
+    monkeypatch.setattr("importers.operators.sweep.find_installation", lambda: None)
+    monkeypatch.setattr("importers.operators.sweep.tenants_directory", lambda: tmp_path)
+    monkeypatch.setattr("importers.pipeline.sweep.sweep", lambda *args, **more: swept)
+    return SweepOperator(task_id="sweep").execute(context())
+
+
+def test_a_sweep_says_what_has_gone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert sweeping(monkeypatch, tmp_path) == {"staging": 3, "quarantine": 2, "rows": 14}
+
+
+def test_rows_that_stay_past_their_retention_fail_the_sweep(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with pytest.raises(ContractError, match="puts them back"):
+        sweeping(monkeypatch, tmp_path, ContractError("something puts them back"))
 
 
 def test_an_importer_needs_no_tenant_file(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -37,7 +37,7 @@ class SweepOperator(BaseOperator):
             )
         for error in swept.failed:
             self.log.error("rows past their retention are still there: %s", error)
-        for error in swept.failed:
-            raise error
+        if swept.failed:
+            raise swept.failed[0]
         rows = sum(line.rows for line in swept.rows)
         return {"staging": swept.staging.deleted, "quarantine": swept.quarantine.deleted, "rows": rows}
