@@ -338,6 +338,18 @@ def test_what_can_t_be_cut_is_read_in_one_part_and_says_so(
         bring({"tables": ["events"], **CUT, "partition_by": "id"}, {"mode": "replace"})
 
 
+def test_where_ranges_begin_is_no_value_of_a_person(
+    sql: psycopg.Connection, bring: Import, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A plan is stored, and no erasure looks into it."""
+    monkeypatch.setattr(Postgresql, "split_above", 1)
+    sql.execute("create table people (who bigint primary key, what text)")
+    sql.execute("insert into people select 4916200000000 + g, repeat('x', 60) from generate_series(1, 500) g")
+    with pytest.raises(ConfigError, match="ranges of 'who'"):
+        bring({"tables": ["people"], **CUT}, {"mode": "replace"}, who="pseudonymise", what="keep")
+    assert sql.execute("select count(*) from _importers.run").fetchone() == (0,)
+
+
 def test_a_lookback_bounds_where_late_rows_are_looked_for(sql: psycopg.Connection, bring: Import) -> None:
     events(sql)
     load = {"mode": "merge", "lookback": 2}

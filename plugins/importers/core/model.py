@@ -86,7 +86,8 @@ class Stream:
     """One table-like thing of a source, refined by the tenant's file.
 
     `cursor` is the column whose value says which observation of a row is newer; `lookback` is in the cursor's unit;
-    `table` is the destination's table, the stream's name if empty.
+    `table` is the destination's table, the stream's name if empty. `cut_by` is a column whose values its plans hold: a
+    plan is stored, and stays, where no erasure looks.
     """
 
     name: str
@@ -99,6 +100,7 @@ class Stream:
     load_mode: LoadMode = LoadMode.APPEND
     lookback: int = 0
     table: str = ""
+    cut_by: str | None = None
     absent: tuple[str, ...] = ()
     """Of `columns`, what the source doesn't have today: it is null, since the tenant's file says that it may be."""
     beyond: tuple[Column, ...] = ()

@@ -101,6 +101,25 @@ def check_keys(rules: Rules) -> None:
                 )
 
 
+def check_cuts(rules: Rules, subject: Part | None) -> None:
+    """Raises ConfigError where plans would hold what is a person's: the ledger has no values of a person."""
+    name = rules.stream.cut_by
+    if name is None:
+        return
+    rule = rules.by_path.get(name)
+    if (
+        rule is None
+        or rule.treat is not Treat.KEEP
+        or _personal(rule)
+        or (subject is not None and subject.path == name)
+    ):
+        raise ConfigError(
+            f"a plan can't hold where ranges of '{name}' begin: those are values of a person",
+            got="the subject" if subject is not None and subject.path == name else str(rule),
+            do="cut by a column that is kept and concerns nobody, or read the table in one part",
+        )
+
+
 def check_purposeful(rules: Rules) -> None:
     """Raises ConfigError if nothing would be loaded, or JSON that nobody can look into without a reason."""
     if all(rule.treat is Treat.DROP for rule in rules.by_path.values()):

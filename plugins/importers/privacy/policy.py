@@ -63,6 +63,7 @@ class Policy:
             rules = Rules.of(spec, stream)
             subject = checks.subject_of(rules)
             checks.check_keys(rules)
+            checks.check_cuts(rules, subject)
             checks.check_purposeful(rules)
             checks.check_accountability(rules, subject, embedded=embedded)
             policy = cls(rules, subject, keys, needed)

@@ -350,6 +350,19 @@ def test_a_cursor_is_in_the_clear_in_version_and_may_only_be_kept(how: Any) -> N
     refusal(ConfigError, "'ms_played' can't be one any more", "`_version`", spec=spec, of=stream(cursor="ms_played"))
 
 
+def test_a_plan_holds_no_value_of_a_person() -> None:
+    """Where a table is cut by its values: what is treated, the subject even where it is kept, and what has a class."""
+    build({"columns": COLUMNS}, stream(cut_by="ms_played"))
+    for spec, name in (
+        ({"columns": COLUMNS | {"ms_played": {"mask": "band"}}}, "ms_played"),
+        ({"columns": COLUMNS | {"ms_played": "drop"}}, "ms_played"),
+        ({"columns": COLUMNS | {"account_id": "keep"}}, "account_id"),
+    ):
+        refusal(ConfigError, f"where ranges of '{name}' begin", "one part", spec=spec, of=stream(cut_by=name))
+    classed = stream(PLAYS | {"ms_played": (N, PersonalData.IDENTIFIER)}, cut_by="ms_played")
+    refusal(ConfigError, "where ranges of 'ms_played' begin", spec={"columns": COLUMNS}, of=classed)
+
+
 def test_a_key_is_a_column() -> None:
     refusal(ConfigError, "'id' isn't a column", spec={"columns": COLUMNS}, of=stream(primary_key=("id",)))
     nested = stream({"p": pa.struct([("a", S)])}, primary_key=("p",))

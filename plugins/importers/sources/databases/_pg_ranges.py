@@ -23,9 +23,15 @@ PRIMARY_KEY = "primary key"
 SAMPLED = 1024
 """Blocks that are looked at for where to cut: a few thousand rows of any table."""
 _KINDS = frozenset({"int2", "int4", "int8", "date", "timestamp", "timestamptz", "uuid"})
-"""What can be cut. A plan is stored, and text would be a row's value in it."""
+"""What can be cut. A plan is stored, and text would be more of a row than a plan need say."""
 _UUID = "overlay({}::text placing '-0000-0000-0000-000000000000' from 9)"
 """A UUID that no row needs to have: random ones are as evenly cut by their beginning."""
+
+
+def cut_by(relation: Relation, column: str | None) -> str | None:
+    """The column of the relation by whose ranges it is cut, if any is."""
+    by = (relation.key[0] if relation.key else None) if column == PRIMARY_KEY else column
+    return by if by is not None and by in relation.columns and relation.columns[by].name in _KINDS else None
 
 
 def plan_ranges(
@@ -35,17 +41,9 @@ def plan_ranges(
 
     How the rows lie is told by a sample: a bad one makes parts unlike in size, and nothing worse.
     """
-    whole = {"oid": relation.oid}
-    by = (relation.key[0] if relation.key else None) if column == PRIMARY_KEY else column
-    if by is None or by not in relation.columns:
-        return Plan([whole])
-    kind = relation.columns[by].name
-    if kind not in _KINDS:
-        if column == PRIMARY_KEY:
-            note = f"'{stream.name}' is read in one part: its primary key begins with a {kind}"
-            return Plan([whole], notes=(note,))
-        what = f"'{stream.name}' can't be cut by '{by}', only by an integer, a date, a timestamp or a UUID"
-        raise ConfigError(what, got=kind, do="choose another column for `partition_by`")
+    whole, by = {"oid": relation.oid}, cut_by(relation, column)
+    if by is None:
+        return Plan([whole], notes=_uncut(relation, stream, column))
     blocks, reached = _state(connection, relation)
     pieces = min(parts.most, blocks // parts.blocks)
     bounds = _bounds(connection, relation, by, pieces, blocks) if pieces > 1 else []
@@ -55,6 +53,17 @@ def plan_ranges(
     return Plan(
         [part | {"from": begin, "to": end} for begin, end in zip([None, *bounds], [*bounds, None], strict=True)]
     )
+
+
+def _uncut(relation: Relation, stream: Stream, column: str | None) -> tuple[str, ...]:
+    """What people should know of a table that isn't cut though it was meant to be."""
+    if column == PRIMARY_KEY and relation.key:
+        kind = relation.columns[relation.key[0]].name
+        return (f"'{stream.name}' is read in one part: its primary key begins with a {kind}",)
+    if column is not None and column in relation.columns:
+        what = f"'{stream.name}' can't be cut by '{column}', only by an integer, a date, a timestamp or a UUID"
+        raise ConfigError(what, got=relation.columns[column].name, do="choose another column for `partition_by`")
+    return ()
 
 
 def check_reached(cursor: Any, stream: Stream, part: Mapping[str, Any]) -> None:

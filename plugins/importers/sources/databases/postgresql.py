@@ -100,8 +100,9 @@ class PostgresqlConfig(SqlConfig):
     partition_by: str | None = Field(
         None,
         description="With `read: full`: read a big table side by side, in ranges of this column: an integer, date, "
-        "timestamp or UUID that no update changes. `primary key` is each table's own, or what that begins with. "
-        "By default a table is one part, and all of one moment; so is each range, of its own.",
+        "timestamp or UUID that no update changes, that is kept and concerns nobody. `primary key` is each table's "
+        "own, or what that begins with. By default a table is one part, and all of one moment; so is each range, of "
+        "its own.",
         examples=["primary key", "order_id"],
     )
     batch_rows: int = Field(100_000, ge=1, description="How many rows a batch has at most.")
@@ -324,7 +325,8 @@ class Postgresql(Source[PostgresqlConfig]):
         reads = Reads.SNAPSHOT if self.config.read is Read.FULL else Reads.POSITION
         cursor = self.config.cursor if self.config.cursor in relation.columns else None
         mode = LoadMode.MERGE if by_changes else LoadMode.APPEND
-        return Stream(relation.name, columns, reads, relation.key, cursor, load_mode=mode)
+        cut_by = ranges.cut_by(relation, self.config.partition_by)
+        return Stream(relation.name, columns, reads, relation.key, cursor, load_mode=mode, cut_by=cut_by)
 
 
 def _tables_alone(found: Sequence[Relation], *, chosen: bool) -> list[Relation]:
