@@ -33,7 +33,7 @@ ui: env  ## Airflow's web UI with the tenants' DAGs, on the embedded database; C
 	$(BIN)/python scripts/ui.py
 
 test: env  ## every test that needs no server of its own; fails if none ran
-	$(BIN)/pytest -n 3 --dist loadfile -m 'not services and not soak'
+	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder -m 'not services and not soak'
 
 # The browser's test is skipped where there is neither a browser nor a way to get one here.
 servers:  # a browser, a Redis and Maven with Java, where a package manager gives them and they are missing

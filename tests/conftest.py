@@ -36,17 +36,24 @@ settings.load_profile("any machine")
 _numbers = itertools.count()
 
 
+_ANYWHERE = (
+    "tests/architecture/test_docs.py::test_every_block_of_a_page_runs[",
+    "tests/integration/test_kills.py::",
+    "tests/integration/test_replay.py::",
+)
+
+
 class _Shared(LoadFileScheduling):
     """The tests of a file run in one process, and so do all files that share a deployment.
 
-    The docs' pages share nothing and take long: each may run anywhere.
+    The docs' pages and the kills share nothing and take long: each may run anywhere.
     `xdist_group` would say so too, but has no effect: xdist 3.8 sets `_nodeid`, which an item of pytest 9.2 hasn't.
     """
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]
         directory = file.rpartition("/")[0]
-        if nodeid.startswith("tests/architecture/test_docs.py::test_every_block_of_a_page_runs["):
+        if nodeid.startswith(_ANYWHERE):
             return nodeid
         return directory if directory == "tests/live/shared" else file
 
