@@ -217,6 +217,19 @@ def test_a_load_under_way_ends_first(aged: Path, sql: Sql) -> None:
     assert swept()["acme.plays.plays"] == 3
 
 
+@pytest.mark.parametrize("ago", ["366 days", "364 days"])
+def test_a_run_that_nobody_ended_keeps_its_rows_no_longer(aged: Path, sql: Sql, ago: str) -> None:
+    """As a process leaves it that was killed while it followed a stream: open, and with no file anywhere."""
+    (run,) = sql.execute("select max(id) from _importers.run where stream = 'acme.plays.plays'").fetchone() or (0,)
+    left = """update _importers.run set state = 'open', closed_at = null, plan = plan || '{"live": true}',
+              lease = now() - %s::interval where id = %s"""
+    sql.execute(left, (ago, run))
+    sql.execute("update _importers.receipt set at = now() - %s::interval where run = %s", (ago, run))
+    gone = swept()["acme.plays.plays"]
+    assert (gone, rows(sql, "acme.plays")) == ((5, []) if ago == "366 days" else (3, [(2, 20), (4, 40)]))
+    assert sql.execute("select state from _importers.run where id = %s", (run,)).fetchone() == ("committed",)
+
+
 def test_quarantine_is_kept_no_longer_than_rows(home: Path, sql: Sql) -> None:
     describe(home, "acme", "\n      retention: P7D", modes={"plays": MODES["plays"]})
     (home / "plays-1.csv").write_text("id,n,at\n1,1,2026-01-01\n2,-2,2026-01-01\n")

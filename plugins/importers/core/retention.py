@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from importers.core.erasure import Waiting
+
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
@@ -33,8 +35,13 @@ class Expired:
 class Expirer(ABC):
     """A warehouse as retention sees it: all that one tenant has there, whichever pipeline brought it.
 
-    A row is as old as the run that wrote it last: the time since that run ended.
+    A row is as old as the run that wrote it last: the time since that run ended, or since it last loaded anything if it
+    was left, or loaded micro-batches.
     """
+
+    @abstractmethod
+    def unfinished(self) -> Sequence[Waiting]:
+        """The tenant's open runs: what those have loaded isn't due before they have ended."""
 
     @abstractmethod
     def loaded(self) -> Sequence[Loaded]:

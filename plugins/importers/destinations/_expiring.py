@@ -15,6 +15,7 @@ from typing import Any
 import psycopg
 from psycopg.sql import SQL, Identifier
 
+from importers.core.erasure import Waiting
 from importers.core.model import RUN
 from importers.core.retention import Expired, Expirer, Loaded
 from importers.destinations import _control as control
@@ -28,8 +29,11 @@ STRETCH = 16_384
 ROUNDS = 5
 """How often a table is gone through. An update in between may move a row to where the search has been."""
 
-_DUE = """select id from _importers.run where stream = %(stream)s and table_name = %(table)s
-    and state <> 'open' and expired_at is null and closed_at < %(before)s"""
+_DUE = """select id from _importers.run r where stream = %(stream)s and table_name = %(table)s
+    and state <> 'open' and expired_at is null and closed_at is not null
+    and case when state = 'committed' and plan -> 'live' is null then closed_at
+        else coalesce((select max(at) from _importers.receipt where run = r.id), closed_at) end < %(before)s"""
+"""What was left may have been closed long after: it is as old as what it loaded last."""
 
 
 class PostgresExpirer(Expirer):
@@ -37,6 +41,14 @@ class PostgresExpirer(Expirer):
 
     def __init__(self, tenant: str, transaction: Transaction) -> None:
         self._tenant, self._transaction = tenant, transaction
+
+    def unfinished(self) -> Sequence[Waiting]:
+        with self._transaction("looking for open runs") as connection:
+            rows = connection.execute(
+                "select id, stream from _importers.run where tenant = %s and state = 'open' order by id",
+                (self._tenant,),
+            )
+            return [Waiting(*row) for row in rows.fetchall()]
 
     def loaded(self) -> Sequence[Loaded]:
         with self._transaction("looking for tables") as connection:

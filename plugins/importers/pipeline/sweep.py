@@ -72,7 +72,11 @@ def sweep(
         rows, failed = list[Expired](), list[ImporterError]()
         for name in sorted(tenants.keys() - set(spare)):
             if keeps_for_a_time(tenants[name]):
-                gone, stays = expire(runs.expirer(name), tenants[name], now)
+                expirer = runs.expirer(name)
+                for open_run in expirer.unfinished():  # one that died, and left no file by which it would be found
+                    _, pipeline, stream = open_run.stream.split(".")
+                    is_live(RunPlace(name, pipeline, stream, open_run.run))
+                gone, stays = expire(expirer, tenants[name], now)
                 rows, failed = rows + gone, failed + stays
         return Swept(staging, quarantine, tuple(rows), tuple(failed))
 
