@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
+from importers.core.memory import uncollected
 from importers.core.model import JSON
 from importers.core.registry import optional
 from importers.exceptions import ConfigError, ContractError, FatalSourceError, ImporterError, TransientSourceError
@@ -162,7 +163,7 @@ class Cluster:
         self.consumer.assign([self._kafka.TopicPartition(topic, partition, start)])
         heard = time.monotonic()
         while start < end:
-            got = self.consumer.consume(min(size, end - start), PATIENCE)
+            got = self._consumed(min(size, end - start), PATIENCE)
             if not got:
                 self._still_there(heard)
                 continue
@@ -196,9 +197,9 @@ class Cluster:
         while True:
             got = self.consumer.consume(1, idle)
             if got and size > 1:
-                got += self.consumer.consume(size - 1, linger)
+                got += self._consumed(size - 1, linger)
             while got and len(got) < size and (left := self._unread(topic, reading) - len(got)) > 0:
-                more = self.consumer.consume(min(size - len(got), left), max(linger, 0.001))
+                more = self._consumed(min(size - len(got), left), max(linger, 0.001))
                 if not more:
                     break
                 got += more
@@ -215,6 +216,10 @@ class Cluster:
                 looked = now
                 self._still_there(heard)
             yield got, moved, self._unread(topic, reading)
+
+    def _consumed(self, size: int, seconds: float) -> list[Message]:
+        with uncollected():
+            return self.consumer.consume(size, seconds)
 
     def _unread(self, topic: str, reading: _Reading) -> int:
         """As far as the last answers of the broker tell; asks nobody."""
