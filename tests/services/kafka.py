@@ -33,7 +33,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 POM = Path(__file__).with_name("kafka.xml")
-READY = 90.0  # seconds; on a busy machine the virtual machine alone takes several
+READY = 180.0  # seconds; on a busy machine the virtual machine alone takes several
 USER = "$ConnectionString"
 PASSWORD = (
     "Endpoint=sb://localhost/;SharedAccessKeyName=RootManageSharedAccessKey;"
