@@ -89,6 +89,23 @@ def test_the_run_that_changes_a_treatment_says_so(home: Path, sql: Sql, caplog: 
     ]
 
 
+def test_what_was_dropped_in_between_is_told_of_what_was_loaded_before(home: Path, sql: Sql) -> None:
+    describe(home)
+    run(home)
+    describe(home, "drop")
+    assert len(run(home)) == 1
+    assert run(home) == []
+    first = sql.execute("select min(id) from _importers.run").fetchone()
+    assert first is not None
+    describe(home, MASK)
+    (note,) = run(home)
+    assert f"mask(phone) from this run on; rows that are there, loaded since run {first[0]} as keep, stay so" in note
+    describe(home, "drop")
+    assert len(run(home)) == 1
+    describe(home, MASK)
+    assert run(home) == []
+
+
 def test_a_run_that_failed_has_changed_nothing(home: Path, caplog: pytest.LogCaptureFixture) -> None:
     describe(home)
     run(home)

@@ -102,7 +102,9 @@ class Destination(ABC):
 
     @abstractmethod
     def loaded_as(self, stream: Stream) -> Mapping[str, LoadedAs]:
-        """How the last committed run that loaded the stream into its table of today treated each leaf, by source."""
+        """How the last committed run that loaded the stream into its table of today, and had a leaf, treated it: by
+        source.
+        """
 
     @abstractmethod
     def position(self, stream: Stream) -> Position:

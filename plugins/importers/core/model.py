@@ -307,10 +307,14 @@ class Leaf:
 
 @dataclass(frozen=True, slots=True)
 class LoadedAs:
-    """How a leaf was treated by a stream's last committed run, and by all since the run `since`."""
+    """How a leaf was treated by the last committed run of a stream that had it, and by all since the run `since`.
+
+    Of one that is dropped, `before` is how it was loaded when it last was, if ever.
+    """
 
     leaf: Leaf
     since: int
+    before: LoadedAs | None = None
 
 
 @dataclass(frozen=True, slots=True)

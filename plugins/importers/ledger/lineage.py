@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from itertools import dropwhile, takewhile
 
 import psycopg
 from psycopg.types.json import Jsonb
@@ -52,12 +54,12 @@ def record(
 
 
 def in_force(connection: psycopg.Connection, stream: str, table: str) -> dict[str, LoadedAs]:
-    """Source → how it was treated by the stream's last committed run into the table, and since which run.
+    """Source → how it was treated by the last committed run that loaded the stream into the table and had it.
 
     A version whose runs have all failed or are open has loaded nothing that stays.
     """
     rows = connection.execute(
-        """select l.version, v.first_run, l.source, l.personal, l.treatment, l.column_name, l.key_version
+        """select v.first_run, l.source, l.personal, l.treatment, l.column_name, l.key_version
            from _importers.lineage l
            join (select *, lead(first_run) over (order by version) as next from _importers.schema_version
                  where stream = %(stream)s) v using (stream, version)
@@ -67,15 +69,19 @@ def in_force(connection: psycopg.Connection, stream: str, table: str) -> dict[st
            order by l.version desc""",
         {"stream": stream, "table": table},
     ).fetchall()
-    found: dict[str, LoadedAs] = {}
-    ended = set[str]()
-    for version, first_run, source, personal, treatment, column, key_version in rows:
+    history: dict[str, list[LoadedAs]] = defaultdict(list)
+    for first_run, source, personal, treatment, column, key_version in rows:
         leaf = Leaf(source, PersonalData(personal) if personal else None, treatment, column, key_version)
-        if version == rows[0][0] or (source in found and source not in ended and _alike(found[source].leaf, leaf)):
-            found[source] = LoadedAs(leaf, first_run)
-        else:
-            ended.add(source)
-    return found
+        history[source].append(LoadedAs(leaf, first_run))
+    return {source: _newest(versions) for source, versions in history.items()}
+
+
+def _newest(versions: Sequence[LoadedAs]) -> LoadedAs:
+    """The first of the versions, the newest first, with the run since which it is like that."""
+    leaf = versions[0].leaf
+    *_, oldest = takewhile(lambda one: _alike(one.leaf, leaf), versions)
+    loaded = list(dropwhile(lambda one: one.leaf.column is None, versions))
+    return LoadedAs(leaf, oldest.since, _newest(loaded) if loaded and leaf.column is None else None)
 
 
 def _alike(one: Leaf, other: Leaf) -> bool:

@@ -15,7 +15,8 @@ def changed(job: Job) -> tuple[str, ...]:
         return ()
     before = job.destination.loaded_as(job.stream)
     known = [(before[leaf.source], leaf) for leaf in job.policy.lineage(job.stream.schema) if leaf.source in before]
-    return tuple(_told(job, was, leaf) for was, leaf in known if was.leaf.column and _said(was.leaf) != _said(leaf))
+    new = [(was if was.leaf.column else was.before, leaf) for was, leaf in known if _said(was.leaf) != _said(leaf)]
+    return tuple(_told(job, was, leaf) for was, leaf in new if was is not None and _said(was.leaf) != _said(leaf))
 
 
 def _told(job: Job, was: LoadedAs, leaf: Leaf) -> str:
