@@ -67,7 +67,8 @@ def _uncut(relation: Relation, stream: Stream, column: str | None) -> tuple[str,
 
 
 def check_reached(cursor: Any, stream: Stream, part: Mapping[str, Any]) -> None:
-    """That the snapshot of an ADBC cursor's transaction has what was committed when the parts were planned.
+    """That the snapshot of an ADBC cursor's transaction has what was over before the oldest transaction began that ran
+    when the parts were planned.
 
     Raises TransientSourceError where a replica answers that hasn't come so far.
     """

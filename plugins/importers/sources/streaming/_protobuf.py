@@ -24,6 +24,7 @@ from importers.sources.streaming._registered import UnfitError
 from importers.transport.schema_registry import Part
 
 MAIN = "importers/main.proto"
+ALL = "importers/all.proto"
 Steps = tuple[str, ...]
 """Names of fields, `[]` for what a list has, `{}` for a map's values."""
 COMPILED_IN = 60.0  # seconds
@@ -50,7 +51,7 @@ class ProtobufReader:
         pool = _compiled(text, parts, name)
         message = _message(pool.FindFileByName(MAIN), path, name)
         self._times, self._choices, self._maps = _looked_at(message, name)
-        self._together = _together(pool, message)
+        self._together = _together(pool, message, name)
         self._refused: type[Exception] = optional("google.protobuf.message", "kafka").DecodeError
         ptars = optional("ptars", "kafka")
         config = ptars.PtarsConfig(
@@ -95,7 +96,7 @@ def _compiled(text: str, parts: Sequence[Part], name: str) -> Any:
     descriptor_pool = optional("google.protobuf.descriptor_pool", "kafka")
     with TemporaryDirectory(prefix="importers-proto-") as directory:
         root = Path(directory)
-        for part in (Part(MAIN, text), *parts):
+        for part in (Part(MAIN, text), Part(ALL, ""), *parts):
             _written(root, part, name)
         out = root / "descriptors"
         command = [sys.executable, "-m", "grpc_tools.protoc", f"-I{root}", "--include_imports"]
@@ -116,14 +117,20 @@ def _compiled(text: str, parts: Sequence[Part], name: str) -> Any:
     return pool
 
 
-def _together(pool: Any, message: Any) -> Any:
-    """A type that has any number of the messages in its field 1: so the parser is asked once for all of them."""
+def _together(pool: Any, message: Any, name: str) -> Any:
+    """A type that has any number of the messages in its field 1: so the parser is asked once for all of them.
+
+    Raises ContractError for a schema that has a type of that name.
+    """
     descriptor_pb2 = optional("google.protobuf.descriptor_pb2", "kafka")
     label, kind = descriptor_pb2.FieldDescriptorProto.LABEL_REPEATED, descriptor_pb2.FieldDescriptorProto.TYPE_MESSAGE
-    file = descriptor_pb2.FileDescriptorProto(name="importers/all.proto", package="importers_all", dependency=[MAIN])
+    file = descriptor_pb2.FileDescriptorProto(name=ALL, package="importers_all", dependency=[MAIN])
     of = file.message_type.add(name="All").field
     of.add(name="one", number=1, label=label, type=kind, type_name=f".{message.full_name}")
-    pool.Add(file)
+    try:
+        pool.Add(file)
+    except TypeError:
+        raise _unusable(name, "it has a type importers_all.All") from None
     found = pool.FindMessageTypeByName("importers_all.All")
     return optional("google.protobuf.message_factory", "kafka").GetMessageClass(found)
 
@@ -140,13 +147,19 @@ def _as_fields(records: pa.Array) -> bytes:
 
 
 def _written(root: Path, part: Part, name: str) -> None:
-    """Under the name by which others import it. Raises ContractError for one that leads out of the directory."""
+    """Under the name by which others import it. Raises ContractError for one that leads out of the directory, or that
+    another has.
+    """
     path = PurePosixPath(part.name)
+    place = root / path
     if path.is_absolute() or ".." in path.parts or "\0" in part.name or not path.name:
         raise _unusable(name, "it refers to a file that can't be one")
-    place = root / path
-    place.parent.mkdir(parents=True, exist_ok=True)
-    place.write_text(part.text)
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with place.open("x", encoding="utf-8") as file:
+            file.write(part.text)
+    except (OSError, UnicodeError):
+        raise _unusable(name, "it refers to files whose names or texts can't be") from None
 
 
 def _message(file: Any, path: Sequence[int], name: str) -> Any:

@@ -301,7 +301,15 @@ def test_what_a_schema_imports_is_found_by_its_name() -> None:
         (f"{HEAD} message {{", (), "protoc"),
         (f'{HEAD} import "gone.proto"; message M {{ int32 n = 1; }}', (), "protoc"),
         (f"{HEAD} message M {{ int32 n = 1; }}", [Part("../../etc/cron.d/x", "")], "a file that can't be one"),
+        *(
+            (f'{HEAD} import "{each}"; message M {{ int32 n = 1; }}', [Part(each, HEAD)], "names or texts")
+            for each in ("importers/main.proto", "importers/all.proto", "importers", "x" * 300)
+        ),
+        (f"{HEAD} message M {{ int32 n = 1; }}", [Part("a.proto", HEAD), Part("a.proto", "")], "names or texts"),
+        (f"{HEAD} message M {{ int32 n = 1; }}", [Part("a.proto", "\ud800")], "names or texts"),
+        (f"{HEAD} message M {{ int32 n = 1; }} // \ud800", (), "names or texts"),
         (f"{HEAD} enum E {{ A = 0; }}", (), "no such message type"),
+        ('syntax = "proto3"; package importers_all; message All { int32 n = 1; }', (), "importers_all"),
     ],
 )
 def test_a_schema_that_columns_can_t_hold_is_refused(text: str, parts: list[Part], why: str) -> None:
