@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -36,6 +37,7 @@ from importers.core.model import (
 from importers.core.settings import effective
 from importers.core.source import Source, SourceConfig
 from importers.core.tenant import Tenant
+from importers.destinations.postgresql import PostgresDestination
 from importers.exceptions import (
     ConfigError,
     ImporterError,
@@ -191,6 +193,40 @@ def test_a_batch_of_few_rows_is_loaded_before_the_next_is_read(
     streamed.drain(source, watch)
     assert seen == loaded
     assert streamed.plays == list(range(12))
+
+
+def test_who_is_interrupted_while_a_batch_is_loaded_closes_the_run_after_it(
+    streamed: Streamed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the run were closed amid the batch's transaction, by its connection."""
+    load, abort, result = Segment.load, PostgresDestination.abort, Future.result
+    closes, events = Event(), list[str]()
+
+    def slow(segment: Segment, batch: MicroBatch) -> Receipt:
+        if batch.rows:
+            closes.wait(1)  # as long as nobody closes the run
+        receipt = load(segment, batch)
+        events.append(f"{batch.rows} rows loaded")
+        return receipt
+
+    def closed(destination: PostgresDestination, run: Run, stream: Stream) -> None:
+        closes.set()
+        events.append("closed")
+        abort(destination, run, stream)
+
+    def interrupted(future: Future[Any], timeout: float | None = None) -> Any:
+        monkeypatch.setattr(Future, "result", result)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Segment, "load", slow)
+    monkeypatch.setattr(PostgresDestination, "abort", closed)
+    source = streamed.source(ROWS[:3], ROWS[3:6])
+    source.before = lambda number: monkeypatch.setattr(Future, "result", interrupted if number else result)
+    with pytest.raises(KeyboardInterrupt):
+        streamed.drain(source)
+    assert events == ["0 rows loaded", "3 rows loaded", "closed"]
+    assert streamed.plays == [0, 1, 2]
+    assert streamed.runs == [("committed", 3, 3)]
 
 
 def test_bad_rows_are_in_quarantine_when_the_rest_is_in_the_table_and_can_be_replayed(streamed: Streamed) -> None:

@@ -156,10 +156,10 @@ class _Session:
     def settle(self) -> None:
         """Wait for the transaction that is under way. Raises what it raised."""
         if self._pending is not None:
-            (future, beat), self._pending = self._pending, None
+            future, beat = self._pending
             before = self.segment.receipt
-            after = future.result()
-            self.segment.receipt = after
+            after = future.result()  # who is interrupted here has it under way still
+            self._pending, self.segment.receipt = None, after
             loaded, suppressed = after.loaded - before.loaded, after.suppressed - before.suppressed
             self._tell(Beat(beat.rows, loaded, beat.quarantined, suppressed, beat.behind))
 
