@@ -23,8 +23,29 @@ def kill(victims: Victims, site: Site, point: str, key: str = "second") -> None:
     assert death.signal == signal.SIGKILL, f"{point}: {death}"
 
 
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("point", POINTS)
+def step(point: str) -> str:
+    return point.partition(":")[0]
+
+
+WHERE_IT_MATTERS = ("gate", "load", "commit")  # what is read, staged and deleted in the end knows of no table
+POINTS_IN_MODES = [
+    pytest.param(
+        point,
+        mode,
+        marks=() if step(point) in WHERE_IT_MATTERS or mode is MODES[number % len(MODES)] else pytest.mark.soak,
+    )
+    for number, point in enumerate(POINTS)
+    for mode in MODES
+]
+"""Every point, and every step in every mode. `make soak` takes all points in all modes."""
+
+
+def test_every_step_is_killed_in_every_mode() -> None:
+    killed = {(step(str(case.values[0])), case.values[1]) for case in POINTS_IN_MODES if not case.marks}
+    assert killed == {(step(point), mode) for point in POINTS for mode in MODES}
+
+
+@pytest.mark.parametrize(("point", "mode"), POINTS_IN_MODES)
 def test_killed_and_run_again(victims: Victims, a_site: MakeSite, point: str, mode: LoadMode) -> None:
     site, sql = a_site(mode)
     kill(victims, site, point)

@@ -43,10 +43,12 @@ def test_what_stands_below_a_field_is_its_description():
     assert inherited == properties
 
 
-@pytest.mark.parametrize("name", ["Tenant", *tenant.Tenant.model_json_schema()["$defs"]])
+SCHEMA = tenant.Tenant.model_json_schema()
+
+
+@pytest.mark.parametrize("name", ["Tenant", *SCHEMA["$defs"]])
 def test_every_field_of_a_tenant_file_has_a_description(name):
-    schema = tenant.Tenant.model_json_schema()
-    found = schema if name == "Tenant" else schema["$defs"][name]
+    found = SCHEMA if name == "Tenant" else SCHEMA["$defs"][name]
     assert all(about.get("description") for about in found.get("properties", {}).values())
 
 
