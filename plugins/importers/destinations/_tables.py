@@ -192,7 +192,7 @@ def _evolve(
         if width is None:
             raise ContractError(
                 f'column \'{name}\' of "{schema}"."{stream.target}" is {have[name]} and can\'t hold {kind}',
-                do="fix the source, or load into a new table with load.table",
+                do="mend the source; if the policy changed, load all into another load.table by --full-refresh",
             )
         if width != have[name]:
             _widen(connection, schema, stream, name, have[name], width)
