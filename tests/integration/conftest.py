@@ -13,6 +13,7 @@ from urllib.parse import urlsplit, urlunsplit
 import psycopg
 import pytest
 from import_site import Inspector, Site, cut_small
+from installed import settle
 from victims import Victims
 
 from importers.core.model import LoadMode
@@ -27,6 +28,13 @@ def encryption_key() -> Iterator[str]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ENCRYPTION_KEY", key)
         yield key
+
+
+@pytest.fixture
+def home(tmp_path: Path, database: str, encryption_key: str, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An installation of a warehouse that is empty, without tenants."""
+    settle(tmp_path, database, monkeypatch)
+    return tmp_path
 
 
 @pytest.fixture(scope="session")

@@ -32,15 +32,6 @@ MERGE, APPEND = "{mode: merge, primary_key: id}", "{mode: append}"
 MASK = "{mask: phone}"
 
 
-@pytest.fixture
-def home(tmp_path: Path, database: str, encryption_key: str, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for name, value in (("HOME", tmp_path / "home"), ("TENANTS", tmp_path / "tenants"), ("PROCESSES", 1)):
-        monkeypatch.setenv(f"IMPORTERS_{name}", str(value))
-    monkeypatch.setenv("POSTGRES_URL", database)
-    (tmp_path / "tenants").mkdir()
-    return tmp_path
-
-
 def describe(home: Path, phone: str = "keep", town: str = "keep", load: str = APPEND) -> None:
     (home / "tenants/acme.yaml").write_text(TENANT.format(data=home, phone=phone, town=town, load=load))
 

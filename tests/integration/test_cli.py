@@ -36,15 +36,11 @@ Call: TypeAlias = Callable[..., Result]
 
 
 @pytest.fixture
-def home(tmp_path: Path, database: str, encryption_key: str, monkeypatch: pytest.MonkeyPatch) -> Path:
+def home(home: Path) -> Path:
     """An installation with one tenant, whose first file waits."""
-    for name, value in (("HOME", tmp_path / "home"), ("TENANTS", tmp_path / "tenants"), ("PROCESSES", 1)):
-        monkeypatch.setenv(f"IMPORTERS_{name}", str(value))
-    monkeypatch.setenv("POSTGRES_URL", database)
-    (tmp_path / "tenants").mkdir()
-    (tmp_path / "plays_1.csv").write_text(ROWS)
-    tenant(tmp_path, TENANT)
-    return tmp_path
+    (home / "plays_1.csv").write_text(ROWS)
+    tenant(home, TENANT)
+    return home
 
 
 def tenant(home: Path, text: str) -> None:

@@ -77,16 +77,12 @@ NEW = ("--yes", "--domain", "listener")
 
 
 @pytest.fixture
-def home(tmp_path: Path, database: str, encryption_key: str, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for name, value in (("HOME", tmp_path / "home"), ("TENANTS", tmp_path / "tenants"), ("PROCESSES", 1)):
-        monkeypatch.setenv(f"IMPORTERS_{name}", str(value))
-    monkeypatch.setenv("POSTGRES_URL", database)
+def home(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("LOGNAME", "dpo")
-    (tmp_path / "tenants").mkdir()
-    describe(tmp_path)
+    describe(home)
     for name, text in FILES.items():
-        (tmp_path / name).write_text(text)
-    return tmp_path
+        (home / name).write_text(text)
+    return home
 
 
 def describe(home: Path, treatment: str = "keep") -> None:

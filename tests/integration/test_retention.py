@@ -12,6 +12,7 @@ from urllib.parse import urlsplit, urlunsplit
 import psycopg
 import pytest
 from click.testing import CliRunner, Result
+from installed import settle
 
 from importers.cli.main import main
 from importers.destinations import _expiring as expiring
@@ -46,19 +47,6 @@ def create(postgres: str, name: str, template: str) -> str:
     with psycopg.connect(postgres, autocommit=True) as connection:
         connection.execute(f"create database {name} template {template}")  # type: ignore[arg-type]
     return urlunsplit(urlsplit(postgres)._replace(path=f"/{name}"))
-
-
-def settle(home: Path, url: str, patch: pytest.MonkeyPatch) -> None:
-    for name, value in (("HOME", home / "home"), ("TENANTS", home / "tenants"), ("PROCESSES", 1)):
-        patch.setenv(f"IMPORTERS_{name}", str(value))
-    patch.setenv("POSTGRES_URL", url)
-    (home / "tenants").mkdir()
-
-
-@pytest.fixture
-def home(tmp_path: Path, database: str, encryption_key: str, monkeypatch: pytest.MonkeyPatch) -> Path:
-    settle(tmp_path, database, monkeypatch)
-    return tmp_path
 
 
 def describe(home: Path, tenant: str, retention: str = KEPT, *, more: str = "", modes: Any = MODES) -> None:
