@@ -103,9 +103,9 @@ def test_two_servers_of_which_one_is_killed(kafka: Kafka, site: StreamSite, sql:
         owner, other = (first, second) if first.is_in("running") else (second, first)
         eventually(lambda: other.is_in("waiting"), "the other doesn't wait")
         site.second()
-        eventually(lambda: owner.status()["loaded"] == len(site.after), "the owner hasn't loaded all")
-        told = owner.status()
-        assert (told["behind"], told["quarantined"], told["error"]) == (0, 2, "")
+        # One look at a time: the last message may come with a later micro-batch than the rows before it.
+        whole = {"loaded": len(site.after), "behind": 0, "quarantined": 2, "error": ""}
+        eventually(lambda: whole.items() <= owner.status().items(), "the owner hasn't taken all")
         samples = {
             (sample.name, sample.labels.get("outcome")): (sample.value, sample.labels["tenant"])
             for family in text_string_to_metric_families(owner.get("/metrics")[1])
