@@ -166,9 +166,7 @@ def test_quarantine_is_replaced_whole(root: str, endpoint: str) -> None:
     quarantine.delete(uris[0])
     assert quarantine.read(uris[1], key).num_rows == 2
     assert len([name for name in objects(endpoint, root) if not name.endswith("/")]) == 1
-    report = sweep_quarantine(
-        quarantine, lambda *_: None, lambda _: False, lambda _: timedelta(days=30), datetime.now(UTC)
-    )
+    report = sweep_quarantine(quarantine, lambda *_: None, lambda _: False, datetime.now(UTC))
     assert (report.deleted, report.kept) == (1, 0)
 
 

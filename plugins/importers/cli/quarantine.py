@@ -13,7 +13,7 @@ from importers.cli import asked
 from importers.cli.exits import FOUND
 
 if TYPE_CHECKING:
-    from importers.core.model import Held, QuarantineFile
+    from importers.core.model import ExpiredFile, Held, QuarantineFile
     from importers.core.tenant import Tenant
     from importers.pipeline.held import Shown
 
@@ -46,14 +46,17 @@ def list_(target: tuple[str, str] | None, tenants: Path | None, as_json: bool) -
     from importers.pipeline.installation import Installation
 
     installation = Installation.from_environment()
-    entries = []
+    entries: list[dict[str, Any]] = []
+    over: list[ExpiredFile] = []
     for tenant, pipeline in asked.matching(tenants, target):
         with asked.destination_of(installation, tenant, pipeline) as destination:
             files = all_held(destination, tenant, pipeline) if destination else ()
             entries += [entry(held, tenant) for held in files]
+            over += destination.expired_files() if destination else ()
     if as_json:
         say_json(entries)
         return
+    _tell_expired(over)
     if not entries:
         click.echo("nothing is in quarantine", err=True)
         return
@@ -71,6 +74,17 @@ def list_(target: tuple[str, str] | None, tenants: Path | None, as_json: bool) -
             for e in entries
         ],
     )
+
+
+def _tell_expired(files: Sequence[ExpiredFile]) -> None:
+    """What was in quarantine, so that whoever looks for it knows; a line for each stream and reason."""
+    from importers.cli.answer import many
+
+    for stream, kept_for in dict.fromkeys((file.stream, file.kept_for) for file in files):
+        those = [file for file in files if (file.stream, file.kept_for) == (stream, kept_for)]
+        when = max(file.when for file in those).date()
+        rows = many(sum(file.rows for file in those), "row")
+        click.echo(f"{stream}: {rows} deleted from quarantine up to {when}, by {kept_for}", err=True)
 
 
 def entry(held: Held, tenant: Tenant) -> dict[str, Any]:
@@ -107,12 +121,16 @@ def show(
     With the rules that each row broke, and where it stood.
     """
     from importers.cli.answer import say_json
+    from importers.pipeline.held import all_held
     from importers.pipeline.held import show as look
     from importers.pipeline.installation import Installation
 
     tenant = asked.tenant_file(tenants, *job)
     installation = Installation.from_environment()
-    files = _of_runs(_held(installation, tenant, job[1]), runs)
+    with asked.destination_of(installation, tenant, job[1]) as destination:
+        held = all_held(destination, tenant, job[1]) if destination else ()
+        over = destination.expired_files() if destination else ()
+    files = _of_runs(held, runs, over)
     seen = [look(installation, tenant, job[1], held, rows, unmasked=unmasked) for held in files]
     if as_json:
         say_json([_opened(one) for one in seen])
@@ -120,17 +138,11 @@ def show(
     for one in seen:
         _show(one)
     if not seen:
+        _tell_expired(over)
         click.echo("nothing is in quarantine", err=True)
 
 
-def _held(installation: Any, tenant: Tenant, pipeline: str) -> Sequence[Held]:
-    from importers.pipeline.held import all_held
-
-    with asked.destination_of(installation, tenant, pipeline) as destination:
-        return all_held(destination, tenant, pipeline) if destination else ()
-
-
-def _of_runs(files: Sequence[Held], runs: Sequence[int]) -> Sequence[Held]:
+def _of_runs(files: Sequence[Held], runs: Sequence[int], over: Sequence[ExpiredFile]) -> Sequence[Held]:
     """What these runs put there; all, if none is named. Raises ConfigError for a run that has nothing there."""
     from importers.exceptions import ConfigError
 
@@ -138,7 +150,9 @@ def _of_runs(files: Sequence[Held], runs: Sequence[int]) -> Sequence[Held]:
     lacking = [run for run in runs if run not in having]
     if lacking:
         do = f"there is of run {', '.join(map(str, having))}" if having else "leave --run out: there is of no run"
-        raise ConfigError(f"nothing is in quarantine of run {', '.join(map(str, lacking))}", do=do)
+        gone = {file.run: f"run {file.run}'s deleted on {file.when:%Y-%m-%d}, by {file.kept_for}" for file in over}
+        got = "; ".join(gone[run] for run in lacking if run in gone)
+        raise ConfigError(f"nothing is in quarantine of run {', '.join(map(str, lacking))}", got=got, do=do)
     return [held for held in files if not runs or held.run in runs]
 
 
@@ -177,6 +191,7 @@ def replay(
     from importers.api.bar import progress_bar
     from importers.api.runner import replay_pipeline
     from importers.cli.run import tell
+    from importers.pipeline.installation import Installation
 
     tenant = asked.tenant_file(tenants, *job)
     with progress_bar(None) as progress:
@@ -184,6 +199,8 @@ def replay(
     if results or as_json:
         tell(results, as_json=as_json)
     else:
+        with asked.destination_of(Installation.from_environment(), tenant, job[1]) as destination:
+            _tell_expired(destination.expired_files() if destination else ())
         click.echo("nothing is there to replay; `importers quarantine list` says why", err=True)
     if any(result.rows_quarantined for result in results):
         raise SystemExit(FOUND)

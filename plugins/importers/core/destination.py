@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 from importers.core.erasure import Erased, Eraser
 from importers.core.model import (
     JSON,
+    ExpiredFile,
     Health,
     Held,
     Leaf,
@@ -186,8 +187,19 @@ class Destination(ABC):
         """The run's registered quarantine files; with `ended` those too that were replayed or discarded."""
 
     @abstractmethod
+    def expire_file(self, uri: str, kept_for: str) -> bool:
+        """Note that a quarantine file's time is over by this setting; false if a replay reads it.
+
+        To be said before the file is deleted: nobody replays it or counts it as kept from then on.
+        """
+
+    @abstractmethod
+    def expired_files(self, stream: Stream | None = None) -> Sequence[ExpiredFile]:
+        """What the pipeline, or one stream, had in quarantine until its time was over, the oldest first."""
+
+    @abstractmethod
     def held(self, since: datetime, stream: Stream | None = None) -> Sequence[Held]:
-        """What the pipeline, or one stream, has in quarantine since a moment, the oldest first."""
+        """What the pipeline, or one stream, has in quarantine since a moment, the oldest first: files with rows."""
 
     @abstractmethod
     def discard(self, uris: Sequence[str]) -> Sequence[QuarantineFile]:

@@ -329,6 +329,10 @@ class QuarantineFile:
     """When its rows came into quarantine; None before they are registered."""
     erased: int = 0
     """How many subjects of the domain had been erased when it was written: it has no rows of those."""
+    claimed_by: int | None = None
+    """The replay that reads it."""
+    expired: bool = False
+    """Whether a sweep has ended it: it is deleted, or the sweep died just before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -359,6 +363,17 @@ class Held:
         """Only what a committed run left: any other's rows are read again by the next run. A snapshot is anyway."""
         read_again = self.superseded or self.mode is LoadMode.REPLACE
         return self.state is RunState.COMMITTED and not read_again and self.replayed_by is None
+
+
+@dataclass(frozen=True, slots=True)
+class ExpiredFile:
+    """A quarantine file that a sweep has deleted, since the time of the setting `kept_for` was over."""
+
+    stream: str
+    run: int
+    rows: int
+    when: datetime
+    kept_for: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from importers.core.names import did_you_mean
 from importers.core.tenant import Expectation, Load, Pipeline, Privacy, Quarantine, StreamSpec, Tenant, period
@@ -47,12 +47,21 @@ def retention(tenant: Tenant | None, pipeline: str, stream: str) -> str | None:
     return effective(tenant, pipeline, stream).privacy.retention
 
 
-def kept_in_quarantine(tenant: Tenant | None, pipeline: str, stream: str) -> timedelta:
+class Kept(NamedTuple):
+    """How long something is kept, and the setting that says so: `quarantine.retention P30D`."""
+
+    time: timedelta
+    said: str
+
+
+def kept_in_quarantine(tenant: Tenant | None, pipeline: str, stream: str) -> Kept:
     """How long a stream's bad rows are kept: no longer than its good ones. By defaults, if no file describes it."""
     spec = tenant.pipelines.get(pipeline) if tenant else None
-    bad = period((spec.quarantine if spec else Quarantine()).retention)
+    bad = (spec.quarantine if spec else Quarantine()).retention
     good = retention(tenant, pipeline, stream)
-    return min(bad, period(good)) if good else bad
+    said = [Kept(period(bad), f"quarantine.retention {bad}")]
+    said += [Kept(period(good), f"privacy.retention {good}")] if good else []
+    return min(said)
 
 
 def importer_settings(tenant: Tenant, pipeline: str) -> tuple[str, dict[str, Any]]:

@@ -123,7 +123,7 @@ class PostgresEraser(Eraser):
         with self._transaction("listing quarantine") as connection:
             rows = connection.execute(
                 """select q.uri, r.stream, q.at from _importers.quarantine q join _importers.run r on r.id = q.run
-                   where r.tenant = %s and q.discarded_at is null and not exists (
+                   where r.tenant = %s and q.discarded_at is null and q.expired_at is null and not exists (
                      select from _importers.run b where b.id = q.replayed_by and b.state = 'committed')""",
                 (self._tenant,),
             )

@@ -8,7 +8,7 @@ from datetime import datetime
 import psycopg
 from psycopg.types.json import Jsonb
 
-from importers.core.model import Held, LoadMode, QuarantineFile, Run, RunState
+from importers.core.model import ExpiredFile, Held, LoadMode, QuarantineFile, Run, RunState
 from importers.exceptions import ContractError
 
 SUPERSEDED = """exists (select from _importers.run g where g.stream = o.stream and g.key = o.key
@@ -17,7 +17,9 @@ SUPERSEDED = """exists (select from _importers.run g where g.stream = o.stream a
 
 
 def register(connection: psycopg.Connection, run: int, files: Sequence[QuarantineFile]) -> None:
-    connection.execute("delete from _importers.quarantine where run = %s and replayed_by is null", (run,))
+    connection.execute(
+        "delete from _importers.quarantine where run = %s and replayed_by is null and expired_at is null", (run,)
+    )
     with connection.cursor() as cursor:
         cursor.executemany(
             """insert into _importers.quarantine (run, partition, uri, rows, reasons, at)
@@ -28,7 +30,7 @@ def register(connection: psycopg.Connection, run: int, files: Sequence[Quarantin
 
 def of_run(connection: psycopg.Connection, run: int, *, ended: bool) -> list[QuarantineFile]:
     rows = connection.execute(
-        """select partition, uri, rows, reasons, at from _importers.quarantine q
+        """select partition, uri, rows, reasons, at, 0, replayed_by, expired_at is not null from _importers.quarantine q
            where run = %s and (%s or discarded_at is null and not exists (
              select from _importers.run where id = q.replayed_by and state = 'committed')) order by partition, uri""",
         (run, ended),
@@ -53,7 +55,7 @@ def held(connection: psycopg.Connection, streams: str, since: datetime) -> list[
           left join lateral (select r.plan -> 'partitions' -> q.partition as part) from_ on r.kind = 'replay'
           join _importers.run o on o.id = coalesce((from_.part ->> 'root')::bigint, r.id)
           left join _importers.run b on b.id = q.replayed_by
-        where r.stream like %s and q.at >= %s and q.discarded_at is null
+        where r.stream like %s and q.at >= %s and q.rows > 0 and q.discarded_at is null and q.expired_at is null
           and (b.state is null or b.state <> 'committed')
         order by q.run, q.partition, q.uri
         """,
@@ -94,7 +96,7 @@ def claim(connection: psycopg.Connection, run: Run) -> None:
     uris = uris_of(run)
     claimed = connection.execute(
         """update _importers.quarantine set replayed_by = %s
-           where uri = any(%s) and replayed_by is null and discarded_at is null""",
+           where uri = any(%s) and replayed_by is null and discarded_at is null and expired_at is null""",
         (run.id, uris),
     ).rowcount
     if claimed != len(uris):
@@ -110,8 +112,31 @@ def give_back(connection: psycopg.Connection, run: int) -> None:
 def discard(connection: psycopg.Connection, streams: str, uris: Sequence[str]) -> list[QuarantineFile]:
     rows = connection.execute(
         """update _importers.quarantine q set discarded_at = now() from _importers.run r
-           where r.id = q.run and r.stream like %s and uri = any(%s) and replayed_by is null and discarded_at is null
+           where r.id = q.run and r.stream like %s and uri = any(%s)
+             and replayed_by is null and discarded_at is null and q.expired_at is null
            returning q.partition, q.uri, q.rows, q.reasons, q.at""",
         (streams, list(uris)),
     )
     return [QuarantineFile(*row) for row in rows.fetchall()]
+
+
+def expire(connection: psycopg.Connection, streams: str, uri: str, kept_for: str) -> bool:
+    """Whether it has expired now, or had before."""
+    row = connection.execute(
+        """update _importers.quarantine q
+           set expired_at = coalesce(q.expired_at, now()), kept_for = coalesce(q.kept_for, %s) from _importers.run r
+           where r.id = q.run and r.stream like %s and uri = %s and replayed_by is null and discarded_at is null
+           returning q.run""",
+        (kept_for, streams, uri),
+    )
+    return row.fetchone() is not None
+
+
+def expired(connection: psycopg.Connection, streams: str) -> list[ExpiredFile]:
+    rows = connection.execute(
+        """select r.stream, q.run, q.rows, q.expired_at, q.kept_for
+           from _importers.quarantine q join _importers.run r on r.id = q.run
+           where r.stream like %s and q.rows > 0 and q.expired_at is not null order by q.run, q.partition, q.uri""",
+        (streams,),
+    )
+    return [ExpiredFile(*row) for row in rows.fetchall()]

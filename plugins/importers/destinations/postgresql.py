@@ -19,6 +19,7 @@ from importers.core.destination import Destination, Mask
 from importers.core.erasure import Erased, Eraser
 from importers.core.model import (
     JSON,
+    ExpiredFile,
     Health,
     Held,
     Leaf,
@@ -417,6 +418,14 @@ class PostgresDestination(Destination):
     def quarantine_of(self, run: int, *, ended: bool = True) -> Sequence[QuarantineFile]:
         with self._transaction("listing quarantine") as connection:
             return quarantine.of_run(connection, run, ended=ended)
+
+    def expire_file(self, uri: str, kept_for: str) -> bool:
+        with self._transaction("noting what is past its retention") as connection:
+            return quarantine.expire(connection, self._like(None), uri, kept_for)
+
+    def expired_files(self, stream: Stream | None = None) -> Sequence[ExpiredFile]:
+        with self._transaction("listing quarantine") as connection:
+            return quarantine.expired(connection, self._like(stream))
 
     def held(self, since: datetime, stream: Stream | None = None) -> Sequence[Held]:
         with self._transaction("listing quarantine") as connection:

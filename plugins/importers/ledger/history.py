@@ -60,7 +60,8 @@ class PastRun:
 class KeptFile:
     """A quarantine file: how many rows each rule or reason put there.
 
-    `replayed_by` is the run that loaded them, `discarded` when a person gave them up.
+    `replayed_by` is the run that loaded them, `discarded` when a person gave them up, `expired` when a sweep deleted
+    them, since the time of the setting `kept_for` was over.
     """
 
     run: int
@@ -72,6 +73,8 @@ class KeptFile:
     since: datetime
     replayed_by: int | None
     discarded: datetime | None = None
+    expired: datetime | None = None
+    kept_for: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +175,8 @@ def kept_files(
     """The registered quarantine files of a tenant, or of one pipeline; those of the newest run first."""
     query = SQL(
         "select q.run, r.stream, q.partition, q.uri, q.rows, q.reasons, q.at as since, q.replayed_by,"
-        " (to_jsonb(q) ->> 'discarded_at')::timestamptz as discarded"  # a column that an older ledger lacks
+        " (to_jsonb(q) ->> 'discarded_at')::timestamptz as discarded,"  # columns that an older ledger lacks
+        " (to_jsonb(q) ->> 'expired_at')::timestamptz as expired, to_jsonb(q) ->> 'kept_for' as kept_for"
         " from _importers.quarantine q join (select id, stream, tenant from _importers.run) r on r.id = q.run"
         " where {} order by q.run desc, q.partition, q.uri limit {}"
     ).format(_of(tenant, pipeline), Literal(limit))

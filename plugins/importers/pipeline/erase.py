@@ -181,7 +181,7 @@ class _Quarantine:
 
     def _kept_until(self, stream: str, since: datetime) -> datetime:
         _, pipeline, name = stream.split(".")
-        return since + kept_in_quarantine(self._tenant, pipeline, name)
+        return since + kept_in_quarantine(self._tenant, pipeline, name).time
 
 
 _UNREADABLE = (StagingError, ContractError, PrivacyError)

@@ -39,7 +39,7 @@ def all_held(destination: Destination, tenant: Tenant, pipeline: str) -> Sequenc
 def kept_until(tenant: Tenant, held: Held) -> datetime:
     """When a file's retention is over."""
     _, pipeline, stream = held.stream.split(".")
-    return (held.file.since or datetime.now(UTC)) + kept_in_quarantine(tenant, pipeline, stream)
+    return (held.file.since or datetime.now(UTC)) + kept_in_quarantine(tenant, pipeline, stream).time
 
 
 def why_not(held: Held) -> str:

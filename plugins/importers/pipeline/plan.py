@@ -42,7 +42,8 @@ def plan(
             for note in notes:
                 _log.warning("%s", note)
             if kind is RunKind.REPLAY:
-                return Plan(replay.partitions(job), stream=job.stream, notes=notes)
+                planned = replay.plan_of(job)
+                return replace(planned, notes=(*planned.notes, *notes))
             planned = job.source.plan(asked, window, job.source.refreshed(position) if full_refresh else position)
             return replace(planned, stream=job.stream, notes=(*planned.notes, *notes))
 

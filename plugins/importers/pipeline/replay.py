@@ -17,9 +17,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from importers.core.erasure import Erased
-from importers.core.model import JSON, SUBJECT, VERSION, Batch, Held, LoadMode, Reject, Run
+from importers.core.model import JSON, SUBJECT, VERSION, Batch, Held, LoadMode, Plan, Reject, Run
 from importers.core.places import named
 from importers.core.settings import kept_in_quarantine
+from importers.exceptions import ContractError
 from importers.pipeline.job import Job
 from importers.pipeline.stamp import stamped
 from importers.staging.quarantine import ABOUT, LOCATION, RAW, REASON, ROW
@@ -28,28 +29,53 @@ from importers.staging.quarantine import ABOUT, LOCATION, RAW, REASON, ROW
 def held(job: Job) -> list[Held]:
     """What the stream has in quarantine and may still keep there: past its retention nobody reads it any more."""
     kept = kept_in_quarantine(job.tenant, job.pipeline, job.stream.name)
-    return list(job.destination.held(datetime.now(UTC) - kept, job.stream))
+    return list(job.destination.held(datetime.now(UTC) - kept.time, job.stream))
 
 
 def rounds(job: Job) -> int:
     """How many replays it takes to read all that there is now: one, or one for each appended window.
 
-    What another replay has claimed counts: it may be dead, and then the next one gets it.
+    What another replay has claimed counts: it may be dead, and then the next one gets it. Raises ContractError if files
+    that could be replayed aren't where they were put, and none is.
     """
-    files = [file for file in held(job) if file.replayable or file.replayed_by is not None]
+    every = held(job)
+    there, lost = _sought(job, every)
+    if lost and not there:
+        raise ContractError("quarantine isn't where it was put", got=_lost(lost), do=_LOOK)
+    files = [*there, *(file for file in every if file.replayed_by is not None)]
     appends = job.stream.load_mode is LoadMode.APPEND
     return len({file.window for file in files}) if appends else min(1, len(files))
 
 
-def partitions(job: Job) -> list[JSON]:
+def plan_of(job: Job) -> Plan:
     """The quarantine files that a replay opened now would read, each with what its rows' past asks for.
 
     Appended windows are replayed one at a time, so that a window that is read again takes the place of its own rows.
+    A file that isn't where it was put holds no other back: the plan's notes say so.
     """
-    files = [file for file in held(job) if file.replayable]
+    files, lost = _sought(job, held(job))
     if job.stream.load_mode is LoadMode.APPEND and files:
         files = [file for file in files if file.window == files[0].window]
-    return [_partition(file) for file in files]
+    notes = (f"quarantine isn't where it was put: {_lost(lost)}; {_LOOK}",) if lost else ()
+    return Plan([_partition(file) for file in files], stream=job.stream, notes=notes)
+
+
+def _sought(job: Job, files: Sequence[Held]) -> tuple[list[Held], list[Held]]:
+    """Of those that may be replayed which are there, and which aren't."""
+    there, lost = list[Held](), list[Held]()
+    for file in files:
+        if file.replayable:
+            (there if job.quarantine.has(file.file.uri) else lost).append(file)
+    return there, lost
+
+
+_LOOK = "look whether IMPORTERS_QUARANTINE is right, or give them up by `importers quarantine discard`"
+
+
+def _lost(files: Sequence[Held]) -> str:
+    rows = sum(file.file.rows for file in files)
+    runs = ", ".join(str(run) for run in sorted({file.run for file in files}))
+    return f"no file for {rows:,} rows of run {runs}"
 
 
 def _partition(held: Held) -> JSON:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from functools import cached_property
 
 from importers.core.destination import Destination
-from importers.core.model import Reads, Run, RunState, Stream
+from importers.core.model import QuarantineFile, Reads, Run, RunState, Stream
 from importers.core.retention import Expired, Expirer
 from importers.core.settings import kept_in_quarantine
 from importers.core.tenant import Pipeline, Tenant, period
@@ -58,17 +58,23 @@ def sweep(
         def ttl(place: RunPlace) -> timedelta:
             return _FOREVER if place.tenant in spare else period(_pipeline(tenants, place).staging_ttl)
 
-        def kept(place: RunPlace) -> timedelta:
-            if place.tenant in spare:
-                return _FOREVER
-            return kept_in_quarantine(tenants.get(place.tenant), place.pipeline, place.stream)
-
         def is_live(place: RunPlace) -> bool:
             return runs.is_live(place, ttl(place), now)
 
+        def is_kept(place: RunPlace, uri: str) -> bool | None:
+            file = runs.registered(place, uri)
+            if file is None or file.expired or place.tenant in spare:
+                return None if file is None else not file.expired
+            kept = kept_in_quarantine(tenants.get(place.tenant), place.pipeline, place.stream)
+            if file.since is None or file.since >= now - kept.time:
+                return True
+            if file.claimed_by is not None:
+                is_live(replace(place, run=file.claimed_by))  # a replay that died gives it back
+            return not runs.expire(place, uri, kept.said)
+
         staging = sweep_staging(Staging(installation.staging, runs.warehouse), is_live, ttl, now)
         files = Quarantine(installation.quarantine, runs.warehouse)
-        quarantine = sweep_quarantine(files, runs.registered, is_live, kept, now)
+        quarantine = sweep_quarantine(files, is_kept, is_live, now)
         rows, failed = list[Expired](), list[ImporterError]()
         for name in sorted(tenants.keys() - set(spare)):
             if keeps_for_a_time(tenants[name]):
@@ -119,9 +125,12 @@ class _Runs:
             destination.destroy_key(run)
         return run.state is RunState.OPEN
 
-    def registered(self, place: RunPlace, uri: str) -> datetime | None:
+    def registered(self, place: RunPlace, uri: str) -> QuarantineFile | None:
         files = self._destination(place).quarantine_of(place.run, ended=False)
-        return next((file.since for file in files if file.uri == uri), None)
+        return next((file for file in files if file.uri == uri), None)
+
+    def expire(self, place: RunPlace, uri: str, kept_for: str) -> bool:
+        return self._destination(place).expire_file(uri, kept_for)
 
     def expirer(self, tenant: str) -> Expirer:
         return self._destination(replace(_NOBODY, tenant=tenant)).expirer()

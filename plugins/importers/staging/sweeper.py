@@ -57,25 +57,24 @@ def sweep(
 
 def sweep_quarantine(
     quarantine: Quarantine,
-    registered: Callable[[RunPlace, str], datetime | None],
+    stays: Callable[[RunPlace, str], bool | None],
     is_live: Callable[[RunPlace], bool],
-    retention: Callable[[RunPlace], timedelta],
     now: datetime,
     *,
     abandoned_after: timedelta = ABANDONED_AFTER,
 ) -> SweepReport:
     """Delete quarantine files past their retention, and those that nobody can find.
 
-    `registered` says when the registry's row of a URI was made, None if there is none: a file's own time won't do,
-    since erasure rewrites it. What has no row goes once its run isn't live; while it is, what is half-written goes
-    after `abandoned_after`.
+    `stays` says whether the registry wants a URI kept, None if it doesn't know it. Once it has said no, nobody else
+    finds the file: a sweep that dies before the deletion is told so again. What isn't known goes once its run isn't
+    live; while it is, what is half-written goes after `abandoned_after`.
     """
 
     def is_doomed(run: RunPlace, entry: Entry) -> bool:
         live = is_live(run)  # asked first: what a run registers before it ends is then seen to be registered
-        since = None if _is_temporary(entry) else registered(run, quarantine.store.uri_of(entry.path))
-        if since is not None:
-            return since < now - retention(run)
+        kept = None if _is_temporary(entry) else stays(run, quarantine.store.uri_of(entry.path))
+        if kept is not None:
+            return not kept
         return not live or (_is_temporary(entry) and entry.modified < now - abandoned_after)
 
     def doomed(run: RunPlace, entries: Sequence[Entry]) -> list[Entry]:

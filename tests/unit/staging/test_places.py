@@ -41,4 +41,4 @@ def test_a_dead_run_s_data_goes_whatever_made_it(made: Made, tmp_path: Path) -> 
     file.write_bytes(b"sealed")
     now, day = datetime.now(UTC), timedelta(days=1)
     assert sweep(staging, lambda _: False, lambda _: day, now).deleted == 1
-    assert sweep_quarantine(quarantine, lambda *_: None, lambda _: False, lambda _: day, now).deleted == 1
+    assert sweep_quarantine(quarantine, lambda *_: None, lambda _: False, now).deleted == 1

@@ -211,14 +211,14 @@ def test_quarantine_stays_for_its_retention_and_no_longer(
     quarantine: Quarantine, keys: TenantKeys, tmp_path: Path
 ) -> None:
     young, old = put_away(quarantine, LIVE, keys), put_away(quarantine, DEAD, keys)
-    since = {young: NOW - 29 * 24 * HOUR, old: NOW - 31 * 24 * HOUR}
     asked = []
 
-    def registered(run: RunPlace, uri: str) -> datetime:
+    def is_kept(run: RunPlace, uri: str) -> bool:
         asked.append((run, uri))
-        return since[uri]
+        assert quarantine.has(uri)  # it is told that it goes before it does
+        return uri == young
 
-    report = sweep_quarantine(quarantine, registered, lambda _: False, lambda _: 30 * 24 * HOUR, NOW)
+    report = sweep_quarantine(quarantine, is_kept, lambda _: False, NOW)
     assert (report.deleted, report.kept) == (1, 1)
     assert sorted(asked) == [(LIVE, young), (DEAD, old)]
     assert quarantine.read(young, keys.quarantine()).num_rows == 1
@@ -235,7 +235,7 @@ def test_quarantine_without_a_row_goes_once_its_run_is_over(
         temporary.parent.mkdir(parents=True, exist_ok=True)
         temporary.write_bytes(b"frame")
         os.utime(temporary, ((NOW - age).timestamp(),) * 2)
-    report = sweep_quarantine(quarantine, lambda *_: None, lambda run: run != DEAD, lambda _: 30 * 24 * HOUR, NOW)
+    report = sweep_quarantine(quarantine, lambda *_: None, lambda run: run != DEAD, NOW)
     assert (report.deleted, report.kept) == (2, 2)
     assert files(tmp_path / "quarantine") == {
         f"{LIVE.path}/0-{ATTEMPT}.parquet",
@@ -248,9 +248,9 @@ def test_quarantine_whose_run_registers_it_and_ends_while_it_is_looked_for_stays
 ) -> None:
     uri, over = put_away(quarantine, LIVE, keys), threading.Event()
 
-    def registered(*_: object) -> None:
+    def is_kept(*_: object) -> None:
         over.set()  # the answer was on its way when the run committed
 
-    report = sweep_quarantine(quarantine, registered, lambda _: not over.is_set(), lambda _: 30 * 24 * HOUR, NOW)
+    report = sweep_quarantine(quarantine, is_kept, lambda _: not over.is_set(), NOW)
     assert (report.deleted, report.kept) == (0, 1)
     assert quarantine.read(uri, keys.quarantine()).num_rows == 1
