@@ -46,6 +46,9 @@ class World(ABC):
 
     def __init__(self, directory: Path, server: Any = None) -> None:
         self.directory, self.server = directory, server
+        self.hurried = False
+        """Whether `config` has to give up soon whoever is silent: only where silence is tested, for any machine may be
+        busy for a while."""
         self.rows: list[dict[str, Any]] = ROWS
         self.more: list[dict[str, Any]] = MORE
         directory.mkdir(parents=True, exist_ok=True)

@@ -27,6 +27,9 @@ class ApiWorld(World):
     @abstractmethod
     def answer(self, asked: Asked) -> Reply: ...
 
+    def patience(self) -> dict[str, Any]:
+        return {"read_timeout": 1, "retry_attempts": 1} if self.hurried else {"read_timeout": 120, "retry_attempts": 2}
+
     def grow(self) -> None:
         self.served = self.rows + self.more
 

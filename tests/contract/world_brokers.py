@@ -36,7 +36,7 @@ class KafkaTopic(World):
         self.put(ROWS)
 
     def config(self) -> dict[str, Any]:
-        read = {"batch_rows": 2, "max_partitions": 1, "metadata": [], "timeout": 5}
+        read = {"batch_rows": 2, "max_partitions": 1, "metadata": [], "timeout": 8 if self.hurried else 120}
         return {"topic": self.topic, "stream": self.stream, **read}
 
     def connection(self) -> Mapping[str, Any] | None:
@@ -171,7 +171,7 @@ class RedisStream(World):
 
     def config(self) -> dict[str, Any]:
         columns = {"id": "integer", "who": "string", "what": "string", "ms": "integer"}
-        read = {"columns": columns, "entry": False, "batch_rows": 2, "timeout": 2}
+        read = {"columns": columns, "entry": False, "batch_rows": 2, "timeout": 4 if self.hurried else 120}
         return {"key": self.key_of_stream, "stream": self.stream, "consumer_group": "importers", **read}
 
     def connection(self) -> Mapping[str, Any] | None:

@@ -42,8 +42,7 @@ class Lastfm(ApiWorld):
         ]
 
     def config(self) -> dict[str, Any]:
-        quick = {"read_timeout": 0.5, "retry_attempts": 2, "rate_limit": "1000/s"}
-        return {"user": LISTENER, "page_size": 2} | quick
+        return {"user": LISTENER, "page_size": 2, "rate_limit": "1000/s"} | self.patience()
 
     def connection(self) -> dict[str, Any]:
         return {"host": self.http.address, "password": KEY}

@@ -47,7 +47,10 @@ class Postgresql(World):
         self.sql.execute("insert into plays values (%(id)s, %(who)s, %(what)s, %(ms)s)", row)
 
     def config(self) -> dict[str, Any]:
-        return {"tables": ["plays"], "read": "incremental", "cursor": "id", "batch_rows": 2, "lock_timeout": 0.2}
+        return {"tables": ["plays"], "read": "incremental", "cursor": "id", "batch_rows": 2} | self.patience()
+
+    def patience(self) -> dict[str, Any]:
+        return {"lock_timeout": 1 if self.hurried else 120}
 
     def connection(self) -> dict[str, Any]:
         return {"url": self._url(), "login": self.name, "password": self.secrets[0]}
@@ -107,7 +110,7 @@ class PostgresqlChanges(Postgresql):
 
     def config(self) -> dict[str, Any]:
         made = {"create_replication": True, "publication": "of_plays", "slot_prefix": self.name}
-        return {"tables": ["plays"], "read": "cdc", "batch_rows": 2, "lock_timeout": 0.2} | made
+        return {"tables": ["plays"], "read": "cdc", "batch_rows": 2} | self.patience() | made
 
     def close(self) -> None:
         if self._waiting is not None:

@@ -45,7 +45,7 @@ class Rest(ApiWorld):
             "paging": {"by": "token", "at": "data.next", "parameter": "cursor"},
             "incremental": {"column": "updated_at", "start": "updated_since", "settles": 0},
         }
-        return {"auth": "bearer", "read_timeout": 0.5, "retry_attempts": 2, "streams": {self.stream: stream}}
+        return {"auth": "bearer", "streams": {self.stream: stream}} | self.patience()
 
     def connection(self) -> dict[str, Any]:
         return {"host": f"{self.http.address}/v2", "password": TOKEN}

@@ -55,7 +55,7 @@ class Spotify(ApiWorld):
         ]
 
     def config(self) -> dict[str, Any]:
-        return {"page_size": 2, "read_timeout": 0.5, "retry_attempts": 2}
+        return {"page_size": 2} | self.patience()
 
     def connection(self) -> dict[str, Any]:
         secret, refresh, _ = SECRETS

@@ -11,8 +11,8 @@ from pathlib import Path
 import psycopg
 import pytest
 from redis import Redis
-from tests.services.airflow import free_port
 from tests.services.compose import ROOT, secrets, services
+from tests.services.ports import free_port
 from tests.services.redis import redis_server
 
 pytestmark = pytest.mark.services

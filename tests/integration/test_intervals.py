@@ -112,8 +112,10 @@ def test_a_plan_that_takes_longer_than_its_lease_opens_a_run_that_is_alive(data:
         return Plan(partitions=[])
 
     _, sealed = job.keys.new_run_key()
+    (before,) = sql.execute("select clock_timestamp()").fetchone() or (None,)
     opened = job.destination.open(job.stream, "slow", RunKind.WINDOW, Window(), slow, sealed, 1.0)
-    row = sql.execute("select lease > clock_timestamp() from _importers.run where id = %s", (opened.id,)).fetchone()
+    after_the_plan = "select lease >= %s + interval '3 s' from _importers.run where id = %s"
+    row = sql.execute(after_the_plan, (before, opened.id)).fetchone()
     job.close()
     assert row == (True,)
 

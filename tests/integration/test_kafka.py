@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
+from contextlib import closing
 from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
 import pytest
-from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewPartitions
-from tests.services.kafka import PASSWORD, Kafka
+from confluent_kafka import Consumer, Producer, TopicPartition
+from tests.services.kafka import PASSWORD, READY, Kafka
 
 from importers.core.connection import Connection
 from importers.core.model import LoadMode, Plan, Stream, Window
@@ -28,7 +28,7 @@ def topic(kafka: Kafka) -> str:
 
 
 def source(kafka: Kafka, topic: str, **config: Any) -> Source:
-    said = {"format": "text", "stream": "events", "timeout": 20} | config
+    said = {"format": "text", "stream": "events", "timeout": 120} | config
     return Source(
         KafkaConfig(topic=topic, **said), tenant="acme", connection=Connection({"bootstrap.servers": kafka.address})
     )
@@ -60,7 +60,7 @@ def texts(*said: str, **about: Any) -> list[dict[str, Any]]:
 
 def transactional(kafka: Kafka) -> Producer:
     producer = Producer({"bootstrap.servers": kafka.address, "transactional.id": uuid4().hex})
-    producer.init_transactions(30)
+    producer.init_transactions(READY)
     return producer
 
 
@@ -69,17 +69,17 @@ def test_what_a_transaction_wrote_comes_once_it_has_ended_well(kafka: Kafka, top
     for text, ends in (("a", producer.commit_transaction), ("gone", producer.abort_transaction)):
         producer.begin_transaction()
         producer.produce(topic, text)
-        producer.flush(30)
-        ends(30)
+        producer.flush(READY)
+        ends(READY)
     producer.begin_transaction()
     producer.produce(topic, "b")
-    producer.flush(30)
+    producer.flush(READY)
     at = source(kafka, topic)
     _, first = planned(at)
     # a, its marker, the aborted one, its marker; then what isn't ended
     assert offsets(first) == {f"{topic}/0": 4}
     assert values(at) == ["a"]  # the last offset of the range is a marker: nothing with that offset ever comes
-    producer.commit_transaction(30)
+    producer.commit_transaction(READY)
     assert values(at, dict(first.position)) == ["b"]
 
 
@@ -90,7 +90,7 @@ def test_a_range_of_which_nothing_is_left_ends(kafka: Kafka) -> None:
     kafka.produce(topic, *texts("old 1", "old 2", "old 3", key=b"k"))
     at = source(kafka, topic)
     stream, plan = planned(at)
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + 180
     while time.monotonic() < deadline:
         kafka.produce(topic, *texts("newest", key=b"k"))
         left = [value for part in plan.partitions for b in at.read(stream, part) for value in b.rows[0].to_pylist()]
@@ -104,8 +104,7 @@ def test_a_range_of_which_nothing_is_left_ends(kafka: Kafka) -> None:
 def test_a_position_that_retention_ate_is_told_or_skipped(kafka: Kafka, topic: str) -> None:
     kafka.produce(topic, *texts("a", "b", "c"))
     _, plan = planned(source(kafka, topic, max_messages=1))
-    admin = AdminClient({"bootstrap.servers": kafka.address})
-    admin.delete_records([TopicPartition(topic, 0, 2)])[TopicPartition(topic, 0)].result(30)
+    kafka.trim(topic, 2)
     with pytest.raises(ContractError, match=r"deleted before.*offset 1 comes next, and there are 2 to 3"):
         planned(source(kafka, topic), dict(plan.position))
     assert values(source(kafka, topic, lost_messages="skip"), dict(plan.position)) == ["c"]
@@ -115,8 +114,7 @@ def test_messages_that_vanish_between_plan_and_read_are_told(kafka: Kafka, topic
     kafka.produce(topic, *texts("a", "b", "c"))
     at = source(kafka, topic)
     stream, plan = planned(at)
-    admin = AdminClient({"bootstrap.servers": kafka.address})
-    admin.delete_records([TopicPartition(topic, 0, 2)])[TopicPartition(topic, 0)].result(30)
+    kafka.trim(topic, 2)
     with pytest.raises(ContractError, match="deleted before they were read"):
         list(at.read(stream, plan.partitions[0]))
 
@@ -132,13 +130,7 @@ def test_a_topic_of_the_same_name_that_has_outgrown_the_position_is_told(kafka: 
     _, first = planned(source(kafka, topic))
     assert values(source(kafka, topic), dict(first.position)) == []
     kafka.drop(topic)
-    deadline = time.monotonic() + 90
-    while time.monotonic() < deadline:
-        try:
-            kafka.topic(topic)  # a deletion takes its time
-            break
-        except KafkaException:
-            time.sleep(0.1)
+    kafka.topic(topic)
     kafka.produce(topic, *texts("c", "d", "e"))
     with pytest.raises(ContractError, match="it was deleted and made anew"):
         planned(source(kafka, topic), dict(first.position))
@@ -151,9 +143,8 @@ def test_a_new_partition_is_read_from_its_beginning(kafka: Kafka, topic: str) ->
     kafka.produce(topic, *texts("before"))
     _, first = planned(at)
     assert (first.partitions, offsets(first)) == ([], {f"{topic}/0": 1})
-    admin = AdminClient({"bootstrap.servers": kafka.address})
-    admin.create_partitions([NewPartitions(topic, 2)])[topic].result(30)
-    kafka.produce(topic, {"value": b"new", "partition": 1}, **{"topic.metadata.refresh.interval.ms": 200})
+    kafka.widen(topic, 2)
+    kafka.produce(topic, {"value": b"new", "partition": 1})
     assert values(at, dict(first.position)) == ["new"]
 
 
@@ -208,11 +199,11 @@ def test_what_the_broker_knows_of_a_message(kafka: Kafka, topic: str) -> None:
     }
 
 
+@pytest.mark.timeout(500)
 def test_a_wrong_password_and_an_unknown_topic_are_told_soon(kafka: Kafka, topic: str) -> None:
     wrong = {"sasl.password": PASSWORD.replace("c2Vj", "WRNG"), "port": int(kafka.sasl_address.rpartition(":")[2])}
     trusted = {"ssl.ca.location": kafka.authority}
-    config = EventHubsConfig(topic=topic, timeout=60)
-    begun = time.monotonic()
+    config = EventHubsConfig(topic=topic, timeout=600)  # longer than the test may take
     health = EventHubs(config, tenant="acme", connection=Connection(wrong | trusted)).check()
     assert not health.ok
     assert "refuses these credentials" in health.detail
@@ -221,7 +212,6 @@ def test_a_wrong_password_and_an_unknown_topic_are_told_soon(kafka: Kafka, topic
     assert "no trusted connection" in EventHubs(config, tenant="acme", connection=right).check().detail
     with pytest.raises(FatalSourceError, match="no such topic"):
         source(kafka, "nowhere").plan(planned(source(kafka, topic))[0], Window(), {})
-    assert time.monotonic() - begun < 50  # and not after the time-out
 
 
 def test_another_member_of_the_group_and_its_rebalances_change_nothing(
@@ -243,17 +233,17 @@ def test_another_member_of_the_group_and_its_rebalances_change_nothing(
     at.acknowledge(plan.position)
     assert "offsets could not be set" in caplog.text
     member.close()
-    at.acknowledge(plan.position)
-    (group,) = Consumer({"bootstrap.servers": kafka.address, "group.id": "watchers"}).committed(
-        [TopicPartition(topic, 0)], 30
-    )
-    assert group.offset == 50
+    deadline = time.monotonic() + READY
+    with closing(Consumer({"bootstrap.servers": kafka.address, "group.id": "watchers"})) as looks:
+        while looks.committed([TopicPartition(topic, 0)], READY)[0].offset != 50:
+            assert time.monotonic() < deadline, "the group's offset isn't there"
+            at.acknowledge(plan.position)  # refused until the broker has taken leave of the member
 
 
 def test_a_broker_that_is_killed_and_comes_back_is_waited_for(kafka: Kafka, topic: str) -> None:
     kafka.produce(topic, *texts(*(f"{number} {'x' * 1000}" for number in range(3000))))
     settings = {"max.partition.fetch.bytes": 50_000, "queued.max.messages.kbytes": 100}
-    at = source(kafka, topic, batch_rows=500, max_poll_records=100, settings=settings, timeout=90)
+    at = source(kafka, topic, batch_rows=500, max_poll_records=100, settings=settings, timeout=300)
     stream, plan = planned(at)
     read: list[str] = []
     for number, batch in enumerate(at.read(stream, plan.partitions[0])):
@@ -275,7 +265,7 @@ def test_a_token_is_shown_to_the_broker(kafka: Kafka, topic: str) -> None:
         "enable.sasl.oauthbearer.unsecure.jwt": True,
         "sasl.oauthbearer.config": "principal=ada",
     }
-    config = KafkaConfig(topic=topic, format="text", metadata=[], timeout=20)
+    config = KafkaConfig(topic=topic, format="text", metadata=[], timeout=120)
     at = Source(config, tenant="acme", connection=Connection(said))
     assert at.check().ok
     assert values(at) == ["a"]

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import random
 import signal
-import time
 from collections.abc import Callable
 from pathlib import Path
 from uuid import uuid4
@@ -14,6 +12,7 @@ import psycopg
 import pytest
 from import_site import again
 from kafka_site import PARTITIONS, KafkaSite, finished
+from random_kills import killed_at_random
 from tests.services.kafka import Kafka
 from victims import Victims
 
@@ -67,16 +66,9 @@ def test_killed_at_a_step(
 def test_killed_at_random_instants(victims: Victims, a_site: MakeSite, sql: psycopg.Connection, tmp_path: Path) -> None:
     site, chance, kills = a_site(LoadMode.APPEND), random.Random(), 0
     for number in range(RANDOM):
+        at = {"signs": 7, "late": 0.2} if number else {"signs": 0, "late": 0.0}  # the first has surely not ended
         progress = tmp_path / f"progress {number}"
-        progress.touch()
-        pid = victims.start(site, "second", progress=str(progress))
-        steps = chance.randrange(0, 8)
-        deadline = time.monotonic() + 30
-        while len(progress.read_text().split("\n")) <= steps and time.monotonic() < deadline:
-            time.sleep(0.002)
-        time.sleep(chance.uniform(0, 0.2))
-        os.killpg(pid, signal.SIGKILL)
-        kills += victims.wait(pid).signal == signal.SIGKILL
+        kills += killed_at_random(victims, site, "second", progress, chance, processes=1, **at)
     assert kills
     again(site)
     finished(site, sql)

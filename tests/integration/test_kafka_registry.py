@@ -53,7 +53,7 @@ def test_schemas_change_in_mid_topic_and_refer_to_others(kafka: Kafka, apicurio:
     ]
     kafka.produce(topic, *({"value": each} for each in values))
     connection = Connection({"bootstrap.servers": kafka.address, "schema.registry.url": apicurio.address})
-    at = Source(KafkaConfig(topic=topic, format="avro", metadata=[], timeout=20), tenant="acme", connection=connection)
+    at = Source(KafkaConfig(topic=topic, format="avro", metadata=[], timeout=120), tenant="acme", connection=connection)
     (stream,) = at.streams()
     assert [column.name for column in stream.columns] == ["id", "by", "ms"]
     (part,) = at.plan(stream, Window(), {}).partitions
@@ -88,7 +88,7 @@ def test_messages_of_protobuf_change_in_mid_topic_and_import_others(kafka: Kafka
     ]
     kafka.produce(topic, *({"value": each} for each in values))
     connection = Connection({"bootstrap.servers": kafka.address, "schema.registry.url": apicurio.address})
-    config = KafkaConfig(topic=topic, format="protobuf", metadata=[], timeout=20)
+    config = KafkaConfig(topic=topic, format="protobuf", metadata=[], timeout=120)
     at = Source(config, tenant="acme", connection=connection)
     (stream,) = at.streams()
     assert [column.name for column in stream.columns] == ["id", "by", "ms"]
@@ -105,6 +105,6 @@ def test_messages_of_protobuf_change_in_mid_topic_and_import_others(kafka: Kafka
 def test_a_registry_that_nobody_named_is_told(kafka: Kafka) -> None:
     topic = kafka.topic(f"plays-{uuid4().hex}")
     kafka.produce(topic, {"value": struct.pack(">bI", 0, 1)})
-    config = KafkaConfig(topic=topic, format="avro", timeout=20)
+    config = KafkaConfig(topic=topic, format="avro", timeout=120)
     with pytest.raises(ConfigError, match=r"schema\.registry\.url"):
         Source(config, tenant="acme", connection=Connection({"bootstrap.servers": kafka.address})).streams()

@@ -54,7 +54,7 @@ def key() -> RunKey:
 
 def objects(endpoint: str, root: str) -> list[str]:
     """The keys that the server itself lists, without our file system in between."""
-    listing = urllib.request.urlopen(f"http://{endpoint}/{root.split('/')[2]}?list-type=2", timeout=10)
+    listing = urllib.request.urlopen(f"http://{endpoint}/{root.split('/')[2]}?list-type=2", timeout=60)
     return re.findall("<Key>(.*?)</Key>", listing.read().decode())
 
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from contextlib import closing
 from typing import Any
 from uuid import uuid4
 
 import pytest
-from confluent_kafka import KafkaException, Producer
-from confluent_kafka.admin import AdminClient, NewPartitions
-from tests.services.kafka import Kafka
+from confluent_kafka import Producer
+from tests.services.kafka import READY, Kafka
 
 from importers.core.connection import Connection
 from importers.core.model import Batch, Pace
@@ -91,23 +89,11 @@ def test_a_topic_that_is_made_anew_while_it_is_followed_stops_the_stream(
     at = source(kafka, topic)
     with closing(at.follow(at.streams()[0], {}, PACE)) as batches:
         until(batches, ["a", "b"])
-        make_anew(kafka, topic)
+        kafka.drop(topic)
+        kafka.topic(topic, 2)
         put(kafka, topic, 0, "c", "d", "e")
         with pytest.raises(ContractError, match="made anew"):
             until(batches, ["e"])
-
-
-def make_anew(kafka: Kafka, topic: str) -> None:
-    kafka.drop(topic)
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        try:
-            kafka.topic(topic, 2)
-        except KafkaException:  # it is being deleted
-            time.sleep(0.1)
-        else:
-            return
-    raise TimeoutError(topic)
 
 
 def test_a_partition_that_the_topic_gets_is_read_from_its_beginning(
@@ -117,8 +103,7 @@ def test_a_partition_that_the_topic_gets_is_read_from_its_beginning(
     at = source(kafka, topic)
     with closing(at.follow(at.streams()[0], {}, PACE)) as batches:
         next(batches)
-        admin = AdminClient({"bootstrap.servers": kafka.address})
-        admin.create_partitions([NewPartitions(topic, 3)])[topic].result(60)
+        kafka.widen(topic, 3)
         put(kafka, topic, 2, "a", "b")
         put(kafka, topic, 1, "c")
         got = until(batches, ["a", "b", "c"])
@@ -127,15 +112,15 @@ def test_a_partition_that_the_topic_gets_is_read_from_its_beginning(
 
 def test_what_a_transaction_wrote_comes_once_it_has_ended_well(kafka: Kafka, topic: str) -> None:
     producer = Producer({"bootstrap.servers": kafka.address, "transactional.id": uuid4().hex})
-    producer.init_transactions(30)
+    producer.init_transactions(READY)
     at = source(kafka, topic)
     with closing(at.follow(at.streams()[0], {}, PACE)) as batches:
         for text, ends in (("gone", producer.abort_transaction), ("kept", producer.commit_transaction)):
             producer.begin_transaction()
             producer.produce(topic, text, partition=0)
-            producer.flush(30)
+            producer.flush(READY)
             assert [texts(next(batches)) for _ in range(3)] == [[], [], []]
-            ends(30)
+            ends(READY)
         got = until(batches, ["kept"])
         assert got.position == {f"{topic}/0": 3}  # after the aborted one and its marker
         while got.behind:  # its own marker: an offset without a message isn't unread

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import random
 import signal
-import time
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
 
@@ -16,6 +13,7 @@ import pytest
 from crash_points import OF_STREAMS
 from import_site import FIRST, SECOND, Row, again
 from kafka_site import PARTITIONS
+from random_kills import killed_at_random
 from stream_site import StreamSite, finished
 from tests.services.kafka import Kafka
 from victims import Victims
@@ -62,16 +60,7 @@ def test_killed_at_random_instants(victims: Victims, a_site: MakeSite, sql: psyc
         expected += lot
         produced.append(len(lot))
         progress = tmp_path / f"progress {number}"
-        progress.touch()
-        pid = victims.start(site, "second", progress=str(progress))
-        transactions = chance.randrange(0, 3)
-        deadline = time.monotonic() + 30
-        while len(progress.read_text().split("\n")) <= transactions and time.monotonic() < deadline:
-            time.sleep(0.001)
-        time.sleep(chance.uniform(0, 0.01))
-        with suppress(ProcessLookupError):
-            os.killpg(pid, signal.SIGKILL)
-        kills += victims.wait(pid).signal == signal.SIGKILL
+        kills += killed_at_random(victims, site, "second", progress, chance, signs=2, late=0.01, processes=1)
     assert kills
     again(site)
     finished(site, sql, sorted(expected), produced)

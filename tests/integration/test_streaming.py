@@ -446,7 +446,7 @@ def test_somebody_else_is_kept_out_until_the_owner_is_gone_and_then_the_owner(st
     with pytest.raises(RunBusyError):
         streamed.drain(other)
     streamed.ask(
-        "select pg_terminate_backend(pid, 5000) from pg_stat_activity"
+        "select pg_terminate_backend(pid, 60000) from pg_stat_activity"
         " where datname = current_database() and application_name like 'importers%'"
     )
     streamed.drain(other)

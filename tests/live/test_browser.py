@@ -77,7 +77,7 @@ class Ui:
 
     def interrupt(self) -> int:
         self.process.send_signal(signal.SIGINT)
-        return self.process.wait(90)
+        return self.process.wait(300)
 
     def left(self) -> list[psutil.Process]:
         """Processes that have its home in their environment or their arguments."""
@@ -142,7 +142,7 @@ def body(browser: webdriver.Chrome) -> str:
 
 
 def runs(url: str) -> list[dict[str, Any]]:
-    with urlopen(f"{url}/api/v2/dags/{DAG}/dagRuns", timeout=30) as answer:
+    with urlopen(f"{url}/api/v2/dags/{DAG}/dagRuns", timeout=120) as answer:
         return json.load(answer)["dag_runs"]
 
 
@@ -155,7 +155,7 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, int]:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         check=True,
     )
     return json.loads(done.stdout)
@@ -230,7 +230,7 @@ def test_a_second_one_finds_the_first(ui: Ui, url: str) -> None:
         env={**os.environ, "IMPORTERS_HOME": str(ui.home)},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=False,
     )
     assert done.returncode == 1

@@ -17,7 +17,6 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -30,6 +29,7 @@ from typing import Any, Self, TypeVar
 import httpx
 
 from importers.pipeline.lint import lint
+from tests.services.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
@@ -127,7 +127,7 @@ class Airflow:
             "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "3600",  # else reading takes half of all the time
             "AIRFLOW__DAG_PROCESSOR__DAG_FILE_PROCESSOR_TIMEOUT": "180",
             "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.2",
-            "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "60",
+            "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "300",
             "IMPORTERS_HOME": str(self.home / "importers"),
             "IMPORTERS_TENANTS": str(self.tenants),
             "POSTGRES_URL": self.warehouse,
@@ -267,7 +267,7 @@ class Airflow:
     def wait_for_server(self, seconds: float = 300) -> None:
         def answers() -> bool:
             with suppress(httpx.TransportError):
-                return httpx.get(f"{self.url}/api/v2/version", timeout=10).is_success
+                return httpx.get(f"{self.url}/api/v2/version", timeout=60).is_success
             return False
 
         if "api-server" in self.running:
@@ -278,7 +278,7 @@ class Airflow:
 
         def healthy() -> bool:
             with suppress(httpx.TransportError, KeyError):
-                told = httpx.get(f"{self.url}/api/v2/monitor/health", timeout=10).json()
+                told = httpx.get(f"{self.url}/api/v2/monitor/health", timeout=60).json()
                 return all(told[name]["status"] == "healthy" for name in wanted)
             return False
 
@@ -340,12 +340,6 @@ class Airflow:
         for name, process in self.running.items():
             if process.poll() is not None:
                 raise RuntimeError(f"{name} has ended with {process.returncode}\n{self.said()}")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _end_with_parent() -> None:

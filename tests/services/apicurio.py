@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import subprocess
 import tarfile
 import tempfile
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.services.kafka import fetched
+from tests.services.ports import free_port
 
 VERSION = "2.6.13.Final"  # the last that runs on Java 17
 NAME = f"apicurio-registry-app-{VERSION}"
@@ -40,7 +40,7 @@ class Apicurio:
         request = urllib.request.Request(
             f"{self.address}/subjects/{subject}/versions", json.dumps(said).encode(), {"Content-Type": JSON}
         )
-        with urllib.request.urlopen(request, timeout=30) as answer:
+        with urllib.request.urlopen(request, timeout=60) as answer:
             return int(json.load(answer)["id"])
 
 
@@ -55,9 +55,7 @@ def apicurio_server() -> Iterator[Apicurio]:
     if java is None:
         raise RuntimeError("there is no java: apt-get install maven")
     home, started = fetched(NAME, _fetch), time.monotonic()
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
+    port = free_port()
     settings = ["-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Dquarkus.http.host=127.0.0.1"]
     settings += [f"-Dquarkus.http.port={port}"]
     with tempfile.TemporaryFile() as log:
@@ -74,12 +72,12 @@ def apicurio_server() -> Iterator[Apicurio]:
             yield Apicurio(address)
         finally:
             process.kill()
-            process.wait(30)
+            process.wait(60)
 
 
 def _answers(address: str) -> bool:
     try:
-        with urllib.request.urlopen(f"{address}/subjects", timeout=5) as answer:
+        with urllib.request.urlopen(f"{address}/subjects", timeout=60) as answer:
             return bool(answer.status == 200)
     except OSError:
         return False

@@ -142,8 +142,8 @@ class Composed(Airflow):
         for each in tree:
             with suppress(psutil.NoSuchProcess):
                 each.send_signal(signal.SIGKILL)
-        process.wait(10)
-        psutil.wait_procs(tree, 10)
+        process.wait(60)
+        psutil.wait_procs(tree, 60)
 
     def descendants(self, name: str) -> list[psutil.Process]:
         return psutil.Process(self.running[name].pid).children(recursive=True)

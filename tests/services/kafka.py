@@ -12,25 +12,26 @@ import hashlib
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import trustme
-from confluent_kafka import Producer
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka import KafkaError, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic, PartitionMetadata
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
     PrivateFormat,
     load_pem_private_key,
 )
+
+from tests.services.ports import free_ports
 
 POM = Path(__file__).with_name("kafka.xml")
 READY = 180.0  # seconds; on a busy machine the virtual machine alone takes several
@@ -123,7 +124,7 @@ class Kafka:
         """As a machine fails: at once, with nothing said to anybody."""
         if self._process is not None:
             self._process.kill()
-            self._process.wait(30)
+            self._process.wait(60)
             self._process = None
 
     def pause(self) -> None:
@@ -132,21 +133,47 @@ class Kafka:
         self._process.send_signal(signal.SIGSTOP)
 
     def topic(self, name: str, partitions: int = 1, **settings: str) -> str:
-        """A new topic. Its name."""
+        """A new topic, which whoever asks is told of. Its name."""
         admin = AdminClient({"bootstrap.servers": self.address})
         admin.create_topics([NewTopic(name, partitions, 1, config=settings)])[name].result(READY)
+        self._tells_of(admin, name, partitions)
         return name
 
+    def widen(self, topic: str, partitions: int) -> None:
+        """The topic has so many from now on, and whoever asks is told so."""
+        admin = AdminClient({"bootstrap.servers": self.address})
+        admin.create_partitions([NewPartitions(topic, partitions)])[topic].result(READY)
+        self._tells_of(admin, topic, partitions)
+
     def drop(self, topic: str) -> None:
+        """Nobody is told of it afterwards, and another may have its name."""
         admin = AdminClient({"bootstrap.servers": self.address})  # its end would be that of the request
         admin.delete_topics([topic])[topic].result(READY)
+        self._tells_of(admin, topic, 0)
 
-    def produce(self, topic: str, *messages: Mapping[str, Any], **settings: Any) -> None:
+    def trim(self, topic: str, before: int) -> None:
+        """Of its first partition nothing is left before that offset, as after retention."""
+        admin = AdminClient({"bootstrap.servers": self.address})
+        admin.delete_records([TopicPartition(topic, 0, before)])[TopicPartition(topic, 0)].result(READY)
+
+    def produce(self, topic: str, *messages: Mapping[str, Any]) -> None:
         """Messages as Producer.produce takes them; all are there when it returns."""
-        producer = Producer({"bootstrap.servers": self.address, "linger.ms": 0, **settings})
+        producer, refused = Producer({"bootstrap.servers": self.address, "linger.ms": 0}), list[KafkaError]()
         for message in messages:
-            producer.produce(topic, **message)
+            producer.produce(topic, **message, on_delivery=lambda error, _: refused.append(error) if error else None)
         assert producer.flush(READY) == 0
+        assert not refused, refused
+
+    def _tells_of(self, admin: AdminClient, topic: str, partitions: int) -> None:
+        """Wait for it: the controller answers before the broker has heard of what was decided."""
+        deadline = time.monotonic() + READY
+        while sum(bool(each.leader >= 0) for each in self._partitions(admin, topic)) != partitions:
+            assert time.monotonic() < deadline, f"the broker doesn't tell of {partitions} partitions of {topic}"
+            time.sleep(0.02)
+
+    @staticmethod
+    def _partitions(admin: AdminClient, topic: str) -> Collection[PartitionMetadata]:
+        return admin.list_topics(topic, READY).topics[topic].partitions.values()
 
 
 @contextmanager
@@ -172,7 +199,7 @@ def kafka_server(*, own: bool = False, quick: bool = True) -> Iterator[Kafka]:
 
 
 def _configured(jars: Path, home: Path, quick: bool) -> Kafka:
-    plain, sasl, controller = _free_ports(3)
+    plain, sasl, controller = free_ports(3)
     authority = trustme.CA()
     certificate = authority.issue_cert("localhost", "127.0.0.1")
     # Kafka wants the key in PKCS #8, trustme writes it otherwise.
@@ -245,13 +272,3 @@ def fetched(name: str, make: Callable[[Path], None]) -> Path:
             make(cache / name)
             (cache / f"{name}.made").touch()
     return cache / name
-
-
-def _free_ports(count: int) -> list[int]:
-    probes = [socket.socket() for _ in range(count)]
-    for probe in probes:
-        probe.bind(("127.0.0.1", 0))
-    ports = [int(probe.getsockname()[1]) for probe in probes]
-    for probe in probes:
-        probe.close()
-    return ports

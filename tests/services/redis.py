@@ -21,9 +21,9 @@ from typing import Any
 import trustme
 from redis import Redis as Client
 
-from tests.services.airflow import free_port
+from tests.services.ports import free_port
 
-READY = 10.0  # seconds
+READY = 180.0  # seconds
 
 
 @contextmanager
@@ -83,7 +83,7 @@ class Redis:
     def stop(self) -> None:
         if self._process is not None:
             self._process.kill()
-            self._process.wait(10)
+            self._process.wait(60)
             self._process = None
 
 

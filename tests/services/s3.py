@@ -19,6 +19,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.services.ports import free_port
+
 LOCK = Path(__file__).with_name("moto.txt")
 REPOSITORY = Path(__file__).parents[2]
 
@@ -31,9 +33,7 @@ def s3_endpoint() -> Iterator[str]:
         yield given
         return
     command = _environment() / "bin" / "moto_server"
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     started = time.monotonic()
     with subprocess.Popen(
         [command, "-H", "127.0.0.1", "-p", str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
@@ -70,8 +70,8 @@ def _build(directory: Path) -> None:
 
 
 def wait_for(server: subprocess.Popen[bytes], port: int) -> None:
-    """Until it listens. Raises RuntimeError if it ends before, or takes a minute."""
-    deadline = time.monotonic() + 60
+    """Until it listens. Raises RuntimeError if it ends before, or takes three minutes."""
+    deadline = time.monotonic() + 180
     while time.monotonic() < deadline and server.poll() is None:
         try:
             socket.create_connection(("127.0.0.1", port), 1).close()

@@ -9,7 +9,6 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
@@ -21,6 +20,7 @@ from uuid import uuid4
 
 import boto3
 
+from tests.services.ports import free_port
 from tests.services.s3 import wait_for
 
 VERSION = "v1.8.0"
@@ -67,9 +67,7 @@ def versitygw() -> Iterator[S3Server]:
     if given:
         yield S3Server(given)
         return
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     command = [built(), "--port", f"127.0.0.1:{port}", "--access", KEY, "--secret", SECRET, "--quiet", "posix"]
     started = time.monotonic()
     with (
@@ -82,7 +80,7 @@ def versitygw() -> Iterator[S3Server]:
             yield S3Server(f"http://127.0.0.1:{port}")
         finally:
             server.terminate()
-            server.wait(30)
+            server.wait(60)
 
 
 def built() -> Path:

@@ -387,7 +387,7 @@ def replayed(site: Site, sql: psycopg.Connection) -> None:
 
 def again(site: Site, key: str = "second", processes: int = 1, replay: bool = False) -> Result:
     """A scheduler retries; the server may need a moment to notice that the dead process's connection is gone."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while True:
         try:
             return site.replay(key, processes=processes) if replay else site.run(key, processes=processes)

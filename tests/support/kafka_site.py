@@ -37,7 +37,7 @@ class KafkaSite(Site):
                 "columns": COLUMNS,
                 "metadata": [],
                 "batch_rows": 3,
-                "timeout": 20,
+                "timeout": 120,
             },
         }
         return Tenant.model_validate(said)
@@ -57,7 +57,7 @@ class KafkaSite(Site):
         values = [json.dumps(dict(zip(HEADER, row, strict=True))) for row in rows] + [MALFORMED] * malformed
         for number, value in enumerate(values):
             producer.produce(self.topic, value, partition=number % PARTITIONS)
-        must(producer.flush(60) == 0, "messages aren't there")
+        must(producer.flush(180) == 0, "messages aren't there")
 
 
 def position_is(look: Inspector, messages: Sequence[int]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import ssl
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -72,6 +73,13 @@ class Loopback:
         self.trouble = ""
         self._mended.set()
         self._mended = Event()
+
+    def hears(self, number: int) -> list[Asked]:
+        """What it was asked, once that is so much: who gives up soon may be gone before it has been heard."""
+        deadline = time.monotonic() + 60
+        while len(self.asked) < number and time.monotonic() < deadline:
+            time.sleep(0.01)
+        return self.asked
 
     def close(self) -> None:
         self._mended.set()

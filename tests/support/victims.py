@@ -21,7 +21,7 @@ from types import TracebackType
 from typing import Any, Self
 from unittest import mock
 
-HUNG = 120.0  # seconds
+HUNG = 300.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -82,13 +82,18 @@ class Victims:
                 return dict(answer)
 
 
-def stopped(pid: int, seconds: float = 60.0) -> None:
+def stopped(pid: int, seconds: float = 180.0) -> None:
     """Wait until the process has stopped itself."""
     deadline = time.monotonic() + seconds
     while _state(pid) != "T":
         if time.monotonic() > deadline:
             raise TimeoutError(f"process {pid} is {_state(pid)}, not stopped")
         time.sleep(0.01)
+
+
+def is_over(pid: int) -> bool:
+    """Whether it has ended; nobody needs to have waited for it."""
+    return _state(pid) in ("Z", "gone")
 
 
 def _state(pid: int) -> str:

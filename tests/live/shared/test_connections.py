@@ -181,7 +181,7 @@ def test_without_airflow_its_connections_are_not_asked(airflow: Airflow, runs: d
         env=airflow.environment() | {"POSTGRES_URL": airflow.warehouse},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
     )
     assert done.returncode == 2
     assert "Set VAULT_ID and VAULT_SECRET, or give config=" in done.stderr

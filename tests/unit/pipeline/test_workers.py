@@ -89,10 +89,8 @@ def test_an_error_here_ends_what_the_workers_do() -> None:
     def fail(_job: object, _run: object, _partition: int) -> int:
         if os.getpid() == here:
             raise ValueError("not now")
-        time.sleep(200)
+        time.sleep(3600)  # whoever waited for it would end as a test that hangs
         return 0
 
-    started = time.monotonic()
     with run._workers(2) as each, pytest.raises(ValueError, match="not now"):
         each(fail, JOB, RUN, range(100), "stage", CLOCK)
-    assert time.monotonic() - started < 120

@@ -132,7 +132,7 @@ def test_a_stalling_system_is_given_up(system: System) -> None:
     at.trouble = "stalled"
     with pytest.raises(TransientSourceError, match="didn't answer in time"):
         system.client(at, read_timeout=0.1, retry_attempts=2).ask(CALL)
-    assert len(at.asked) == 2
+    assert len(at.hears(2)) == 2
 
 
 def test_a_trickle_ends_although_it_never_stops(system: System) -> None:
