@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from import_site import FIRST, PIPELINE, SECOND, STREAM, Inspector, Site, cut_sm
 from importers.core.model import LoadMode, Window
 from importers.core.tenant import Tenant
 from importers.exceptions import ConfigError, PrivacyError
+from importers.pipeline.erase import Request, erase
 from importers.pipeline.job import Job, jobs
 from importers.pipeline.preview import preview
 
@@ -69,6 +71,22 @@ def test_what_would_be_quarantined_is_counted_by_rule(site: Site) -> None:
 def test_a_preview_tells_what_the_run_then_does(site: Site) -> None:
     seen, did = preview(site.job, 1000), site.run("one")
     assert (seen.read, seen.table.num_rows) == (did.rows_read, did.rows_loaded)
+    assert {**seen.rules, **seen.reasons} == did.rules
+
+
+@pytest.mark.parametrize("size", [4, 1000])
+def test_erased_persons_are_neither_shown_nor_counted_as_bad(site: Site, size: int) -> None:
+    """Of listener 0 are the row that breaks a rule and, at the other end of the file, one of two that are the same."""
+    job = site.job
+    with closing(job):
+        request = Request(["listener 0"], asked_by="tests", domain="listener")
+        erase(job.installation, job.tenant, request)
+    with cut_small():
+        assert all(row[0] % 5 for row in shown(site, size))
+        seen, did = preview(site.job, 1000), site.run("one")
+    assert seen.suppressed == did.rows_suppressed == sum(row[2] == "listener 0" for row in SECOND)
+    assert (seen.read, seen.table.num_rows) == (did.rows_read, did.rows_loaded)
+    assert seen.bad + seen.rejected == did.rows_quarantined == 1
     assert {**seen.rules, **seen.reasons} == did.rules
 
 

@@ -44,6 +44,7 @@ def summary(seen: Preview) -> dict[str, Any]:
         "read": seen.read,
         "bad": seen.bad,
         "rejected": seen.rejected,
+        "suppressed": seen.suppressed,
         "complete": seen.complete,
         "quarantined_by_rule": {**seen.rules, **seen.reasons},
         "would_fail": list(seen.failures),
@@ -56,7 +57,7 @@ def summary(seen: Preview) -> dict[str, Any]:
 
 
 def _show(seen: Preview) -> None:
-    from importers.cli.answer import counted, say_table
+    from importers.cli.answer import counted, many, say_table
 
     click.echo(f"{seen.stream} → {seen.target}")
     said = [(leaf.source, leaf.personal or "", leaf.treatment, leaf.column or "not loaded") for leaf in seen.columns]
@@ -64,7 +65,9 @@ def _show(seen: Preview) -> None:
     click.echo()
     say_table(seen.table.column_names, [tuple(row.values()) for row in seen.table.to_pylist()], counts=False)
     what = "all that a run would read" if seen.complete else "the first that a run would read"
-    click.echo(f"\n{seen.read:,} records, {what}: {seen.bad:,} bad, {seen.rejected:,} unreadable", err=True)
+    click.echo(f"\n{many(seen.read, 'record')}, {what}: {seen.bad:,} bad, {seen.rejected:,} unreadable", err=True)
+    if seen.suppressed:
+        click.echo(f"{many(seen.suppressed, 'row')} of erased subjects would be left out", err=True)
     if seen.rules or seen.reasons:
         click.echo(f"to quarantine: {counted({**seen.rules, **seen.reasons})}", err=True)
     if not seen.read:

@@ -108,6 +108,7 @@ class PlanOperator(ImportOperator, SkipMixin):
         self.log.info("dry run of %s: %s; nothing is written", seen.stream, request.story)
         all_of_it = "all that there is" if seen.complete else "a sample"
         self.log.info("%d rows read (%s): %d bad, %d rejected", seen.read, all_of_it, seen.bad, seen.rejected)
+        self.log.info("%d rows of erased subjects would be left out", seen.suppressed)
         for reason, count in (*seen.rules.items(), *seen.reasons.items()):
             self.log.info("%d × %s", count, reason)
         for failure in seen.failures:

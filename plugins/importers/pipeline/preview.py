@@ -8,6 +8,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from importers.core.model import OURS, Batch, Leaf, Plan, Window
@@ -26,7 +27,8 @@ MOST_READ = 100_000
 class Preview:
     """What a run would do with the first rows that it reads: whole batches, until there are enough good ones.
 
-    `read` = good rows + `bad` rows + `rejected` records. `rules` counts bad rows by the rule that they break (one may
+    `read` = good rows + `bad` rows + `rejected` records + rows that are `suppressed`, since their subject is erased:
+    those are neither shown nor counted as bad. `rules` counts bad rows by the rule that they break (one may
     break several), `reasons` counts rejects by why they are none. Rules on the whole run are in `failures`, and only
     if the preview read all that the run would (`complete`): of a sample they would say something else.
     """
@@ -40,6 +42,7 @@ class Preview:
     read: int
     bad: int
     rejected: int
+    suppressed: int
     complete: bool
     table: pa.Table = field(repr=False)
     """The first good rows under the policy, as many as were asked for or as there are; without our own columns."""
@@ -72,6 +75,9 @@ class _Sample:
         self._batches: list[pa.RecordBatch] = []
         self._rules: Counter[str] = Counter()
         self._reasons: Counter[str] = Counter()
+        self._erased = None if job.destination.is_new() else job.erased
+        self._gone: list[npt.NDArray[np.int64]] = []
+        """The numbers of erased subjects' rows, batch by batch."""
         self._read = self._good = 0
 
     def of(self, plan: Plan) -> Preview:
@@ -84,7 +90,8 @@ class _Sample:
             lambda _: map(self._job.fitted, self._batches),
             self._job.keys.uniqueness(),
         )
-        bad = self._excluded(verdict.bad_rows, judgement)
+        gone = np.concatenate([np.empty(0, np.int64), *self._gone])
+        bad = self._excluded(verdict.bad_rows, judgement, gone)
         return Preview(
             stream=".".join(self._job.where.values()),
             target=f"{self._job.tenant.tenant}.{self._job.stream.target}",
@@ -92,8 +99,9 @@ class _Sample:
             read=self._read + self._reasons.total(),
             bad=len(bad),
             rejected=self._reasons.total(),
+            suppressed=len(gone),
             complete=complete,
-            table=self._shown(bad),
+            table=self._shown(np.union1d(bad, gone)),
             rules=dict(self._rules),
             reasons=dict(self._reasons),
             failures=tuple(map(str, judgement.failures)) if complete else (),
@@ -106,23 +114,34 @@ class _Sample:
                 return False
             rows = batch.rows
             checked = self._checker.check(self._job.fitted(rows), self._job.unfit(rows))
-            self._rules.update(checked.broken.flatten().to_pylist())
+            gone = self._whose(rows)
+            self._rules.update(checked.broken.filter(pa.array(~gone[checked.bad])).flatten().to_pylist())
             self._reasons.update(reject.reason for reject in batch.rejects)
             self._batches.append(rows)
+            self._gone.append(np.flatnonzero(gone) + self._read)
             self._read += rows.num_rows
-            self._good += rows.num_rows - int(checked.bad.sum())
+            self._good += rows.num_rows - int((checked.bad | gone).sum())
         return True
+
+    def _whose(self, rows: pa.RecordBatch) -> npt.NDArray[np.bool_]:
+        """Which rows are an erased subject's."""
+        tokens = self._job.policy.tokens(rows) if self._erased else None
+        if tokens is None or self._erased is None:
+            return np.zeros(rows.num_rows, np.bool_)
+        gone: npt.NDArray[np.bool_] = self._erased.among(tokens).to_numpy(zero_copy_only=False)
+        return gone
 
     def _reading(self, plan: Plan) -> Iterator[Batch]:
         for partition in plan.partitions:
             yield from read(self._job, partition)
 
-    def _excluded(self, bad: np.ndarray, judgement: Judgement) -> np.ndarray:
-        """The numbers of all bad rows, those that only the rows after them show to be bad included."""
+    def _excluded(self, bad: np.ndarray, judgement: Judgement, gone: np.ndarray) -> np.ndarray:
+        """The numbers of all bad rows but those that are `gone`; those too that only the rows after them show to be."""
         for duplicates in judgement.extra_bad.values():
-            self._rules.update(duplicates.broken.flatten().to_pylist())
+            told = pa.array(~np.isin(duplicates.rows, gone))
+            self._rules.update(duplicates.broken.filter(told).flatten().to_pylist())
             bad = np.union1d(bad, duplicates.rows)
-        return bad
+        return np.setdiff1d(bad, gone)
 
     def _shown(self, bad: np.ndarray) -> pa.Table:
         columns = [column.name for column in self._job.policy.table(self._job.asked.schema) if column.name not in OURS]
