@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from importers.pipeline.connection import RESOLVER
 from importers.pipeline.installation import Installation
 from importers.pipeline.job import open_source
 from importers.pipeline.run import Progress, Result
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +91,7 @@ class Importer:
 
         def work() -> list[Result]:
             with progress_bar(progress) as watch:
-                return run_pipeline(
+                results = run_pipeline(
                     self._tenant,
                     self.pipeline,
                     streams,
@@ -98,6 +101,9 @@ class Importer:
                     full_refresh=full_refresh,
                     connection=self._connection,
                 )
+            for note in (note for result in results for note in result.notes):
+                _log.warning("%s", note)
+            return results
 
         return ImportResult(tuple(await asyncio.to_thread(work)))
 

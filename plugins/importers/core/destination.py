@@ -138,6 +138,10 @@ class Destination(ABC):
         """
 
     @abstractmethod
+    def misfits(self, stream: Stream, columns: Sequence[TableColumn]) -> Mapping[str, tuple[str, str]]:
+        """Columns that the stream's table has with a type that can't be widened to what comes: both types by name."""
+
+    @abstractmethod
     def unfit(self, rows: pa.RecordBatch, key: Sequence[str] = ()) -> Mapping[str, Mask]:
         """Which rows the warehouse has no way to hold, whatever the table, by why.
 

@@ -309,7 +309,7 @@ class Leaf:
 class LoadedAs:
     """How a leaf was treated by the last committed run of a stream that had it, and by all since the run `since`.
 
-    Of one that is dropped, `before` is how it was loaded when it last was, if ever.
+    `before` is how it was treated before that, if it ever was otherwise.
     """
 
     leaf: Leaf

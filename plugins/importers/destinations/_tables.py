@@ -140,6 +140,12 @@ def ensure(
         _show(connection, schema, stream)
 
 
+def misfits(have: Mapping[str, str], columns: Sequence[TableColumn]) -> dict[str, tuple[str, str]]:
+    """Of the columns that are there those that no type can hold together with what comes: both types, by name."""
+    comes = {column.name: sql_type(column.type) for column in columns if column.name in have}
+    return {name: (have[name], kind) for name, kind in comes.items() if wider(have[name], kind) is None}
+
+
 def _create(connection: psycopg.Connection, schema: str, stream: Stream, wanted: Mapping[str, str]) -> None:
     parts = [SQL("{} {}").format(Identifier(name), SQL(kind)) for name, kind in wanted.items()]
     if stream.keyed:
@@ -192,7 +198,7 @@ def _evolve(
         if width is None:
             raise ContractError(
                 f'column \'{name}\' of "{schema}"."{stream.target}" is {have[name]} and can\'t hold {kind}',
-                do="mend the source; if the policy changed, load all into another load.table by --full-refresh",
+                do="mend the source; or, if the new type is right, load all into another load.table",
             )
         if width != have[name]:
             _widen(connection, schema, stream, name, have[name], width)

@@ -296,6 +296,10 @@ class PostgresDestination(Destination):
             raise _aborted(run)
         return now
 
+    def misfits(self, stream: Stream, columns: Sequence[TableColumn]) -> Mapping[str, tuple[str, str]]:
+        with self._transaction("looking at the table") as connection:
+            return tables.misfits(tables.existing(connection, self.tenant, tables.rows_table(stream)), columns)
+
     def unfit(self, rows: pa.RecordBatch, key: Sequence[str] = ()) -> Mapping[str, Mask]:
         return unfit(rows, key)
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from itertools import dropwhile, takewhile
+from itertools import takewhile
 
 import psycopg
 from psycopg.types.json import Jsonb
@@ -79,9 +79,9 @@ def in_force(connection: psycopg.Connection, stream: str, table: str) -> dict[st
 def _newest(versions: Sequence[LoadedAs]) -> LoadedAs:
     """The first of the versions, the newest first, with the run since which it is like that."""
     leaf = versions[0].leaf
-    *_, oldest = takewhile(lambda one: _alike(one.leaf, leaf), versions)
-    loaded = list(dropwhile(lambda one: one.leaf.column is None, versions))
-    return LoadedAs(leaf, oldest.since, _newest(loaded) if loaded and leaf.column is None else None)
+    alike = list(takewhile(lambda one: _alike(one.leaf, leaf), versions))
+    earlier = versions[len(alike) :]
+    return LoadedAs(leaf, alike[-1].since, _newest(earlier) if earlier else None)
 
 
 def _alike(one: Leaf, other: Leaf) -> bool:

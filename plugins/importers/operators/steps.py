@@ -96,7 +96,7 @@ class PlanOperator(ImportOperator, SkipMixin):
         numbers = [] if run.state is RunState.COMMITTED else list(range(len(run.plan.partitions)))
         self.log.info("%s: %s; %d partitions", request.kind, request.story, len(numbers))
         for note in run.plan.notes:
-            self.log.info("%s", note)
+            self.log.warning("%s", note)
         context["ti"].xcom_push("run", run.id)
         context["ti"].xcom_push("reads", f"{request.kind}: {request.story}")
         return numbers

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import replace
 
 from importers.core.model import LoadMode, Plan, Position, Reads, Run, RunKind, Window
 from importers.exceptions import ConfigError
 from importers.pipeline import contract, replay, treatments
 from importers.pipeline.job import Job
-
-_log = logging.getLogger(__name__)
 
 
 def plan(
@@ -39,8 +36,7 @@ def plan(
         notes = () if full_refresh else treatments.changed(job)
 
         def sealed(position: Position) -> Plan:
-            for note in notes:
-                _log.warning("%s", note)
+            treatments.refuse_unfit(job)
             if kind is RunKind.REPLAY:
                 planned = replay.plan_of(job)
                 return replace(planned, notes=(*planned.notes, *notes))
@@ -64,6 +60,7 @@ def foresee(job: Job, window: Window | None = None, *, full_refresh: bool = Fals
         _check(job, kind, full_refresh)
         job = agreed(job)
         asked = job.requested
+        treatments.refuse_unfit(job)
         position = position_of(job, window)
         planned = job.source.plan(asked, window, job.source.refreshed(position) if full_refresh else position)
         return planned if full_refresh else replace(planned, notes=(*planned.notes, *treatments.changed(job)))

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from importers.core.model import Leaf, LoadedAs, LoadMode, Reads
+from importers.exceptions import ContractError
 from importers.pipeline.job import Job
 
 
@@ -15,14 +18,45 @@ def changed(job: Job) -> tuple[str, ...]:
         return ()
     before = job.destination.loaded_as(job.stream)
     known = [(before[leaf.source], leaf) for leaf in job.policy.lineage(job.stream.schema) if leaf.source in before]
-    new = [(was if was.leaf.column else was.before, leaf) for was, leaf in known if _said(was.leaf) != _said(leaf)]
-    return tuple(_told(job, was, leaf) for was, leaf in new if was is not None and _said(was.leaf) != _said(leaf))
+    new = [(_loaded(was), leaf) for was, leaf in known if _said(was.leaf) != _said(leaf)]
+    return tuple(_told(job, ever, leaf) for ever, leaf in new if ever and _said(ever[0].leaf) != _said(leaf))
 
 
-def _told(job: Job, was: LoadedAs, leaf: Leaf) -> str:
+def refuse_unfit(job: Job) -> None:
+    """Raises ContractError if a column of the table can't hold what comes, before any of it is read."""
+    if job.destination.is_new():
+        return
+    misfits = job.destination.misfits(job.stream, job.policy.table(job.asked.schema))
+    if not misfits:
+        return
+    before = job.destination.loaded_as(job.stream)
+    name, (have, comes) = next(iter(misfits.items()))
+    leaf = next((leaf for leaf in job.policy.lineage(job.stream.schema) if leaf.column == name), None)
+    was = _loaded(before[leaf.source]) if leaf and leaf.source in before else []
+    table = f"{job.tenant.tenant}.{job.stream.target}"
+    what = f"column '{name}' of {table} is {have} and can't hold {comes}"
+    if leaf and was and _said(was[0].leaf) != _said(leaf):
+        raise ContractError(what, got=f"{_said(leaf)}, before {_said(was[0].leaf)}", do=_elsewhere(job))
+    raise ContractError(what, do=f"mend the source; or, if the new type is right, {_elsewhere(job)}")
+
+
+def _loaded(was: LoadedAs) -> list[LoadedAs]:
+    """How the leaf was loaded, each treatment once, the newest first."""
+    found: dict[str, LoadedAs] = {}
+    ever: LoadedAs | None = was
+    while ever is not None:
+        if ever.leaf.column:
+            found.setdefault(_said(ever.leaf), ever)
+        ever = ever.before
+    return list(found.values())
+
+
+def _told(job: Job, ever: Sequence[LoadedAs], leaf: Leaf) -> str:
+    others = [was for was in reversed(ever) if _said(was.leaf) != _said(leaf)]
+    loaded = " and ".join(f"since run {was.since} as {_said(was.leaf)}" for was in others)
     return (
-        f"{job.tenant.tenant}.{job.stream.target}, column {was.leaf.column}: {_said(leaf)} from this run on; rows that"
-        f" are there, loaded since run {was.since} as {_said(was.leaf)}, stay so. {_remedy(job)}"
+        f"{job.tenant.tenant}.{job.stream.target}, column {ever[0].leaf.column}: {_said(leaf)} from this run on; rows"
+        f" that are there, loaded {loaded}, stay so. {_remedy(job)}"
     )
 
 
@@ -35,4 +69,12 @@ def _remedy(job: Job) -> str:
         return "To have all rows alike, load them again: by --full-refresh, or intervals by a backfill"
     if job.stream.load_mode is LoadMode.APPEND and job.stream.reads is Reads.WINDOW:
         return "To have all rows alike, load their intervals again by a backfill"
-    return "To have all rows alike, load everything into another load.table, and drop this one"
+    return f"To have all rows alike, {_elsewhere(job)}"
+
+
+def _elsewhere(job: Job) -> str:
+    """How everything gets into another table. What is appended isn't read again: its position is the pipeline's."""
+    if job.stream.load_mode is LoadMode.APPEND:
+        return "give the pipeline and load.table new names: it loads everything there. Then drop this table"
+    how = "with the next run" if job.stream.load_mode is LoadMode.REPLACE else "by --full-refresh"
+    return f"set load.table to a new name, and load everything there {how}. Then drop this table"

@@ -22,7 +22,8 @@ def job() -> Any:
         at=nullcontext,
         stream=stream,
         requested=stream,
-        policy=SimpleNamespace(lineage=lambda schema: []),
+        asked=stream,
+        policy=SimpleNamespace(lineage=lambda schema: [], table=lambda schema: []),
         keys=SimpleNamespace(new_run_key=lambda: (b"", b"")),
         source=SimpleNamespace(
             plan=lambda stream, window, position: Plan([], position),
@@ -35,6 +36,7 @@ def job() -> Any:
             is_new=lambda: False,
             remembered=lambda: [],
             loaded_as=lambda stream: {},
+            misfits=lambda stream, columns: {},
             position=lambda stream: STORED,
             open=lambda stream, key, kind, window, sealed, sealed_key, lease: sealed(STORED),
         ),
