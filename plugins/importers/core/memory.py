@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import gc
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pyarrow as pa
 
@@ -20,19 +17,3 @@ def give_back() -> None:
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)
-
-
-@contextmanager
-def uncollected() -> Iterator[None]:
-    """Nobody looks for cycles in here, in no thread: for a moment in which very many objects come that are in none.
-
-    Python looks after every few hundred new objects, and now and then at all there are: of 65,000 messages that a
-    client hands over that took longer than to fetch and make them. Whoever has switched it off finds it so.
-    """
-    collects = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if collects:
-            gc.enable()

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
-from importers.core.memory import uncollected
-from importers.core.model import JSON
+from importers.core.model import JSON, Pace
 from importers.core.registry import optional
 from importers.exceptions import ConfigError, ContractError, FatalSourceError, ImporterError, TransientSourceError
+from importers.transport.messages import Gathering, Messages, Part
 
 if TYPE_CHECKING:
     from confluent_kafka import Consumer, KafkaError, Message
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 SLICE = 2.0  # seconds after which a call that isn't answered is interrupted, to hear whether it was refused
 LOOK = 30.0  # seconds between two questions whether a topic that is followed has more partitions
-PATIENCE = 0.1  # seconds that a read waits for more messages before it gives what it has
+PATIENCE = 0.1  # seconds that a read waits for messages before it looks whether the broker is still there
+AT_ONCE = 500  # messages that a call to the client takes: fewer cost more for the call, and more leave the cache
 OURS: Mapping[str, JSON] = {
     "client.id": "importers",
     "enable.auto.commit": False,
@@ -63,24 +64,18 @@ class _Reading:
     ends: dict[int, int] = field(default_factory=dict)
 
 
-def after(messages: Sequence[Message], partitions: Collection[int]) -> dict[int, int]:
-    """The offset after the last message of each of these partitions that has one."""
-    if not messages:
-        return {}
-    if len(partitions) == 1:
-        return {number: (messages[-1].offset() or 0) + 1 for number in partitions}
-    cls: Any = type(messages[0])
-    last: dict[int, int] = dict(zip(map(cls.partition, messages), map(cls.offset, messages), strict=True))
-    return {number: offset + 1 for number, offset in last.items()}
-
-
 class Cluster:
-    """The clients of one reader. Settings are librdkafka's, credentials among them; `timeout` is in seconds."""
+    """The clients of one reader. Settings are librdkafka's, credentials among them; `timeout` is in seconds.
 
-    def __init__(self, settings: Mapping[str, JSON], *, group: str, timeout: float, extra: str) -> None:
+    `at_once` is how many messages a call to the client takes.
+    """
+
+    def __init__(
+        self, settings: Mapping[str, JSON], *, group: str, timeout: float, extra: str, at_once: int = AT_ONCE
+    ) -> None:
         self._kafka: Any = optional("confluent_kafka", extra)
         self._settings = {**DEFAULTS, **settings, **OURS, "group.id": group}
-        self._timeout, self._extra = timeout, extra
+        self._timeout, self._extra, self._at_once = timeout, extra, at_once
         self._refusal: KafkaError | None = None
         self._consumer: Consumer | None = None
 
@@ -153,17 +148,19 @@ class Cluster:
                 raise self._remedy(each.error, "looking for a time")
         return {each.partition: each.offset for each in found if each.offset >= 0}
 
-    def messages(self, topic: str, partition: int, start: int, end: int, size: int) -> Iterator[list[Message]]:
-        """The messages with offsets in [start, end), at most `size` at a time, in their order.
+    def messages(
+        self, topic: str, partition: int, start: int, end: int, size: int, asked: Collection[Part]
+    ) -> Iterator[Messages]:
+        """The messages with offsets in [start, end), about `size` at a time, in their order.
 
         Offsets have gaps, where transactions were marked or the log was compacted: the end is reached when a message
         beyond it comes, or the broker says that there are no more. Raises ContractError if some are deleted meanwhile.
         """
-        message = self._kafka.Message
+        message, held = self._kafka.Message, Gathering(asked)
         self.consumer.assign([self._kafka.TopicPartition(topic, partition, start)])
         heard = time.monotonic()
         while start < end:
-            got = self._consumed(min(size, end - start), PATIENCE)
+            got = self.consumer.consume(min(self._at_once, size, end - start), PATIENCE)
             if not got:
                 self._still_there(heard)
                 continue
@@ -173,43 +170,37 @@ class Cluster:
                 got, over = self._without_events(got, end)
             if got and (last := got[-1].offset() or 0) >= end:
                 got, over = [each for each in got if (each.offset() or 0) < end], True
-            if got:
-                start = end if over else last + 1
-                yield got
-            elif over:
-                return
+            elif got:
+                start = last + 1
+            held.add(got, partition)
+            if len(held) >= size or held.is_full:
+                yield held.gathered()
+            if over:
+                break
+        if held:
+            yield held.gathered()
 
     def follow(
-        self, topic: str, ranges: Mapping[int, tuple[int, int]], size: int, linger: float, idle: float
-    ) -> Iterator[tuple[list[Message], dict[int, int], int]]:
-        """The messages of all partitions as they come: at most `size`, each partition's in order.
+        self, topic: str, ranges: Mapping[int, tuple[int, int]], pace: Pace, asked: Collection[Part]
+    ) -> Iterator[tuple[Messages, dict[int, int], int]]:
+        """The messages of all partitions as they come: at most `pace.rows`, each partition's in order.
 
         `ranges` say where each one begins, and up to where it is known to have messages.
 
-        With them, by partition the offset after them, and how many are known to be unread. None for `idle` seconds: an
-        empty list. A batch ends `linger` seconds after its first message, but goes on while the broker has more. A
-        partition that is new is read from its beginning. Raises ContractError if messages are deleted before they are
-        read, TransientSourceError if the broker isn't heard of for too long.
+        With them, by partition the offset after them, and how many are known to be unread. None for `pace.idle`
+        seconds: no messages. A batch ends `pace.linger` seconds after its first message, but goes on while the broker
+        has more. A partition that is new is read from its beginning. Raises ContractError if messages are deleted
+        before they are read, TransientSourceError if the broker isn't heard of for too long.
         """
-        reading, message = _Reading(*({n: pair[i] for n, pair in ranges.items()} for i in (0, 1))), self._kafka.Message
+        reading, held = _Reading(*({n: pair[i] for n, pair in ranges.items()} for i in (0, 1))), Gathering(asked)
         self.consumer.assign([self._kafka.TopicPartition(topic, number, at) for number, at in reading.at.items()])
         heard = looked = time.monotonic()
         while True:
-            got = self.consumer.consume(1, idle)
-            if got and size > 1:
-                got += self._consumed(size - 1, linger)
-            while got and len(got) < size and (left := self._unread(topic, reading) - len(got)) > 0:
-                more = self._consumed(min(size - len(got), left), max(linger, 0.001))
-                if not more:
-                    break
-                got += more
-            now, moved = time.monotonic(), dict[int, int]()
-            if got:
-                heard = now
-                if any(map(message.error, got)):
-                    got = self._followed(got, reading)
-                moved = after(got, reading.at)
-                reading.at.update(moved)
+            is_heard = self._gather(topic, reading, held, pace)
+            now, got = time.monotonic(), held.gathered()
+            heard = now if is_heard else heard
+            moved = got.after()
+            reading.at.update(moved)
             if now - looked > LOOK:
                 if self._look_for_partitions(topic, reading):
                     heard = time.monotonic()
@@ -217,9 +208,22 @@ class Cluster:
                 self._still_there(heard)
             yield got, moved, self._unread(topic, reading)
 
-    def _consumed(self, size: int, seconds: float) -> list[Message]:
-        with uncollected():
-            return self.consumer.consume(size, seconds)
+    def _gather(self, topic: str, reading: _Reading, held: Gathering, pace: Pace) -> bool:
+        """A batch; whether the broker said anything."""
+        message, (only, *others) = self._kafka.Message, reading.at
+        got = self.consumer.consume(1, pace.idle)
+        said, until = bool(got), time.monotonic() + pace.linger
+        while got or (said and time.monotonic() < until):
+            if any(map(message.error, got)):
+                got = self._followed(got, reading)
+            held.add(got, None if others else only)
+            room, seconds = pace.rows - len(held), until - time.monotonic()
+            if seconds <= 0:
+                room, seconds = min(room, self._unread(topic, reading) - len(held)), max(pace.linger, 0.001)
+            if room <= 0 or held.is_full:
+                break
+            got = self.consumer.consume(min(self._at_once, room), seconds)
+        return said
 
     def _unread(self, topic: str, reading: _Reading) -> int:
         """As far as the last answers of the broker tell; asks nobody."""

@@ -9,26 +9,25 @@ from __future__ import annotations
 import base64
 import logging
 from abc import abstractmethod
-from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
-from itertools import pairwise
 from math import ceil
 from time import monotonic, perf_counter
 from typing import Any, ClassVar, TypeVar, cast
 
-import numpy as np
 import pyarrow as pa
 
 from importers.core.model import JSON, Batch, Column, Health, LoadMode, Pace, Plan, Position, Reads, Stream, Window
 from importers.core.names import as_name, did_you_mean
-from importers.core.places import numbered, stretch, together
+from importers.core.places import numbered, together
 from importers.core.source import Source
 from importers.exceptions import ConfigError, ContractError, EmptySourceError, ImporterError, TransientSourceError
 from importers.sources._text.cells import ARROW
 from importers.sources._text.json_lines import UnknownKeys
 from importers.sources.streaming._messages import (
+    PARTS,
     VALUE,
     Decoded,
     Decoder,
@@ -40,10 +39,11 @@ from importers.sources.streaming._messages import (
     metadata,
 )
 from importers.sources.streaming._ranges import Reach, packed
-from importers.sources.streaming._registered import AZURE, CONFLUENT, CONFLUENT_PROTOBUF, Framed, Framing, azure_value
+from importers.sources.streaming._registered import AZURE, CONFLUENT, CONFLUENT_PROTOBUF, Framed, Framing, azure_values
 from importers.sources.streaming._registries import Schemas
 from importers.sources.streaming._topic import Format, Reset, TopicConfig
 from importers.transport.broker import Cluster
+from importers.transport.messages import Messages, Part
 from importers.transport.schema_registry import Registry
 
 _log = logging.getLogger(__name__)
@@ -154,16 +154,8 @@ class TopicSource(Source[TopicT]):
         decoder, size = self._decoder(stream, known), self.config.batch_rows
         with self._cluster() as cluster:
             for number, start, end in planned["ranges"]:
-                held: list[Any] = []
-                for got in cluster.messages(
-                    self.config.topic, number, start, end, min(self.config.max_poll_records, size)
-                ):
-                    held += got
-                    if len(held) >= size:
-                        yield self._batch(stream, decoder, held, [number])
-                        held = []
-                if held:
-                    yield self._batch(stream, decoder, held, [number])
+                for got in cluster.messages(self.config.topic, number, start, end, size, self._asked(stream)):
+                    yield self._batch(stream, decoder, got)
 
     def follow(self, stream: Stream, position: Position, pace: Pace) -> Generator[Batch, None, None]:
         decoder = self._decoder(stream, self._known(stream))
@@ -179,7 +171,7 @@ class TopicSource(Source[TopicT]):
             nothing = pa.RecordBatch.from_pylist([], stream.schema)
             yield Batch(nothing, position=at, behind=behind)
             looked = monotonic()
-            for got, moved, behind in cluster.follow(self.config.topic, ranges, pace.rows, pace.linger, pace.idle):
+            for got, moved, behind in cluster.follow(self.config.topic, ranges, pace, self._asked(stream)):
                 if monotonic() - looked > LOOK:
                     with suppress(TransientSourceError):  # a broker that is away: whoever reads waits for it
                         self._same(self._identity(cluster), at)
@@ -188,7 +180,7 @@ class TopicSource(Source[TopicT]):
                     yield Batch(nothing, behind=behind)
                     continue
                 to = {self._lane(number): at for number, at in moved.items()}
-                yield replace(self._batch(stream, decoder, got, moved), position=to, behind=behind)
+                yield replace(self._batch(stream, decoder, got), position=to, behind=behind)
 
     def describe(self, partition: JSON) -> tuple[str, int | None]:
         ranges = cast(Mapping[str, Any], partition)["ranges"]
@@ -213,50 +205,53 @@ class TopicSource(Source[TopicT]):
 
     # -- what is read
 
-    def _batch(self, stream: Stream, decoder: Decoder, messages: list[Any], numbers: Collection[int]) -> Batch:
-        """`numbers` are of the partitions that the messages are of."""
+    def _asked(self, stream: Stream) -> Set[Part]:
+        """The parts of messages that the stream's columns are made of."""
+        names, about = stream.schema.names, self._about
+        asked = {part for name in names if name in about and (part := PARTS.get(about[name]))}
+        return asked if about.keys() >= set(names) else asked | self._parts_of_values
 
+    @property
+    def _is_headed(self) -> bool:
+        """Whether a header tells a value's schema."""
+        return self.config.format is Format.AVRO and self.framing is AZURE
+
+    @property
+    def _parts_of_values(self) -> Set[Part]:
+        return {Part.VALUE, Part.HEADERS} if self._is_headed else {Part.VALUE}
+
+    def _batch(self, stream: Stream, decoder: Decoder, messages: Messages) -> Batch:
         def place(number: int) -> str:
-            message = messages[number]
-            return f"{self._lane(message.partition())}@offset {message.offset()}"
+            return f"{self._lane(messages.partitions[number])}@offset {messages.offsets[number]}"
 
         wanted = stream.schema
         about = self._about
         if all(name in about for name in wanted.names):
             decoded = Decoded(pa.RecordBatch.from_pylist([{}] * len(messages)), None, ())
         else:
-            decoded = decoder.read(self._bytes(messages), place)
-        kept = messages if decoded.kept is None else [messages[number] for number in decoded.kept]
+            decoded = decoder.read(self._encoded(messages), place)
+        kept = messages if decoded.kept is None else messages.take(decoded.kept)
         columns = [
             metadata(kept, about[name], self.config.key_type) if name in about else decoded.rows.column(name)
-            for name in (wanted.names if kept else ())
+            for name in (wanted.names if len(kept) else ())
         ]
         rows = (
-            pa.RecordBatch.from_arrays(columns, wanted.names) if kept else pa.RecordBatch.from_pylist([], schema=wanted)
+            pa.RecordBatch.from_arrays(columns, wanted.names)
+            if len(kept)
+            else pa.RecordBatch.from_pylist([], schema=wanted)
         )
-        return Batch(rows.cast(wanted), tuple(decoded.rejects), places=self._places(kept, numbers))
+        return Batch(rows.cast(wanted), tuple(decoded.rejects), places=self._places(kept))
 
-    def _places(self, messages: list[Any], numbers: Collection[int]) -> pa.RecordBatch | None:
+    def _places(self, messages: Messages) -> pa.RecordBatch | None:
         """Where they stand, partition by partition as they were fetched."""
-        if not messages:
-            return None
-        if len(numbers) == 1:
-            return self._stood(next(iter(numbers)), messages)
-        partitions = np.array(list(map(type(messages[0]).partition, messages)))
-        begin = [0, *(np.flatnonzero(np.diff(partitions)) + 1), len(messages)]
-        return together([(self._stood(int(partitions[at]), messages[at:end]), end - at) for at, end in pairwise(begin)])
+        stood = [
+            (numbered(f"{self._lane(number)}@offset ", messages.offsets[begin:end]), end - begin)
+            for number, begin, end in messages.stretches()
+        ]
+        return together(stood) if len(stood) > 1 else stood[0][0] if stood else None
 
-    def _stood(self, number: int, messages: list[Any]) -> pa.RecordBatch:
-        """Of one partition, whose offsets ascend: without a gap the first and the last say all."""
-        place, first, last = f"{self._lane(number)}@offset ", messages[0].offset(), messages[-1].offset()
-        if last - first == len(messages) - 1:
-            return stretch(place, first)
-        return numbered(place, np.array(list(map(type(messages[0]).offset, messages)), np.int64))
-
-    def _bytes(self, messages: list[Any]) -> list[bytes | None]:
-        if self.config.format is Format.AVRO and self.framing is AZURE:
-            return list(map(azure_value, messages))
-        return list(map(type(messages[0]).value, messages))
+    def _encoded(self, messages: Messages) -> pa.Array:
+        return azure_values(messages) if self._is_headed else messages.values
 
     def _decoder(self, stream: Stream, known: pa.Schema) -> Decoder:
         unknown_keys = self.config.unknown_keys
@@ -331,15 +326,16 @@ class TopicSource(Source[TopicT]):
             return [
                 value
                 for number, start, end in parts
-                for got in cluster.messages(self.config.topic, number, start, end, each)
-                for value in self._bytes(got)
+                for got in cluster.messages(self.config.topic, number, start, end, each, self._parts_of_values)
+                for value in self._encoded(got).to_pylist()
                 if value
             ]
 
     def _cluster(self) -> Cluster:
         group = self.config.consumer_group or f"importers.{self.tenant}"
         settings = {**self.config.settings, **self.reached_by()}
-        return Cluster(settings, group=group, timeout=self.config.timeout, extra=str(self.extra))
+        at_once = self.config.max_poll_records
+        return Cluster(settings, group=group, timeout=self.config.timeout, extra=str(self.extra), at_once=at_once)
 
     @property
     def _name(self) -> str:

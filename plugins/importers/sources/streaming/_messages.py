@@ -7,14 +7,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import accumulate
-from typing import Any, Protocol
+from typing import Protocol
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from importers.core.model import Column, PersonalData, Reject, Stream
 from importers.exceptions import ConfigError
 from importers.sources._text.blocks import Block, one_batch
 from importers.sources._text.json_lines import Lines, UnknownKeys, infer, parsed
+from importers.transport.messages import Headers, Messages, Part
 
 VALUE = "message_value"
 NO_VALUE = "it has no value (a tombstone)"
@@ -82,7 +84,7 @@ Place = Callable[[int], str]
 
 
 class Decoder(Protocol):
-    def read(self, values: Sequence[bytes | None], place: Place) -> Decoded: ...
+    def read(self, values: pa.Array, place: Place) -> Decoded: ...
 
 
 class Json:
@@ -91,25 +93,23 @@ class Json:
     def __init__(self, known: pa.Schema, unknown_keys: UnknownKeys) -> None:
         self._lines = Lines(known, unknown_keys)
 
-    def read(self, values: Sequence[bytes | None], place: Place) -> Decoded:
-        if values and None not in values:
-            joined = bytearray(b"\n").join(values)  # type: ignore[arg-type]
+    def read(self, values: pa.Array, place: Place) -> Decoded:
+        if len(values) and not values.null_count:
+            joined = _joined(values)
             if joined.count(b"\n") == len(values) - 1:
                 decoded = self._together(joined, values, range(len(values)), place)
                 if decoded.rows.num_rows + len(decoded.rejects) == len(values):
                     return decoded
-        return self._carefully(values, place)
+        return self._carefully(values.to_pylist(), place)
 
-    def _together(
-        self, joined: bytearray, texts: Sequence[bytes | None], numbers: Sequence[int], place: Place
-    ) -> Decoded:
+    def _together(self, joined: bytearray, texts: pa.Array, numbers: Sequence[int], place: Place) -> Decoded:
         """One text a line. `numbers` are those of the values that the texts come from."""
         starts: list[int] = []
         bad: list[int] = []
 
         def told(start: int) -> str:
             if not starts:  # where each line begins is asked where one is bad
-                starts.extend(accumulate((len(text or b"") + 1 for text in texts), initial=0))
+                starts.extend(accumulate((length + 1 for length in pc.binary_length(texts).to_pylist()), initial=0))
             bad.append(bisect_right(starts, start) - 1)
             return place(numbers[bad[-1]])
 
@@ -129,9 +129,16 @@ class Json:
             else:
                 why = NO_VALUE if value is None else "not a JSON object"
                 rejects.append(Reject(value or b"", place(number), why))
-        decoded = self._together(bytearray(b"\n").join(texts), texts, numbers, place)
+        lines = pa.array(texts, pa.binary())
+        decoded = self._together(_joined(lines), lines, numbers, place)
         kept = numbers if decoded.kept is None else decoded.kept
         return Decoded(decoded.rows, kept, [*rejects, *decoded.rejects])
+
+
+def _joined(lines: pa.Array) -> bytearray:
+    """None of which is null, with newlines between them."""
+    one = pa.ListArray.from_arrays(pa.array([0, len(lines)], pa.int32()), lines)
+    return bytearray(pc.binary_join(one, b"\n")[0].as_buffer())
 
 
 def one_line(value: bytes) -> bytes:
@@ -153,23 +160,19 @@ class Raw:
     def __init__(self, kind: pa.DataType) -> None:
         self._kind = kind
 
-    def read(self, values: Sequence[bytes | None], place: Place) -> Decoded:
-        array, kept, rejects = as_text(values, place) if self._kind == pa.string() else (_bytes(values), None, [])
+    def read(self, values: pa.Array, place: Place) -> Decoded:
+        array, kept, rejects = as_text(values, place) if self._kind == pa.string() else (values, None, [])
         return Decoded(pa.RecordBatch.from_arrays([array], [VALUE]), kept, rejects)
 
 
-def _bytes(values: Sequence[bytes | None]) -> pa.Array:
-    return pa.array(values, pa.binary())
-
-
-def as_text(values: Sequence[bytes | None], place: Place) -> tuple[pa.Array, Sequence[int] | None, list[Reject]]:
+def as_text(values: pa.Array, place: Place) -> tuple[pa.Array, Sequence[int] | None, list[Reject]]:
     try:
-        return _bytes(values).cast(pa.string()), None, []
+        return values.cast(pa.string()), None, []
     except pa.ArrowInvalid:
-        bad = {number for number, value in enumerate(values) if not _decodes(value)}
+        bad = {number: value for number, value in enumerate(values.to_pylist()) if not _decodes(value)}
     kept = [number for number in range(len(values)) if number not in bad]
-    rejects = [Reject(values[number] or b"", place(number), "not UTF-8") for number in sorted(bad)]
-    return _bytes([values[number] for number in kept]).cast(pa.string()), kept, rejects
+    rejects = [Reject(value or b"", place(number), "not UTF-8") for number, value in bad.items()]
+    return values.take(pa.array(kept, pa.int64())).cast(pa.string()), kept, rejects
 
 
 def _decodes(value: bytes | None) -> bool:
@@ -180,22 +183,23 @@ def _decodes(value: bytes | None) -> bool:
     return True
 
 
-def metadata(messages: Sequence[Any], which: Metadata, key: KeyType) -> pa.Array:
-    """A column of what the broker says of confluent-kafka's messages."""
-    cls = type(messages[0])
+PARTS = {Metadata.KEY: Part.KEY, Metadata.HEADERS: Part.HEADERS, Metadata.TIMESTAMP: Part.TIMESTAMP}
+"""What is asked of messages for it; where they stand is known of all."""
+
+
+def metadata(messages: Messages, which: Metadata, key: KeyType) -> pa.Array:
+    """A column of what the broker says of messages."""
     match which:
         case Metadata.OFFSET:
-            return pa.array(list(map(cls.offset, messages)), pa.int64())
+            return pa.array(messages.offsets)
         case Metadata.PARTITION:
-            return pa.array(list(map(cls.partition, messages)), pa.int32())
-        case Metadata.TIMESTAMP:  # (kind, milliseconds); kind 0: there is none
-            times = [at if kind else None for kind, at in map(cls.timestamp, messages)]
-            return pa.array(times, pa.int64()).cast(pa.timestamp("ms", "UTC"))
+            return pa.array(messages.partitions).cast(pa.int32())
+        case Metadata.TIMESTAMP:
+            return messages.times.cast(pa.timestamp("ms", "UTC"))
         case Metadata.HEADERS:
-            return pa.array([_headers(each.headers()) for each in messages], HEADERS)
+            return pa.array(list(map(_headers, messages.headers)), HEADERS)
         case _:
-            keys = _bytes(list(map(cls.key, messages)))
-            return keys if key is KeyType.BYTES else _keys(keys)
+            return messages.keys if key is KeyType.BYTES else _keys(messages.keys)
 
 
 def _keys(keys: pa.Array) -> pa.Array:
@@ -206,7 +210,7 @@ def _keys(keys: pa.Array) -> pa.Array:
         return pa.array([None if key is None else key.decode(errors="backslashreplace") for key in keys.to_pylist()])
 
 
-def _headers(pairs: Any) -> list[dict[str, str | None]] | None:
+def _headers(pairs: Headers) -> list[dict[str, str | None]] | None:
     if not pairs:
         return None
     return [

@@ -10,7 +10,7 @@ before the record here, so that the two differ by a prefix only.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -22,6 +22,7 @@ from importers.core.model import Reject
 from importers.exceptions import ContractError
 from importers.sources._text.json_lines import UnknownKeys
 from importers.sources.streaming._messages import NO_VALUE, Decoded, Place
+from importers.transport.messages import Headers, Messages
 
 UNFRAMED = "it doesn't begin with the number of a schema"
 UNKNOWN = "the registry doesn't know its schema"
@@ -100,10 +101,14 @@ AZURE = Framing(lambda _: 32, lambda head: head.decode("ascii") if len(head) == 
 CONTENT = b"avro/binary+"
 
 
-def azure_value(message: Any) -> bytes | None:
-    """A message's value behind its schema's id; without one alone."""
-    value: bytes | None = message.value()
-    for name, said in message.headers() or ():
+def azure_values(messages: Messages) -> pa.Array:
+    """Each value behind its schema's id, which a header tells; without one alone."""
+    pairs = zip(messages.values.to_pylist(), messages.headers, strict=True)
+    return pa.array([_behind_id(value, headers) for value, headers in pairs], pa.binary())
+
+
+def _behind_id(value: bytes | None, headers: Headers) -> bytes | None:
+    for name, said in headers or ():
         if name == "content-type" and said is not None and said.startswith(CONTENT) and value is not None:
             return bytes(said[len(CONTENT) :]) + value
     return value
@@ -123,15 +128,14 @@ class Framed:
         self._known, self._wanted = pa.struct(list(known)), wanted
         self._stops = unknown_keys is UnknownKeys.STOP
 
-    def read(self, values: Sequence[bytes | None], place: Place) -> Decoded:
-        whole = pa.array(values, pa.binary())
+    def read(self, values: pa.Array, place: Place) -> Decoded:
         rejects, batches, numbers = [], [], []
-        for reader, size, places in self._by_schema(whole):
+        for reader, size, places in self._by_schema(values):
             if isinstance(reader, str):
                 rejects += [(number, reader) for number in places.tolist()]
                 continue
             self._classified(reader, place, int(places[0]))
-            records = without_head(whole.take(pa.array(places)), size)
+            records = without_head(values.take(pa.array(places)), size)
             for found, of in halved(reader, self._wanted, records, places):
                 if isinstance(found, str):
                     rejects += [(number, found) for number in of.tolist()]
@@ -139,7 +143,7 @@ class Framed:
                     batches.append(found)
                     numbers.append(of)
         rows, kept = _in_order(batches, numbers, self._wanted)
-        told = tuple(Reject(values[number] or b"", place(number), why) for number, why in sorted(rejects))
+        told = tuple(Reject(values[number].as_py() or b"", place(number), why) for number, why in sorted(rejects))
         return Decoded(rows, kept.tolist() if told else None, told)
 
     def _by_schema(self, whole: pa.Array) -> Iterator[tuple[Reader | str, int, Any]]:

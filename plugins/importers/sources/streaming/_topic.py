@@ -14,7 +14,7 @@ from importers.core.source import SourceConfig
 from importers.sources._text.cells import TypeName
 from importers.sources._text.json_lines import UnknownKeys
 from importers.sources.streaming._messages import KeyType, Metadata
-from importers.transport.broker import OURS
+from importers.transport.broker import AT_ONCE, OURS
 
 TUNING = frozenset(
     {
@@ -138,7 +138,9 @@ class TopicConfig(SourceConfig):
         description="A group whose offsets are set once a run has committed, for whoever watches it. What is read next "
         "is decided by the warehouse alone.",
     )
-    max_poll_records: int = Field(1_000, ge=1, le=100_000, description="How many messages a call to the client takes.")
+    max_poll_records: int = Field(
+        AT_ONCE, ge=1, le=100_000, description="How many messages a call to the client takes."
+    )
     max_messages: int | None = Field(
         None, ge=1, description="How many messages of a partition one run reads at most. By default all there are."
     )

@@ -2,36 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
 import pytest
+from confluent_kafka import Message
 
 from importers.core.model import LoadMode, Window
 from importers.exceptions import ConfigError, ContractError
 from importers.pipeline.lint import lint
 from importers.sources.streaming.kafka import Kafka, KafkaConfig
 from importers.transport.broker import Extent
-
-
-@dataclass(frozen=True)
-class Message:
-    """As confluent-kafka has them."""
-
-    said: bytes
-    at: int
-
-    def value(self) -> bytes:
-        return self.said
-
-    def partition(self) -> int:
-        return 0
-
-    def offset(self) -> int:
-        return self.at
+from importers.transport.messages import Gathering, Messages, Part
 
 
 @dataclass
@@ -52,8 +37,12 @@ class Holds:
     def identity(self, topic: str) -> str:
         return self.made
 
-    def messages(self, topic: str, partition: int, start: int, end: int, size: int) -> Iterator[list[Message]]:
-        yield [Message(self.values[at], at) for at in range(start, end)]
+    def messages(
+        self, topic: str, partition: int, start: int, end: int, size: int, asked: Collection[Part]
+    ) -> Iterator[Messages]:
+        held = Gathering(asked)
+        held.add([Message(topic, partition, at, value=self.values[at]) for at in range(start, end)], partition)
+        yield held.gathered()
 
     def partitions(self, topic: str) -> list[int]:
         return list(self.held)

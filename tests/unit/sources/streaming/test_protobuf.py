@@ -184,7 +184,7 @@ def test_what_is_no_message_stands_alone_in_failing(
         CONFLUENT_PROTOBUF, lambda _: reader, reader.schema, pa.schema([("id", pa.int64())]), UnknownKeys.STOP
     )
     values = [framed(1, [0], each) for each in (good, record, good)]
-    found = decoder.read(values, lambda number: f"message {number}")
+    found = decoder.read(pa.array(values), lambda number: f"message {number}")
     assert found.rows.to_pylist() == [{"id": 5}, {"id": 5}], what
     assert found.kept == [0, 2]
     assert [(each.raw, each.location, each.reason) for each in found.rejects] == [(values[1], "message 1", UNFIT)]
@@ -251,7 +251,7 @@ def test_a_value_names_its_type_among_those_of_its_schema() -> None:
     assert known is not None
     assert known.names == ["n", "first", "who", "yes"]
     decoder = Framed(CONFLUENT_PROTOBUF, schemas, known, known, UnknownKeys.IGNORE)
-    found = decoder.read(values, str)
+    found = decoder.read(pa.array(values), str)
     assert [{name: each for name, each in row.items() if each} for row in found.rows.to_pylist()] == [
         {"n": 5},
         {"who": "ada"},
@@ -274,12 +274,12 @@ def test_a_schema_that_grows_keeps_to_what_the_policy_has_seen() -> None:
     known = schemas.columns(["1:0"])
     assert known is not None
     with pytest.raises(ContractError, match="got mail"):
-        Framed(CONFLUENT_PROTOBUF, schemas, known, known, UnknownKeys.STOP).read(values, str)
-    ignoring = Framed(CONFLUENT_PROTOBUF, schemas, known, known, UnknownKeys.IGNORE).read(values, str)
+        Framed(CONFLUENT_PROTOBUF, schemas, known, known, UnknownKeys.STOP).read(pa.array(values), str)
+    ignoring = Framed(CONFLUENT_PROTOBUF, schemas, known, known, UnknownKeys.IGNORE).read(pa.array(values), str)
     assert ignoring.rows.to_pylist() == [{"id": 1}, {"id": 2}]
     both = schemas.columns(["1:0", "2:0"])
     assert both is not None
-    found = Framed(CONFLUENT_PROTOBUF, schemas, both, both, UnknownKeys.STOP).read(values, str)
+    found = Framed(CONFLUENT_PROTOBUF, schemas, both, both, UnknownKeys.STOP).read(pa.array(values), str)
     assert found.rows.to_pylist() == [{"id": 1, "mail": None}, {"id": 2, "mail": "x"}]
 
 

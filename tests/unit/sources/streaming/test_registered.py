@@ -71,7 +71,8 @@ def read(
     """Rows by the number of their value; why the others are none, and where."""
     schemas = Schemas(registry)
     columns = known or schemas.columns([str(n + 1) for n in range(len(registry.schemas))])
-    found = Framed(CONFLUENT, schemas, columns, columns, unknown).read(values, lambda number: f"message {number}")
+    framed = Framed(CONFLUENT, schemas, columns, columns, unknown)
+    found = framed.read(pa.array(values, pa.binary()), lambda number: f"message {number}")
     kept = range(len(values)) if found.kept is None else found.kept
     rejects = [(each.location.removeprefix("message "), each.reason) for each in found.rejects]
     assert [each.raw for each in found.rejects] == [values[int(at)] or b"" for at, _ in rejects]
@@ -262,6 +263,6 @@ def test_azure_names_a_schema_in_front() -> None:
     columns = schemas.columns([number])
     assert columns is not None
     values = [number.encode() + record(PLAY, {"id": 1, "who": "x"}), record(PLAY, {"id": 1, "who": "x"})]
-    found = Framed(AZURE, schemas, columns, columns, UnknownKeys.STOP).read(values, str)
+    found = Framed(AZURE, schemas, columns, columns, UnknownKeys.STOP).read(pa.array(values), str)
     assert found.rows.to_pylist() == [{"id": 1, "who": "x"}]
     assert [each.reason for each in found.rejects] == [UNFRAMED]
