@@ -12,6 +12,7 @@ from importers.sources.databases._pg_catalogue import Relation, raw
 from importers.sources.databases._pg_types import Reading, reading
 
 UNFIT = "_unfit"
+TEXTS = frozenset({"text", "varchar", "bpchar"})
 
 
 class Select:
@@ -90,12 +91,20 @@ def within(relation: Relation, stream: Stream, part: Mapping[str, Any]) -> Compo
 
 def _in_range(relation: Relation, by: str, begin: str | None, end: str | None) -> Composed:
     """Half-open; what has no value is in the first."""
-    column, value = SQL("t.{}").format(Identifier(by)), _literal(relation, by)
+    column, value = ordered(relation, by), _literal(relation, by)
     if begin is None:
         missing = SQL("false") if by in relation.key else SQL("{} is null").format(column)
         return SQL("({} < {} or {})").format(column, value(end), missing)
     from_there = SQL("{} >= {}").format(column, value(begin))
     return from_there if end is None else SQL("{} and {} < {}").format(from_there, column, value(end))
+
+
+def ordered(relation: Relation, by: str) -> Composed:
+    """The column in the order of its ranges. Of text by its bytes: a locale's order is another one on another server,
+    and after an upgrade of its library.
+    """
+    column = SQL("t.{}").format(Identifier(by))
+    return SQL('{}::text collate "C"').format(column) if relation.columns[by].name in TEXTS else column
 
 
 def written_before(xid8: str) -> Composed:
@@ -111,7 +120,7 @@ def xid(xid8: str | int) -> str:
 def _literal(relation: Relation, cursor: str | None) -> Any:
     """A value of the cursor, told as text, as a literal of its type."""
     kind = relation.columns[cursor].name if cursor is not None else "text"
-    kind = "timestamp" if kind == "date" else kind  # a date is its midnight
+    kind = "timestamp" if kind == "date" else "text" if kind in TEXTS else kind  # a date is its midnight
 
     def literal(value: JSON) -> Composed:
         return SQL("{}::{}").format(Literal(str(value)), Identifier("pg_catalog", kind))

@@ -18,14 +18,24 @@ from importers.core.model import Plan, Stream
 from importers.exceptions import ConfigError
 from importers.sources.databases._pg_catalogue import Relation, ask, raw
 from importers.sources.databases._pg_incremental import Parts, behind
+from importers.sources.databases._pg_query import TEXTS, ordered
 
 PRIMARY_KEY = "primary key"
 SAMPLED = 1024
 """Blocks that are looked at for where to cut: a few thousand rows of any table."""
-_KINDS = frozenset({"int2", "int4", "int8", "date", "timestamp", "timestamptz", "uuid"})
-"""What can be cut. A plan is stored, and text would be more of a row than a plan need say."""
-_UUID = "overlay({}::text placing '-0000-0000-0000-000000000000' from 9)"
-"""A UUID that no row needs to have: random ones are as evenly cut by their beginning."""
+_KINDS = frozenset({"int2", "int4", "int8", "date", "timestamp", "timestamptz", "uuid", *TEXTS})
+"""What can be cut."""
+_SHOWN = {
+    "uuid": "overlay(_at::text placing '-0000-0000-0000-000000000000' from 9)",
+    **dict.fromkeys(
+        TEXTS,
+        "(select left(_at, n) from generate_series(1, length(_at)) as n"
+        " where left(_at, n) > (select max(_at) from sampled where _at < ranked._at) order by n limit 1)",
+    ),
+}
+"""How the plan says a value of a sample: no more of it than parts it from the others. Of a random UUID that is the
+beginning; of a text, the shortest beginning that comes after the text before. What is first has none before.
+"""
 
 
 def cut_by(relation: Relation, column: str | None) -> str | None:
@@ -61,7 +71,7 @@ def _uncut(relation: Relation, stream: Stream, column: str | None) -> tuple[str,
         kind = relation.columns[relation.key[0]].name
         return (f"'{stream.name}' is read in one part: its primary key begins with a {kind}",)
     if column is not None and column in relation.columns:
-        what = f"'{stream.name}' can't be cut by '{column}', only by an integer, a date, a timestamp or a UUID"
+        what = f"'{stream.name}' can't be cut by '{column}', only by an integer, a date, a timestamp, a UUID or text"
         raise ConfigError(what, got=relation.columns[column].name, do="choose another column for `partition_by`")
     return ()
 
@@ -92,17 +102,18 @@ def _state(connection: psycopg.Connection, relation: Relation) -> tuple[int, str
 
 def _bounds(connection: psycopg.Connection, relation: Relation, by: str, pieces: int, blocks: int) -> list[str]:
     """Where each part but the first begins, in order, as text."""
-    shown = SQL(_UUID if relation.columns[by].name == "uuid" else "{}::text")
-    column = Identifier(by)
     query = SQL(
-        "select {shown} from (select t.{column}, row_number() over (order by t.{column}) as _n, count(*) over () as _of"
-        " from {source} as t tablesample system ({percent}) where t.{column} is not null) as s"
+        "with sampled as (select {at} as _at from {source} as t tablesample system ({percent})"
+        " where t.{by} is not null),"
+        " ranked as (select _at, row_number() over (order by _at) as _n, count(*) over () as _of from sampled)"
+        " select {shown} from ranked"
         " where _n > 1 and (_n - 1) * {pieces} / _of <> (_n - 2) * {pieces} / _of order by _n"
     ).format(
-        shown=shown.format(SQL("s.{}").format(column)),
-        column=column,
+        at=ordered(relation, by),
+        by=Identifier(by),
+        shown=raw(_SHOWN.get(relation.columns[by].name, "_at::text")),
         source=raw(relation.source),
         percent=Literal(min(100.0, 100 * SAMPLED / blocks)),
         pieces=Literal(pieces),
     )
-    return list(dict.fromkeys(value for (value,) in ask(connection, query)))
+    return list(dict.fromkeys(value for (value,) in ask(connection, query) if value is not None))

@@ -100,9 +100,9 @@ class PostgresqlConfig(SqlConfig):
     partition_by: str | None = Field(
         None,
         description="With `read: full`: read a big table side by side, in ranges of this column: an integer, date, "
-        "timestamp or UUID that no update changes, that is kept and concerns nobody. `primary key` is each table's "
-        "own, or what that begins with. By default a table is one part, and all of one moment; so is each range, of "
-        "its own.",
+        "timestamp, UUID or text that no update changes, that is kept and concerns nobody. `primary key` is each "
+        "table's own, or what that begins with. By default a table is one part, and all of one moment; so is each "
+        "range, of its own.",
         examples=["primary key", "order_id"],
     )
     batch_rows: int = Field(100_000, ge=1, description="How many rows a batch has at most.")
