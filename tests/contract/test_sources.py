@@ -27,6 +27,7 @@ from importers.exceptions import ConfigError, FatalSourceError, ImporterError, T
 from importers.pipeline.installation import Installation
 from importers.pipeline.job import Job, jobs
 from importers.pipeline.run import Result, run
+from importers.pipeline.stream import Beat
 from importers.pipeline.stream import stream as follow
 
 from .world import World
@@ -85,6 +86,12 @@ def cut_small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Cut even a few rows into several partitions."""
     monkeypatch.setattr("importers.sources.files._files.FileSource.whole_below", 40)
     monkeypatch.setattr("importers.sources.databases.postgresql.Postgresql.split_above", 1)
+
+
+@pytest.fixture(autouse=True)
+def look_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever follows a silent system asks from time to time whether it is there: here sooner than in half a minute."""
+    monkeypatch.setattr("importers.transport.broker.LOOK", 0.2)
 
 
 @pytest.fixture
@@ -476,3 +483,39 @@ def test_followed_it_loads_each_row_once_wherever_it_is_broken_off(
     world.grow()
     assert follow(job_of(installation, world, whose), drain=True).loaded == len(world.more)
     assert table(sql, world, f"t{after}") == expected(world, world.rows + world.more)
+
+
+def in_trouble_when_followed() -> list[Any]:
+    return [each for each in in_trouble() if registry.source_class(source_of(each.values[0])).follows]
+
+
+@pytest.mark.parametrize(("name", "trouble"), in_trouble_when_followed())
+def test_trouble_while_it_is_followed_is_told_by_its_remedy_and_loses_nothing(
+    name: str,
+    world: World,
+    installation: Installation,
+    sql: psycopg.Connection,
+    caplog: pytest.LogCaptureFixture,
+    trouble: str,
+) -> None:
+    """It begins once a micro-batch is committed. Afterwards the stream goes on, and gets what came meanwhile."""
+    caplog.set_level(logging.DEBUG)
+    loaded = 0
+
+    def watch(beat: Beat) -> None:
+        nonlocal loaded
+        if beat.loaded and not loaded:
+            getattr(world, trouble)()
+        loaded += beat.loaded
+
+    world.hurried = trouble != "deny"
+    with pytest.raises(TROUBLES[trouble]) as told:
+        follow(job_of(installation, world, tenant(name, world, mode="append")), watch=watch)
+    assert not [secret for secret in world.secrets if secret in caplog.text + str(told.value)]
+    assert loaded
+    world.mend()
+    world.hurried = False
+    world.grow()
+    rest = follow(job_of(installation, world, tenant(name, world, mode="append")), drain=True)
+    assert loaded + rest.loaded == len(world.rows) + len(world.more)
+    assert table(sql, world) == expected(world, world.rows + world.more)

@@ -36,7 +36,7 @@ class KafkaTopic(World):
         self.put(ROWS)
 
     def config(self) -> dict[str, Any]:
-        read = {"batch_rows": 2, "max_partitions": 1, "metadata": [], "timeout": 8 if self.hurried else 120}
+        read = {"batch_rows": 2, "max_partitions": 1, "metadata": [], "timeout": 6 if self.hurried else 120}
         return {"topic": self.topic, "stream": self.stream, **read}
 
     def connection(self) -> Mapping[str, Any] | None:
@@ -62,7 +62,7 @@ class KafkaTopic(World):
         self.server.start()
 
     def close(self) -> None:
-        self.server.start()
+        self.mend()
 
 
 class Registered(NamedTuple):
@@ -150,6 +150,13 @@ class EventHub(KafkaTopic):
 
     secrets: ClassVar[tuple[str, ...]] = (PASSWORD, "c2VjcmV0LXNlY3JldC1zZWNyZXQ")
     die = World.die  # a broker's start takes seconds, and `kafka` has shown it
+    stall = World.stall
+
+    def deny(self) -> None:
+        self.server.forbid(self.topic)
+
+    def mend(self) -> None:
+        self.server.allow(self.topic)
 
     def connection(self) -> Mapping[str, Any] | None:
         port = int(self.server.sasl_address.rpartition(":")[2])

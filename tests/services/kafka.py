@@ -23,7 +23,18 @@ from typing import Any
 
 import trustme
 from confluent_kafka import KafkaError, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic, PartitionMetadata
+from confluent_kafka.admin import (
+    AclBinding,
+    AclBindingFilter,
+    AclOperation,
+    AclPermissionType,
+    AdminClient,
+    NewPartitions,
+    NewTopic,
+    PartitionMetadata,
+    ResourcePatternType,
+    ResourceType,
+)
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
@@ -61,6 +72,9 @@ share.coordinator.state.topic.replication.factor=1
 share.coordinator.state.topic.min.isr=1
 share.coordinator.state.topic.num.partitions=1
 group.initial.rebalance.delay.ms=0
+authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
+super.users=User:ANONYMOUS
+allow.everyone.if.no.acl.found=true
 log.cleaner.backoff.ms=200
 log.retention.ms=-1
 log.retention.check.interval.ms=500
@@ -156,6 +170,18 @@ class Kafka:
         admin = AdminClient({"bootstrap.servers": self.address})
         admin.delete_records([TopicPartition(topic, 0, before)])[TopicPartition(topic, 0)].result(READY)
 
+    def forbid(self, topic: str) -> None:
+        """From now on the user of the SASL listener may not read it."""
+        admin = AdminClient({"bootstrap.servers": self.address})
+        rule = AclBinding(*_of(topic), f"User:{USER}", "*", AclOperation.READ, AclPermissionType.DENY)
+        admin.create_acls([rule])[rule].result(READY)
+
+    def allow(self, topic: str) -> None:
+        """What was forbidden."""
+        admin = AdminClient({"bootstrap.servers": self.address})
+        rules = AclBindingFilter(*_of(topic), None, None, AclOperation.ANY, AclPermissionType.ANY)
+        admin.delete_acls([rules])[rules].result(READY)
+
     def produce(self, topic: str, *messages: Mapping[str, Any]) -> None:
         """Messages as Producer.produce takes them; all are there when it returns."""
         producer, refused = Producer({"bootstrap.servers": self.address, "linger.ms": 0}), list[KafkaError]()
@@ -174,6 +200,10 @@ class Kafka:
     @staticmethod
     def _partitions(admin: AdminClient, topic: str) -> Collection[PartitionMetadata]:
         return admin.list_topics(topic, READY).topics[topic].partitions.values()
+
+
+def _of(topic: str) -> tuple[ResourceType, str, ResourcePatternType]:
+    return ResourceType.TOPIC, topic, ResourcePatternType.LITERAL
 
 
 @contextmanager
