@@ -46,12 +46,8 @@ def check(file: TenantFile) -> list[ConfigError]:
     ]
     for name, pipeline in file.tenant.pipelines.items():
         found += [*_importer(file, name, pipeline), *_schedule(file, name, pipeline), *_rules(file, name, pipeline)]
-        found += contradictions(file, name, pipeline, files=_reads_files(file, name))
+        found += contradictions(file, name, pipeline, family=sources().get(importer_settings(file.tenant, name)[0]))
     return list({(error.where["line"], error.what): error for error in found}.values())
-
-
-def _reads_files(file: TenantFile, name: str) -> bool:
-    return sources().get(importer_settings(file.tenant, name)[0]) == "files"
 
 
 def _importers(file: TenantFile) -> Iterator[ConfigError]:

@@ -13,21 +13,26 @@ from importers.core.model import LoadMode
 from importers.core.names import nearest
 from importers.core.registry import destination_class, destinations, source_class, sources
 from importers.core.settings import StreamSettings, effective, importer_settings
-from importers.core.tenant import Pipeline, Subject, Treat, Treatment
+from importers.core.tenant import NoSubject, Pipeline, Subject, Treat, Treatment
 from importers.core.tenant_file import TenantFile
 from importers.core.yaml_marks import KeyPath
 from importers.exceptions import ConfigError
 
 _STEP = re.compile(r"[.\[{]")
+_UNCLASSIFIED = frozenset({"files", "databases", "streaming"})
+"""Families whose sources deliver whatever is there."""
 _UPSERTS = (LoadMode.MERGE, LoadMode.HISTORY)
 
 
-def contradictions(file: TenantFile, name: str, pipeline: Pipeline, *, files: bool) -> Iterator[ConfigError]:
-    """Of each stream that the file knows of. `files`: nobody but the tenant knows the keys and classes of columns."""
+def contradictions(file: TenantFile, name: str, pipeline: Pipeline, *, family: str | None) -> Iterator[ConfigError]:
+    """Of each stream that the file knows of. Of `files` nobody but the tenant knows the keys and classes of columns."""
+    files = family == "files"
     for stream in pipeline.streams or ("",):
         said = _Said(file, name, stream)
         yield from said.modes(files)
         yield from said.keys()
+        if family in _UNCLASSIFIED:
+            yield from said.accountability()
         if files:
             yield from said.uncovered()
 
@@ -102,6 +107,34 @@ class _Said:
     def treatment(self, column: str) -> Treatment | None:
         columns = self.settings.privacy.columns
         return columns.get(column) or columns.get("*")
+
+    def accountability(self) -> Iterator[ConfigError]:
+        """What a plan would refuse of personal columns, as far as that is sure before the columns are known."""
+        privacy = self.settings.privacy
+        personal = sorted(name for name, how in self._certain.items() if how.treat not in (Treat.KEEP, Treat.DROP))
+        if not personal or (privacy.subject is not None and privacy.lawful_basis != "none"):
+            return
+        from importers.privacy.checks import (
+            baseless,
+            nobody_s,
+        )  # bring pyarrow: only where there may be something to say
+
+        if privacy.subject is None:
+            path, error = self.at("privacy", "columns", personal[0]), nobody_s(personal)
+        elif isinstance(privacy.subject, NoSubject):
+            return
+        else:
+            path, error = self.at("privacy", "lawful_basis"), baseless(personal)
+        yield self.file.error(path, error.what, got=error.got, do=error.do)
+
+    @property
+    def _certain(self) -> dict[str, Treatment]:
+        """What is said of columns that the stream must have: a tenant's, or a pipeline's of several, may be others'."""
+        pipeline = self.file.tenant.pipelines[self.pipeline]
+        refined = pipeline.streams.get(self.stream)
+        said = dict(pipeline.privacy.columns) if len(pipeline.streams) < 2 else {}
+        said |= refined.privacy.columns if refined else {}
+        return said if set(said) == {"*"} else {name: how for name, how in said.items() if name != "*"}
 
     def uncovered(self) -> Iterator[ConfigError]:
         """Columns that the file names and its policy forgets: the first run would stop at them."""

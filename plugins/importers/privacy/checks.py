@@ -61,17 +61,27 @@ def check_accountability(rules: Rules, subject: Part | None, *, embedded: bool) 
     if not personal or isinstance(spec.subject, NoSubject):
         return
     if subject is None:
-        raise ConfigError(
-            "privacy doesn't say whose rows these are",
-            got=f"personal data in {', '.join(personal)}",
-            do="add `subject: {column: …, domain: …}`, or `subject: {none: true, reason: …}`",
-        )
+        raise nobody_s(personal)
     if spec.lawful_basis == "none":
-        raise ConfigError(
-            "personal data needs a legal basis",
-            got=f"lawful_basis: none, and personal data in {', '.join(personal)}",
-            do="name the basis (GDPR art. 6), or drop the columns",
-        )
+        raise baseless(personal)
+
+
+def nobody_s(personal: Collection[str]) -> ConfigError:
+    """The refusal of personal columns without a subject."""
+    return ConfigError(
+        "privacy doesn't say whose rows these are",
+        got=f"personal data in {', '.join(personal)}",
+        do="add `subject: {column: …, domain: …}`, or `subject: {none: true, reason: …}`",
+    )
+
+
+def baseless(personal: Collection[str]) -> ConfigError:
+    """The refusal of personal columns without a legal basis."""
+    return ConfigError(
+        "personal data needs a legal basis",
+        got=f"lawful_basis: none, and personal data in {', '.join(personal)}",
+        do="name the basis (GDPR art. 6), or drop the columns",
+    )
 
 
 def _personal(rule: Rule) -> bool:

@@ -284,16 +284,37 @@ def test_a_byte_order_mark_is_no_mistake(tenants: Path) -> None:
     assert lint(tenants) == []
 
 
+NOBODY = "{subject: {none: true, reason: made up}"
+
+
 @pytest.mark.parametrize(
     ("load", "privacy", "line", "words"),
     [
+        ("{}", "{columns: {at: keep, id: pseudonymise}}", 6, ("whose rows these are", "personal data in id.")),
+        ("{}", '{columns: {"*": encrypt}}', 6, ("whose rows these are", "personal data in *")),
+        (
+            "{}",
+            "{lawful_basis: none, subject: {column: id, domain: d}, columns: {id: {mask: email}}}",
+            6,
+            ("needs a legal basis", "personal data in id"),
+        ),
         ("{mode: merge}", "{}", 5, ("merge needs a primary key", "primary_key: …")),
         ("{mode: history}", "{}", 5, ("history needs a primary key", "primary_key: …")),
-        ("{mode: merge, primary_key: id}", "{columns: {id: drop}}", 6, ("primary key 'id'", "got drop")),
-        ("{mode: merge, primary_key: id}", "{columns: {id: {mask: email}}}", 6, ("primary key 'id'", "got email")),
-        ("{mode: merge, primary_key: id}", "{columns: {id: encrypt}}", 6, ("primary key 'id'", "deterministic")),
-        ("{mode: merge, primary_key: id}", '{columns: {"*": drop}}', 6, ("primary key 'id'", "got drop")),
-        ("{cursor: at}", "{columns: {at: pseudonymise}}", 6, ("the cursor 'at'", "Keep it")),
+        ("{mode: merge, primary_key: id}", "{columns: {id: drop, at: keep}}", 6, ("primary key 'id'", "got drop")),
+        (
+            "{mode: merge, primary_key: id}",
+            NOBODY + ", columns: {id: {mask: email}}}",
+            6,
+            ("primary key 'id'", "got email"),
+        ),
+        (
+            "{mode: merge, primary_key: id}",
+            NOBODY + ", columns: {id: encrypt}}",
+            6,
+            ("primary key 'id'", "deterministic"),
+        ),
+        ("{mode: merge, primary_key: id}", '{columns: {"*": drop, at: keep}}', 6, ("primary key 'id'", "got drop")),
+        ("{cursor: at}", NOBODY + ", columns: {at: pseudonymise}}", 6, ("the cursor 'at'", "Keep it")),
         ("{mode: merge, primary_key: id}", "{columns: {who: keep}}", 5, ("load.primary_key names 'id'", "`id: …`")),
         ("{cursor: at}", "{columns: {who: keep}}", 5, ("load.cursor names 'at'",)),
         ("{}", "{subject: {column: who, domain: d}, columns: {id: keep}}", 6, ("privacy.subject names 'who'",)),
@@ -314,8 +335,8 @@ def test_what_contradicts_itself_is_told_without_data(
 @pytest.mark.parametrize(
     ("load", "privacy"),
     [
-        ("{mode: merge, primary_key: id}", "{columns: {id: {encrypt: {deterministic: true}}}}"),
-        ("{mode: merge, primary_key: id, cursor: at}", "{columns: {id: pseudonymise, at: keep}}"),
+        ("{mode: merge, primary_key: id}", NOBODY + ", columns: {id: {encrypt: {deterministic: true}}}}"),
+        ("{mode: merge, primary_key: id, cursor: at}", NOBODY + ", columns: {id: pseudonymise, at: keep}}"),
         ("{}", "{subject: {column: who.id, domain: d}, columns: {who: pseudonymise}}"),
         ("{primary_key: items}", '{columns: {"items[].id": keep}}'),
         ("{primary_key: id}", "{unclassified: drop, columns: {at: keep}}"),
@@ -324,6 +345,20 @@ def test_what_contradicts_itself_is_told_without_data(
 )
 def test_what_agrees_is_left_alone(tenants: Path, load: str, privacy: str) -> None:
     text = f"pipelines:\n  a:\n    importer: shelf\n    load: {load}\n    privacy: {privacy}\n    config: {{path: x}}\n"
+    assert found(tenants, text) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "privacy: {columns: {id: pseudonymise}}\npipelines:\n  a: {importer: shelf, config: {path: x}}\n",
+        "pipelines:\n  a: {importer: shop, config: {path: x}, privacy: {columns: {id: pseudonymise}}}\n",
+        "pipelines:\n  a: {importer: shelf, config: {path: x}, privacy: {columns: {id: {mask: email}}}, "
+        "streams: {b: {}, c: {}}}\n",
+    ],
+)
+def test_what_only_the_source_can_say_is_left_to_the_plan(tenants: Path, text: str) -> None:
+    """Another stream's column, or a stream whose subject its author has documented."""
     assert found(tenants, text) == []
 
 
