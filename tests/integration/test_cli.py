@@ -176,6 +176,31 @@ def test_what_a_failed_run_left_says_why_it_is_not_replayed(home: Path) -> None:
     assert "its run is still open" in " ".join(call("quarantine", "list").stdout.split())
 
 
+def test_a_run_that_failed_is_told_as_such_until_it_is_mended(home: Path, sql: psycopg.Connection[Any]) -> None:
+    tenant(home, TENANT.replace("0.9", "0.1"))
+    call("run", JOB, "--key", "one", code=1)
+    (run,) = answer("runs", JOB)
+    assert (run["state"], run["failure"]) == ("failed", "QualityError")
+    assert "failed: QualityError" in call("runs").stdout
+    tenant(home, TENANT)
+    call("run", JOB, "--key", "one")
+    (run,) = answer("runs", JOB)
+    assert (run["state"], run["failure"]) == ("committed", None)
+
+
+def test_a_run_that_died_is_abandoned_and_one_that_is_worked_on_is_open(
+    home: Path, sql: psycopg.Connection[Any]
+) -> None:
+    call("run", JOB)
+    sql.execute("update _importers.run set state = 'open', lease = now() - interval '1 second'")
+    assert [run["state"] for run in answer("runs", JOB)] == ["abandoned"]
+    sql.execute("select pg_advisory_lock(6675, id::int) from _importers.run")  # as its process would hold
+    assert [run["state"] for run in answer("runs", JOB)] == ["open"]
+    sql.execute("select pg_advisory_unlock(6675, id::int) from _importers.run")
+    sql.execute("update _importers.run set lease = now() + interval '1 hour'")  # as a task of Airflow would
+    assert [run["state"] for run in answer("runs", JOB)] == ["open"]
+
+
 def test_tables_are_for_people(home: Path) -> None:
     planned = call("plan", JOB).stdout
     assert "from the beginning" in planned

@@ -80,7 +80,8 @@ def entry(run: PastRun) -> dict[str, Any]:
         "key": run.key,
         "kind": run.kind.value,
         "mode": run.mode.value,
-        "state": run.state.value,
+        "state": run.condition,
+        "failure": run.failure,
         "window_start": run.window.start,
         "window_end": run.window.end,
         "opened_at": run.opened.isoformat(timespec="seconds"),
@@ -105,5 +106,6 @@ def _cells(row: dict[str, Any]) -> tuple[Any, ...]:
     window = f"{row['window_start'] or '…'} – {row['window_end'] or '…'}" if bounded else ""
     counts = (row["rows_loaded"], row["rows_quarantined"], row["position_lanes_moved"])
     stream = row["stream"] if row["described"] else f"{row['stream']} (no longer described)"
-    about = (row["run"], stream, row["state"], row["kind"], window, row["opened_at"])
+    state = f"{row['state']}: {row['failure']}" if row["state"] == "failed" else row["state"]
+    about = (row["run"], stream, state, row["kind"], window, row["opened_at"])
     return *about, row["seconds"], *counts, row["drift"]

@@ -175,6 +175,10 @@ class Destination(ABC):
         """Remember in the ledger how long a step took."""
 
     @abstractmethod
+    def failed(self, run: Run, kind: str) -> None:
+        """Remember what kind of error ended an attempt at a run that is still open; to open it again forgets it."""
+
+    @abstractmethod
     def judged(self, run: Run, counts: Mapping[str, JSON]) -> None:
         """Remember in the ledger what the gate said of the run, in counts; again: in place of what it said before."""
 

@@ -29,7 +29,7 @@ from importers.core.model import (
 from importers.exceptions import ContractError
 
 # The first half of our advisory locks' keys; the second is a hash of what is locked.
-OPEN, ERASE, DDL, ALIVE, COMMIT = 0x1A10, 0x1A11, 0x1A12, 0x1A13, 0x1A14
+OPEN, ERASE, DDL, COMMIT = 0x1A10, 0x1A11, 0x1A12, 0x1A14
 
 RUN_COLUMNS = "id, stream, key, generation, kind, mode, table_name, version, state, plan, pins, sealed_key"
 
@@ -260,6 +260,10 @@ def close_run(connection: psycopg.Connection, run: int, state: RunState) -> None
         "update _importers.run set state = %s, closed_at = clock_timestamp(), sealed_key = null where id = %s",
         (state, run),
     )
+
+
+def note_failure(connection: psycopg.Connection, run: int, kind: str | None) -> None:
+    connection.execute("update _importers.run set failure = %s where id = %s and state = 'open'", (kind, run))
 
 
 def check_key(connection: psycopg.Connection, tenant: str, fingerprint: str) -> bool:

@@ -58,7 +58,7 @@ from importers.exceptions import (
     TransientSourceError,
 )
 from importers.ledger import lineage as ledger_lineage
-from importers.ledger.schema import migrate, revision
+from importers.ledger.schema import ALIVE, migrate, revision
 from importers.transport.postgres import connect, safe_url, translated
 
 LOCK_TIMEOUT = "5s"
@@ -144,6 +144,7 @@ class PostgresDestination(Destination):
             if run and (run.state is RunState.OPEN or self._is_done(run)):
                 if run.state is RunState.OPEN:
                     self._keep_alive(run, lease)
+                    control.note_failure(connection, run.id, None)
                 return run
             self._clear_the_way(connection, stream, name, kind)
             opening.check_what_is_newer(connection, self.tenant, stream)
@@ -204,7 +205,7 @@ class PostgresDestination(Destination):
 
     @staticmethod
     def _owner_is_gone(connection: psycopg.Connection, run: Run) -> bool:
-        row = connection.execute("select pg_try_advisory_xact_lock(%s, %s)", (control.ALIVE, run.id)).fetchone()
+        row = connection.execute("select pg_try_advisory_xact_lock(%s, %s)", (ALIVE, run.id)).fetchone()
         return row == (True,)
 
     def _keep_alive(self, run: Run, lease: float | None) -> None:
@@ -214,7 +215,7 @@ class PostgresDestination(Destination):
         if self._alive is None or self._alive.closed:
             self._alive = connect(self._url, f"importers run {run.stream}")
         with translated("holding the run"):
-            row = self._alive.execute("select pg_try_advisory_lock(%s, %s)", (control.ALIVE, run.id)).fetchone()
+            row = self._alive.execute("select pg_try_advisory_lock(%s, %s)", (ALIVE, run.id)).fetchone()
         if row != (True,):
             raise RunBusyError(
                 "this run is already being worked on", got=f"run {run.id}, key {run.key}", do="wait for it to end"
@@ -396,6 +397,10 @@ class PostgresDestination(Destination):
                 "insert into _importers.step (run, step, partition, rows, seconds) values (%s, %s, %s, %s, %s)",
                 (run.id, step, partition, rows, seconds),
             )
+
+    def failed(self, run: Run, kind: str) -> None:
+        with self._transaction("noting why the run failed") as connection:
+            control.note_failure(connection, run.id, kind)
 
     def judged(self, run: Run, counts: Mapping[str, JSON]) -> None:
         with self._transaction("noting what the gate said") as connection:

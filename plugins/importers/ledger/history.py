@@ -17,7 +17,7 @@ from psycopg.rows import class_row, kwargs_row
 from psycopg.sql import SQL, Composed, Identifier, Literal
 
 from importers.core.model import Leaf, LoadMode, PersonalData, RunKind, RunState, Window
-from importers.ledger.schema import revision
+from importers.ledger.schema import ALIVE, revision
 from importers.transport.postgres import connect, translated
 
 PATIENCE = 2000
@@ -29,6 +29,7 @@ class PastRun:
     """A run of a stream. `seconds` is the work by step, whatever ran at once, in the order of the steps.
 
     It `lasted` from opening to end or, while it is open, to now, in seconds; `lanes` of the position were moved by it.
+    `alive` while somebody works on it; `failure` is the class of the error that ended the last attempt at it.
     """
 
     id: int
@@ -49,6 +50,15 @@ class PastRun:
     window: Window = field(default_factory=Window)
     lasted: float = 0.0
     lanes: int = 0
+    alive: bool = False
+    failure: str | None = None
+
+    @property
+    def condition(self) -> str:
+        """The state; of an open run that nobody works on `failed`, or `abandoned` if it died without a word."""
+        if self.state is not RunState.OPEN or self.alive:
+            return self.state.value
+        return "failed" if self.failure else "abandoned"
 
     @property
     def read(self) -> int | None:
@@ -144,7 +154,11 @@ def _runs(connection: psycopg.Connection, which: Composed) -> list[PastRun]:
           case when r.kind = 'incremental' and r.state = 'committed' and r.mode <> 'replace' then
             (select count(*) from jsonb_object_keys(r.plan -> 'position'))
             + (select count(*) from _importers.receipt c, jsonb_object_keys(c.position) where c.run = r.id)
-          else 0 end as lanes
+          else 0 end as lanes,
+          r.state = 'open' and (r.lease > now() or exists (
+            select from pg_locks l join pg_database d on d.oid = l.database and d.datname = current_database()
+            where l.locktype = 'advisory' and l.classid = {alive} and l.objid::bigint = r.id)) as alive,
+          {failure} as failure
         from (select * from _importers.run {which}) r
         cross join lateral (
           select coalesce(sum(loaded), 0)::bigint as loaded, coalesce(sum(suppressed), 0)::bigint as suppressed
@@ -157,9 +171,17 @@ def _runs(connection: psycopg.Connection, which: Composed) -> list[PastRun]:
             from _importers.step where run = r.id group by step) steps) worked
         order by r.id desc
         """
-    ).format(which=which)
+    ).format(which=which, alive=Literal(ALIVE), failure=_failure(connection))
     with connection.cursor(row_factory=kwargs_row(_past_run)) as cursor:
         return cursor.execute(query).fetchall()
+
+
+def _failure(connection: psycopg.Connection) -> Composed | SQL:
+    """A column that an older ledger lacks."""
+    there = connection.execute(
+        "select from pg_attribute where attrelid = '_importers.run'::regclass and attname = 'failure'"
+    )
+    return SQL("r.failure") if there.fetchone() is not None else SQL("null")
 
 
 def _past_run(

@@ -8,6 +8,9 @@ from pathlib import Path
 import psycopg
 from psycopg.errors import InvalidSchemaName, UndefinedTable
 
+ALIVE = 0x1A13
+"""The first half of the key of the advisory lock that whoever works on a run holds; the second is the run's number."""
+
 MIGRATIONS = Path(__file__).parent / "migrations"
 _LOCK = 0x696D706F  # the advisory lock that one migration at a time holds
 

@@ -139,11 +139,21 @@ class StepOperator(RunOperator):
         job, run = self.resumed()
         with closing(job), kept_alive(job, run, LEASE):
             started = time.perf_counter()
-            counts = self.work(job, run)
+            counts = self._noted(job, run)
             rows = counts.get("rows")
             seconds = time.perf_counter() - started
             job.destination.note(run, self.step, seconds, rows if isinstance(rows, int) else None, self.number)
         return counts
+
+    def _noted(self, job: Job, run: Run) -> Mapping[str, JSON]:
+        """The work; what it fails with is noted with the run."""
+        from importers.pipeline.finish import fail
+
+        try:
+            return self.work(job, run)
+        except Exception as error:
+            fail(job, run, error)
+            raise
 
     @property
     def number(self) -> int | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from contextlib import suppress
 
 from importers.core.model import Position, Run, RunKind, RunState
 from importers.exceptions import ImporterError
@@ -34,6 +35,12 @@ def lag(job: Job, run: Run, position: Position) -> Mapping[str, int]:
     except ImporterError as error:
         _log.warning("how much is unread can't be told: %s", error.what)
         return {}
+
+
+def fail(job: Job, run: Run, error: BaseException) -> None:
+    """Say in the ledger what kind of error ended an attempt at the run. What fails here isn't what the reader needs."""
+    with suppress(ImporterError):
+        job.destination.failed(run, type(error).__name__)
 
 
 def clean(job: Job, run: Run) -> bool:

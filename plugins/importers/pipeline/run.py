@@ -123,7 +123,8 @@ def run(
                 passed = _through_the_gate(fixed, opened, clock, processes or _processes())
                 with clock.step("commit"):
                     position = finish.commit(fixed, passed.run)
-            except BaseException:
+            except BaseException as error:
+                finish.fail(job, opened, error)
                 with suppress(ImporterError):  # what went wrong first is what the reader needs
                     finish.clean(job, opened)
                 raise

@@ -136,7 +136,7 @@ async def test_the_list_adds_up_a_pipelines_streams(client, ledger) -> None:
     ledger.runs = [RUN, skips]
     assert "listening committed 3 hours ago 100,006 99,245 761" in text_of(await get(client, "/importers/", "ada"))
     ledger.runs.append(replace(skips, id=5, stream="acme.listening.likes", state=RunState.OPEN))
-    assert "listening committed open 3 hours ago – 99,250 762" in text_of(await get(client, "/importers/", "ada"))
+    assert "listening committed abandoned 3 hours ago – 99,250 762" in text_of(await get(client, "/importers/", "ada"))
 
 
 async def test_a_table_that_nobody_may_count_yet_says_so(client, monkeypatch: pytest.MonkeyPatch) -> None:
