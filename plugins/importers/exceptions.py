@@ -11,7 +11,8 @@ ImporterError
 │   └── StagingError                 the staging place can't be written or read now
 ├── ContractError                    the source changed its shape
 ├── QualityError                     too many bad rows
-└── PrivacyError                     unclassified or forbidden data; fails closed
+└── PrivacyError                     forbidden data; fails closed
+    └── UnclassifiedError            say what happens to the columns that it names
 
 "Source" in these names means either end of an import: a warehouse that is down is transient too.
 A message says what happened, where, what was got and what to do. It never holds a row or a secret.
@@ -34,6 +35,7 @@ __all__ = [
     "RunBusyError",
     "StagingError",
     "TransientSourceError",
+    "UnclassifiedError",
 ]
 
 WHERE = ("file", "line", "tenant", "pipeline", "stream", "partition", "run")
@@ -141,3 +143,7 @@ class QualityError(ImporterError):
 
 class PrivacyError(ImporterError):
     """Data that no policy covers, or that the policy forbids. Fails closed."""
+
+
+class UnclassifiedError(PrivacyError):
+    """Columns of which the tenant's file doesn't say what happens to them."""

@@ -201,6 +201,27 @@ def test_a_run_that_died_is_abandoned_and_one_that_is_worked_on_is_open(
     assert [run["state"] for run in answer("runs", JOB)] == ["open"]
 
 
+@pytest.mark.parametrize("command", ["plan", "preview", "run"])
+def test_a_column_that_nobody_classified_is_told_by_the_line_to_add_it_at(home: Path, command: str) -> None:
+    (home / "plays_1.csv").write_text("id,listener,score,phone\n1,ann,1,0731 1\n")
+    told = call(command, JOB, code=1).stderr
+    line = 1 + TENANT.splitlines().index("      columns: {id: keep, listener: pseudonymise, score: keep}")
+    assert f"{home}/tenants/acme.yaml:{line} acme.plays/plays: no policy covers a column; got phone" in told
+    assert "\n    phone: drop" in told
+
+
+def test_all_files_of_what_was_kept_out_are_named(home: Path) -> None:
+    """One file of what single rows show to be bad, one of what the whole partition does."""
+    rules = "    expect:\n      - expect_column_values_to_be_unique: {column: id}\n"
+    tenant(home, TENANT.replace("0.9", "0.1").replace("    expect:\n", rules))
+    (home / "plays_1.csv").write_text("id,listener,score\n1,ann,1\n1,bob,2\n2,ann,-3\n")
+    told = call("run", JOB, code=1).stderr
+    files = sorted(path.as_uri() for path in (home / "home/quarantine").rglob("*.parquet"))
+    assert len(files) == 2
+    assert "in quarantine: 3 rows in file:///" in told
+    assert all(file in told for file in files)
+
+
 def test_tables_are_for_people(home: Path) -> None:
     planned = call("plan", JOB).stdout
     assert "from the beginning" in planned

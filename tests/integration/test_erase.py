@@ -197,6 +197,16 @@ def test_trying_out_counts_and_changes_nothing(loaded: Path, sql: psycopg.Connec
     assert placed(tried) == placed(answer("erase", "acme", ANN, *NEW))
 
 
+def test_who_is_found_nowhere_is_told_as_such_and_not_named(loaded: Path) -> None:
+    for options in (["--dry-run"], ["--yes"]):
+        done = CliRunner().invoke(main, ["erase", "acme", "Canary Nobody", "--domain", "listener", *options])
+        assert done.exit_code == 0
+        told = "nothing of this subject was found in 3 tables and 1 quarantine file: is it spelt as at the source?"
+        assert told in done.stderr
+        assert "Nobody" not in done.output
+    assert "erasure no. 1, of 1 subject: 0 rows went, finished" in done.stdout
+
+
 def test_killed_at_every_step_it_comes_to_the_same_end(loaded: Path, sql: psycopg.Connection[Any]) -> None:
     script = Path(__file__).parents[1] / "support/erasing.py"
     listed = []

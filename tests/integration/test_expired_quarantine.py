@@ -124,7 +124,7 @@ def test_a_file_that_somebody_has_taken_away_holds_no_other_back(old: Path, sql:
     files(old)[0].unlink()
     (replayed,) = answer("quarantine", "replay", JOB)
     assert replayed["rows_loaded"] == 1
-    assert "no file for 1 rows of run 1" in replayed["notes"][0]
+    assert "no file for 1 row of run 1" in replayed["notes"][0]
     refused = call("quarantine", "replay", JOB, code=1).stderr
     assert "quarantine isn't where it was put" in refused
     assert "IMPORTERS_QUARANTINE" in refused

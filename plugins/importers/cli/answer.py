@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import click
 
@@ -15,19 +15,54 @@ def say_json(answer: Any) -> None:
 
 
 def say_table(headings: Sequence[str], rows: Iterable[Sequence[Any]], *, counts: bool = True) -> None:
-    """Numbers to the right; an empty cell for None. Nothing in a cell is markup. `counts`: 1,234; data stays 1234."""
+    """Numbers to the right; an empty cell for None. Nothing in a cell is markup. `counts`: 1,234; data stays 1234.
+
+    Lines break between words alone, so that paths and rules can be copied: a table may be wider than the terminal.
+    """
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
     rows = list(rows)
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    cells = [[_cell(value, counts) for value in row] for row in rows]
+    console = Console(width=None if sys.stdout.isatty() else 160)
+    widths = _widths(list(zip(headings, *cells, strict=True)), console.width)
+    console.width = max(console.width, sum(widths) + _BETWEEN * len(widths))
+    table = Table(box=None, pad_edge=False, padding=(0, _BETWEEN, 0, 0))
     for number, heading in enumerate(headings):
         numeric = bool(rows) and all(isinstance(row[number], int | float | None) for row in rows)
-        table.add_column(escape(heading), justify="right" if numeric else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*(escape(_cell(value, counts)) for value in row))
-    Console(width=None if sys.stdout.isatty() else 160).print(table)
+        justify: Literal["right", "left"] = "right" if numeric else "left"
+        table.add_column(escape(heading), justify=justify, overflow="fold", width=widths[number])
+    for row in cells:
+        table.add_row(*map(escape, row))
+    console.print(table)
+
+
+def _widths(columns: Sequence[Sequence[str]], most: int) -> list[int]:
+    """Of each column the longest word; what is left of the line goes to those first that need the least of it."""
+    from rich.cells import cell_len
+
+    whole = [max(cell_len(line) for cell in column for line in cell.splitlines() or [""]) for column in columns]
+    words = [max(map(_longest_word, column)) for column in columns]
+    widths = [max(word, min(line, _READABLE)) for word, line in zip(words, whole, strict=True)]
+    left = most - sum(widths) - _BETWEEN * len(widths)
+    for number in sorted(range(len(widths)), key=lambda number: whole[number] - widths[number]):
+        more = max(0, min(left, whole[number] - widths[number]))
+        widths[number], left = max(1, widths[number] + more), left - more
+    return widths
+
+
+_BETWEEN = 2
+_READABLE = 32
+"""Characters in which prose can still be read."""
+_LONGEST = 200
+"""Characters of a word that are kept together; what is longer is data."""
+
+
+def _longest_word(text: str) -> int:
+    from rich.cells import cell_len
+
+    return min(max(map(cell_len, text.split()), default=0), _LONGEST)
 
 
 def _cell(value: Any, counts: bool) -> str:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from importers.core.destination import Destination
     from importers.core.model import Window
     from importers.core.tenant import Tenant
+    from importers.core.tenant_file import TenantFile
     from importers.pipeline.installation import Installation
     from importers.pipeline.job import Job
 
@@ -103,8 +104,9 @@ def reading(command: Command) -> Command:
     ) -> Any:
         from importers.core.model import Window
 
-        tenant = tenant_file(tenants, *job)
-        return command(Reading(tenant, job[1], streams, Window(start, end), full_refresh), **more)
+        file = _checked_file(tenants, *job)
+        with _pointing_at(file, job[1]):
+            return command(Reading(file.tenant, job[1], streams, Window(start, end), full_refresh), **more)
 
     for option in (as_json, full_refresh, window, streams, tenants, pipeline):
         told = option(told)
@@ -125,8 +127,27 @@ def _apart(_: click.Context, param: click.Parameter, text: str | None) -> tuple[
     return tenant, name
 
 
+@contextmanager
+def _pointing_at(file: TenantFile, pipeline: str) -> Iterator[None]:
+    """Say of columns that nobody classified in which file, and where, somebody should."""
+    from importers.exceptions import UnclassifiedError
+
+    try:
+        yield
+    except UnclassifiedError as error:
+        ours = ("pipelines", pipeline)
+        stream = (*ours, "streams", str(error.where.get("stream")))
+        places = ((*stream, "privacy", "columns"), (*ours, "privacy", "columns"), ("privacy", "columns"), ours)
+        path = next(path for path in places if path in file.lines or path == ours)
+        raise error.at(file=file.file, line=file.line(path)) from None
+
+
 def tenant_file(directory: Path | None, tenant: str, pipeline: str) -> Tenant:
     """The tenant that has the pipeline. Raises ConfigError for what is wrong with its file, by line."""
+    return _checked_file(directory, tenant, pipeline).tenant
+
+
+def _checked_file(directory: Path | None, tenant: str, pipeline: str) -> TenantFile:
     from importers.core.settings import pipeline_of
     from importers.pipeline.lint import check
     from importers.pipeline.tenants import DIRECTORY, find_tenant, read_tenant
@@ -135,7 +156,7 @@ def tenant_file(directory: Path | None, tenant: str, pipeline: str) -> Tenant:
     pipeline_of(file.tenant, pipeline)
     for finding in check(file):  # knows the line, which the run itself doesn't
         raise finding
-    return file.tenant
+    return file
 
 
 def described(directory: Path | None, tenant: str) -> Tenant:

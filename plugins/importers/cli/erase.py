@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -97,13 +98,19 @@ def _tell(receipt: Erasure) -> None:
         ("place", "", "outcome", "rows", "nobody's", "what stays, and until when"),
         [_line(place) for place in receipt.places],
     )
-    rows = sum(place.rows for place in receipt.places if place.outcome == "clear")
+    looked_at = [place for place in receipt.places if place.outcome == "clear"]
+    rows = sum(place.rows for place in looked_at)
     subjects = many(len(receipt.subjects), "subject")
     if receipt.id is None:
         click.echo(f"tried out: {many(rows, 'row')} of {subjects} would go")
     else:
         done = "finished" if receipt.finished_at else "not finished: erase again"
-        click.echo(f"erasure {receipt.id} of {subjects}: {many(rows, 'row')} went, {done}")
+        click.echo(f"erasure no. {receipt.id}, of {subjects}: {many(rows, 'row')} went, {done}")
+    if not rows:
+        kinds = Counter(place.kind for place in looked_at)
+        where = f"{many(kinds['table'], 'table')} and {many(kinds['quarantine'], 'quarantine file')}"
+        whom = "this subject" if len(receipt.subjects) == 1 else "these subjects"
+        click.echo(f"nothing of {whom} was found in {where}: is it spelt as at the source?", err=True)
 
 
 def _line(place: Place) -> tuple[Any, ...]:

@@ -52,13 +52,13 @@ def _outlook(job: Job, window: Any, full_refresh: bool) -> dict[str, Any]:
 
 
 def _show(outlooks: list[dict[str, Any]]) -> None:
-    from importers.cli.answer import say_table
+    from importers.cli.answer import many, say_table
 
     for outlook in outlooks:
         begins = f"from {outlook['start'] or 'the beginning'} to {outlook['end'] or 'now'}"
         if outlook["kind"] == "incremental":
             lanes = outlook["position_lanes"]
-            begins = f"from its position ({lanes:,} lanes)" if lanes else "from the beginning"
+            begins = f"from its position ({many(lanes, 'lane')})" if lanes else "from the beginning"
         click.echo(f"{outlook['stream']} → {outlook['table']}: {outlook['kind']}, {outlook['mode']}, {begins}")
         for note in outlook["notes"]:
             click.echo(f"  {note}")

@@ -69,7 +69,7 @@ def summary(result: Result) -> dict[str, Any]:
 
 
 def _show(rows: Sequence[dict[str, Any]]) -> None:
-    from importers.cli.answer import say_table
+    from importers.cli.answer import many, say_table
 
     counts = ("read", "loaded", "quarantined", "suppressed")
     say_table(
@@ -87,5 +87,7 @@ def _show(rows: Sequence[dict[str, Any]]) -> None:
             click.echo(f"  {count:,} quarantined by {rule}")
         if row["lag"]:
             lanes = ", ".join(f"{lane} {count:,}" for lane, count in row["lag"].items() if count)
-            click.echo(f"  {sum(row['lag'].values()):,} messages are unread{': ' if lanes else ''}{lanes}")
+            unread = sum(row["lag"].values())
+            are = "is" if unread == 1 else "are"
+            click.echo(f"  {many(unread, 'message')} {are} unread{': ' if lanes else ''}{lanes}")
         click.echo(f"  seconds: {', '.join(f'{step} {seconds:.2f}' for step, seconds in row['seconds'].items())}")

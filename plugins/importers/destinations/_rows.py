@@ -82,7 +82,7 @@ def _unfit(kind: pa.DataType, name: str, declared: str, target: pa.DataType) -> 
     if pa.types.is_integer(kind) and pa.types.is_floating(target):
         return ContractError(
             f"column '{name}' has integers of more digits than the table's {declared} holds, and fractions elsewhere",
-            do="say in the importer's `types` what the column is: `integer`, or `decimal` for a new table",
+            do=f"say in the importer's `types` what the column is: `{{{name}: integer}}`, or `decimal` for a new table",
         )
     return ContractError(
         f"column '{name}' doesn't fit the table's {declared}",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -150,7 +150,11 @@ def _put_away(job: Job, run: Run, staged: Staged, extra: Duplicates, key: RunKey
 def _check(job: Job, run: Run, judgement: Judgement, files: tuple[QuarantineFile, ...]) -> None:
     if judgement.failures:
         kept = sum(file.rows for file in files)
-        where = f"{kept:,} rows are in quarantine: {files[0].uri}" if files else "no row is in quarantine"
+        where = (
+            f"in quarantine: {kept:,} {'row' if kept == 1 else 'rows'} in {_named(files)}"
+            if files
+            else "no row is in quarantine"
+        )
         raise QualityError(
             "the data breaks the rules: nothing was loaded",
             got="; ".join([*map(str, judgement.failures), *_worst(files)]),
@@ -162,6 +166,13 @@ def _check(job: Job, run: Run, judgement: Judgement, files: tuple[QuarantineFile
             "the source has no good row, and loading that would empty the table",
             do="set load.allow_empty: true if that is right",
         )
+
+
+def _named(files: Sequence[QuarantineFile]) -> str:
+    """The files, of many the first: `importers quarantine list` has them all."""
+    told = [file.uri for file in files[:3]]
+    untold = len(files) - len(told)
+    return ", ".join([*told, *([f"and {untold} more"] if untold else [])])
 
 
 def _remedy(judgement: Judgement) -> str:

@@ -75,7 +75,7 @@ _LOOK = "look whether IMPORTERS_QUARANTINE is right, or give them up by `importe
 def _lost(files: Sequence[Held]) -> str:
     rows = sum(file.file.rows for file in files)
     runs = ", ".join(str(run) for run in sorted({file.run for file in files}))
-    return f"no file for {rows:,} rows of run {runs}"
+    return f"no file for {rows:,} {'row' if rows == 1 else 'rows'} of run {runs}"
 
 
 def _partition(held: Held) -> JSON:

@@ -11,7 +11,7 @@ from pyarrow import types as t
 from importers.core.model import PersonalData, Stream
 from importers.core.names import is_like_a_value
 from importers.core.tenant import Mask, Privacy, Subject, Treat, Treatment
-from importers.exceptions import PrivacyError
+from importers.exceptions import UnclassifiedError
 from importers.privacy.hints import words
 from importers.privacy.leaves import Part, leaves
 from importers.privacy.transforms import Rule
@@ -120,7 +120,7 @@ def _made_of_values(path: str, *, nested: bool) -> bool:
 _KEY = re.compile(r"[A-Za-z_$][A-Za-z0-9_$-]{0,60}(?:\{(?:key|value)\})?")
 
 
-def unclassified(left: Sequence[Part], stream: str) -> PrivacyError:
+def unclassified(left: Sequence[Part], stream: str) -> UnclassifiedError:
     """The refusal, with all leaves that nobody classified and a guess for each."""
     from importers.privacy.detect import suggest  # with what it knows of numbers, which a run that goes well needs not
 
@@ -133,7 +133,7 @@ def unclassified(left: Sequence[Part], stream: str) -> PrivacyError:
         around = {leaf.parents[-1] for leaf in hidden if leaf.parents and not is_like_a_value(leaf.parents[-1])}
         lines += [f"    {name}: drop  # its keys look like values" for name in sorted(around)]
     many = f"{len(left)} columns" if len(left) > 1 else "a column"
-    return PrivacyError(
+    return UnclassifiedError(
         f"no policy covers {many}",
         got=", ".join(names),
         do="\n".join(["say what happens to each, for example:", "privacy:", "  columns:", *lines]),

@@ -15,7 +15,9 @@ from importers.privacy.leaves import Part, Treated, keep
 
 KEY_VERSION = 1
 _MASKS_OF = {"date": "dates and timestamps", "band": "numbers"}
-_DECLARE = "; if it should hold these, say so in the importer's `types`: one odd cell makes a whole column text"
+_DECLARE = (
+    "; if it should hold these, say so in the importer's `types`, such as `{%s: %s}`: one odd cell makes all text"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +96,8 @@ def _mask(leaf: Part, rule: Rule) -> Treated:
         if rule.treatment.unit == "hour":
             hint += "; a date has no hours"
         if str(rule.treatment.mask) in _MASKS_OF and leaf.type in (pa.string(), pa.large_string()):
-            hint += _DECLARE
+            kind_of = "number" if rule.treatment.mask == "band" else "date"
+            hint += _DECLARE % (leaf.path, kind_of)
         raise _cannot(leaf, rule, hint)
     return Treated(kind, masks.masking(rule.treatment))
 

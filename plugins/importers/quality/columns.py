@@ -56,7 +56,11 @@ class Operand:
                 f"the rule can't judge column '{self.name}'",
                 got=f"{self.family} ({self.dtype})",
                 do=f"it needs one of: {', '.join(sorted(allowed))}"
-                + ("; if it should hold that, say so in the importer's `types`" if self.family is Family.TEXT else ""),
+                + (
+                    f"; if it should hold that, say so in the importer's `types`, such as `{{{self.name}: number}}`"
+                    if self.family is Family.TEXT
+                    else ""
+                ),
             )
         return self
 

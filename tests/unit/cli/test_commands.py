@@ -17,6 +17,7 @@ import jsonschema
 import pytest
 from click.testing import CliRunner, Result
 
+from importers.cli.answer import say_table
 from importers.cli.main import main
 from importers.core.model import Window
 from importers.core.registry import sources
@@ -360,3 +361,14 @@ def test_a_failed_run_is_one_message(tenants: Path, monkeypatch: pytest.MonkeyPa
     assert done.exit_code == 1
     assert done.stderr == "Error: acme: too many bad rows; got 12 of 100. Look into quarantine\n"
     assert done.stdout == ""
+
+
+def test_what_is_copied_from_a_table_is_whole(capsys: pytest.CaptureFixture[str]) -> None:
+    path, rule = "/".join(["a_directory_with_a_long_name"] * 6), "expect_column_values_to_be_between(score)"
+    prose = "7 × " + " ".join(["so many words that no line holds them"] * 6)
+    say_table(("reads", "why", "more", "rows"), [(path, f"5 × {rule}, 3 × {rule}", prose, 1234)])
+    told = capsys.readouterr().out
+    assert path in told
+    assert told.count(rule) == 2
+    assert "1,234" in told
+    assert len(told.splitlines()) > 2  # prose breaks between words

@@ -35,7 +35,7 @@ class DeclaringFileSource(FileSource[FilesT]):
             raise ContractError(
                 f"the file '{file.path}' has wider types than the first and the last file",
                 got=f"{told(own)}, expected {told(expected)}",
-                do="set `types`, or give it a pipeline of its own",
+                do="set `types`, such as `{amount: decimal}`, or give it a pipeline of its own",
             )
 
 
