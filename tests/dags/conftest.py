@@ -67,7 +67,7 @@ def site() -> Iterator[tuple[Path, dict[str, Any], str]]:
     # Not under pytest's own directory: the embedded server may run as another user, who can't see into that.
     root = Path(tempfile.mkdtemp(prefix="importers-runs-"))
     program = Path(__file__).with_name("run_scenarios.py")
-    done = subprocess.run([sys.executable, program, root], capture_output=True, text=True, timeout=280, check=False)
+    done = subprocess.run([sys.executable, program, root], capture_output=True, text=True, timeout=900, check=False)
     said = done.stdout + done.stderr
     try:
         assert done.returncode == 0, said[-8000:]

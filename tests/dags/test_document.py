@@ -90,6 +90,6 @@ document(parse_tenant({TEXT!r}, "acme.yaml").tenant, "plays", "")
 print([name for name in ("polars", "psycopg", "importers.sources.files.csv") if name in sys.modules])
 """
     done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=240, cwd=tmp_path, check=False
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=600, cwd=tmp_path, check=False
     )
     assert done.stdout.splitlines()[-1:] == ["[]"], done.stdout + done.stderr

@@ -36,7 +36,7 @@ print("working", "polars" in sys.modules)
 def said(program: str, *arguments: str, **settings: str) -> list[str]:
     run = [sys.executable, "-W", "ignore", "-c", program, *arguments]
     environment = os.environ | settings
-    done = subprocess.run(run, capture_output=True, text=True, timeout=300, check=False, env=environment)
+    done = subprocess.run(run, capture_output=True, text=True, timeout=600, check=False, env=environment)
     assert done.returncode == 0, done.stderr
     return [line for line in done.stdout.splitlines() if line.endswith(("True", "False"))]
 
