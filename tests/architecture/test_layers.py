@@ -39,7 +39,7 @@ def test_rooms_import_downwards_only() -> None:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
     )
     assert done.returncode == 0, done.stdout
 
@@ -57,7 +57,7 @@ def test_an_import_needs_no_airflow(tmp_path: Path, empty_database: str) -> None
         env=os.environ | said,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
     )
     assert done.stdout.split() == ["2", "2", "False"], done.stderr
 

@@ -193,7 +193,7 @@ def test_a_plain_script_needs_no_airflow_and_no_main_guard(tmp_path: Path) -> No
         out.writelines(f"{n},{'listener' * 8} {n % 1000}\n" for n in range(500_000))
     script = tmp_path / "script.py"
     script.write_text(SCRIPT.replace("{config}", repr(config(str(file)))))
-    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr
     loaded, receipts = map(int, done.stdout.split())
     assert loaded == 500_000

@@ -31,7 +31,7 @@ batch = pa.record_batch({"n": np.arange(131_072)})
 
 def run(code: str, root: Path, *before: str) -> subprocess.CompletedProcess[str]:
     command = [*before, sys.executable, "-c", SETUP + textwrap.dedent(code), str(root)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=240)
+    return subprocess.run(command, capture_output=True, text=True, timeout=600)
 
 
 @pytest.mark.parametrize("moment", ["open", "first group", "settle", "publish", "renamed"])
