@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 SLICE = 2.0  # seconds after which a call that isn't answered is interrupted, to hear whether it was refused
 LOOK = 30.0  # seconds between two questions whether a topic that is followed has more partitions
 PATIENCE = 0.1  # seconds that a read waits for messages before it looks whether the broker is still there
+AT_HAND = 0.001  # seconds that it takes at most to be given a message that was there
 AT_ONCE = 500  # messages that a call to the client takes: fewer cost more for the call, and more leave the cache
 OURS: Mapping[str, JSON] = {
     "client.id": "importers",
@@ -188,15 +189,15 @@ class Cluster:
         `ranges` say where each one begins, and up to where it is known to have messages.
 
         With them, by partition the offset after them, and how many are known to be unread. None for `pace.idle`
-        seconds: no messages. A batch ends `pace.linger` seconds after its first message, but goes on while the broker
-        has more. A partition that is new is read from its beginning. Raises ContractError if messages are deleted
+        seconds: no messages. A batch ends `pace.linger` seconds after its first message came, but goes on while many
+        are unread. A partition that is new is read from its beginning. Raises ContractError if messages are deleted
         before they are read, TransientSourceError if the broker isn't heard of for too long.
         """
         reading, held = _Reading(*({n: pair[i] for n, pair in ranges.items()} for i in (0, 1))), Gathering(asked)
         self.consumer.assign([self._kafka.TopicPartition(topic, number, at) for number, at in reading.at.items()])
-        heard = looked = time.monotonic()
+        heard = looked = given = time.monotonic()
         while True:
-            is_heard = self._gather(topic, reading, held, pace)
+            is_heard = self._gather(topic, reading, held, pace, given)
             now, got = time.monotonic(), held.gathered()
             heard = now if is_heard else heard
             moved = got.after()
@@ -206,23 +207,31 @@ class Cluster:
                     heard = time.monotonic()
                 looked = now
                 self._still_there(heard)
+            given = time.monotonic()
             yield got, moved, self._unread(topic, reading)
 
-    def _gather(self, topic: str, reading: _Reading, held: Gathering, pace: Pace) -> bool:
-        """A batch; whether the broker said anything."""
+    def _gather(self, topic: str, reading: _Reading, held: Gathering, pace: Pace, given: float) -> bool:
+        """A batch; whether the broker said anything. The one before was `given` on then."""
         message, (only, *others) = self._kafka.Message, reading.at
+        asked = time.monotonic()
         got = self.consumer.consume(1, pace.idle)
-        said, until = bool(got), time.monotonic() + pace.linger
-        while got or (said and time.monotonic() < until):
+        now = time.monotonic()
+        # Who needn't wait for the first message doesn't know when it came: while the last batch was worked on.
+        until = pace.linger + (now if now - asked > AT_HAND else given)
+        said, late = bool(got), False
+        while got or (said and not late):
             if any(map(message.error, got)):
                 got = self._followed(got, reading)
             held.add(got, None if others else only)
             room, seconds = pace.rows - len(held), until - time.monotonic()
-            if seconds <= 0:
-                room, seconds = min(room, self._unread(topic, reading) - len(held)), max(pace.linger, 0.001)
+            if late:
+                # Where a message comes each moment one is always unread: only who is behind goes on.
+                room = room if self._unread(topic, reading) - len(held) >= self._at_once else 0
+                seconds = max(pace.linger, 0.001)
             if room <= 0 or held.is_full:
                 break
-            got = self.consumer.consume(min(self._at_once, room), seconds)
+            late = late or seconds <= 0
+            got = self.consumer.consume(min(self._at_once, room), max(seconds, 0.0))
         return said
 
     def _unread(self, topic: str, reading: _Reading) -> int:
