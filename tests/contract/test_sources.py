@@ -23,7 +23,7 @@ from importers.core import registry
 from importers.core.model import DELETED, OURS, Batch, LoadMode, Pace, Plan, Position, Reads, Stream, Window
 from importers.core.source import Source
 from importers.core.tenant import Tenant
-from importers.exceptions import ConfigError, FatalSourceError, ImporterError, TransientSourceError
+from importers.exceptions import ConfigError, FatalSourceError, ImporterError, PrivacyError, TransientSourceError
 from importers.pipeline.installation import Installation
 from importers.pipeline.job import Job, jobs
 from importers.pipeline.run import Result, run
@@ -378,7 +378,7 @@ def test_an_unclassified_column_stops_it_before_anything_is_read(
     policy = {column: treated for column, treated in world.policy.items() if column != world.unclassified}
     with pytest.raises(ImporterError, match=world.unclassified) as stopped:
         import_once(installation, world, tenant(name, world, columns=policy))
-    assert type(stopped.value).__name__ == "PrivacyError"
+    assert isinstance(stopped.value, PrivacyError)
     assert not Path(installation.staging).exists() or not list(Path(installation.staging).rglob("*.parquet"))
 
 

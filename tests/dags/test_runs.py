@@ -100,7 +100,7 @@ def test_a_plan_that_fails_fails_the_run(report: dict[str, Any], site: tuple[Pat
     assert states(unplanned, "clean") == {"skipped"}  # it has nothing to clean, and isn't where to look
     assert unplanned["runs"] == []
     assert "plan has opened no run: there is nothing to clean" in site[2]
-    assert "PrivacyError: unplanned.songs/songs: " in site[2]
+    assert "UnclassifiedError: unplanned.songs/songs: " in site[2]
 
 
 def test_a_dry_run_is_a_success_that_leaves_nothing(
