@@ -20,6 +20,8 @@ from import_site import SECOND, Inspector, Site, good
 from importers.cli.main import main
 from importers.core.erasure import Outcome, Place
 from importers.core.model import LoadMode
+from importers.destinations._control import ERASE, lock
+from importers.destinations._erasure import Known, suppress
 from importers.exceptions import ConfigError
 from importers.pipeline import extract, finish, gate, load, plan
 from importers.pipeline.erase import Request, erase, tokens_of
@@ -205,6 +207,26 @@ def test_who_is_found_nowhere_is_told_as_such_and_not_named(loaded: Path) -> Non
         assert told in done.stderr
         assert "Nobody" not in done.output
     assert "erasure no. 1, of 1 subject: 0 rows went, finished" in done.stdout
+
+
+def test_the_list_is_read_on_from_where_it_was_read(home: Path, sql: psycopg.Connection[Any], database: str) -> None:
+    """Whoever began to erase first may be listed last: nobody is missed, and nobody is read twice."""
+    installation = Installation.from_environment()
+    with closing(installation.open_destination("plays", installation.keyring().tenant("acme"))) as destination:
+        assert len(destination.erased("listener")) == 0  # which makes the tables
+    known = Known()
+    with psycopg.connect(database) as first, psycopg.connect(database) as second:
+        first.execute("select now()")  # its transaction's moment, before the other's
+        for connection, blinded in ((second, b"2"), (first, b"1")):
+            lock(connection, ERASE, "acme")
+            suppress(connection, "acme", "listener", [blinded])
+            suppress(connection, "acme", "another", [b"3"])
+            connection.commit()
+            answer = known.ask(sql, "acme", "listener")
+            assert answer.rowcount == 1
+            known.learn(answer)
+        assert known.tokens == {b"1", b"2"}
+        assert known.ask(sql, "acme", "listener").rowcount == 0
 
 
 def test_killed_at_every_step_it_comes_to_the_same_end(loaded: Path, sql: psycopg.Connection[Any]) -> None:

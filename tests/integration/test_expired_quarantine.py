@@ -89,7 +89,7 @@ def test_a_longer_retention_brings_nothing_back(old: Path, sql: psycopg.Connecti
     assert {run["state"] for run in answer("runs", JOB)} == {"committed"}
 
 
-@pytest.mark.parametrize("point", list(sweeping.POINTS)[:2])
+@pytest.mark.parametrize("point", sweeping.OF_FILES)
 def test_a_sweep_that_is_killed_between_note_and_deletion_is_ended_by_the_next(
     old: Path, sql: psycopg.Connection[Any], point: str
 ) -> None:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +14,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
 import pytest
+import sweeping
 from click.testing import CliRunner, Result
 from installed import settle
 
@@ -191,6 +195,23 @@ def test_a_sweep_that_died_is_gone_on_with(
     assert lines(sql) == [("acme.plays.plays", "plays", "P1Y", gone, False)]
     monkeypatch.setattr(expiring.PostgresExpirer, "_note", original)
     assert swept() == {"acme.plays.plays": 1000}
+    assert rows(sql, "acme.plays") == []
+    assert lines(sql) == [("acme.plays.plays", "plays", "P1Y", 1000, True)]
+
+
+@pytest.mark.parametrize("point", sweeping.OF_ROWS)
+def test_a_sweep_that_is_killed_is_gone_on_with(home: Path, sql: Sql, point: str) -> None:
+    describe(home, "acme", modes={"plays": MODES["plays"]})
+    (home / "plays-1.csv").write_text("id,n,at\n" + "".join(f"{n},{n},2026-01-01\n" for n in range(1000)))
+    call("run", "acme.plays")
+    age(sql)
+    died = subprocess.run([sys.executable, sweeping.__file__, point], check=False, timeout=300)
+    assert died.returncode == -signal.SIGKILL
+    counted = sum(line[3] for line in lines(sql))
+    assert len(rows(sql, "acme.plays")) == 1000 - counted
+    last = point == "the runs say so"
+    assert [line[3:] for line in lines(sql)] == ([(counted, last)] if counted else [])
+    assert swept() == ({} if last else {"acme.plays.plays": 1000})
     assert rows(sql, "acme.plays") == []
     assert lines(sql) == [("acme.plays.plays", "plays", "P1Y", 1000, True)]
 

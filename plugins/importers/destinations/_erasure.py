@@ -30,18 +30,34 @@ class Shown:
 
 def suppressed(connection: psycopg.Connection, tenant: str, domain: str | None) -> frozenset[bytes]:
     """The blinded tokens of the domain's erased subjects."""
-    return frozenset() if domain is None else tokens(asked(connection, tenant, domain))
+    known = Known()
+    if domain is not None:
+        known.learn(known.ask(connection, tenant, domain))
+    return known.tokens
 
 
-def asked(connection: psycopg.Connection, tenant: str, domain: str) -> psycopg.Cursor:
-    """The answer that holds the `tokens` of the domain's erased subjects."""
-    return connection.execute(
-        "select token from _importers.suppression where tenant = %s and domain = %s", (tenant, domain)
-    )
+class Known:
+    """The blinded tokens of a domain's erased subjects, as far as they were read: the list only grows.
 
+    Exact under the tenant's erasure lock, shared: nobody whose number is smaller than one that was read comes later.
+    """
 
-def tokens(answer: psycopg.Cursor) -> frozenset[bytes]:
-    return frozenset(bytes(token) for (token,) in answer.fetchall())
+    def __init__(self) -> None:
+        self.tokens: frozenset[bytes] = frozenset()
+        self._last = 0
+
+    def ask(self, connection: psycopg.Connection, tenant: str, domain: str) -> psycopg.Cursor:
+        """Ask who was added since; the answer is to `learn` from."""
+        return connection.execute(
+            """select number, token from _importers.suppression
+               where tenant = %s and domain = %s and number > %s order by number""",
+            (tenant, domain, self._last),
+        )
+
+    def learn(self, answer: psycopg.Cursor) -> None:
+        if added := answer.fetchall():
+            self._last = added[-1][0]
+            self.tokens |= frozenset(bytes(token) for _, token in added)
 
 
 def suppress(connection: psycopg.Connection, tenant: str, domain: str, blinded: Sequence[bytes]) -> None:

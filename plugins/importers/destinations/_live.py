@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
 
 import psycopg
 import pyarrow as pa
@@ -27,7 +26,7 @@ class LiveTable:
     """Where micro-batches go, made anew when another run has changed the table: binary COPY takes bytes for its types.
 
     Where rows have keys they come into a temporary table first, which lasts as long as the connection: one made anew
-    each time would leave the catalogue full of dead rows.
+    each time would leave the catalogue full of dead rows. It knows who is `erased`, as far as it has read that.
     """
 
     def __init__(self, connection: psycopg.Connection, schema: str, stream: Stream) -> None:
@@ -35,6 +34,7 @@ class LiveTable:
         self._schema, self._stream = schema, stream
         self._table = Identifier(schema, tables.rows_table(stream))
         self._types: dict[str, str] = {}
+        self.erased = erasure.Known()
 
     def _make(self, types: dict[str, str]) -> None:
         connection, stream, self._types = self.connection, self._stream, types
@@ -75,19 +75,13 @@ class LiveTable:
                 cursor.execute(loading.merge(self._table, self._stream, columns, run.kind, self._target))
 
 
-class Begun(NamedTuple):
-    """What is known before a batch's rows are loaded: the table's columns, and who is erased."""
-
-    types: dict[str, str]
-    erased: frozenset[bytes]
-
-
 def begin(
     connection: psycopg.Connection, run: Run, batch: MicroBatch, table: LiveTable | None, domain: str | None
-) -> Begun:
+) -> dict[str, str]:
     """What comes before the rows: sent at once, so that it takes one answer's time, and done in this order.
 
-    Without a `table` no row is to be loaded. Raises RunAbortedError if the run isn't ours any more, or the position.
+    Returns the table's columns, and the table knows who is erased. Without one no row is to be loaded. Raises
+    RunAbortedError if the run isn't ours any more, or the position.
     """
     tenant = run.stream.split(".")[0]
     with connection.pipeline():
@@ -95,7 +89,7 @@ def begin(
         fence = _fence(connection, run)
         moved = _move_position(connection, run, batch.since, batch.position)
         _register(connection, run, batch)
-        erased = erasure.asked(connection, tenant, domain) if table and domain is not None else None
+        erased = table.erased.ask(connection, tenant, domain) if table and domain is not None else None
         types = table.held() if table else None
     if fence.fetchone() != (RunState.OPEN,):
         raise RunAbortedError("this stream was taken over by another process", do="leave it to that one", run=run.id)
@@ -107,7 +101,9 @@ def begin(
             do="leave it to that one",
             run=run.id,
         )
-    return Begun(dict(types.fetchall()) if types else {}, erasure.tokens(erased) if erased else frozenset())
+    if table and erased:
+        table.erased.learn(erased)
+    return dict(types.fetchall()) if types else {}
 
 
 def _fence(connection: psycopg.Connection, run: Run) -> psycopg.Cursor:

@@ -322,11 +322,11 @@ class PostgresDestination(Destination):
     def load_live(self, run: Run, stream: Stream, batch: MicroBatch) -> Receipt:
         with self._transaction("loading a micro-batch") as connection:
             table = self._live_table(connection, stream) if batch.treated is not None else None
-            begun = live.begin(connection, run, batch, table, stream.subject_domain)
+            types = live.begin(connection, run, batch, table, stream.subject_domain)
             loaded, suppressed = 0, batch.suppressed
             if table is not None:
-                shown = erasure.Shown([batch.treated], Erased(begun.erased, self._blind))
-                table.load(run, shown, begun.types)
+                shown = erasure.Shown([batch.treated], Erased(table.erased.tokens, self._blind))
+                table.load(run, shown, types)
                 loaded, suppressed = shown.loaded, suppressed + shown.suppressed
             return live.add_to_receipt(connection, run, batch.rows, loaded, suppressed)
 
