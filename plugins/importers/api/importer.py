@@ -14,6 +14,7 @@ from importers.api.runner import run_pipeline
 from importers.api.settings import tenant_of
 from importers.core.connection import Connection
 from importers.core.model import Health, Leaf, Position, Receipt, Window
+from importers.core.names import StreamName
 from importers.core.tenant import Tenant
 from importers.exceptions import ConfigError, ImporterError
 from importers.pipeline.connection import RESOLVER
@@ -47,7 +48,7 @@ class ImportResult:
         """The one stream's lanes; of several streams, each one's lanes by its name."""
         if len(self.streams) == 1:
             return self.streams[0].position
-        return {stream.stream.split(".")[-1]: stream.position for stream in self.streams}
+        return {StreamName.of(stream.stream).stream: stream.position for stream in self.streams}
 
     @property
     def receipts(self) -> tuple[Receipt, ...]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from importers.cli import asked
+from importers.core.names import StreamName
 
 if TYPE_CHECKING:
     from importers.ledger.history import PastRun
@@ -65,11 +66,11 @@ def _described(directory: Path | None, target: tuple[str, str] | None) -> dict[s
 
 
 def _tenant(run: PastRun) -> str:
-    return run.stream.split(".")[0]
+    return StreamName.of(run.stream).tenant
 
 
 def _pipeline(run: PastRun) -> str:
-    return run.stream.split(".")[1]
+    return StreamName.of(run.stream).pipeline
 
 
 def entry(run: PastRun) -> dict[str, Any]:

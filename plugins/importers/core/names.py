@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from difflib import get_close_matches
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 from pydantic import AfterValidator, StringConstraints
 
@@ -22,6 +22,22 @@ def not_reserved(tenant: str) -> str:
 
 
 TenantName = Annotated[Name, AfterValidator(not_reserved)]
+
+
+class StreamName(NamedTuple):
+    """A stream's name in full, `tenant.pipeline.stream`, taken apart: none of the three has a dot in it."""
+
+    tenant: str
+    pipeline: str
+    stream: str
+
+    @classmethod
+    def of(cls, full: str) -> StreamName:
+        return cls(*full.split("."))
+
+
+ROWS = "__rows"
+"""How the table is called, behind the name of a view, that holds the rows of a table with keys."""
 
 
 def as_name(text: str) -> str:

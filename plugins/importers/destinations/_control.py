@@ -26,6 +26,7 @@ from importers.core.model import (
     Stream,
     Window,
 )
+from importers.core.names import StreamName
 from importers.exceptions import ContractError
 
 # The first half of our advisory locks' keys; the second is a hash of what is locked.
@@ -186,7 +187,7 @@ def insert_run(
         returning id
         """,
         {
-            "tenant": name.split(".")[0],
+            "tenant": StreamName.of(name).tenant,
             "stream": name,
             "key": key,
             "kind": kind,

@@ -14,6 +14,7 @@ from psycopg.types.json import Jsonb
 from importers.core.destination import Blind
 from importers.core.erasure import Attempt, Eraser, Erasure, Outcome, Place, SubjectTable, Waiting
 from importers.core.model import SUBJECT
+from importers.core.names import ROWS
 from importers.destinations import _control as control
 from importers.destinations import _erasure as erasure
 from importers.destinations import _owners as owners
@@ -75,8 +76,8 @@ class PostgresEraser(Eraser):
                 """select c.relname from pg_class c join pg_namespace n on n.oid = c.relnamespace
                    where n.nspname = %(tenant)s and c.relkind in ('r', 'p', 'm', 'f') and not c.relispartition
                      and not exists (select from _importers.run where tenant = %(tenant)s and c.relname in (
-                       table_name, table_name || '__rows', '_r' || id)) order by 1""",
-                {"tenant": self._tenant},
+                       table_name, table_name || %(rows)s, '_r' || id)) order by 1""",
+                {"tenant": self._tenant, "rows": ROWS},
             )
             note = "wasn't made by importers: see yourself whether it has copied rows"
             return [Place("table", self._named(name), Outcome.STAYS, note=note) for (name,) in rows.fetchall()]
@@ -184,7 +185,7 @@ class PostgresEraser(Eraser):
                where tenant = %s and table_name = %s and mode = 'replace' and state = 'open'""",
             (self._tenant, table.name),
         ).fetchall()
-        names = [f"{table.name}__rows" if table.keyed else table.name]
+        names = [table.name + ROWS if table.keyed else table.name]
         names += [] if table.keyed else [tables.shadow_table(run) for (run,) in shadows]
         found = {}
         for name in names:

@@ -10,6 +10,7 @@ from psycopg.sql import SQL, Identifier
 from psycopg.types.json import Jsonb
 
 from importers.core.model import MicroBatch, Position, Receipt, Run, RunState, Stream
+from importers.core.names import StreamName
 from importers.destinations import _control as control
 from importers.destinations import _erasure as erasure
 from importers.destinations import _loading as loading
@@ -83,7 +84,7 @@ def begin(
     Returns the table's columns, and the table knows who is erased. Without one no row is to be loaded. Raises
     RunAbortedError if the run isn't ours any more, or the position.
     """
-    tenant = run.stream.split(".")[0]
+    tenant = StreamName.of(run.stream).tenant
     with connection.pipeline():
         control.lock(connection, control.ERASE, tenant, shared=True)
         fence = _fence(connection, run)

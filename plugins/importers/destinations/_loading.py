@@ -9,6 +9,7 @@ import pyarrow as pa
 from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 
 from importers.core.model import DELETED, OURS, PARTITION, RUN, UNTIL, VERSION, LoadMode, Run, RunKind, Stream
+from importers.core.names import StreamName
 from importers.destinations import _history as history
 from importers.destinations import _owners as owners
 from importers.destinations import _tables as tables
@@ -207,7 +208,7 @@ def _is_newest(connection: psycopg.Connection, run: Run) -> bool:
     row = connection.execute(
         """select coalesce(max(version), 0) from _importers.run
            where tenant = %s and table_name = %s and mode = 'replace' and state = 'committed'""",
-        (run.stream.split(".")[0], run.table),
+        (StreamName.of(run.stream).tenant, run.table),
     ).fetchone()
     return row is None or run.version >= row[0]
 

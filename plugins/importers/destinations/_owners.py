@@ -11,6 +11,7 @@ import psycopg
 from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 
 from importers.core.model import RUN, SUBJECT, Run, Stream
+from importers.core.names import StreamName
 from importers.destinations._types import UUID, sql_type
 
 TOKEN = sql_type(UUID)
@@ -62,7 +63,7 @@ def taken_over(
 
     Nothing, where the subject has always been the same column: that says it for this run, too.
     """
-    tenant = run.stream.split(".")[0]
+    tenant = StreamName.of(run.stream).tenant
     subjects = earlier(connection, tenant, stream)
     if not subjects or SUBJECT not in columns:
         return {}

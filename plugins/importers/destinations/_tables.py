@@ -16,6 +16,7 @@ from psycopg import sql
 from psycopg.sql import SQL, Composed, Identifier
 
 from importers.core.model import DELETED, PARTITION, RUN, SUBJECT, UNTIL, VERSION, LoadMode, Stream, TableColumn
+from importers.core.names import ROWS
 from importers.destinations import _history as history
 from importers.destinations import _owners as owners
 from importers.destinations._types import sql_type, wider
@@ -23,13 +24,13 @@ from importers.exceptions import ConfigError, ContractError
 
 MAX_NAME = 63  # bytes; PostgreSQL cuts longer names without a word
 MAX_COLUMNS = 1600
-_DERIVED = re.compile(r"__rows$|^_r[0-9]+$")
+_DERIVED = re.compile(rf"{ROWS}$|^_r[0-9]+$")
 _SYSTEM = frozenset({"tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"})
 
 
 def rows_table(stream: Stream) -> str:
     """The table that holds the rows of what `stream.target` shows."""
-    return f"{stream.target}__rows" if stream.keyed else stream.target
+    return stream.target + ROWS if stream.keyed else stream.target
 
 
 def key_columns(stream: Stream) -> tuple[str, ...]:
@@ -63,7 +64,7 @@ def check_names(schema: str, stream: Stream, columns: Sequence[TableColumn]) -> 
     if _DERIVED.search(stream.target):
         raise ConfigError(
             f"a table can't be called '{stream.target}': such names are made for tables behind a table",
-            do="set load.table to a name that neither ends in __rows nor is _r and a number",
+            do=f"set load.table to a name that neither ends in {ROWS} nor is _r and a number",
         )
     if len(columns) + len(our_columns(stream)) > MAX_COLUMNS:
         raise ContractError(
@@ -108,10 +109,10 @@ def holding(connection: psycopg.Connection, schema: str, table: str) -> dict[str
         from pg_class c join pg_namespace n on n.oid = c.relnamespace
         left join pg_inherits i on i.inhrelid = c.oid left join pg_class p on p.oid = i.inhparent
         where n.nspname = %(schema)s and c.relkind = 'r'
-          and (c.relname in (%(table)s::text, %(table)s::text || '__rows') or p.relname = %(table)s::text)
+          and (c.relname in (%(table)s::text, %(rows)s) or p.relname = %(table)s::text)
           and exists (select from pg_attribute where attrelid = c.oid and attname = %(run)s::text)
         """,
-        {"schema": schema, "table": table, "run": RUN},
+        {"schema": schema, "table": table, "rows": table + ROWS, "run": RUN},
     )
     return dict(rows.fetchall())
 

@@ -17,6 +17,7 @@ from psycopg.rows import class_row, kwargs_row
 from psycopg.sql import SQL, Composed, Identifier, Literal
 
 from importers.core.model import Leaf, LoadMode, PersonalData, RunKind, RunState, Window
+from importers.core.names import ROWS
 from importers.ledger.schema import ALIVE, revision
 from importers.transport.postgres import connect, translated
 
@@ -280,7 +281,7 @@ def _estimate(connection: psycopg.Connection, table: str) -> int | None:
         " select sum(reltuples) filter (where relkind = 'r' and reltuples >= 0)::bigint from pg_class"
         " where oid in (select oid from named"
         " union select inhrelid from pg_inherits join named on inhparent = oid)",
-        (_quoted(f"{table}__rows"), _quoted(table)),
+        (_quoted(table + ROWS), _quoted(table)),
     ).fetchone()
     return None if row is None or row[0] is None else int(row[0])
 

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from importers.core.erasure import Eraser, Erasure, Outcome, Place
-from importers.core.names import did_you_mean
+from importers.core.names import StreamName, did_you_mean
 from importers.core.settings import effective, importer_settings, kept_in_quarantine
 from importers.core.tenant import Pipeline, Subject, Tenant
 from importers.exceptions import ConfigError, ContractError, FatalSourceError, PrivacyError, StagingError
@@ -180,7 +180,7 @@ class _Quarantine:
         return f": they stay until {self._kept_until(*self._registered[uri]):%Y-%m-%d}"
 
     def _kept_until(self, stream: str, since: datetime) -> datetime:
-        _, pipeline, name = stream.split(".")
+        _, pipeline, name = StreamName.of(stream)
         return since + kept_in_quarantine(self._tenant, pipeline, name).time
 
 
@@ -195,7 +195,7 @@ def _beyond(tenant: Tenant, eraser: Eraser, quarantine: _Quarantine) -> list[Pla
     """What no erasure reaches, and what ends it."""
     places = [*eraser.strangers(), *quarantine.others()]
     for run in eraser.waiting():
-        ttl = _pipeline(tenant, run.stream.split(".")[1]).staging_ttl
+        ttl = _pipeline(tenant, StreamName.of(run.stream).pipeline).staging_ttl
         note = f"raw rows, encrypted: destroyed as the run ends, or by a sweep when nobody has worked on it for {ttl}"
         places.append(Place("staging", f"{run.stream} run {run.run}", Outcome.STAYS, note=note))
     for name in tenant.pipelines:

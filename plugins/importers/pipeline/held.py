@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from importers.core.destination import Destination
 from importers.core.model import OURS, Held, QuarantineFile, RunState
+from importers.core.names import StreamName
 from importers.core.settings import kept_in_quarantine, pipeline_of
 from importers.core.tenant import Tenant, period
 from importers.pipeline.installation import Installation
@@ -38,7 +39,7 @@ def all_held(destination: Destination, tenant: Tenant, pipeline: str) -> Sequenc
 
 def kept_until(tenant: Tenant, held: Held) -> datetime:
     """When a file's retention is over."""
-    _, pipeline, stream = held.stream.split(".")
+    _, pipeline, stream = StreamName.of(held.stream)
     return (held.file.since or datetime.now(UTC)) + kept_in_quarantine(tenant, pipeline, stream).time
 
 

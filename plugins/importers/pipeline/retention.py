@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from importers.core.names import StreamName
 from importers.core.retention import Expired, Expirer
 from importers.core.settings import retention
 from importers.core.tenant import Tenant, period
@@ -21,7 +22,7 @@ def expire(expirer: Expirer, tenant: Tenant, now: datetime) -> tuple[list[Expire
     """Delete the tenant's rows that are past their retention. What fails keeps no other stream's rows there."""
     gone, failed = list[Expired](), list[ImporterError]()
     for loaded in expirer.loaded():
-        _, pipeline, stream = loaded.stream.split(".")
+        _, pipeline, stream = StreamName.of(loaded.stream)
         kept = retention(tenant, pipeline, stream)
         if kept is None:
             continue

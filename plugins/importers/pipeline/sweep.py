@@ -10,6 +10,7 @@ from functools import cached_property
 
 from importers.core.destination import Destination
 from importers.core.model import QuarantineFile, Reads, Run, RunState, Stream
+from importers.core.names import StreamName
 from importers.core.retention import Expired, Expirer
 from importers.core.settings import kept_in_quarantine
 from importers.core.tenant import Pipeline, Tenant, period
@@ -80,7 +81,7 @@ def sweep(
             if keeps_for_a_time(tenants[name]):
                 expirer = runs.expirer(name)
                 for open_run in expirer.unfinished():  # one that died, and left no file by which it would be found
-                    _, pipeline, stream = open_run.stream.split(".")
+                    _, pipeline, stream = StreamName.of(open_run.stream)
                     is_live(RunPlace(name, pipeline, stream, open_run.run))
                 gone, stays = expire(expirer, tenants[name], now)
                 rows, failed = rows + gone, failed + stays
@@ -145,4 +146,4 @@ class _Runs:
 
 def _stream_of(run: Run) -> Stream:
     """As much of the stream as abort needs."""
-    return Stream(run.stream.split(".")[-1], (), Reads.POSITION, load_mode=run.mode, table=run.table)
+    return Stream(StreamName.of(run.stream).stream, (), Reads.POSITION, load_mode=run.mode, table=run.table)
