@@ -6,15 +6,12 @@ What 300 or more came to is written to docs/soak.md.
 
 from __future__ import annotations
 
-import base64
 import os
 import platform
 import random
-import secrets
 import signal
 import time
 from collections import Counter
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -23,6 +20,7 @@ from pathlib import Path
 import psycopg
 import pytest
 from import_site import Inspector, Row, Site, Wrong, cut_small, good, must, write
+from random_kills import Budget
 from victims import Death, Victims
 
 from importers.core.model import LoadMode
@@ -221,25 +219,28 @@ def _end(group: int) -> None:
             time.sleep(0.01)
 
 
-@pytest.fixture
-def victims(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Victims]:
-    monkeypatch.setenv("ENCRYPTION_KEY", base64.b64encode(secrets.token_bytes(32)).decode())
-    monkeypatch.setenv("VICTIMS", str(tmp_path))
-    with cut_small(), Victims() as helper:
-        yield helper
-
-
 @pytest.mark.soak
 @pytest.mark.timeout(0)
 def test_soak(
     victims: Victims, database: str, sql: psycopg.Connection, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    seed = int(os.environ.get("IMPORTERS_SOAK_SEED", random.randrange(10**6)))
-    wanted = int(os.environ.get("IMPORTERS_SOAK_KILLS", "300"))
-    started = time.monotonic()
-    deadline = started + 60 * float(os.environ.get("IMPORTERS_SOAK_MINUTES", "25"))
-    soak = Soak(victims, sql, database, tmp_path / "soak", random.Random(seed))
-    while soak.total() < wanted and time.monotonic() < deadline:
+    budget = Budget.of("IMPORTERS_SOAK_KILLS", 300)
+    soak = Soak(victims, sql, database, tmp_path / "soak", random.Random(budget.seed))
+    with cut_small():
+        _kill_until_there_were_enough(soak, budget, capsys)
+    _forget_semaphores(soak.pids)
+    report = _report(soak, budget)
+    if budget.wanted >= WORTH_TELLING:
+        _, heading, kept = DOCS.read_text().partition(OF_FILES)
+        DOCS.write_text(report + heading + kept)
+    with capsys.disabled():
+        print(report, *soak.wrong, sep="\n")
+    assert not soak.wrong
+    budget.spent(soak.total())
+
+
+def _kill_until_there_were_enough(soak: Soak, budget: Budget, capsys: pytest.CaptureFixture[str]) -> None:
+    while budget.lasts(soak.total()):
         world = soak.new_world()
         try:
             for _ in range(EVENTS_A_TENANT):
@@ -249,16 +250,7 @@ def test_soak(
             with capsys.disabled():
                 print(soak.wrong[-1])
         with capsys.disabled():
-            print(f"{soak.total():4} kills, {len(soak.wrong)} wrong, {time.monotonic() - started:,.0f} s")
-    _forget_semaphores(soak.pids)
-    report = _report(soak, seed, time.monotonic() - started)
-    if wanted >= WORTH_TELLING:
-        _, heading, kept = DOCS.read_text().partition(OF_FILES)
-        DOCS.write_text(report + heading + kept)
-    with capsys.disabled():
-        print(report, *soak.wrong, sep="\n")
-    assert not soak.wrong
-    assert soak.total() >= wanted, "the time was too short"
+            print(f"{soak.total():4} kills, {len(soak.wrong)} wrong, {budget.seconds:,.0f} s")
 
 
 def _forget_semaphores(pids: set[int]) -> None:
@@ -268,7 +260,7 @@ def _forget_semaphores(pids: set[int]) -> None:
             path.unlink(missing_ok=True)
 
 
-def _report(soak: Soak, seed: int, seconds: float) -> str:
+def _report(soak: Soak, budget: Budget) -> str:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 30
     (server,) = soak.sql.execute("show server_version").fetchone() or ("?",)
     machine = f"{os.cpu_count()} cores, {memory} GiB, {platform.system()} {platform.machine()}"
@@ -276,9 +268,9 @@ def _report(soak: Soak, seed: int, seconds: float) -> str:
         ("date", f"{datetime.now(UTC):%Y-%m-%d}"),
         ("kills", f"**{soak.total()}**"),
         ("wrong tables, positions or leftovers", f"**{len(soak.wrong)}**"),
-        ("seconds", f"{seconds:,.0f}"),
+        ("seconds", f"{budget.seconds:,.0f}"),
         ("machine", f"{machine}; Python {platform.python_version()}, PostgreSQL {server}"),
-        ("seed", str(seed)),
+        ("seed", str(budget.seed)),
         ("tenants, imports started", f"{soak.tenants}, {len(soak.pids)}, of which {soak.late} ended before the kill"),
     ]
     return "\n".join(

@@ -6,18 +6,14 @@ IMPORTERS_SOAK_MINUTES (25) and IMPORTERS_SOAK_SEED say how much and which.
 
 from __future__ import annotations
 
-import base64
-import os
 import random
-import secrets
-import time
 from pathlib import Path
 
 import psycopg
 import pytest
 from import_site import Inspector, Row, again, good
 from kafka_site import PARTITIONS, KafkaSite, position_is
-from random_kills import killed_at_random
+from random_kills import Budget, killed_at_random, lot_of
 from tests.services.kafka import Kafka
 from victims import Victims
 
@@ -28,19 +24,15 @@ from importers.core.model import LoadMode
 @pytest.mark.services
 @pytest.mark.timeout(0)
 def test_soak_of_kafka(
+    victims: Victims,
     kafka: Kafka,
     database: str,
     sql: psycopg.Connection,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setenv("ENCRYPTION_KEY", base64.b64encode(secrets.token_bytes(32)).decode())
-    monkeypatch.setenv("VICTIMS", str(tmp_path))
-    seed = int(os.environ.get("IMPORTERS_SOAK_SEED", random.randrange(10**6)))
-    wanted = int(os.environ.get("IMPORTERS_SOAK_KAFKA_KILLS", "100"))
-    deadline = time.monotonic() + 60 * float(os.environ.get("IMPORTERS_SOAK_MINUTES", "25"))
-    chance, kills, lot = random.Random(seed), 0, 0
+    budget = Budget.of("IMPORTERS_SOAK_KAFKA_KILLS", 100)
+    chance, kills, lot = random.Random(budget.seed), 0, 0
     site = KafkaSite(
         tmp_path,
         database,
@@ -51,26 +43,22 @@ def test_soak_of_kafka(
         topic=kafka.topic("soak", PARTITIONS),
     )
     look, expected, produced = Inspector(site, sql), list[Row](), list[int]()
-    with Victims() as victims:
-        while kills < wanted and time.monotonic() < deadline:
-            lot += 1
-            rows: list[Row] = [
-                (1000 * lot + n, 1000 * lot + n, f"listener {n % 7}", f"lot {lot}", -1 if n % 50 == 7 else n)
-                for n in range(chance.randrange(20, 400))
-            ]
-            site.produce(rows, malformed=1)
-            produced.append(len(rows) + 1)
-            expected += good(rows)
-            key = f"run {lot}"
-            for attempt in range(chance.randrange(1, 4)):
-                kills += killed_at_random(victims, site, key, tmp_path / f"progress {lot} {attempt}", chance)
-                key = chance.choice((key, f"run {lot} {attempt}"))
-            again(site, key)
-            look.table_is(expected)
-            position_is(look, produced)
-            with capsys.disabled():
-                print(f"{kills:4} kills, {len(expected):,} rows, seed {seed}")
+    while budget.lasts(kills):
+        lot += 1
+        rows = lot_of(lot, chance.randrange(20, 400))
+        site.produce(rows, malformed=1)
+        produced.append(len(rows) + 1)
+        expected += good(rows)
+        key = f"run {lot}"
+        for attempt in range(chance.randrange(1, 4)):
+            kills += killed_at_random(victims, site, key, tmp_path / f"progress {lot} {attempt}", chance)
+            key = chance.choice((key, f"run {lot} {attempt}"))
+        again(site, key)
+        look.table_is(expected)
+        position_is(look, produced)
+        with capsys.disabled():
+            print(f"{kills:4} kills, {len(expected):,} rows, seed {budget.seed}")
     look.sweep()
     look.settled()
     assert not look.staged_files()
-    assert kills >= wanted, "the time was too short"
+    budget.spent(kills)

@@ -6,56 +6,41 @@ IMPORTERS_SOAK_MINUTES (25) and IMPORTERS_SOAK_SEED say how much and which.
 
 from __future__ import annotations
 
-import base64
-import os
 import random
-import secrets
-import time
 from pathlib import Path
 
 import psycopg
 import pytest
 from import_site import STREAM, Inspector, Row, Site, again, cut_small, good, insert
-from random_kills import killed_at_random
+from random_kills import Budget, killed_at_random, lot_of
 from victims import Victims
 
 from importers.core.model import LoadMode
 
 
-def lot_of(number: int, chance: random.Random) -> list[Row]:
-    return [
-        (1000 * number + n, 1000 * number + n, f"listener {n % 7}", f"lot {number}", -1 if n % 50 == 7 else n)
-        for n in range(chance.randrange(20, 200))
-    ]
-
-
 @pytest.mark.soak
 @pytest.mark.timeout(0)
 def test_soak_of_postgresql(
+    victims: Victims,
     database: str,
     sql: psycopg.Connection,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """One tenant appends what transactions wrote, the other replaces all of it, read in ranges of its key.
 
     Each lot has a row that is written before the kills and committed after them.
     """
-    monkeypatch.setenv("ENCRYPTION_KEY", base64.b64encode(secrets.token_bytes(32)).decode())
-    monkeypatch.setenv("VICTIMS", str(tmp_path))
-    seed = int(os.environ.get("IMPORTERS_SOAK_SEED", random.randrange(10**6)))
-    wanted = int(os.environ.get("IMPORTERS_SOAK_POSTGRESQL_KILLS", "100"))
-    deadline = time.monotonic() + 60 * float(os.environ.get("IMPORTERS_SOAK_MINUTES", "25"))
-    chance, kills, lot, rows = random.Random(seed), 0, 0, list[Row]()
+    budget = Budget.of("IMPORTERS_SOAK_POSTGRESQL_KILLS", 100)
+    chance, kills, lot, rows = random.Random(budget.seed), 0, 0, list[Row]()
     appends = Site.make(tmp_path / "acme", database, "acme", LoadMode.APPEND, importer="postgresql")
     replaces = Site.make(
         tmp_path / "beta", database, "beta", LoadMode.REPLACE, importer="postgresql", partition_by="play"
     )
-    with cut_small(), Victims() as victims:
-        while kills < wanted and time.monotonic() < deadline:
+    with cut_small():
+        while budget.lasts(kills):
             lot += 1
-            fresh = lot_of(lot, chance)
+            fresh = lot_of(lot, chance.randrange(20, 200))
             insert(database, fresh[1:])
             rows += fresh
             with psycopg.connect(database) as late:
@@ -71,11 +56,11 @@ def test_soak_of_postgresql(
                 again(site, f"rest {lot}")
                 Inspector(site, sql).table_is(good(rows))
             with capsys.disabled():
-                print(f"{kills:4} kills, {len(rows):,} rows, seed {seed}")
+                print(f"{kills:4} kills, {len(rows):,} rows, seed {budget.seed}")
     for site in (appends, replaces):
         look = Inspector(site, sql)
         look.sweep()
         look.settled()
         assert not look.staged_files()
         assert not look.shadows()
-    assert kills >= wanted, "the time was too short"
+    budget.spent(kills)

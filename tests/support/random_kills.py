@@ -1,4 +1,4 @@
-"""An import that is killed, with its workers, at an instant that chance chooses."""
+"""Imports that are killed, with their workers, at instants that chance chooses, until there were enough."""
 
 from __future__ import annotations
 
@@ -6,10 +6,47 @@ import os
 import random
 import signal
 import time
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Self
 
-from import_site import Site
+from import_site import Row, Site
 from victims import Victims, is_over
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How many kills a soak wants, and what it may take for them."""
+
+    wanted: int
+    minutes: float
+    seed: int
+    started: float = field(default_factory=time.monotonic)
+
+    @classmethod
+    def of(cls, kills: str, wanted: int) -> Self:
+        """From the variables that `kills` names, IMPORTERS_SOAK_MINUTES (25) and IMPORTERS_SOAK_SEED (any)."""
+        said = os.environ.get
+        seed = int(said("IMPORTERS_SOAK_SEED", random.randrange(10**6)))
+        return cls(int(said(kills, wanted)), float(said("IMPORTERS_SOAK_MINUTES", 25)), seed)
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self.started
+
+    def lasts(self, kills: int) -> bool:
+        return kills < self.wanted and self.seconds < 60 * self.minutes
+
+    def spent(self, kills: int) -> None:
+        assert kills >= self.wanted, "the time was too short"
+
+
+def lot_of(number: int, size: int) -> list[Row]:
+    """Rows that were never seen; one in fifty breaks a rule."""
+    return [
+        (1000 * number + n, 1000 * number + n, f"listener {n % 7}", f"lot {number}", -1 if n % 50 == 7 else n)
+        for n in range(size)
+    ]
 
 
 def killed_at_random(
