@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -13,6 +14,12 @@ import pytest
 from click.testing import CliRunner, Result
 
 from importers.cli.main import main
+from importers.pipeline.finish import commit
+from importers.pipeline.gate import gate
+from importers.pipeline.installation import Installation
+from importers.pipeline.job import resume
+from importers.pipeline.load import load
+from importers.pipeline.tenants import read_tenant
 
 TENANT = """\
 tenant: acme
@@ -188,6 +195,20 @@ def test_a_run_that_failed_is_told_as_such_until_it_is_mended(home: Path, sql: p
     assert (run["state"], run["failure"]) == ("committed", None)
 
 
+def test_what_a_run_that_counts_once_failed_with_is_forgotten(home: Path, sql: psycopg.Connection[Any]) -> None:
+    """As under Airflow, where a task that is tried again opens no run."""
+    tenant(home, TENANT.replace("0.9", "0.1"))
+    call("run", JOB, "--key", "one", code=1)
+    tenant(home, TENANT)
+    installation = Installation.from_environment()
+    job, run = resume(installation, read_tenant(home / "tenants/acme.yaml").tenant, "plays", 1)
+    with closing(job):
+        passed = gate(job, run).run
+        load(job, passed, 0)
+        commit(job, passed)
+    assert sql.execute("select state, failure from _importers.run").fetchall() == [("committed", None)]
+
+
 def test_a_run_that_died_is_abandoned_and_one_that_is_worked_on_is_open(
     home: Path, sql: psycopg.Connection[Any]
 ) -> None:
@@ -218,7 +239,7 @@ def test_all_files_of_what_was_kept_out_are_named(home: Path) -> None:
     told = call("run", JOB, code=1).stderr
     files = sorted(path.as_uri() for path in (home / "home/quarantine").rglob("*.parquet"))
     assert len(files) == 2
-    assert "in quarantine: 3 rows in file:///" in told
+    assert "3 rows are in quarantine: file:///" in told
     assert all(file in told for file in files)
 
 

@@ -175,8 +175,10 @@ class Destination(ABC):
         """Remember in the ledger how long a step took."""
 
     @abstractmethod
-    def failed(self, run: Run, kind: str) -> None:
-        """Remember what kind of error ended an attempt at a run that is still open; to open it again forgets it."""
+    def failed(self, run: Run, kind: str | None) -> None:
+        """Remember what kind of error ended an attempt at a run that is still open. None, as it is tried again, forgets
+        it; to open or to commit the run does, too.
+        """
 
     @abstractmethod
     def judged(self, run: Run, counts: Mapping[str, JSON]) -> None:

@@ -258,8 +258,9 @@ def close_run(connection: psycopg.Connection, run: int, state: RunState) -> None
     """The key goes in the same transaction: from the end of a run on, nobody can read what it staged."""
     # Not now(), the beginning of a commit that may have waited: a replay opened meanwhile hasn't seen it.
     connection.execute(
-        "update _importers.run set state = %s, closed_at = clock_timestamp(), sealed_key = null where id = %s",
-        (state, run),
+        "update _importers.run set state = %s, closed_at = clock_timestamp(), sealed_key = null,"
+        " failure = case when %s then null else failure end where id = %s",
+        (state, state is RunState.COMMITTED, run),
     )
 
 

@@ -398,7 +398,7 @@ class PostgresDestination(Destination):
                 (run.id, step, partition, rows, seconds),
             )
 
-    def failed(self, run: Run, kind: str) -> None:
+    def failed(self, run: Run, kind: str | None) -> None:
         with self._transaction("noting why the run failed") as connection:
             control.note_failure(connection, run.id, kind)
 

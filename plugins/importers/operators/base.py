@@ -139,6 +139,8 @@ class StepOperator(RunOperator):
         job, run = self.resumed()
         with closing(job), kept_alive(job, run, LEASE):
             started = time.perf_counter()
+            if getattr(context.get("ti"), "try_number", 1) > 1:
+                job.destination.failed(run, None)  # what the try before has noted
             counts = self._noted(job, run)
             rows = counts.get("rows")
             seconds = time.perf_counter() - started

@@ -150,11 +150,8 @@ def _put_away(job: Job, run: Run, staged: Staged, extra: Duplicates, key: RunKey
 def _check(job: Job, run: Run, judgement: Judgement, files: tuple[QuarantineFile, ...]) -> None:
     if judgement.failures:
         kept = sum(file.rows for file in files)
-        where = (
-            f"in quarantine: {kept:,} {'row' if kept == 1 else 'rows'} in {_named(files)}"
-            if files
-            else "no row is in quarantine"
-        )
+        are = "row is" if kept == 1 else "rows are"
+        where = f"{kept:,} {are} in quarantine: {_named(files)}" if files else "no row is in quarantine"
         raise QualityError(
             "the data breaks the rules: nothing was loaded",
             got="; ".join([*map(str, judgement.failures), *_worst(files)]),
