@@ -167,6 +167,8 @@ class Streams:
 
         def noted(beat: Beat) -> None:
             status.note(beat)
+            if status.state is State.FAILING and beat.behind and not beat.rows:
+                return  # what it fails of may be what comes next
             status.state, status.error = State.RUNNING, ""
             attempt.attempt_number = 1  # whatever goes wrong next, its first wait is short again
 

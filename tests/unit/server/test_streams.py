@@ -1,0 +1,66 @@
+"""A stream that fails again and again: how it is said to be, and how long it waits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import pytest
+
+from importers.exceptions import ContractError
+from importers.pipeline.stream import Beat
+from importers.server import streams
+from importers.server.streams import Name, State, Streams
+
+UNREAD, COMMITTED, NOTHING = Beat(behind=3), Beat(rows=1, loaded=1, behind=2), Beat()
+
+
+@pytest.fixture
+def kept(monkeypatch: pytest.MonkeyPatch) -> Callable[[Sequence[Sequence[Beat]]], tuple[list[State], list[float]]]:
+    """Keeps a stream whose attempts have these beats and then fail: its states before each wait, and the waits."""
+
+    def keep(attempts: Sequence[Sequence[Beat]]) -> tuple[list[State], list[float]]:
+        left, stop, states, waits = [*attempts], Event(), list[State](), list[float]()
+        made = Streams(None, Path(), [Name("acme", "listening")], stop)  # type: ignore[arg-type]
+        (status,) = made.statuses
+
+        def stream(_job: Any, _stopped: Any, watch: Callable[[Beat], None]) -> None:
+            for beat in left.pop(0):
+                watch(beat)
+                states.append(status.state)
+            raise ContractError("there is poison")
+
+        def sleep(seconds: float) -> None:
+            waits.append(seconds)
+            if not left:
+                stop.set()
+
+        monkeypatch.setattr(streams, "stream", stream)
+        monkeypatch.setattr(streams, "sleep_using_event", lambda _: sleep)
+        monkeypatch.setattr(streams, "_change_of", lambda *_: bool)
+        monkeypatch.setattr(Streams, "_job", lambda *_: _Job())
+        made._keep(status)
+        assert (status.state, status.failures) == (State.ENDED, len(attempts))
+        return states, waits
+
+    return keep
+
+
+class _Job:
+    def close(self) -> None: ...
+
+
+def test_who_gets_nowhere_stays_failing_and_waits_ever_longer(kept: Any) -> None:
+    """What is unread is told of before it is read: that says nothing of whether it can be."""
+    states, waits = kept([[UNREAD]] * 4)
+    assert states == [State.RUNNING, State.FAILING, State.FAILING, State.FAILING]
+    assert [wait >= least for wait, least in zip(waits, (1, 2, 4, 8), strict=True)] == [True] * 4
+
+
+@pytest.mark.parametrize("well", [COMMITTED, NOTHING])
+def test_who_has_committed_or_read_all_runs_and_waits_shortly_again(kept: Any, well: Beat) -> None:
+    states, waits = kept([[UNREAD], [UNREAD], [UNREAD, well]])
+    assert states == [State.RUNNING, State.FAILING, State.FAILING, State.RUNNING]
+    assert waits[1] >= 2 > waits[2]
