@@ -15,6 +15,8 @@ from tests.services.airflow import Airflow
 
 Deploy: TypeAlias = Callable[..., Airflow]
 _numbers = itertools.count()
+LONGEST = (Path(__file__).parent / "shared", Path(__file__).with_name("test_celery.py"))
+"""What takes longest comes first, so that all processes end together."""
 
 
 @pytest.hookimpl(tryfirst=True)  # before marks choose
@@ -22,6 +24,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker("services")
+    items.sort(key=lambda item: [not item.path.is_relative_to(path) for path in LONGEST])
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ import psycopg
 import pytest
 from tests.services.airflow import Airflow
 
-FIRST, DAYS, FEW = date(2026, 1, 1), 30, 3
+FIRST, DAYS, FEW = date(2026, 1, 1), 30, 2
 TENANT = """
 tenant: history
 privacy:

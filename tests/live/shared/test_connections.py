@@ -92,7 +92,10 @@ def test_no_secret_is_left_in_files_logs_or_databases(runs: dict[str, Any], airf
     files = [path for path in airflow.home.rglob("*") if path.is_file()]
     assert any(path.name.startswith("attempt=") for path in files)
     for path in files:
-        content = path.read_bytes()
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError:  # the processes run on
+            continue
         if path.name == "scheduler.log":  # the LocalExecutor echoes its tasks' lines there, and Airflow masks none
             content = b"\n".join(line for line in content.splitlines() if b"careless: " not in line)
         assert not [secret for secret in SECRETS if secret.encode() in content], path
@@ -149,10 +152,8 @@ def test_the_ui_has_the_forms(airflow: Airflow) -> None:
 def test_the_command_line_lists_and_tries(airflow: Airflow, runs: dict[str, Any]) -> None:
     listed = airflow.cli("connections", "list", "-o", "json")
     assert '"importer_alpha_vault_api"' in listed
-    airflow.cli(
-        "connections", "add", "nobody", "--conn-type", "segment", "--conn-host", "http://127.0.0.1:1",
-        "--conn-password", "x",
-    )  # fmt: skip
+    nobody = {"connection_id": "nobody", "conn_type": "segment", "host": "http://127.0.0.1:1", "password": "x"}
+    airflow.api("POST", "/connections", nobody)
     said = airflow.cli("connections", "test", "nobody", check=False)
     assert "the system can't be reached: ConnectError" in said
 
