@@ -59,6 +59,8 @@ bench: env  ## the chain against the server's own COPY; rules and profiles again
 	$(BIN)/python -m bench dags
 	$(BIN)/python -m bench kafka
 	$(BIN)/python -m bench stream
+	$(BIN)/python -m bench http
+	$(BIN)/python -m bench postgresql
 	$(BIN)/python -m bench airflow
 
 soak: env  ## random kills, broken files, and a thousand tenants through Airflow's DAG processor, for a long time
