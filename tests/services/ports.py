@@ -17,11 +17,12 @@ def free_port() -> int:
 
 
 def free_ports(count: int) -> list[int]:
-    """Different ones, below those that the system gives to connections.
+    """Different ones, below those that the system gives to connections, if it leaves enough.
 
     A server may take seconds until it listens, and meanwhile anybody's connection could get a port of that range.
     """
     below = int(EPHEMERAL.read_text().split()[0]) if EPHEMERAL.exists() else 32_768
+    below = below if below >= 20_000 else 65_536
     found: set[int] = set()
     while len(found) < count:
         port = _chance.randrange(10_000, below)
