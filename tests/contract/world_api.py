@@ -28,7 +28,7 @@ class ApiWorld(World):
     def answer(self, asked: Asked) -> Reply: ...
 
     def patience(self) -> dict[str, Any]:
-        return {"read_timeout": 1, "retry_attempts": 1} if self.hurried else {"read_timeout": 120, "retry_attempts": 2}
+        return {"read_timeout": 2, "retry_attempts": 1} if self.hurried else {"read_timeout": 120, "retry_attempts": 2}
 
     def grow(self) -> None:
         self.served = self.rows + self.more

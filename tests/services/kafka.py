@@ -175,12 +175,14 @@ class Kafka:
         admin = AdminClient({"bootstrap.servers": self.address})
         rule = AclBinding(*_of(topic), f"User:{USER}", "*", AclOperation.READ, AclPermissionType.DENY)
         admin.create_acls([rule])[rule].result(READY)
+        self._rules(admin, topic, 1)
 
     def allow(self, topic: str) -> None:
         """What was forbidden."""
         admin = AdminClient({"bootstrap.servers": self.address})
-        rules = AclBindingFilter(*_of(topic), None, None, AclOperation.ANY, AclPermissionType.ANY)
+        rules = _any_of(topic)
         admin.delete_acls([rules])[rules].result(READY)
+        self._rules(admin, topic, 0)
 
     def produce(self, topic: str, *messages: Mapping[str, Any]) -> None:
         """Messages as Producer.produce takes them; all are there when it returns."""
@@ -189,6 +191,13 @@ class Kafka:
             producer.produce(topic, **message, on_delivery=lambda error, _: refused.append(error) if error else None)
         assert producer.flush(READY) == 0
         assert not refused, refused
+
+    def _rules(self, admin: AdminClient, topic: str, number: int) -> None:
+        """Wait until who decides has so many for the topic: for these, too, the controller answers earlier."""
+        deadline = time.monotonic() + READY
+        while len(admin.describe_acls(_any_of(topic)).result(READY)) != number:
+            assert time.monotonic() < deadline, f"there aren't {number} rules for {topic}"
+            time.sleep(0.02)
 
     def _tells_of(self, admin: AdminClient, topic: str, partitions: int) -> None:
         """Wait for it: the controller answers before the broker has heard of what was decided."""
@@ -204,6 +213,10 @@ class Kafka:
 
 def _of(topic: str) -> tuple[ResourceType, str, ResourcePatternType]:
     return ResourceType.TOPIC, topic, ResourcePatternType.LITERAL
+
+
+def _any_of(topic: str) -> AclBindingFilter:
+    return AclBindingFilter(*_of(topic), None, None, AclOperation.ANY, AclPermissionType.ANY)
 
 
 @contextmanager
