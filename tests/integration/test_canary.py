@@ -17,7 +17,7 @@ import pytest
 from psycopg.sql import SQL, Identifier
 
 from importers.core.tenant import Tenant
-from importers.exceptions import ImporterError, PrivacyError, QualityError, TransientSourceError
+from importers.exceptions import ImporterError, QualityError, TransientSourceError, UnclassifiedError
 from importers.pipeline import extract, finish, gate, load, plan
 from importers.pipeline.installation import Installation
 from importers.pipeline.job import jobs
@@ -133,7 +133,7 @@ def outcome(installation: Installation, whose: Tenant) -> ImporterError | None:
     [
         ("succeeds", None),
         ("fails its rules", QualityError),
-        ("lacks a policy", PrivacyError),
+        ("lacks a policy", UnclassifiedError),
         ("dies", TransientSourceError),
     ],
 )

@@ -133,6 +133,7 @@ class StepOperator(RunOperator):
         job, run = self.resumed()
         with closing(job):
             job.destination.renew(run, wait.total_seconds() + LEASE)
+            job.destination.failed(run, None)  # to be told to wait is no failure
 
     def attempt(self, context: Context) -> Mapping[str, JSON]:
         """Counts, for XCom."""
