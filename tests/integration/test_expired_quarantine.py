@@ -69,6 +69,18 @@ def loaded(sql: psycopg.Connection[Any]) -> list[int]:
     return [number for (number,) in sql.execute("select id from acme.plays order by id")]
 
 
+def test_what_no_sweep_has_deleted_yet_is_told(old: Path, sql: psycopg.Connection[Any]) -> None:
+    describe(old, "P1D")
+    assert f"{JOB}.plays: 1 row kept longer than retention allows" in call("quarantine", "list").stderr
+    (held,) = answer("quarantine", "list")
+    assert held["run"] == 2
+    sql.execute("update _importers.quarantine set at = at - interval '2 days'")
+    for words in ("list",), ("show", JOB):
+        said = call("quarantine", *words).stderr
+        assert f"{JOB}.plays: 2 rows kept longer than retention allows: `importers sweep` deletes\n" in said
+        assert "nothing else is in quarantine" in said
+
+
 @pytest.mark.parametrize(("said", "kept"), [("quarantine.retention P1D", ""), ("privacy.retention PT36H", "PT36H")])
 def test_a_longer_retention_brings_nothing_back(old: Path, sql: psycopg.Connection[Any], said: str, kept: str) -> None:
     describe(old, "P1D" if not kept else "P30D", kept=kept)

@@ -42,23 +42,26 @@ def list_(target: tuple[str, str] | None, tenants: Path | None, as_json: bool) -
     """
     from importers.cli.answer import counted, say_json, say_table
     from importers.core.durations import spelled
-    from importers.pipeline.held import all_held
+    from importers.pipeline.held import all_held, overdue
     from importers.pipeline.installation import Installation
 
     installation = Installation.from_environment()
     entries: list[dict[str, Any]] = []
     over: list[ExpiredFile] = []
+    late: list[Held] = []
     for tenant, pipeline in asked.matching(tenants, target):
         with asked.destination_of(installation, tenant, pipeline) as destination:
             files = all_held(destination, tenant, pipeline) if destination else ()
             entries += [entry(held, tenant) for held in files]
             over += destination.expired_files() if destination else ()
+            late += overdue(destination, tenant) if destination else ()
     if as_json:
         say_json(entries)
         return
     _tell_expired(over)
+    _tell_overdue(late)
     if not entries:
-        click.echo("nothing is in quarantine", err=True)
+        click.echo("nothing else is in quarantine" if late else "nothing is in quarantine", err=True)
         return
     now = datetime.now(UTC)
     say_table(
@@ -85,6 +88,15 @@ def _tell_expired(files: Sequence[ExpiredFile]) -> None:
         when = max(file.when for file in those).date()
         rows = many(sum(file.rows for file in those), "row")
         click.echo(f"{stream}: {rows} deleted from quarantine up to {when}, by {kept_for}", err=True)
+
+
+def _tell_overdue(files: Sequence[Held]) -> None:
+    """What is still there though its time is over."""
+    from importers.cli.answer import many
+
+    for stream in dict.fromkeys(file.stream for file in files):
+        rows = many(sum(file.file.rows for file in files if file.stream == stream), "row")
+        click.echo(f"{stream}: {rows} kept longer than retention allows: `importers sweep` deletes", err=True)
 
 
 def entry(held: Held, tenant: Tenant) -> dict[str, Any]:
@@ -121,7 +133,7 @@ def show(
     With the rules that each row broke, and where it stood.
     """
     from importers.cli.answer import say_json
-    from importers.pipeline.held import all_held
+    from importers.pipeline.held import all_held, overdue
     from importers.pipeline.held import show as look
     from importers.pipeline.installation import Installation
 
@@ -130,6 +142,7 @@ def show(
     with asked.destination_of(installation, tenant, job[1]) as destination:
         held = all_held(destination, tenant, job[1]) if destination else ()
         over = destination.expired_files() if destination else ()
+        late = overdue(destination, tenant) if destination else ()
     files = _of_runs(held, runs, over)
     seen = [look(installation, tenant, job[1], held, rows, unmasked=unmasked) for held in files]
     if as_json:
@@ -139,7 +152,8 @@ def show(
         _show(one)
     if not seen:
         _tell_expired(over)
-        click.echo("nothing is in quarantine", err=True)
+        _tell_overdue(late)
+        click.echo("nothing else is in quarantine" if late else "nothing is in quarantine", err=True)
 
 
 def _of_runs(files: Sequence[Held], runs: Sequence[int], over: Sequence[ExpiredFile]) -> Sequence[Held]:

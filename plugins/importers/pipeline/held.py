@@ -37,6 +37,12 @@ def all_held(destination: Destination, tenant: Tenant, pipeline: str) -> Sequenc
     return [file for file in held if kept_until(tenant, file) >= now]
 
 
+def overdue(destination: Destination, tenant: Tenant) -> Sequence[Held]:
+    """What is past its retention and still there, until the next sweep."""
+    now = datetime.now(UTC)
+    return [file for file in destination.held(datetime.min.replace(tzinfo=UTC)) if kept_until(tenant, file) < now]
+
+
 def kept_until(tenant: Tenant, held: Held) -> datetime:
     """When a file's retention is over."""
     _, pipeline, stream = StreamName.of(held.stream)
