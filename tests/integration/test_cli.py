@@ -195,6 +195,18 @@ def test_a_run_that_failed_is_told_as_such_until_it_is_mended(home: Path, sql: p
     assert (run["state"], run["failure"]) == ("committed", None)
 
 
+def test_what_a_run_failed_with_is_told_when_another_has_taken_its_place(home: Path) -> None:
+    tenant(home, TENANT.replace("0.9", "0.1"))
+    call("run", JOB, code=1)
+    tenant(home, TENANT)
+    call("run", JOB)
+    assert [(run["state"], run["failure"]) for run in answer("runs", JOB)] == [
+        ("committed", None),
+        ("aborted", "QualityError"),
+    ]
+    assert "aborted: QualityError" in call("runs").stdout
+
+
 def test_what_a_run_that_counts_once_failed_with_is_forgotten(home: Path, sql: psycopg.Connection[Any]) -> None:
     """As under Airflow, where a task that is tried again opens no run."""
     tenant(home, TENANT.replace("0.9", "0.1"))

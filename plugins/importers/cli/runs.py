@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from importers.cli import asked
-from importers.core.names import StreamName
 
 if TYPE_CHECKING:
     from importers.ledger.history import PastRun
@@ -66,10 +65,14 @@ def _described(directory: Path | None, target: tuple[str, str] | None) -> dict[s
 
 
 def _tenant(run: PastRun) -> str:
+    from importers.core.names import StreamName
+
     return StreamName.of(run.stream).tenant
 
 
 def _pipeline(run: PastRun) -> str:
+    from importers.core.names import StreamName
+
     return StreamName.of(run.stream).pipeline
 
 
@@ -107,6 +110,6 @@ def _cells(row: dict[str, Any]) -> tuple[Any, ...]:
     window = f"{row['window_start'] or '…'} – {row['window_end'] or '…'}" if bounded else ""
     counts = (row["rows_loaded"], row["rows_quarantined"], row["position_lanes_moved"])
     stream = row["stream"] if row["described"] else f"{row['stream']} (no longer described)"
-    state = f"{row['state']}: {row['failure']}" if row["state"] == "failed" else row["state"]
+    state = f"{row['state']}: {row['failure']}" if row["failure"] else row["state"]
     about = (row["run"], stream, state, row["kind"], window, row["opened_at"])
     return *about, row["seconds"], *counts, row["drift"]
