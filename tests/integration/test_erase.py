@@ -217,10 +217,10 @@ def test_the_list_is_read_on_from_where_it_was_read(home: Path, sql: psycopg.Con
     known = Known()
     with psycopg.connect(database) as first, psycopg.connect(database) as second:
         first.execute("select now()")  # its transaction's moment, before the other's
-        for connection, blinded in ((second, b"2"), (first, b"1")):
+        for connection, others, blinded in ((second, [b"3"], b"2"), (first, [], b"1")):  # with numbers one apart
             lock(connection, ERASE, "acme")
+            suppress(connection, "acme", "another", others)
             suppress(connection, "acme", "listener", [blinded])
-            suppress(connection, "acme", "another", [b"3"])
             connection.commit()
             answer = known.ask(sql, "acme", "listener")
             assert answer.rowcount == 1

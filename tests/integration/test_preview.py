@@ -74,15 +74,15 @@ def test_a_preview_tells_what_the_run_then_does(site: Site) -> None:
     assert {**seen.rules, **seen.reasons} == did.rules
 
 
-@pytest.mark.parametrize("size", [4, 1000])
-def test_erased_persons_are_neither_shown_nor_counted_as_bad(site: Site, size: int) -> None:
+def test_erased_persons_are_neither_shown_nor_counted_as_bad(site: Site) -> None:
     """Of listener 0 are the row that breaks a rule and, at the other end of the file, one of two that are the same."""
     job = site.job
     with closing(job):
         request = Request(["listener 0"], asked_by="tests", domain="listener")
         erase(job.installation, job.tenant, request)
     with cut_small():
-        assert all(row[0] % 5 for row in shown(site, size))
+        for size in range(1, 9):  # whatever part of a batch is theirs, as many others are shown as were asked for
+            assert shown(site, size) == [(r[0], r[1], r[3], r[4]) for r in SECOND if r[2] != "listener 0"][:size]
         seen, did = preview(site.job, 1000), site.run("one")
     assert seen.suppressed == did.rows_suppressed == sum(row[2] == "listener 0" for row in SECOND)
     assert (seen.read, seen.table.num_rows) == (did.rows_read, did.rows_loaded)
