@@ -11,7 +11,7 @@ import pytest
 from importers.core.model import RunKind
 from importers.core.tenant import Tenant
 from importers.pipeline import extract, finish, gate, load, plan
-from importers.pipeline.held import all_held, show
+from importers.pipeline.held import contents, show
 from importers.pipeline.installation import Installation
 from importers.pipeline.job import Job, jobs
 from importers.pipeline.run import run
@@ -39,7 +39,7 @@ def kept(installation: Installation, job: Job) -> set[tuple[Any, str]]:
     """Identifier and place of each row in quarantine, and of each reject, which has none."""
     found: set[tuple[Any, str]] = set()
     with closing(job):
-        for held in all_held(job.destination, job.tenant, "listening"):
+        for held in contents(job.destination, job.tenant).held:
             seen = show(installation, job.tenant, "listening", held, 100)
             found |= {(row["id"], Path(row["_location"]).name) for row in seen.rows.to_pylist()}
             found |= {(None, Path(row["_location"]).name) for row in seen.rejects.to_pylist()}

@@ -12,7 +12,7 @@ import pytest
 from importers.core.model import RunKind
 from importers.core.tenant import Tenant
 from importers.exceptions import ContractError
-from importers.pipeline.held import all_held, show
+from importers.pipeline.held import contents, show
 from importers.pipeline.installation import Installation
 from importers.pipeline.job import jobs
 from importers.pipeline.preview import preview
@@ -150,7 +150,7 @@ def kept_out(installation: Installation, whose: Tenant) -> list[tuple[str, str]]
     """Where each reject of the pipeline stood, and why it is one."""
     destination = installation.open_destination("listening", installation.keyring().tenant("acme"))
     with closing(destination):
-        files = all_held(destination, whose, "listening")
+        files = contents(destination, whose).held
         shown = [show(installation, whose, "listening", held, 10).rejects for held in files]
     return [(Path(row["_location"]).name, row["_reason"]) for table in shown for row in table.to_pylist()]
 

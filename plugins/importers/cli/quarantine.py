@@ -15,7 +15,7 @@ from importers.cli.exits import FOUND
 if TYPE_CHECKING:
     from importers.core.model import ExpiredFile, Held, QuarantineFile
     from importers.core.tenant import Tenant
-    from importers.pipeline.held import Shown
+    from importers.pipeline.held import Contents, Shown
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -42,26 +42,22 @@ def list_(target: tuple[str, str] | None, tenants: Path | None, as_json: bool) -
     """
     from importers.cli.answer import counted, say_json, say_table
     from importers.core.durations import spelled
-    from importers.pipeline.held import all_held, overdue
+    from importers.pipeline.held import contents
     from importers.pipeline.installation import Installation
 
     installation = Installation.from_environment()
+    found: list[Contents] = []
     entries: list[dict[str, Any]] = []
-    over: list[ExpiredFile] = []
-    late: list[Held] = []
     for tenant, pipeline in asked.matching(tenants, target):
         with asked.destination_of(installation, tenant, pipeline) as destination:
-            files = all_held(destination, tenant, pipeline) if destination else ()
-            entries += [entry(held, tenant) for held in files]
-            over += destination.expired_files() if destination else ()
-            late += overdue(destination, tenant) if destination else ()
+            if destination is not None:
+                found.append(contents(destination, tenant))
+                entries += [entry(held, tenant) for held in found[-1].held]
     if as_json:
         say_json(entries)
         return
-    _tell_expired(over)
-    _tell_overdue(late)
+    _tell_gone(found, nothing=not entries)
     if not entries:
-        click.echo("nothing else is in quarantine" if late else "nothing is in quarantine", err=True)
         return
     now = datetime.now(UTC)
     say_table(
@@ -77,6 +73,15 @@ def list_(target: tuple[str, str] | None, tenants: Path | None, as_json: bool) -
             for e in entries
         ],
     )
+
+
+def _tell_gone(found: Sequence[Contents], *, nothing: bool) -> None:
+    """What isn't to be seen, and why."""
+    late = [held for one in found for held in one.overdue]
+    _tell_expired([file for one in found for file in one.expired])
+    _tell_overdue(late)
+    if nothing:
+        click.echo("nothing else is in quarantine" if late else "nothing is in quarantine", err=True)
 
 
 def _tell_expired(files: Sequence[ExpiredFile]) -> None:
@@ -133,17 +138,15 @@ def show(
     With the rules that each row broke, and where it stood.
     """
     from importers.cli.answer import say_json
-    from importers.pipeline.held import all_held, overdue
+    from importers.pipeline.held import Contents, contents
     from importers.pipeline.held import show as look
     from importers.pipeline.installation import Installation
 
     tenant = asked.tenant_file(tenants, *job)
     installation = Installation.from_environment()
     with asked.destination_of(installation, tenant, job[1]) as destination:
-        held = all_held(destination, tenant, job[1]) if destination else ()
-        over = destination.expired_files() if destination else ()
-        late = overdue(destination, tenant) if destination else ()
-    files = _of_runs(held, runs, over)
+        found = contents(destination, tenant) if destination else Contents()
+    files = _of_runs(found, runs)
     seen = [look(installation, tenant, job[1], held, rows, unmasked=unmasked) for held in files]
     if as_json:
         say_json([_opened(one) for one in seen])
@@ -151,23 +154,23 @@ def show(
     for one in seen:
         _show(one)
     if not seen:
-        _tell_expired(over)
-        _tell_overdue(late)
-        click.echo("nothing else is in quarantine" if late else "nothing is in quarantine", err=True)
+        _tell_gone([found], nothing=True)
 
 
-def _of_runs(files: Sequence[Held], runs: Sequence[int], over: Sequence[ExpiredFile]) -> Sequence[Held]:
+def _of_runs(found: Contents, runs: Sequence[int]) -> Sequence[Held]:
     """What these runs put there; all, if none is named. Raises ConfigError for a run that has nothing there."""
     from importers.exceptions import ConfigError
 
-    having = sorted({held.run for held in files})
+    having = sorted({held.run for held in found.held})
     lacking = [run for run in runs if run not in having]
     if lacking:
         do = f"there is of run {', '.join(map(str, having))}" if having else "leave --run out: there is of no run"
-        gone = {file.run: f"run {file.run}'s deleted on {file.when:%Y-%m-%d}, by {file.kept_for}" for file in over}
+        gone = {
+            file.run: f"run {file.run}'s deleted on {file.when:%Y-%m-%d}, by {file.kept_for}" for file in found.expired
+        }
         got = "; ".join(gone[run] for run in lacking if run in gone)
         raise ConfigError(f"nothing is in quarantine of run {', '.join(map(str, lacking))}", got=got, do=do)
-    return [held for held in files if not runs or held.run in runs]
+    return [held for held in found.held if not runs or held.run in runs]
 
 
 def _opened(seen: Shown) -> dict[str, Any]:
@@ -235,7 +238,7 @@ def discard(
     The ledger keeps that it was there, why, and when it was given up.
     """
     from importers.cli.answer import many, say_json
-    from importers.pipeline.held import all_held
+    from importers.pipeline.held import contents
     from importers.pipeline.held import discard as give_up
     from importers.pipeline.installation import Installation
     from importers.staging.quarantine import Quarantine
@@ -245,7 +248,7 @@ def discard(
     tenant = asked.tenant_file(tenants, *job)
     installation = Installation.from_environment()
     with asked.destination_of(installation, tenant, job[1]) as destination:
-        files = all_held(destination, tenant, job[1]) if destination else ()
+        files = contents(destination, tenant).held if destination else ()
         files = [held for held in files if everything or held.run in runs]
         rows = sum(held.file.rows for held in files)
         if files and not yes:

@@ -11,10 +11,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from importers.core.destination import Destination
-from importers.core.model import OURS, Held, QuarantineFile, RunState
+from importers.core.model import OURS, ExpiredFile, Held, QuarantineFile, RunState
 from importers.core.names import StreamName
-from importers.core.settings import kept_in_quarantine, pipeline_of
-from importers.core.tenant import Tenant, period
+from importers.core.settings import kept_in_quarantine
+from importers.core.tenant import Tenant
 from importers.pipeline.installation import Installation
 from importers.pipeline.job import Job, resume
 from importers.pipeline.replay import as_today
@@ -30,17 +30,24 @@ class Shown:
     rejects: pa.Table = field(repr=False)
 
 
-def all_held(destination: Destination, tenant: Tenant, pipeline: str) -> Sequence[Held]:
-    """The pipeline's quarantine within its retention; what is older nobody reads any more, and the sweeper deletes."""
-    now = datetime.now(UTC)
-    held = destination.held(now - period(pipeline_of(tenant, pipeline).quarantine.retention))
-    return [file for file in held if kept_until(tenant, file) >= now]
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """Of a pipeline's quarantine what is `held` within its retention, what is past it and waits for the next sweep, and
+    what a sweep has deleted.
+    """
+
+    held: Sequence[Held] = ()
+    overdue: Sequence[Held] = ()
+    expired: Sequence[ExpiredFile] = ()
 
 
-def overdue(destination: Destination, tenant: Tenant) -> Sequence[Held]:
-    """What is past its retention and still there, until the next sweep."""
+def contents(destination: Destination, tenant: Tenant) -> Contents:
+    """What there is and was. What is past its retention nobody reads any more."""
     now = datetime.now(UTC)
-    return [file for file in destination.held(datetime.min.replace(tzinfo=UTC)) if kept_until(tenant, file) < now]
+    held, overdue = list[Held](), list[Held]()
+    for file in destination.held(datetime.min.replace(tzinfo=UTC)):
+        (held if kept_until(tenant, file) >= now else overdue).append(file)
+    return Contents(held, overdue, destination.expired_files())
 
 
 def kept_until(tenant: Tenant, held: Held) -> datetime:
