@@ -48,7 +48,7 @@ def command(target: tuple[str, str] | None, limit: int, tenants: Path | None, as
     elif rows:
         headings = ["run", "stream", "state", "kind", "window", "opened", "s", "loaded", "quarantined", "lanes moved"]
         headings += ["drift"] if any(row["drift"] is not None for row in rows) else []
-        say_table(headings, [_cells(row)[: len(headings)] for row in rows])
+        say_table(headings, [_cells(row, run.outcome)[: len(headings)] for row, run in zip(rows, latest, strict=True)])
     else:
         click.echo("nothing was run yet", err=True)
 
@@ -105,11 +105,10 @@ def drift(judgement: Mapping[str, Any]) -> float | None:
     return round(max(found), 3) if found else None
 
 
-def _cells(row: dict[str, Any]) -> tuple[Any, ...]:
+def _cells(row: dict[str, Any], outcome: str) -> tuple[Any, ...]:
     bounded = row["window_start"] or row["window_end"]
     window = f"{row['window_start'] or '…'} – {row['window_end'] or '…'}" if bounded else ""
     counts = (row["rows_loaded"], row["rows_quarantined"], row["position_lanes_moved"])
     stream = row["stream"] if row["described"] else f"{row['stream']} (no longer described)"
-    state = f"{row['state']}: {row['failure']}" if row["failure"] else row["state"]
-    about = (row["run"], stream, state, row["kind"], window, row["opened_at"])
+    about = (row["run"], stream, outcome, row["kind"], window, row["opened_at"])
     return *about, row["seconds"], *counts, row["drift"]

@@ -62,6 +62,11 @@ class PastRun:
         return "failed" if self.failure else "abandoned"
 
     @property
+    def outcome(self) -> str:
+        """The condition, and what the last attempt failed with: `failed: QualityError`."""
+        return f"{self.condition}: {self.failure}" if self.failure else self.condition
+
+    @property
     def read(self) -> int | None:
         """Known once all of it has gone somewhere."""
         return self.loaded + self.suppressed + self.quarantined if self.state is RunState.COMMITTED else None

@@ -114,10 +114,8 @@ class _Said:
         personal = sorted(name for name, how in self._certain.items() if how.treat not in (Treat.KEEP, Treat.DROP))
         if not personal or (privacy.subject is not None and privacy.lawful_basis != "none"):
             return
-        from importers.privacy.checks import (
-            baseless,
-            nobody_s,
-        )  # bring pyarrow: only where there may be something to say
+        # Brings pyarrow: only where there may be something to say.
+        from importers.privacy.checks import baseless, nobody_s
 
         if privacy.subject is None:
             path, error = self.at("privacy", "columns", personal[0]), nobody_s(personal)
