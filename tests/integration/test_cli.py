@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 import psycopg
 import pytest
 from click.testing import CliRunner, Result
+from command_line import answer, call
 
 from importers.cli.main import main
 from importers.pipeline.finish import commit
@@ -56,16 +57,6 @@ def tenant(home: Path, text: str) -> None:
 
 def lenient(home: Path) -> None:
     tenant(home, TENANT.replace("min_value: 0", "min_value: -9"))
-
-
-def call(*args: object, code: int = 0) -> Result:
-    done = CliRunner().invoke(main, [str(arg) for arg in args])
-    assert done.exit_code == code, done.output
-    return done
-
-
-def answer(*args: object, code: int = 0) -> Any:
-    return json.loads(call(*args, "--json", code=code).stdout)
 
 
 def tables(sql: psycopg.Connection[Any]) -> list[tuple[str, str]]:

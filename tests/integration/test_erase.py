@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import subprocess
 import sys
@@ -13,7 +12,8 @@ from typing import Any, TypeAlias
 
 import psycopg
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import CliRunner
+from command_line import answer, call
 from erasing import POINTS
 from import_site import SECOND, Inspector, Site, good
 
@@ -97,16 +97,6 @@ def loaded(home: Path) -> Path:
     for pipeline in PIPELINES:
         call("run", f"acme.{pipeline}")
     return home
-
-
-def call(*args: object, code: int = 0, says: str | None = None) -> Result:
-    done = CliRunner().invoke(main, [str(arg) for arg in args], input=says)
-    assert done.exit_code == code, done.output
-    return done
-
-
-def answer(*args: object, code: int = 0, says: str | None = None) -> Any:
-    return json.loads(call(*args, "--json", code=code, says=says).stdout)
 
 
 def placed(receipt: Any, *outcomes: str) -> dict[str, tuple[int, int]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import subprocess
 import sys
@@ -12,9 +11,7 @@ from typing import Any
 import psycopg
 import pytest
 import sweeping
-from click.testing import CliRunner, Result
-
-from importers.cli.main import main
+from command_line import answer, call
 
 JOB = "acme.plays"
 TENANT = """\
@@ -37,16 +34,6 @@ def describe(home: Path, retention: str = "P30D", least: int = 0, kept: str = ""
     more = f"\n      retention: {kept}" if kept else ""
     text = TENANT.format(data=home, retention=retention, least=least, kept=more)
     (home / "tenants/acme.yaml").write_text(text)
-
-
-def call(*args: object, code: int = 0) -> Result:
-    done = CliRunner().invoke(main, [str(arg) for arg in args])
-    assert done.exit_code == code, done.output
-    return done
-
-
-def answer(*args: object, code: int = 0) -> Any:
-    return json.loads(call(*args, "--json", code=code).stdout)
 
 
 def files(home: Path) -> list[Path]:

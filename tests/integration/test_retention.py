@@ -15,10 +15,10 @@ from urllib.parse import urlsplit, urlunsplit
 import psycopg
 import pytest
 import sweeping
-from click.testing import CliRunner, Result
+from click.testing import Result
+from command_line import call
 from installed import settle
 
-from importers.cli.main import main
 from importers.destinations import _expiring as expiring
 from importers.exceptions import ContractError
 
@@ -59,12 +59,6 @@ def describe(home: Path, tenant: str, retention: str = KEPT, *, more: str = "", 
     ]
     head = f"tenant: {tenant}\nprivacy: {{purpose: tests, lawful_basis: contract}}\npipelines:\n"
     (home / f"tenants/{tenant}.yaml").write_text(head + "".join(pipelines))
-
-
-def call(*args: str, code: int = 0) -> Result:
-    done = CliRunner().invoke(main, list(args))
-    assert done.exit_code == code, done.output
-    return done
 
 
 def age(sql: Sql, what: str = "true") -> None:
