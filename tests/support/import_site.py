@@ -172,10 +172,11 @@ class Site:
         processes: int = 1,
         window: Window | None = None,
         watch: Callable[[Progress], None] = lambda _: None,
+        full_refresh: bool = False,
     ) -> Result:
         kind = Kind.WINDOW if window else Kind.INCREMENTAL
         with closing(self.job) as job:
-            return run(job, key, kind, window, watch=watch, processes=processes)
+            return run(job, key, kind, window, watch=watch, processes=processes, full_refresh=full_refresh)
 
     def replay(self, key: str, *, processes: int = 1) -> Result:
         with closing(self.job) as job:
@@ -217,7 +218,7 @@ class Site:
 
 
 ENDED = (
-    "(q.discarded_at is not null"
+    "(q.discarded_at is not null or q.superseded_by is not null"
     " or exists (select from _importers.run b where b.id = q.replayed_by and b.state = 'committed'))"
 )
 """What no longer is in quarantine."""

@@ -161,8 +161,11 @@ class Destination(ABC):
         raise NotImplementedError
 
     @abstractmethod
-    def commit(self, run: Run, stream: Stream) -> Position:
-        """All receipts are there: make the run count and move the position, in one transaction. Again: a no-op."""
+    def commit(self, run: Run, stream: Stream, superseded: Sequence[str] = ()) -> Position:
+        """All receipts are there: make the run count and move the position, in one transaction. Again: a no-op.
+
+        Of the `superseded` quarantine files those end with it that nobody replays: the run has read their rows again.
+        """
 
     @abstractmethod
     def abort(self, run: Run, stream: Stream) -> None:
@@ -194,7 +197,11 @@ class Destination(ABC):
 
     @abstractmethod
     def quarantine_of(self, run: int, *, ended: bool = True) -> Sequence[QuarantineFile]:
-        """The run's registered quarantine files; with `ended` those too that were replayed or discarded."""
+        """The run's registered quarantine files; with `ended` those too that no longer are in quarantine."""
+
+    @abstractmethod
+    def superseded_by(self, run: Run) -> Sequence[str]:
+        """The URIs of the quarantine files that the run's commit has ended."""
 
     @abstractmethod
     def expire_file(self, uri: str, kept_for: str) -> bool:

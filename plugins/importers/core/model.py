@@ -163,7 +163,8 @@ class Plan:
     lack for deleted, unless some of it is in quarantine (MERGE, HISTORY). `stream` is as the pipeline saw it, so that
     every partition is read alike; sources leave it out. A `live` run has no partitions: each of its
     micro-batches counts, and moves the position, as soon as it is committed. Nothing of it is taken back.
-    `notes` are what people should know of it, in a sentence each, without a value.
+    `notes` are what people should know of it, in a sentence each, without a value. `refresh` says that somebody asked
+    for all that there is, whatever was read before.
     """
 
     partitions: Sequence[JSON]
@@ -173,6 +174,7 @@ class Plan:
     live: bool = False
     complete: bool = False
     notes: tuple[str, ...] = ()
+    refresh: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -339,9 +341,10 @@ class QuarantineFile:
 class Held:
     """A quarantine file whose rows are still there, and what says whether they may be loaded.
 
-    `root` is the run that read the rows from the source: of what a replay put back, not the replay. `window` is that
-    run's key if it read a window, `version` stamps its rows that have neither a version nor a cursor, `cursor` is what
-    it took the others' from. `stale` are half-open ranges of `_version` that later runs have read again.
+    `root` is the run that read the rows from the source: of what a replay put back, not the replay; `part` is which of
+    its partitions, None where an older replay didn't say. `window` is that run's key if it read a window, `version`
+    stamps its rows that have neither a version nor a cursor, `cursor` is what it took the others' from. `stale` are
+    half-open ranges of `_version` that later runs have read again.
     """
 
     run: int
@@ -351,6 +354,7 @@ class Held:
     file: QuarantineFile
     replayed_by: int | None
     root: int
+    part: int | None
     window: str | None
     version: int
     cursor: str | None

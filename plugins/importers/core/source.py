@@ -138,6 +138,14 @@ class Source(ABC, Generic[ConfigT]):
         """What a person may be told of a partition: what it reads, and its bytes if they are known. Never a value."""
         return "", None
 
+    def unchanging(self, partition: JSON) -> Mapping[str, JSON] | None:
+        """What a partition reads all or a part of, by name, each with what says which rows it has: they are the same
+        for as long as that is. A plan that has a part of it has all of it. None where a source can't say.
+
+        By this, and nothing else, rows in quarantine are known to have been read again.
+        """
+        return None
+
     def acknowledge(self, position: Position) -> None:
         """Tell a broker, after commit. A courtesy: what counts is in the destination."""
 

@@ -77,6 +77,7 @@ def _plan(stored: Mapping[str, Any]) -> Plan:
         stored.get("live", False),
         stored.get("complete", False),
         tuple(stored.get("notes", ())),
+        stored.get("refresh", False),
     )
 
 
@@ -173,7 +174,7 @@ def insert_run(
         "stream": _stored(plan.stream),
         "complete": plan.complete,
         "notes": plan.notes,
-    } | ({"live": True} if plan.live else {})
+    } | {said: True for said in ("live", "refresh") if getattr(plan, said)}
     row = connection.execute(
         """
         insert into _importers.run

@@ -19,6 +19,7 @@ from importers.destinations import _control as control
 from importers.destinations import _erasure as erasure
 from importers.destinations import _owners as owners
 from importers.destinations import _tables as tables
+from importers.destinations._quarantine import THERE
 from importers.exceptions import ContractError
 
 Transaction = Callable[[str], AbstractContextManager[psycopg.Connection]]
@@ -123,9 +124,8 @@ class PostgresEraser(Eraser):
     def registered(self) -> Mapping[str, tuple[str, datetime]]:
         with self._transaction("listing quarantine") as connection:
             rows = connection.execute(
-                """select q.uri, r.stream, q.at from _importers.quarantine q join _importers.run r on r.id = q.run
-                   where r.tenant = %s and q.discarded_at is null and q.expired_at is null and not exists (
-                     select from _importers.run b where b.id = q.replayed_by and b.state = 'committed')""",
+                f"""select q.uri, r.stream, q.at from _importers.quarantine q join _importers.run r on r.id = q.run
+                    where r.tenant = %s and {THERE}""",
                 (self._tenant,),
             )
             return {uri: (stream, since) for uri, stream, since in rows.fetchall()}

@@ -15,10 +15,18 @@ SUPERSEDED = """exists (select from _importers.run g where g.stream = o.stream a
   and g.generation > o.generation and g.state = 'committed' and g.plan -> 'partitions' <> '[]')"""
 """Whether a later generation of the run `o` has read its window again; one that found nothing there hasn't."""
 
+ENDED = "(q.discarded_at is not null or q.expired_at is not null or q.superseded_by is not null)"
+"""Of a file `q`: whether a person has given it up, its time is over, or another run has read its rows again."""
+FREE = f"(q.replayed_by is null and not {ENDED})"
+"""Whether it may be claimed or ended. By its own row alone: whoever waits for another's update sees what came of it."""
+THERE = f"""(not {ENDED} and not exists (
+  select from _importers.run b where b.id = q.replayed_by and b.state = 'committed'))"""
+"""Whether it is still in quarantine: a replay that has claimed it hasn't loaded it yet."""
+
 
 def register(connection: psycopg.Connection, run: int, files: Sequence[QuarantineFile]) -> None:
     connection.execute(
-        "delete from _importers.quarantine where run = %s and replayed_by is null and expired_at is null", (run,)
+        "delete from _importers.quarantine q where run = %s and q.replayed_by is null and q.expired_at is null", (run,)
     )
     with connection.cursor() as cursor:
         cursor.executemany(
@@ -30,9 +38,9 @@ def register(connection: psycopg.Connection, run: int, files: Sequence[Quarantin
 
 def of_run(connection: psycopg.Connection, run: int, *, ended: bool) -> list[QuarantineFile]:
     rows = connection.execute(
-        """select partition, uri, rows, reasons, at, 0, replayed_by, expired_at is not null from _importers.quarantine q
-           where run = %s and (%s or discarded_at is null and not exists (
-             select from _importers.run where id = q.replayed_by and state = 'committed')) order by partition, uri""",
+        f"""select partition, uri, rows, reasons, at, 0, replayed_by, expired_at is not null
+            from _importers.quarantine q
+            where run = %s and (%s or expired_at is not null or {THERE}) order by partition, uri""",
         (run, ended),
     )
     return [QuarantineFile(*row) for row in rows.fetchall()]
@@ -41,12 +49,12 @@ def of_run(connection: psycopg.Connection, run: int, *, ended: bool) -> list[Qua
 def held(connection: psycopg.Connection, streams: str, since: datetime) -> list[Held]:
     """`streams` is a pattern of LIKE. What a replay has put back says in the replay's plan where it came from."""
     rows = connection.execute(
-        """
-        select q.run, r.stream, r.state, r.mode, q.replayed_by, o.id, case when o.kind = 'window' then o.key end,
+        f"""
+        select q.run, r.stream, r.state, r.mode, q.replayed_by, o.id,
+          case when r.kind = 'replay' then (from_.part ->> 'part')::int else q.partition end,
+          case when o.kind = 'window' then o.key end,
           coalesce((from_.part ->> 'version')::bigint, o.version + q.partition), o.plan -> 'stream' ->> 'cursor',
-          """
-        + SUPERSEDED
-        + """,
+          {SUPERSEDED},
           (select coalesce(jsonb_agg(jsonb_build_array(lower(c.covers), upper(c.covers))), '[]') from _importers.run c
             where c.stream = o.stream and c.state = 'committed' and c.closed_at > o.closed_at and c.covers is not null),
           q.partition, q.uri, q.rows, q.reasons, q.at
@@ -54,9 +62,7 @@ def held(connection: psycopg.Connection, streams: str, since: datetime) -> list[
           join _importers.run r on r.id = q.run
           left join lateral (select r.plan -> 'partitions' -> q.partition as part) from_ on r.kind = 'replay'
           join _importers.run o on o.id = coalesce((from_.part ->> 'root')::bigint, r.id)
-          left join _importers.run b on b.id = q.replayed_by
-        where r.stream like %s and q.at >= %s and q.rows > 0 and q.discarded_at is null and q.expired_at is null
-          and (b.state is null or b.state <> 'committed')
+        where r.stream like %s and q.at >= %s and q.rows > 0 and {THERE}
         order by q.run, q.partition, q.uri
         """,
         (streams, since),
@@ -70,13 +76,14 @@ def held(connection: psycopg.Connection, streams: str, since: datetime) -> list[
             file=QuarantineFile(*file),
             replayed_by=replayed_by,
             root=root,
+            part=part,
             window=window,
             version=version,
             cursor=cursor,
             superseded=superseded,
             stale=tuple((low, high) for low, high in stale),
         )
-        for run, stream, state, mode, replayed_by, root, window, version, cursor, superseded, stale, *file in rows
+        for run, stream, state, mode, replayed_by, root, part, window, version, cursor, superseded, stale, *file in rows
     ]
 
 
@@ -95,8 +102,7 @@ def claim(connection: psycopg.Connection, run: Run) -> None:
     """Make the files this replay's. Raises ContractError if somebody else has one: its rows would be loaded twice."""
     uris = uris_of(run)
     claimed = connection.execute(
-        """update _importers.quarantine set replayed_by = %s
-           where uri = any(%s) and replayed_by is null and discarded_at is null and expired_at is null""",
+        f"update _importers.quarantine q set replayed_by = %s where uri = any(%s) and {FREE}",
         (run.id, uris),
     ).rowcount
     if claimed != len(uris):
@@ -109,11 +115,24 @@ def give_back(connection: psycopg.Connection, run: int) -> None:
     connection.execute("delete from _importers.quarantine where run = %s", (run,))
 
 
+def supersede(connection: psycopg.Connection, run: Run, uris: Sequence[str]) -> None:
+    """End what the run has read again. What a replay holds stays its own: its older rows give way to the run's."""
+    if uris:
+        connection.execute(
+            f"update _importers.quarantine q set superseded_by = %s where uri = any(%s) and {FREE}",
+            (run.id, list(uris)),
+        )
+
+
+def superseded_by(connection: psycopg.Connection, run: Run) -> list[str]:
+    rows = connection.execute("select uri from _importers.quarantine where superseded_by = %s order by uri", (run.id,))
+    return [uri for (uri,) in rows.fetchall()]
+
+
 def discard(connection: psycopg.Connection, streams: str, uris: Sequence[str]) -> list[QuarantineFile]:
     rows = connection.execute(
-        """update _importers.quarantine q set discarded_at = now() from _importers.run r
-           where r.id = q.run and r.stream like %s and uri = any(%s)
-             and replayed_by is null and discarded_at is null and q.expired_at is null
+        f"""update _importers.quarantine q set discarded_at = now() from _importers.run r
+           where r.id = q.run and r.stream like %s and uri = any(%s) and {FREE}
            returning q.partition, q.uri, q.rows, q.reasons, q.at""",
         (streams, list(uris)),
     )
@@ -123,9 +142,9 @@ def discard(connection: psycopg.Connection, streams: str, uris: Sequence[str]) -
 def expire(connection: psycopg.Connection, streams: str, uri: str, kept_for: str) -> bool:
     """Whether it has expired now, or had before."""
     row = connection.execute(
-        """update _importers.quarantine q
+        f"""update _importers.quarantine q
            set expired_at = coalesce(q.expired_at, now()), kept_for = coalesce(q.kept_for, %s) from _importers.run r
-           where r.id = q.run and r.stream like %s and uri = %s and replayed_by is null and discarded_at is null
+           where r.id = q.run and r.stream like %s and uri = %s and (q.expired_at is not null or {FREE})
            returning q.run""",
         (kept_for, streams, uri),
     )

@@ -335,8 +335,8 @@ class PostgresDestination(Destination):
             self._live = live.LiveTable(connection, self.tenant, stream)
         return self._live
 
-    def commit(self, run: Run, stream: Stream) -> Position:
-        return self._commit(run, stream)
+    def commit(self, run: Run, stream: Stream, superseded: Sequence[str] = ()) -> Position:
+        return self._commit(run, stream, superseded)
 
     @retry(
         retry=retry_if_exception_type(TransientSourceError),
@@ -344,7 +344,7 @@ class PostgresDestination(Destination):
         wait=wait_random_exponential(max=5),
         reraise=True,
     )
-    def _commit(self, run: Run, stream: Stream) -> Position:
+    def _commit(self, run: Run, stream: Stream, superseded: Sequence[str]) -> Position:
         with self._transaction("committing") as connection:
             # It copies rows, where a history closes what is absent; and it must hold nothing yet that an erasure needs.
             control.lock(connection, control.ERASE, self.tenant, shared=True)
@@ -364,6 +364,7 @@ class PostgresDestination(Destination):
                 loading.make_it_count(connection, self.tenant, stream, now)
                 if now.kind is RunKind.INCREMENTAL and now.mode is not LoadMode.REPLACE:
                     control.store_position(connection, now, control.merged_position(now))
+                quarantine.supersede(connection, now, superseded)
                 control.close_run(connection, run.id, RunState.COMMITTED)
             return control.position(connection, run.stream)
 
@@ -427,6 +428,10 @@ class PostgresDestination(Destination):
     def quarantine_of(self, run: int, *, ended: bool = True) -> Sequence[QuarantineFile]:
         with self._transaction("listing quarantine") as connection:
             return quarantine.of_run(connection, run, ended=ended)
+
+    def superseded_by(self, run: Run) -> Sequence[str]:
+        with self._transaction("listing quarantine") as connection:
+            return quarantine.superseded_by(connection, run)
 
     def expire_file(self, uri: str, kept_for: str) -> bool:
         with self._transaction("noting what is past its retention") as connection:

@@ -76,7 +76,8 @@ class PastRun:
 class KeptFile:
     """A quarantine file: how many rows each rule or reason put there.
 
-    `replayed_by` is the run that loaded them, `discarded` when a person gave them up, `expired` when a sweep deleted
+    `replayed_by` is the run that loaded them, `superseded_by` the one that read them again, `discarded` when a person
+    gave them up, `expired` when a sweep deleted
     them, since the time of the setting `kept_for` was over.
     """
 
@@ -91,6 +92,7 @@ class KeptFile:
     discarded: datetime | None = None
     expired: datetime | None = None
     kept_for: str | None = None
+    superseded_by: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +206,8 @@ def kept_files(
     query = SQL(
         "select q.run, r.stream, q.partition, q.uri, q.rows, q.reasons, q.at as since, q.replayed_by,"
         " (to_jsonb(q) ->> 'discarded_at')::timestamptz as discarded,"  # columns that an older ledger lacks
-        " (to_jsonb(q) ->> 'expired_at')::timestamptz as expired, to_jsonb(q) ->> 'kept_for' as kept_for"
+        " (to_jsonb(q) ->> 'expired_at')::timestamptz as expired, to_jsonb(q) ->> 'kept_for' as kept_for,"
+        " (to_jsonb(q) ->> 'superseded_by')::bigint as superseded_by"
         " from _importers.quarantine q join (select id, stream, tenant from _importers.run) r on r.id = q.run"
         " where {} order by q.run desc, q.partition, q.uri limit {}"
     ).format(_of(tenant, pipeline), Literal(limit))

@@ -10,6 +10,7 @@ from importers.core.model import Position, Run, RunKind, RunState
 from importers.exceptions import ImporterError
 from importers.pipeline import replay
 from importers.pipeline.job import Job
+from importers.pipeline.superseded import forget, superseded
 
 _log = logging.getLogger(__name__)
 
@@ -17,7 +18,7 @@ _log = logging.getLogger(__name__)
 def commit(job: Job, run: Run) -> Position:
     """Make the run count and move the position; then tell a broker. Again: a no-op."""
     with job.at():
-        position = job.destination.commit(run, job.stream)
+        position = job.destination.commit(run, job.stream, superseded(job, run))
         if run.kind is not RunKind.REPLAY:  # which has read nothing from it
             job.source.acknowledge(position)
         return position
@@ -57,6 +58,7 @@ def clean(job: Job, run: Run) -> bool:
         job.staging.delete_run(job.place(now))
         if now.kind is RunKind.REPLAY and now.state is RunState.COMMITTED:
             replay.forget(job, now)
+        forget(job, now)
         job.destination.release(now)
         return now.state is RunState.COMMITTED
 

@@ -95,7 +95,8 @@ def _judge(
         return map(job.fitted, job.staging.read(chosen[partition], key))
 
     drifts = job.rules.drifts(profile, profiles.earlier(job, run) if job.rules.drifting else ())
-    return judge(job.rules, verdicts, job.spec.quarantine, read, job.keys.uniqueness(), drifts)
+    deliveries = replay.deliveries(run) if run.kind is RunKind.REPLAY else None
+    return judge(job.rules, verdicts, job.spec.quarantine, read, job.keys.uniqueness(), drifts, deliveries)
 
 
 def _quarantine(

@@ -41,7 +41,7 @@ def plan(
                 planned = replay.plan_of(job)
                 return replace(planned, notes=(*planned.notes, *notes))
             planned = job.source.plan(asked, window, job.source.refreshed(position) if full_refresh else position)
-            return replace(planned, stream=job.stream, notes=(*planned.notes, *notes))
+            return replace(planned, stream=job.stream, notes=(*planned.notes, *notes), refresh=full_refresh)
 
         if kind is not RunKind.REPLAY:
             job.source.subscribe(asked)

@@ -82,6 +82,7 @@ def _partition(held: Held) -> JSON:
     return {
         "uri": held.file.uri,
         "root": held.root,
+        "part": held.part,
         "version": held.version,
         "cursor": held.cursor,
         "stale": held.stale,
@@ -92,6 +93,11 @@ def _partition(held: Held) -> JSON:
 def since(run: Run, partition: int) -> datetime:
     """When the rows of a replay's partition came into quarantine."""
     return datetime.fromisoformat(cast(Mapping[str, Any], run.plan.partitions[partition])["since"])
+
+
+def deliveries(run: Run) -> dict[int, int]:
+    """Of each of a replay's partitions the run that read its rows: they are judged beside those that they came with."""
+    return {number: int(cast(Mapping[str, Any], part)["root"]) for number, part in enumerate(run.plan.partitions)}
 
 
 def read(job: Job, partition: JSON) -> Iterator[Batch]:

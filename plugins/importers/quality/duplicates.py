@@ -67,8 +67,11 @@ def confirm(
     verdicts: Mapping[int, Verdict],
     read: Read,
     seeds: Mapping[str, int],
+    deliveries: Mapping[int, int],
 ) -> dict[int, dict[str, Numbers]]:
     """By partition and rule the rows that share a key with another one, compared by the values themselves.
+
+    Partitions of another of the `deliveries` aren't held against each other; those that aren't in there are of one.
 
     Reads the partitions in which a repeated hash occurs, in the order in which they were checked. Holds the keys of
     candidates in memory: of all duplicates at once, as they may be anywhere.
@@ -85,7 +88,9 @@ def confirm(
                 label = labelled.label
                 wanted = taking_part & _hits(frame, bound, label, repeated[label], seeds[label])
                 if wanted.any():
-                    candidates[label].append(_values(frame, bound, label, wanted, partition, start))
+                    values = _values(frame, bound, label, wanted, partition, start)
+                    delivery = pl.lit(deliveries.get(partition), pl.Int64).alias("delivery")
+                    candidates[label].append(values.with_columns(delivery))
             start += rows.num_rows
     found: dict[int, dict[str, Numbers]] = defaultdict(dict)
     for label, frames in candidates.items():

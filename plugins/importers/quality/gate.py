@@ -75,14 +75,15 @@ def judge(
     read_partition: Read,
     key: bytes,
     drifts: Mapping[str, Drift] | None = None,
+    deliveries: Mapping[int, int] | None = None,
 ) -> Judgement:
     """Judge a run by the verdicts of all its partitions, those loaded by an earlier attempt included.
 
     `read_partition` gives a partition's staged rows again, in the order in which they were checked: at least
     `rules.columns` and, where there is one, `_deleted`. It is asked only where a key seems to occur twice, or a value
     lies too far from the others. `key` is the one that the checkers had. `drifts` says by rule what was found of drift:
-    without it such rules hold. Raises ConfigError if a verdict was made under other rules, ContractError if a key's
-    type changed between partitions.
+    without it such rules hold. `deliveries` says by partition within which keys are unique: without it, within the run.
+    Raises ConfigError if a verdict was made under other rules, ContractError if a key's type changed in between.
     """
     for partition, verdict in verdicts.items():
         if verdict.rules != rules.fingerprint:
@@ -101,6 +102,7 @@ def judge(
         verdicts,
         read_partition,
         {label: hash_seed(key, label) for label in unique},
+        deliveries or {},
     )
     extra = {partition: _duplicates(by_rule) for partition, by_rule in sorted(found.items())}
     tally += _tally(found, extra) + Tally(unexpected=broken(rules.rules, verdicts, tally, read_partition))

@@ -117,6 +117,15 @@ def test_duplicates_are_those_that_counting_finds(rows, cut):
         assert (PAIR.label in extra.get(number, ())) == (pairs[row[0], row[2]] > 1)
 
 
+def test_only_rows_of_one_delivery_are_held_against_each_other():
+    ids = [[1, 2], [2, 3], [3, 2]]
+    parts = {n: table([(row, None, "a", None) for row in rows]).to_batches() for n, rows in enumerate(ids)}
+    verdicts, _ = run([UNIQUE], parts)
+    rules = Rules.compile([UNIQUE], SCHEMA)
+    judgement = judge(rules, verdicts, LAX, lambda n: iter(parts[n]), KEY, deliveries={0: 8, 1: 9, 2: 8})
+    assert {n: found.rows.tolist() for n, found in judgement.extra_bad.items()} == {0: [1], 2: [1]}
+
+
 def test_colliding_hashes_are_told_apart_by_the_values(monkeypatch):
     def few(operands, domain, seed):
         return keyed(operands, domain, seed) % 3 + pl.lit(2**64 - 3, dtype=pl.UInt64)

@@ -248,6 +248,13 @@ class FileSource(Source[FilesT]):
         more = f" and {len(paths) - 3} more" if len(paths) > 3 else ""
         return named + more, sum(part["weight"] for part in slices)
 
+    def unchanging(self, partition: JSON) -> Mapping[str, JSON] | None:
+        slices = partition.get("slices") if isinstance(partition, Mapping) else None
+        if not isinstance(slices, Sequence):  # another importer's, which had the pipeline's name before
+            return None
+        files = [File.of(cast(Mapping[str, Any], part)) for part in slices]
+        return {file.shown: file.identity for file in files}
+
     def read(self, stream: Stream, partition: JSON) -> Iterator[Batch]:
         if not stream.columns:
             raise ConfigError("none of the file's columns is wanted", stream=stream.name, do="classify at least one")

@@ -163,6 +163,9 @@ class S3(Source[S3Config]):
     def describe(self, partition: JSON) -> tuple[str, int | None]:
         return self._reader.describe(partition)
 
+    def unchanging(self, partition: JSON) -> Mapping[str, JSON] | None:
+        return self._reader.unchanging(partition)
+
     def read(self, stream: Stream, partition: JSON) -> Iterator[Batch]:
         return self._reader.read(stream, partition)
 

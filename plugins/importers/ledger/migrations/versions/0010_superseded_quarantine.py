@@ -1,0 +1,14 @@
+"""Quarantine whose rows a later run has read again says by which: nobody replays them any more."""
+
+from alembic import op
+
+revision = "0010"
+down_revision = "0009"
+
+
+def upgrade() -> None:
+    op.execute("alter table _importers.quarantine add column superseded_by bigint references _importers.run")
+
+
+def downgrade() -> None:
+    op.execute("alter table _importers.quarantine drop column superseded_by")

@@ -1,0 +1,40 @@
+"""What is in quarantine, and the run that is about to commit has read again: loaded it, or put it there anew."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from functools import cache
+
+from importers.core.model import JSON, LoadMode, Run, RunState
+from importers.pipeline.job import Job
+
+
+def superseded(job: Job, run: Run) -> list[str]:
+    """The URIs of older quarantine that the run's commit ends.
+
+    What a file brought ends once the file, as it was, is read again: by a full refresh, or by a replacement, which
+    reads everything. Of a file that has changed or gone since it stays. Where a source can't say what it reads, a full
+    refresh ends nothing: nobody knows whether all rows were still there. But what a replaced table or a complete read
+    lacks is gone from the table too, and nothing older has a place in it. In a history every read is a version.
+    """
+    whole = run.mode is LoadMode.REPLACE or run.plan.complete
+    if run.mode is LoadMode.HISTORY or not (whole or run.plan.refresh):
+        return []
+    read: dict[str, JSON] = {}
+    for partition in run.plan.partitions:
+        read.update(job.source.unchanging(partition) or {})
+    find = cache(job.destination.find)
+    ended = []
+    for held in job.destination.held(datetime.min.replace(tzinfo=UTC), job.stream):
+        if held.state is RunState.COMMITTED and held.root < run.id and held.part is not None:
+            parts = find(held.root).plan.partitions
+            then = job.source.unchanging(parts[held.part]) if held.part < len(parts) else None
+            if whole if then is None else then.items() <= read.items():
+                ended.append(held.file.uri)
+    return ended
+
+
+def forget(job: Job, run: Run) -> None:
+    """Delete what the committed run has superseded."""
+    for uri in job.destination.superseded_by(run):
+        job.quarantine.delete(uri)

@@ -1,0 +1,122 @@
+"""What is read again ends what it put into quarantine before; what isn't, stays, and keeps nobody out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeAlias
+
+import psycopg
+import pytest
+from import_site import PIPELINE, RULES, Inspector, Row, Site, write
+
+from importers.core.model import LoadMode
+from importers.core.tenant import Tenant
+from importers.exceptions import QualityError
+from importers.pipeline.job import jobs
+from importers.pipeline.run import run
+
+BAD: Row = (7, 7, "listener 2", "bad by its score", -1)
+FILES = {"plays_1.csv": [(n, n, f"listener {n % 5}", f"track {n}", n) for n in range(1, 7)] + [BAD]}
+Make: TypeAlias = Callable[[LoadMode], tuple[Site, Inspector]]
+
+
+@pytest.fixture
+def make(database: str, encryption_key: str, tmp_path: Path) -> Iterator[Make]:
+    """A site whose file has a bad row, in quarantine."""
+    with psycopg.connect(database, autocommit=True) as sql:
+
+        def made(mode: LoadMode) -> tuple[Site, Inspector]:
+            site = Site.make(tmp_path, database, "acme", mode, partitions=1)
+            for name, rows in FILES.items():
+                write(site.data / name, rows)
+            site.run("first")
+            return site, Inspector(site, sql)
+
+        yield made
+
+
+def mended(site: Site) -> Site:
+    """Only the rule that the row broke is gone: plays are still unique."""
+
+    class Mended(Site):
+        @property
+        def definition(self) -> Tenant:
+            said = super().definition.model_dump(exclude_unset=True)
+            said["pipelines"][PIPELINE]["expect"] = RULES[1:]
+            return Tenant.model_validate(said)
+
+    return Mended(**{name: getattr(site, name) for name in site.__dataclass_fields__})
+
+
+def plays(look: Inspector) -> dict[int, list[int]]:
+    return {run: sorted(map(int, found.elements())) for run, found in look.quarantined().items()}
+
+
+@pytest.mark.parametrize("mode", [LoadMode.MERGE, LoadMode.REPLACE])
+def test_a_full_refresh_ends_what_it_reads_again(make: Make, mode: LoadMode) -> None:
+    site, look = make(mode)
+    again = site.run("again", full_refresh=True)
+    assert plays(look) == {again.run: [7]}  # the registry and the disk
+
+
+def test_a_refreshed_row_is_replayed_once(make: Make) -> None:
+    site, look = make(LoadMode.MERGE)
+    site.run("again", full_refresh=True)
+    result = mended(site).replay("mend")
+    assert (result.rows_loaded, result.rows_quarantined) == (1, 0)
+    look.table_is(FILES["plays_1.csv"])
+
+
+def test_a_refresh_that_loads_the_row_leaves_nothing_to_replay(make: Make) -> None:
+    site, look = make(LoadMode.MERGE)
+    mended(site).run("again", full_refresh=True)
+    assert plays(look) == {}
+    assert mended(site).replay("mend").rows_read == 0
+    look.table_is(FILES["plays_1.csv"])
+
+
+def test_what_is_gone_from_the_source_stays(make: Make) -> None:
+    site, look = make(LoadMode.MERGE)
+    (site.data / "plays_1.csv").unlink()
+    write(site.data / "plays_2.csv", [(9, 9, "listener 4", "another", 9)])
+    site.run("again", full_refresh=True)
+    assert list(plays(look).values()) == [[7]]
+    assert mended(site).replay("mend").rows_loaded == 1
+    look.table_is(sorted([*FILES["plays_1.csv"], (9, 9, "listener 4", "another", 9)]))
+
+
+def test_a_file_that_changed_is_another(make: Make) -> None:
+    """Its old row may be the only one there was of its key. Replayed beside the new one it gives way to it."""
+    site, look = make(LoadMode.MERGE)
+    newer = (7, 7, "listener 2", "bad once more", -2)
+    write(site.data / "plays_1.csv", [*FILES["plays_1.csv"][:-1], newer])
+    site.run("again")
+    assert list(plays(look).values()) == [[7], [7]]
+    result = mended(site).replay("mend")
+    assert (result.rows_loaded, result.rows_quarantined) == (2, 0)
+    look.table_is([*FILES["plays_1.csv"][:-1], newer])
+    assert plays(look) == {}
+
+
+def test_the_same_key_of_one_delivery_is_still_bad_when_it_is_replayed(make: Make) -> None:
+    site, look = make(LoadMode.MERGE)
+    twice = [(20, 20, "listener 0", "one", 1), (20, 21, "listener 0", "other", 1)]
+    write(site.data / "plays_2.csv", [*[(n, n, "listener 1", "good", 1) for n in range(10, 14)], *twice])
+    site.run("second")
+    for key in ("mend", "mend again"):  # the second reads what the first put back
+        result = mended(site).replay(key)
+        assert result.rows_quarantined == 2
+    assert list(plays(look).values()) == [[20, 20]]
+
+
+def test_a_refresh_that_fails_ends_nothing(make: Make) -> None:
+    site, look = make(LoadMode.MERGE)
+    (before,) = plays(look)
+    definition = site.definition.model_dump(exclude_unset=True)
+    definition["pipelines"][PIPELINE]["quarantine"] = {"max_fraction": 0.0}
+    (job,) = jobs(site.installation, Tenant.model_validate(definition), PIPELINE)
+    with pytest.raises(QualityError):
+        run(job, "again", full_refresh=True, processes=1)
+    assert plays(look)[before] == [7]
+    assert mended(site).replay("mend").rows_loaded == 1
