@@ -225,6 +225,45 @@ def test_a_run_that_died_is_abandoned_and_one_that_is_worked_on_is_open(
     assert [run["state"] for run in answer("runs", JOB)] == ["open"]
 
 
+def test_runs_say_what_was_asked_for(home: Path) -> None:
+    merged = TENANT + "    load: {mode: merge, primary_key: id}\n"
+    tenant(home, merged)
+    call("run", JOB)
+    call("run", JOB, "--full-refresh")
+    tenant(home, TENANT + "    load: {mode: replace, table: others}\n")
+    call("run", JOB)
+    told = answer("runs", JOB)
+    assert [(run["mode"], run["full_refresh"]) for run in told] == [
+        ("replace", False),
+        ("merge", True),
+        ("merge", False),
+    ]
+    lines = call("runs", JOB).stdout.splitlines()[1:]
+    assert [next(said for said in ("full refresh", "replace", "incremental") if said in line) for line in lines] == [
+        "replace",
+        "full refresh",
+        "incremental",
+    ]
+
+
+def test_a_run_that_failed_has_lasted_until_then(home: Path, sql: psycopg.Connection[Any]) -> None:
+    tenant(home, TENANT.replace("0.9", "0.1"))
+    call("run", JOB, code=1)
+    sql.execute("update _importers.step set at = '2026-01-01T00:00:05Z'")
+    sql.execute("update _importers.run set opened_at = '2026-01-01T00:00:00Z'")
+    assert sql.execute("select failed_at > now() - interval '1 hour' from _importers.run").fetchone() == (True,)
+    sql.execute("update _importers.run set failed_at = '2026-01-01T00:00:07Z'")
+    assert [(run["state"], run["seconds"]) for run in answer("runs", JOB)] == [("failed", 7.0)]
+    tenant(home, TENANT)
+    call("run", JOB)
+    assert [(run["state"], run["seconds"]) for run in answer("runs", JOB)][1] == ("aborted", 7.0)
+    sql.execute("update _importers.run set failure = null, failed_at = null, state = 'open' where id = 1")
+    assert [(run["state"], run["seconds"]) for run in answer("runs", JOB)][1] == ("abandoned", 5.0)
+    sql.execute("delete from _importers.step")
+    assert answer("runs", JOB)[1]["seconds"] is None
+    assert " – " in call("runs", JOB).stdout
+
+
 @pytest.mark.parametrize("command", ["plan", "preview", "run"])
 def test_a_column_that_nobody_classified_is_told_by_the_line_to_add_it_at(home: Path, command: str) -> None:
     (home / "plays_1.csv").write_text("id,listener,score,phone\n1,ann,1,0731 1\n")

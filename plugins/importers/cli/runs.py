@@ -48,7 +48,7 @@ def command(target: tuple[str, str] | None, limit: int, tenants: Path | None, as
     elif rows:
         headings = ["run", "stream", "state", "kind", "window", "opened", "s", "loaded", "quarantined", "lanes moved"]
         headings += ["drift"] if any(row["drift"] is not None for row in rows) else []
-        say_table(headings, [_cells(row, run.outcome)[: len(headings)] for row, run in zip(rows, latest, strict=True)])
+        say_table(headings, [_cells(row, run)[: len(headings)] for row, run in zip(rows, latest, strict=True)])
     else:
         click.echo("nothing was run yet", err=True)
 
@@ -84,13 +84,14 @@ def entry(run: PastRun) -> dict[str, Any]:
         "key": run.key,
         "kind": run.kind.value,
         "mode": run.mode.value,
+        "full_refresh": run.refresh,
         "state": run.condition,
         "failure": run.failure,
         "window_start": run.window.start,
         "window_end": run.window.end,
         "opened_at": run.opened.isoformat(timespec="seconds"),
         "closed_at": run.closed.isoformat(timespec="seconds") if run.closed else None,
-        "seconds": round(run.lasted, 3),
+        "seconds": None if run.lasted is None else round(run.lasted, 3),
         "partitions": run.partitions,
         "rows_loaded": run.loaded,
         "rows_quarantined": run.quarantined,
@@ -105,10 +106,10 @@ def drift(judgement: Mapping[str, Any]) -> float | None:
     return round(max(found), 3) if found else None
 
 
-def _cells(row: dict[str, Any], outcome: str) -> tuple[Any, ...]:
+def _cells(row: dict[str, Any], run: PastRun) -> tuple[Any, ...]:
     bounded = row["window_start"] or row["window_end"]
     window = f"{row['window_start'] or '…'} – {row['window_end'] or '…'}" if bounded else ""
     counts = (row["rows_loaded"], row["rows_quarantined"], row["position_lanes_moved"])
     stream = row["stream"] if row["described"] else f"{row['stream']} (no longer described)"
-    about = (row["run"], stream, outcome, row["kind"], window, row["opened_at"])
-    return *about, row["seconds"], *counts, row["drift"]
+    about = (row["run"], stream, run.outcome, run.reads, window, row["opened_at"])
+    return *about, "–" if row["seconds"] is None else row["seconds"], *counts, row["drift"]

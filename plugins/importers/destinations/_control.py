@@ -266,7 +266,11 @@ def close_run(connection: psycopg.Connection, run: int, state: RunState) -> None
 
 
 def note_failure(connection: psycopg.Connection, run: int, kind: str | None) -> None:
-    connection.execute("update _importers.run set failure = %s where id = %s and state = 'open'", (kind, run))
+    connection.execute(
+        "update _importers.run set failure = %s, failed_at = case when %s then clock_timestamp() end"
+        " where id = %s and state = 'open'",
+        (kind, kind is not None, run),
+    )
 
 
 def check_key(connection: psycopg.Connection, tenant: str, fingerprint: str) -> bool:

@@ -29,8 +29,9 @@ PATIENCE = 2000
 class PastRun:
     """A run of a stream. `seconds` is the work by step, whatever ran at once, in the order of the steps.
 
-    It `lasted` from opening to end or, while it is open, to now, in seconds; `lanes` of the position were moved by it.
-    `alive` while somebody works on it; `failure` is the class of the error that ended the last attempt at it.
+    It `lasted` (seconds) from opening to commit or, while somebody works on it, to now; else to its last sign of life
+    in the ledger, None if there is none. `lanes` of the position were moved by it. `alive` while somebody works on it;
+    `refresh` if it was asked to read everything again; `failure` is the class of the error that ended the last attempt.
     """
 
     id: int
@@ -49,10 +50,19 @@ class PastRun:
     quarantined: int
     seconds: Mapping[str, float]
     window: Window = field(default_factory=Window)
-    lasted: float = 0.0
+    lasted: float | None = None
     lanes: int = 0
     alive: bool = False
     failure: str | None = None
+    refresh: bool = False
+
+    @property
+    def reads(self) -> str:
+        """What was asked for: the kind; of one that reads everything `full refresh`, or `replace` by its mode."""
+        if self.refresh:
+            return "full refresh"
+        replaces = self.mode is LoadMode.REPLACE and self.kind is RunKind.INCREMENTAL
+        return (self.mode if replaces else self.kind).value
 
     @property
     def condition(self) -> str:
@@ -158,38 +168,44 @@ def _runs(connection: psycopg.Connection, which: Composed) -> list[PastRun]:
           r.opened_at as opened, r.closed_at as closed, jsonb_array_length(r.plan -> 'partitions') as partitions,
           received.loaded, received.suppressed, kept.quarantined, worked.seconds,
           lower(r.span) as starts, upper(r.span) as ends,
-          extract(epoch from coalesce(r.closed_at, now()) - r.opened_at)::float as lasted,
+          extract(epoch from case when r.state = 'committed' then r.closed_at when living.alive then now()
+            else greatest(received.last, worked.last, {failed_at}) end - r.opened_at)::float as lasted,
           case when r.kind = 'incremental' and r.state = 'committed' and r.mode <> 'replace' then
             (select count(*) from jsonb_object_keys(r.plan -> 'position'))
             + (select count(*) from _importers.receipt c, jsonb_object_keys(c.position) where c.run = r.id)
           else 0 end as lanes,
-          r.state = 'open' and (r.lease > now() or exists (
-            select from pg_locks l join pg_database d on d.oid = l.database and d.datname = current_database()
-            where l.locktype = 'advisory' and l.classid = {alive} and l.objid::bigint = r.id)) as alive,
+          living.alive, coalesce((r.plan ->> 'refresh')::boolean, false) as refresh,
           {failure} as failure
         from (select * from _importers.run {which}) r
         cross join lateral (
-          select coalesce(sum(loaded), 0)::bigint as loaded, coalesce(sum(suppressed), 0)::bigint as suppressed
+          select r.state = 'open' and (r.lease > now() or exists (
+            select from pg_locks l join pg_database d on d.oid = l.database and d.datname = current_database()
+            where l.locktype = 'advisory' and l.classid = {alive} and l.objid::bigint = r.id)) as alive) living
+        cross join lateral (
+          select coalesce(sum(loaded), 0)::bigint as loaded, coalesce(sum(suppressed), 0)::bigint as suppressed,
+            max(at) as last
           from _importers.receipt where run = r.id) received
         cross join lateral (
           select coalesce(sum(rows), 0)::bigint as quarantined from _importers.quarantine where run = r.id) kept
         cross join lateral (
-          select coalesce(json_object_agg(step, seconds order by first), '{{}}') as seconds from (
-            select step, sum(seconds) as seconds, min(at) as first
+          select coalesce(json_object_agg(step, seconds order by first), '{{}}') as seconds, max(last) as last from (
+            select step, sum(seconds) as seconds, min(at) as first, max(at) as last
             from _importers.step where run = r.id group by step) steps) worked
         order by r.id desc
         """
-    ).format(which=which, alive=Literal(ALIVE), failure=_failure(connection))
+    ).format(
+        which=which, alive=Literal(ALIVE), **{name: _column(connection, name) for name in ("failure", "failed_at")}
+    )
     with connection.cursor(row_factory=kwargs_row(_past_run)) as cursor:
         return cursor.execute(query).fetchall()
 
 
-def _failure(connection: psycopg.Connection) -> Composed | SQL:
-    """A column that an older ledger lacks."""
+def _column(connection: psycopg.Connection, name: str) -> Composed | SQL:
+    """A column of a run that an older ledger lacks."""
     there = connection.execute(
-        "select from pg_attribute where attrelid = '_importers.run'::regclass and attname = 'failure'"
+        "select from pg_attribute where attrelid = '_importers.run'::regclass and attname = %s", (name,)
     )
-    return SQL("r.failure") if there.fetchone() is not None else SQL("null")
+    return SQL("r.{}").format(Identifier(name)) if there.fetchone() is not None else SQL("null")
 
 
 def _past_run(
