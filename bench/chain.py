@@ -176,7 +176,7 @@ def show(measured: Measured) -> str:
     lines += [
         f"the chain's memory at a tenth of the rows: {measured.tenth.mb_one:,.0f} MB one process,"
         f" {measured.tenth.mb_all:,.0f} MB all; at all of them {best.mb_one:,.0f} and {best.mb_all:,.0f}",
-        "its seconds by step, summed over processes: "
+        "its seconds by step, by the clock: "
         + ", ".join(f"{step} {seconds:.2f}" for step, seconds in measured.steps.items()),
     ]
     return "\n".join(lines)

@@ -13,6 +13,7 @@ from import_site import FIRST, SECOND, STREAM, Site, good
 from importers.core.model import LoadMode, PersonalData, RunState
 from importers.exceptions import ContractError, FatalSourceError
 from importers.ledger import history
+from importers.pipeline import run
 
 MALFORMED = 1  # lines of the second file that are no rows
 
@@ -39,6 +40,18 @@ def test_runs_tell_where_every_line_went(merged: Site) -> None:
     assert newest.opened < newest.closed
     assert list(newest.seconds) == ["stage", "load"]
     assert newest.partitions == 3
+
+
+def test_a_result_s_seconds_are_those_by_the_clock(a_site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The ledger's are the work, whatever ran at once."""
+    site, _ = a_site(LoadMode.MERGE)
+    monkeypatch.setattr(run, "_timed", lambda step, *what: (step(*what), 1e6))
+    result = site.run("second")
+    with history.reading(site.warehouse) as connection:
+        newest = history.runs(connection, "acme", "listening")[0]
+    assert newest.seconds == {"stage": 3e6, "load": 3e6}
+    assert list(result.timings) == ["plan", "stage", "gate", "load", "commit", "clean"]
+    assert 0 < min(result.timings.values()) <= sum(result.timings.values()) < 1e6
 
 
 def test_what_an_open_run_has_read_is_not_known(merged: Site, a_site) -> None:

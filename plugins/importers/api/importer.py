@@ -56,7 +56,7 @@ class ImportResult:
 
     @property
     def timings(self) -> dict[str, float]:
-        """Seconds by step, summed over streams and partitions."""
+        """Seconds by step, by the clock: of several streams, which come one after the other, their sum."""
         steps = {step for stream in self.streams for step in stream.timings}
         return {step: sum(stream.timings.get(step, 0.0) for stream in self.streams) for step in sorted(steps)}
 

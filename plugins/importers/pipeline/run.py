@@ -46,8 +46,8 @@ Watch: TypeAlias = Callable[[Progress], None]
 class Result:
     """What a run did. `rows_read` = `rows_loaded` + `rows_quarantined` + `rows_suppressed`.
 
-    `timings` are seconds by step, summed over partitions; `rules` counts bad rows by the rule or reason they broke;
-    `notes` are the plan's.
+    `timings` are seconds by step, from its first start to its last end, whatever ran at once: their sum is the run's.
+    `rules` counts bad rows by the rule or reason they broke; `notes` are the plan's.
     """
 
     run: int
@@ -69,7 +69,7 @@ class Result:
 
 
 class Clock:
-    """Seconds by step, also into the ledger."""
+    """Seconds by step, by the clock on the wall."""
 
     def __init__(self, job: Job, watch: Watch) -> None:
         self._job, self._watch = job, watch
@@ -80,17 +80,20 @@ class Clock:
             Progress(f"{self._job.tenant.tenant}.{self._job.pipeline}/{self._job.stream.name}", step, done, total, rows)
         )
 
-    def add(self, step: str, seconds: float) -> None:
-        self.seconds[step] = self.seconds.get(step, 0.0) + seconds
-
     @contextmanager
-    def step(self, name: str) -> Iterator[None]:
-        self.tell(name, 0, 1)
+    def spent(self, name: str) -> Iterator[None]:
+        """A step that tells itself how far it is."""
         started = time.perf_counter()
         try:
             yield
         finally:
-            self.add(name, time.perf_counter() - started)
+            self.seconds[name] = time.perf_counter() - started
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        self.tell(name, 0, 1)
+        with self.spent(name):
+            yield
         self.tell(name, 1, 1)
 
 
@@ -139,10 +142,12 @@ def _through_the_gate(job: Job, opened: Run, clock: Clock, processes: int) -> ga
         return gate.Passed(opened, {}, tuple(job.destination.quarantine_of(opened.id)))
     numbers = range(len(opened.plan.partitions))
     with _workers(min(processes, len(numbers))) as each:
-        each(_stage, job, opened, [n for n in numbers if n not in opened.receipts], "stage", clock)
+        with clock.spent("stage"):
+            each(_stage, job, opened, [n for n in numbers if n not in opened.receipts], "stage", clock)
         with clock.step("gate"):
             passed = gate.gate(job, opened)
-        each(_load, job, passed.run, list(numbers), "load", clock)
+        with clock.spent("load"):
+            each(_load, job, passed.run, list(numbers), "load", clock)
     return passed
 
 
@@ -187,7 +192,7 @@ def _workers(processes: int) -> Iterator[Each]:
 def _here(step: Step, job: Job, run: Run, partitions: Sequence[int], name: str, clock: Clock) -> None:
     for done, partition in enumerate(partitions):
         rows, seconds = _timed(step, job, run, partition)
-        _note(job, run, name, partition, rows, seconds, clock)
+        job.destination.note(run, name, seconds, rows, partition)
         clock.tell(name, done + 1, len(partitions), rows)
 
 
@@ -208,7 +213,7 @@ def _in(pool: Any, workers: int) -> Each:
                     todo.clear()  # nobody begins another
                     raise
                 with one_at_a_time:  # the job's connection, and whoever watches
-                    _note(job, run, name, partition, rows, seconds, clock)
+                    job.destination.note(run, name, seconds, rows, partition)
                     clock.tell(name, next(done), len(partitions), rows)
 
         def there(partition: int) -> tuple[int, float]:
@@ -248,11 +253,6 @@ def _timed(step: Step, job: Job, run: Run, partition: int) -> tuple[int, float]:
     finally:
         give_back()  # else each partition would find memory in other pieces than the last, and take more
     return rows, time.perf_counter() - started
-
-
-def _note(job: Job, run: Run, step: str, partition: int, rows: int, seconds: float, clock: Clock) -> None:
-    clock.add(step, seconds)
-    job.destination.note(run, step, seconds, rows, partition)
 
 
 def _result(job: Job, passed: gate.Passed, position: Position, clock: Clock, lag: Mapping[str, int]) -> Result:

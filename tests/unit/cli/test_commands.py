@@ -309,6 +309,7 @@ def test_run_tells_rows_rules_and_seconds_and_no_position(tenants: Path, asked: 
     assert row["quarantined_by_rule"]["malformed"] == 3
     assert row["notes"] == ["a file has changed"]
     assert row["seconds"] == {"plan": 0.5, "load": 1.25}
+    assert row["seconds_total"] == 1.75
     assert "4,321 messages are unread: plays/0 4,321\n" in output
     assert row["lag"] == {"plays/0": 4321, "plays/1": 0}
     assert "canary" not in output + as_json
