@@ -457,6 +457,31 @@ def test_somebody_else_is_kept_out_until_the_owner_is_gone_and_then_the_owner(st
     assert {state for state, _, _ in streamed.runs} == {"committed"}
 
 
+def test_a_connection_that_was_lost_while_nothing_came_is_made_anew(
+    streamed: Streamed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streaming, "FEW", 4)
+    source = streamed.source(ROWS[:3], ROWS[3:6], ROWS[6:9])
+    lost: list[Any] = []
+
+    def lose(number: int) -> None:
+        if number == 2:
+            lost.append(
+                streamed.ask(
+                    "select count(pg_terminate_backend(pid, 60000)) from pg_stat_activity"
+                    " where datname = current_database()"
+                    " and application_name like 'importers %' and application_name not like '% run %'"
+                )
+            )
+
+    source.before = lose
+    total = streamed.drain(source)
+    assert lost == [[(1,)]]
+    assert total.loaded == 9
+    assert streamed.plays == list(range(9))
+    assert streamed.runs == [("committed", 9, 9)]
+
+
 def test_a_position_that_somebody_else_moved_stops_the_stream(streamed: Streamed) -> None:
     source = streamed.source(ROWS[:3], ROWS[3:6], ROWS[6:9])
 

@@ -132,7 +132,30 @@ class CommitSent(Call):
             yield
 
 
-Point = Before | After | WithinIterator | CommitSent
+@dataclass(frozen=True)
+class Sent(Call):
+    """What the function asked, in a pipeline, is on its way with what was asked before it; nobody hears the answer."""
+
+    @contextmanager
+    def armed(self, do: Do) -> Iterator[None]:
+        original = getattr(self.owner, self.name)
+        calls = 0
+
+        def asked(connection: psycopg.Connection, *args: Any) -> Any:
+            nonlocal calls
+            calls += 1
+            found = original(connection, *args)
+            if calls == self.nth:
+                connection.pgconn.pipeline_sync()
+                connection.pgconn.flush()
+                do()
+            return found
+
+        with patch.object(self.owner, self.name, asked):
+            yield
+
+
+Point = Before | After | WithinIterator | CommitSent | Sent
 
 
 def _second(writer: StagedWriter, *_: Any) -> bool:
@@ -190,11 +213,11 @@ OF_STREAMS: dict[str, Point] = {
     "live: a batch is read": Before(Segment, "judged", 3),
     "live: a batch is judged": After(Segment, "judged", 3),
     "live: quarantined, not registered": After(QuarantineWriter, "finish"),
-    "live: the position moved, no row": After(live, "begin", 3),
+    "live: the position moved, no row": After(live.LiveTable, "begin", 3),
     "live: within COPY": WithinIterator(live, "binary_copy", 1),
     "live: rows, no receipt": After(live.LiveTable, "load", 2),
-    "live: all written, not committed": After(live, "add_to_receipt", 3),
-    "live: COMMIT sent": CommitSent(live, "add_to_receipt", 3),
+    "live: all written, not committed": Sent(live, "add_to_receipt", 3),
+    "live: COMMIT sent": Sent(live, "commit", 3),
     "live: committed, not known": After(PostgresDestination, "load_live", 3),
     "live: all is loaded, the run open": Before(Segment, "close"),
     "live: the run is closed": After(PostgresDestination, "commit"),

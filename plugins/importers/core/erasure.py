@@ -8,16 +8,20 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 
-class Erased:
-    """A domain's erased subjects, by blinded tokens. `blind` makes those of tokens, as `TenantKeys.blind` does."""
+Blind: TypeAlias = Callable[[Sequence[bytes]], list[bytes]]
+"""Makes blinded tokens of tokens, as `TenantKeys.blind` does."""
 
-    def __init__(self, blinded: frozenset[bytes], blind: Callable[[Sequence[bytes]], list[bytes]]) -> None:
+
+class Erased:
+    """A domain's erased subjects, by blinded tokens."""
+
+    def __init__(self, blinded: frozenset[bytes], blind: Blind) -> None:
         self._blinded, self._blind = blinded, blind
 
     def __len__(self) -> int:

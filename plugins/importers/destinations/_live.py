@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import psycopg
 import pyarrow as pa
+from psycopg.pq import TransactionStatus
 from psycopg.sql import SQL, Identifier
 from psycopg.types.json import Jsonb
 
-from importers.core.model import MicroBatch, Position, Receipt, Run, RunState, Stream
+from importers.core.erasure import Blind, Erased
+from importers.core.model import MicroBatch, Position, Receipt, Run, RunKind, RunState, Stream
 from importers.core.names import StreamName
 from importers.destinations import _control as control
 from importers.destinations import _erasure as erasure
@@ -27,15 +29,67 @@ class LiveTable:
     """Where micro-batches go, made anew when another run has changed the table: binary COPY takes bytes for its types.
 
     Where rows have keys they come into a temporary table first, which lasts as long as the connection: one made anew
-    each time would leave the catalogue full of dead rows. It knows who is `erased`, as far as it has read that.
+    each time would leave the catalogue full of dead rows. It knows who is erased, as far as it has read that.
     """
 
     def __init__(self, connection: psycopg.Connection, schema: str, stream: Stream) -> None:
         self.connection = connection
+        self.began = False
+        """Whether the server has answered anything of the last transaction."""
         self._schema, self._stream = schema, stream
         self._table = Identifier(schema, tables.rows_table(stream))
+        self._lock = SQL("lock table {} in row exclusive mode").format(self._table).as_bytes(connection)
         self._types: dict[str, str] = {}
-        self.erased = erasure.Known()
+        self._erased = erasure.Known()
+
+    def take(self, run: Run, batch: MicroBatch, blind: Blind) -> Receipt:
+        """The batch's transaction, in three parts, each sent at once: what comes before its rows, they, and its end.
+
+        One that has begun already isn't ended here. Raises RunAbortedError if the run isn't ours any more, or the
+        position.
+        """
+        connection = self.connection
+        whole = connection.info.transaction_status is TransactionStatus.IDLE
+        self.began = not whole
+        try:
+            types = self.begin(run, batch, whole=whole)
+            shown = erasure.Shown([batch.treated] if types else [], Erased(self._erased.tokens, blind))
+            if types:
+                self.load(run, shown, types)
+            with connection.pipeline():
+                suppressed = batch.suppressed + shown.suppressed
+                written = add_to_receipt(connection, run, batch.rows, shown.loaded, suppressed)
+                if whole:
+                    commit(connection)
+            return _receipt(run, written)
+        except BaseException:
+            if whole and not connection.closed:
+                connection.rollback()
+                self._types = {}  # a temporary table that was made in it is gone
+            raise
+
+    def begin(self, run: Run, batch: MicroBatch, *, whole: bool) -> dict[str, str]:
+        """What comes before the rows, done in this order. Returns the table's columns; none where no row is to come."""
+        connection, domain = self.connection, self._stream.subject_domain
+        tenant = StreamName.of(run.stream).tenant
+        erased = types = None
+        with connection.pipeline():
+            if whole:
+                connection.execute("begin")
+            control.lock(connection, control.ERASE, tenant, shared=True)
+            fence = _fence(connection, run)
+            moved = _move_position(connection, run, batch.since, batch.position)
+            _register(connection, run, batch)
+            if batch.treated is not None:
+                erased = self._erased.ask(connection, tenant, domain) if domain is not None else None
+                # As COPY itself does, but first: from here on no other run widens a column.
+                connection.execute(self._lock)
+                types = tables.columns_of(connection, self._schema, tables.rows_table(self._stream))
+        self.began = True
+        _check_ours(run, batch, fence, moved)
+        if erased:
+            self._erased.learn(erased)
+        return dict(types.fetchall()) if types else {}
 
     def _make(self, types: dict[str, str]) -> None:
         connection, stream, self._types = self.connection, self._stream, types
@@ -49,14 +103,8 @@ class LiveTable:
                 ).format(Identifier(_INCOMING), self._table)
             )
         names = SQL(", ").join(map(Identifier, types))
-        self._copy = SQL("copy {} ({}) from stdin (format binary)").format(target, names).as_string(connection)
-        self._target = target
-
-    def held(self) -> psycopg.Cursor:
-        """Hold the table and ask which columns it has: `load` needs the answer."""
-        # As COPY itself does, but first: from here on no other run widens a column.
-        self.connection.execute(SQL("lock table {} in row exclusive mode").format(self._table))
-        return tables.columns_of(self.connection, self._schema, tables.rows_table(self._stream))
+        self._copy = SQL("copy {} ({}) from stdin (format binary)").format(target, names).as_bytes(connection)
+        self._merge = loading.merge(self._table, stream, list(types), RunKind.INCREMENTAL, target).as_bytes(connection)
 
     def load(self, run: Run, batches: Iterable[pa.RecordBatch], types: dict[str, str]) -> None:
         """COPY the batches, and merge them where rows have keys."""
@@ -67,31 +115,15 @@ class LiveTable:
         if first is None:
             return
         with self.connection.cursor() as cursor:
-            with cursor.copy(self._copy.encode()) as sink:
+            with cursor.copy(self._copy) as sink:
                 sink.write(first)
                 for block in data:
                     sink.write(block)
             if self._stream.keyed:
-                columns = list(types)
-                cursor.execute(loading.merge(self._table, self._stream, columns, run.kind, self._target))
+                cursor.execute(self._merge)
 
 
-def begin(
-    connection: psycopg.Connection, run: Run, batch: MicroBatch, table: LiveTable | None, domain: str | None
-) -> dict[str, str]:
-    """What comes before the rows: sent at once, so that it takes one answer's time, and done in this order.
-
-    Returns the table's columns, and the table knows who is erased. Without one no row is to be loaded. Raises
-    RunAbortedError if the run isn't ours any more, or the position.
-    """
-    tenant = StreamName.of(run.stream).tenant
-    with connection.pipeline():
-        control.lock(connection, control.ERASE, tenant, shared=True)
-        fence = _fence(connection, run)
-        moved = _move_position(connection, run, batch.since, batch.position)
-        _register(connection, run, batch)
-        erased = table.erased.ask(connection, tenant, domain) if table and domain is not None else None
-        types = table.held() if table else None
+def _check_ours(run: Run, batch: MicroBatch, fence: psycopg.Cursor, moved: Sequence[psycopg.Cursor]) -> None:
     if fence.fetchone() != (RunState.OPEN,):
         raise RunAbortedError("this stream was taken over by another process", do="leave it to that one", run=run.id)
     lanes = sum(each.rowcount for each in moved)
@@ -102,9 +134,6 @@ def begin(
             do="leave it to that one",
             run=run.id,
         )
-    if table and erased:
-        table.erased.learn(erased)
-    return dict(types.fetchall()) if types else {}
 
 
 def _fence(connection: psycopg.Connection, run: Run) -> psycopg.Cursor:
@@ -136,16 +165,25 @@ def _move_position(connection: psycopg.Connection, run: Run, since: Position, to
     return moved
 
 
-def add_to_receipt(connection: psycopg.Connection, run: Run, rows: int, loaded: int, suppressed: int) -> Receipt:
-    """The run's only receipt: it sums what its micro-batches did."""
-    row = connection.execute(
+def add_to_receipt(connection: psycopg.Connection, run: Run, rows: int, loaded: int, suppressed: int) -> psycopg.Cursor:
+    """The run's only receipt: it sums what its micro-batches did. Returns the sums."""
+    return connection.execute(
         """insert into _importers.receipt as r (run, partition, digest, rows, loaded, suppressed)
            values (%s, 0, %s, %s, %s, %s) on conflict (run, partition) do update
            set rows = r.rows + excluded.rows, loaded = r.loaded + excluded.loaded,
                suppressed = r.suppressed + excluded.suppressed, at = now()
            returning rows, loaded, suppressed""",
         (run.id, DIGEST, rows, loaded, suppressed),
-    ).fetchone()
+    )
+
+
+def commit(connection: psycopg.Connection) -> None:
+    """Sent with what was sent before it: whether it was done is known when that is answered."""
+    connection.execute("commit")
+
+
+def _receipt(run: Run, written: psycopg.Cursor) -> Receipt:
+    row = written.fetchone()
     if row is None:
         raise ContractError("a micro-batch has no receipt", do="report this", run=run.id)
     return Receipt(run.id, 0, DIGEST, *row)

@@ -127,6 +127,9 @@ def _hexadecimal(values: pa.Array) -> pa.Array:
 
 
 def _encoder(schema: pa.Schema, table: Mapping[str, str]) -> ArrowToPostgresBinaryEncoder:
+    if not any(table[name] == JSONB for name in schema.names):
+        return ArrowToPostgresBinaryEncoder(schema)  # the same encoders, in a tenth of the time
+
     def build(field: pa.Field) -> Any:
         if table[field.name] == JSONB:
             return StringEncoderBuilder.new_with_output(field, Jsonb())

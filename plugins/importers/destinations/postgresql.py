@@ -320,17 +320,17 @@ class PostgresDestination(Destination):
         return receipt
 
     def load_live(self, run: Run, stream: Stream, batch: MicroBatch) -> Receipt:
-        with self._transaction("loading a micro-batch") as connection:
-            table = self._live_table(connection, stream) if batch.treated is not None else None
-            types = live.begin(connection, run, batch, table, stream.subject_domain)
-            loaded, suppressed = 0, batch.suppressed
-            if table is not None:
-                shown = erasure.Shown([batch.treated], Erased(table.erased.tokens, self._blind))
-                table.load(run, shown, types)
-                loaded, suppressed = shown.loaded, suppressed + shown.suppressed
-            return live.add_to_receipt(connection, run, batch.rows, loaded, suppressed)
+        with translated("loading a micro-batch"):
+            table = self._live_table(stream)
+            try:
+                return table.take(run, batch, self._blind)
+            except psycopg.OperationalError:  # lost while it was idle: nothing has begun, nothing is done twice
+                if table.began or not table.connection.closed:
+                    raise
+            return self._live_table(stream).take(run, batch, self._blind)
 
-    def _live_table(self, connection: psycopg.Connection, stream: Stream) -> live.LiveTable:
+    def _live_table(self, stream: Stream) -> live.LiveTable:
+        connection = self.connection
         if self._live is None or self._live.connection is not connection:
             self._live = live.LiveTable(connection, self.tenant, stream)
         return self._live
