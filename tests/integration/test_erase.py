@@ -21,7 +21,7 @@ from importers.cli.main import main
 from importers.core.erasure import Outcome, Place
 from importers.core.model import LoadMode
 from importers.destinations._control import ERASE, lock
-from importers.destinations._erasure import Known, suppress
+from importers.destinations._erasure import Known, lift, suppress
 from importers.exceptions import ConfigError
 from importers.pipeline import extract, finish, gate, load, plan
 from importers.pipeline.erase import Request, erase, tokens_of
@@ -193,10 +193,53 @@ def test_who_is_found_nowhere_is_told_as_such_and_not_named(loaded: Path) -> Non
     for options in (["--dry-run"], ["--yes"]):
         done = CliRunner().invoke(main, ["erase", "acme", "Canary Nobody", "--domain", "listener", *options])
         assert done.exit_code == 0
-        told = "nothing of this subject was found in 3 tables and 1 quarantine file: is it spelt as at the source?"
-        assert told in done.stderr
+        assert "nothing of this subject was found in 3 tables and 1 quarantine file: is it spelt as" in done.stderr
         assert "Nobody" not in done.output
     assert "erasure no. 1, of 1 subject: 0 rows went, finished" in done.stdout
+
+
+def test_who_was_erased_already_is_told_by_which_erasure(loaded: Path, sql: psycopg.Connection[Any]) -> None:
+    call("erase", "acme", ANN, *NEW)
+    (day,) = sql.execute("select to_char(finished_at, 'YYYY-MM-DD') from _importers.erasure").fetchone() or ()
+    told = f"by erasure no. 1 on {day}; 0 rows are left in 3 tables and 1 quarantine file"
+    for options in (["--dry-run"], ["--yes"]):
+        again = call("erase", "acme", ANN.lower(), "--domain", "listener", *options)
+        assert f"this subject was erased already, {told}\n" in again.stderr
+    mixed = call("erase", "acme", ANN, "Canary Nobody", *NEW).stderr
+    assert "1 of 2 subjects were erased already, by erasure no. 2" in mixed
+    assert "are the others spelt as at the source?" in mixed
+    (earlier,) = answer("erase", "acme", ANN, *NEW)["earlier"]
+    assert (earlier["erasure"], "finished_at" in earlier) == (3, True)
+
+
+def test_who_was_erased_by_mistake_is_let_in_again(loaded: Path, sql: psycopg.Connection[Any]) -> None:
+    answer("erase", "acme", ANN, *NEW)
+    receipt = answer("readmit", "acme", f" {ANN.upper()} ", *NEW, "--reason", "ticket 8")
+    assert (receipt["asked_by"], receipt["reason"], receipt["domain"]) == ("dpo", "ticket 8", "listener")
+    kept = sql.execute("select id, tenant, domain, asked_by, reason, subjects from _importers.readmission").fetchall()
+    assert kept == [(1, "acme", "listener", "dpo", "ticket 8", [bytes.fromhex(receipt["subjects"][0])])]
+    assert (ids(sql, "plays"), ids(sql, "members")) == ([2], [2, 3])  # no row came back
+    (loaded / "plays_2.csv").write_text(f"id,listener,friend,score\n6,{ANN},,6\n7,{ANN},,-7\n8,{BOB},,8\n")
+    (run,) = answer("run", "acme.plays")
+    assert [run[f"rows_{what}"] for what in ("loaded", "quarantined", "suppressed")] == [2, 1, 0]
+    assert ids(sql, "plays") == [2, 6, 8]
+    call("erase", "acme", ANN, *NEW)  # and may be erased again
+    (loaded / "plays_3.csv").write_text(f"id,listener,friend,score\n9,{ANN},,6\n")
+    assert answer("run", "acme.plays")[0]["rows_suppressed"] == 1
+    assert ids(sql, "plays") == [2, 8]
+
+
+def test_only_who_is_kept_out_can_be_let_in(loaded: Path, sql: psycopg.Connection[Any]) -> None:
+    call("erase", "acme", ANN, *NEW)
+    told = call("readmit", "acme", ANN, BOB, *NEW, code=2).stderr
+    assert "1 of 2 aren't on the list of the erased in the domain 'listener'" in told
+    assert (ANN in told, BOB in told) == (False, False)
+    sql.execute("update _importers.erasure set finished_at = null")
+    assert "isn't finished; got erasure no. 1" in call("readmit", "acme", ANN, *NEW, code=2).stderr
+    assert sql.execute("select from _importers.readmission").fetchall() == []
+    sql.execute("update _importers.erasure set finished_at = now()")
+    assert "no row came back" in call("readmit", "acme", ANN, *NEW).stderr
+    call("readmit", "acme", ANN, *NEW, code=2)
 
 
 def test_the_list_is_read_on_from_where_it_was_read(home: Path, sql: psycopg.Connection[Any], database: str) -> None:
@@ -217,6 +260,12 @@ def test_the_list_is_read_on_from_where_it_was_read(home: Path, sql: psycopg.Con
             known.learn(answer)
         assert known.tokens == {b"1", b"2"}
         assert known.ask(sql, "acme", "listener").rowcount == 0
+        for change, expected in ((lift, {b"2"}), (suppress, {b"1", b"2"})):
+            before = known.version
+            change(sql, "acme", "listener", [b"1"])
+            known.learn(known.ask(sql, "acme", "listener"))
+            assert known.tokens == expected
+            assert known.version > before
 
 
 def test_killed_at_every_step_it_comes_to_the_same_end(loaded: Path, sql: psycopg.Connection[Any]) -> None:
@@ -339,14 +388,22 @@ def test_another_key_finds_nobody_and_so_is_refused(loaded: Path, monkeypatch: p
             erase(Installation.from_environment(), tenant, Request([ANN], "tests", "listener", dry_run=dry_run))
 
 
-def test_who_is_erased_while_a_run_is_judged_is_in_no_quarantine(a_site: MakeSite) -> None:
+@pytest.mark.parametrize(
+    "readmits", [False, True], ids=["", "as another is let in, so that they are as many as before"]
+)
+def test_who_is_erased_while_a_run_is_judged_is_in_no_quarantine(a_site: MakeSite, readmits: bool) -> None:
     """All bad rows of the second file are of listener 0, two of them known to be bad only by the gate."""
     site, sql = a_site(LoadMode.APPEND)
     with closing(site.job) as job:
+        eraser, another = job.destination.eraser(), tokens_of(job.keys, "listener", ["nobody"])
+        if readmits:
+            eraser.finish(eraser.begin("listener", another, "tests", ""))
         run = plan.plan(job, "second")
         for number in range(len(run.plan.partitions)):
             extract.stage(job, run, number)
-        job.destination.eraser().begin("listener", tokens_of(job.keys, "listener", ["listener 0"]), "tests", "")
+        if readmits:
+            eraser.readmit("listener", another, "tests", "")
+        eraser.begin("listener", tokens_of(job.keys, "listener", ["listener 0"]), "tests", "")
         passed = gate.gate(job, run)
         assert sum(file.rows for file in passed.quarantined) == 1  # the line that is no row
         for number in range(len(run.plan.partitions)):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 import click
 
@@ -15,19 +16,35 @@ if TYPE_CHECKING:
     from importers.core.erasure import Erasure, Place
 
 
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def whom(command: Command) -> Command:
+    """Whose tenant, which persons, and why."""
+    said = (
+        click.argument("tenant"),
+        click.argument("subjects", metavar="[SUBJECT]...", nargs=-1),
+        click.option(
+            "--from",
+            "file",
+            type=click.File(encoding="utf-8"),
+            help="Subjects from a file, one a line; `-` reads standard input. A shell remembers what it was told "
+            "otherwise.",
+        ),
+        click.option(
+            "--domain", help="What kind of person, as `privacy.subject` says; needed where the tenant has several."
+        ),
+        click.option("--reason", default="", help="Kept in the receipt: a ticket's number, and nobody's name."),
+        click.option("--yes", is_flag=True, help="Don't ask."),
+    )
+    for option in reversed(said):
+        command = option(command)
+    return command
+
+
 @click.command("erase")
-@click.argument("tenant")
-@click.argument("subjects", metavar="[SUBJECT]...", nargs=-1)
-@click.option(
-    "--from",
-    "file",
-    type=click.File(encoding="utf-8"),
-    help="Subjects from a file, one a line; `-` reads standard input. A shell remembers what it was told otherwise.",
-)
-@click.option("--domain", help="What kind of person, as `privacy.subject` says; needed where the tenant has several.")
-@click.option("--reason", default="", help="Kept in the receipt: a ticket's number, and nobody's name.")
+@whom
 @click.option("--dry-run", is_flag=True, help="Count what would go, and change nothing.")
-@click.option("--yes", is_flag=True, help="Don't ask.")
 @asked.tenants
 @asked.as_json
 def command(
@@ -47,19 +64,17 @@ def command(
 
     Answers with a receipt: each place that was looked at, how many rows went, and what stays and until when. The
     receipt is kept in _importers.erasure, and names the person by a token that joins with nothing. Exits 3 if a place
-    couldn't be reached: erase again.
+    couldn't be reached: erase again. Whom it keeps out by mistake `importers readmit` lets in again.
     """
     from importers.cli.answer import many, say_json
     from importers.pipeline.erase import Request, erase
     from importers.pipeline.installation import Installation
 
-    whom = _named(subjects, file)
+    named = named_in(subjects, file)
     described = asked.described(tenants, tenant)
     if not (yes or dry_run):
-        if file is not None and file.name == "<stdin>":
-            raise click.UsageError("standard input is read already: say --yes")
-        click.confirm(f"Erase {many(len(whom), 'subject')} of {tenant} for good?", abort=True, err=True)
-    request = Request(whom, _who(), domain, reason, dry_run)
+        confirm(f"Erase {many(len(named), 'subject')} of {tenant} for good?", file)
+    request = Request(named, who(), domain, reason, dry_run)
     receipt = erase(Installation.from_environment(), described, request)
     if as_json:
         say_json(_entry(receipt))
@@ -69,12 +84,18 @@ def command(
         raise SystemExit(AGAIN)
 
 
-def _named(subjects: tuple[str, ...], file: TextIO | None) -> list[str]:
+def confirm(question: str, file: TextIO | None) -> None:
+    if file is not None and file.name == "<stdin>":
+        raise click.UsageError("standard input is read already: say --yes")
+    click.confirm(question, abort=True, err=True)
+
+
+def named_in(subjects: tuple[str, ...], file: TextIO | None) -> list[str]:
     lines = [line.strip() for line in file] if file is not None else []
     return [*subjects, *(line for line in lines if line)]
 
 
-def _who() -> str:
+def who() -> str:
     """The operating system's user."""
     import getpass
     import os
@@ -107,10 +128,24 @@ def _tell(receipt: Erasure) -> None:
         done = "finished" if receipt.finished_at else "not finished: erase again"
         click.echo(f"erasure no. {receipt.id}, of {subjects}: {many(rows, 'row')} went, {done}")
     if not rows:
-        kinds = Counter(place.kind for place in looked_at)
-        where = f"{many(kinds['table'], 'table')} and {many(kinds['quarantine'], 'quarantine file')}"
-        whom = "this subject" if len(receipt.subjects) == 1 else "these subjects"
-        click.echo(f"nothing of {whom} was found in {where}: is it spelt as at the source?", err=True)
+        click.echo(_nothing(receipt, looked_at), err=True)
+
+
+def _nothing(receipt: Erasure, looked_at: Sequence[Place]) -> str:
+    """Why nothing went: they were erased before, or are spelt otherwise."""
+    from importers.cli.answer import many
+
+    kinds = Counter(place.kind for place in looked_at)
+    where = f"{many(kinds['table'], 'table')} and {many(kinds['quarantine'], 'quarantine file')}"
+    before, every = len(receipt.earlier), len(receipt.subjects)
+    whom = "this subject" if every == 1 else "these subjects"
+    if not before:
+        return f"nothing of {whom} was found in {where}: is it spelt as at the source?"
+    when = {earlier.erasure: f"no. {earlier.erasure} on {earlier.finished_at:%Y-%m-%d}" for earlier in receipt.earlier}
+    told = f"by erasure {', '.join(when.values())}; 0 rows are left in {where}"
+    if before == every:
+        return f"{whom} {'was' if every == 1 else 'were'} erased already, {told}"
+    return f"{before} of {every} subjects were erased already, {told}; are the others spelt as at the source?"
 
 
 def _line(place: Place) -> tuple[Any, ...]:

@@ -19,6 +19,7 @@ from importers.cli import (
     preview,
     profile,
     quarantine,
+    readmit,
     report,
     run,
     runs,
@@ -52,6 +53,6 @@ def main() -> None:
     pass
 
 
-_LOOKING, _DOING = (init, profile, lint, connect, plan, preview), (run, runs, report, quarantine, erase, sweep)
+_LOOKING, _DOING = (init, profile, lint, connect, plan, preview), (run, runs, report, quarantine, erase, readmit, sweep)
 for module in (*_LOOKING, *_DOING, sources, schema, sql, keygen):
     main.add_command(module.command)

@@ -19,13 +19,15 @@ Blind: TypeAlias = Callable[[Sequence[bytes]], list[bytes]]
 
 
 class Erased:
-    """A domain's erased subjects, by blinded tokens."""
+    """A domain's erased subjects, by blinded tokens.
 
-    def __init__(self, blinded: frozenset[bytes], blind: Blind) -> None:
-        self._blinded, self._blind = blinded, blind
+    Two lists of one `version` have the same subjects: it is the number of the last change.
+    """
+
+    def __init__(self, blinded: frozenset[bytes], blind: Blind, version: int) -> None:
+        self._blinded, self._blind, self.version = blinded, blind, version
 
     def __len__(self) -> int:
-        """How many were ever erased: the list only grows, so its length tells it from what it was before."""
         return len(self._blinded)
 
     def among(self, tokens: pa.Array) -> pa.BooleanArray:
@@ -66,6 +68,29 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
+class Earlier:
+    """The last finished erasure of a subject who is still kept out."""
+
+    subject: str
+    """Blinded, as on a receipt."""
+    erasure: int
+    finished_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Readmission:
+    """The receipt of letting in again who was erased: of the list alone, since their rows are gone."""
+
+    id: int
+    tenant: str
+    domain: str
+    subjects: tuple[str, ...]
+    asked_by: str
+    reason: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Erasure:
     """An erasure's receipt. `subjects` are blinded tokens, as hexadecimal digits: no value, and nothing that joins."""
 
@@ -79,6 +104,7 @@ class Erasure:
     asked_at: datetime
     finished_at: datetime | None
     places: tuple[Place, ...]
+    earlier: tuple[Earlier, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +143,17 @@ class Eraser(ABC):
     @abstractmethod
     def domains(self) -> frozenset[str]:
         """Those that runs have named. Raises ConfigError for another encryption key: its tokens would find nothing."""
+
+    @abstractmethod
+    def earlier(self, domain: str, tokens: Sequence[bytes]) -> Sequence[Earlier]:
+        """Of those subjects who are on the list already, by which erasure."""
+
+    @abstractmethod
+    def readmit(self, domain: str, tokens: Sequence[bytes], asked_by: str, reason: str) -> Readmission:
+        """Take the subjects off the list, with a receipt in the same transaction: what is read later is loaded.
+
+        Raises ConfigError, and changes nothing, if one isn't on it, or is of an erasure that hasn't been finished.
+        """
 
     @abstractmethod
     def begin(self, domain: str, tokens: Sequence[bytes], asked_by: str, reason: str) -> Attempt:

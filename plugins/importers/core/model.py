@@ -330,7 +330,7 @@ class QuarantineFile:
     since: datetime | None = None
     """When its rows came into quarantine; None before they are registered."""
     erased: int = 0
-    """How many subjects of the domain had been erased when it was written: it has no rows of those."""
+    """The version of the list of the erased when it was written: it has no rows of those."""
     claimed_by: int | None = None
     """The replay that reads it."""
     expired: bool = False

@@ -12,7 +12,17 @@ from psycopg.sql import SQL, Identifier
 from psycopg.types.json import Jsonb
 
 from importers.core.destination import Blind
-from importers.core.erasure import Attempt, Eraser, Erasure, Outcome, Place, SubjectTable, Waiting
+from importers.core.erasure import (
+    Attempt,
+    Earlier,
+    Eraser,
+    Erasure,
+    Outcome,
+    Place,
+    Readmission,
+    SubjectTable,
+    Waiting,
+)
 from importers.core.model import SUBJECT
 from importers.core.names import ROWS
 from importers.destinations import _control as control
@@ -20,7 +30,7 @@ from importers.destinations import _erasure as erasure
 from importers.destinations import _owners as owners
 from importers.destinations import _tables as tables
 from importers.destinations._quarantine import THERE
-from importers.exceptions import ContractError
+from importers.exceptions import ConfigError, ContractError
 
 Transaction = Callable[[str], AbstractContextManager[psycopg.Connection]]
 
@@ -42,6 +52,56 @@ class PostgresEraser(Eraser):
                 (self._tenant,),
             )
             return frozenset(domain for (domain,) in rows.fetchall())
+
+    def earlier(self, domain: str, tokens: Sequence[bytes]) -> Sequence[Earlier]:
+        with self._transaction("asking who was erased before") as connection:
+            rows = connection.execute(
+                """select distinct on (s.token) encode(s.token, 'hex'), e.id, e.finished_at
+                   from _importers.suppression s join _importers.erasure e
+                     on e.tenant = s.tenant and e.domain = s.domain and s.token = any(e.subjects)
+                   where s.tenant = %s and s.domain = %s and s.token = any(%s) and s.lifted_at is null
+                     and e.finished_at >= s.at order by s.token, e.id desc""",
+                (self._tenant, domain, self._blind(tokens)),
+            )
+            return [Earlier(*row) for row in rows.fetchall()]
+
+    def readmit(self, domain: str, tokens: Sequence[bytes], asked_by: str, reason: str) -> Readmission:
+        blinded = sorted(self._blind(tokens))
+        with self._transaction("letting in again who was erased") as connection:
+            control.lock(connection, control.ERASE, self._tenant)
+            self._check_key(connection)
+            self._check_finished(connection, domain, blinded)
+            strangers = erasure.lift(connection, self._tenant, domain, blinded)
+            if strangers:
+                raise ConfigError(
+                    "not all of these subjects are kept out: nothing was changed",
+                    got=f"{len(strangers)} of {len(blinded)} aren't on the list of the erased in the domain '{domain}'",
+                    do="spell each as when they were erased",
+                    tenant=self._tenant,
+                )
+            row = connection.execute(
+                """insert into _importers.readmission (tenant, domain, subjects, asked_by, reason)
+                   values (%s, %s, %s, %s, %s) returning id, at""",
+                (self._tenant, domain, blinded, asked_by, reason),
+            ).fetchone()
+            if row is None:
+                raise ContractError("a readmission has no receipt", do="report this")
+        id_, at = row
+        return Readmission(id_, self._tenant, domain, tuple(t.hex() for t in blinded), asked_by, reason, at)
+
+    def _check_finished(self, connection: psycopg.Connection, domain: str, blinded: Sequence[bytes]) -> None:
+        row = connection.execute(
+            """select id from _importers.erasure
+               where tenant = %s and domain = %s and subjects && %s and finished_at is null limit 1""",
+            (self._tenant, domain, list(blinded)),
+        ).fetchone()
+        if row is not None:
+            raise ConfigError(
+                "an erasure of one of these subjects isn't finished",
+                got=f"erasure no. {row[0]}",
+                do="erase again until it is; then let them in",
+                tenant=self._tenant,
+            )
 
     def begin(self, domain: str, tokens: Sequence[bytes], asked_by: str, reason: str) -> Attempt:
         blinded = sorted(self._blind(tokens))

@@ -28,42 +28,56 @@ class Shown:
                 yield shown
 
 
-def suppressed(connection: psycopg.Connection, tenant: str, domain: str | None) -> frozenset[bytes]:
-    """The blinded tokens of the domain's erased subjects."""
+def suppressed(connection: psycopg.Connection, tenant: str, domain: str | None) -> Known:
+    """Who of the domain is erased."""
     known = Known()
     if domain is not None:
         known.learn(known.ask(connection, tenant, domain))
-    return known.tokens
+    return known
 
 
 class Known:
-    """The blinded tokens of a domain's erased subjects, as far as they were read: the list only grows.
+    """The blinded tokens of a domain's erased subjects, as far as they were read, and the number of the last change.
 
-    Exact under the tenant's erasure lock, shared: nobody whose number is smaller than one that was read comes later.
+    Exact under the tenant's erasure lock, shared: no change comes later whose number is smaller than one that was read.
     """
 
     def __init__(self) -> None:
         self.tokens: frozenset[bytes] = frozenset()
-        self._last = 0
+        self.version = 0
 
     def ask(self, connection: psycopg.Connection, tenant: str, domain: str) -> psycopg.Cursor:
-        """Ask who was added since; the answer is to `learn` from."""
+        """Ask what has changed since; the answer is to `learn` from."""
         return connection.execute(
-            """select number, token from _importers.suppression
+            """select number, token, lifted_at is null from _importers.suppression
                where tenant = %s and domain = %s and number > %s order by number""",
-            (tenant, domain, self._last),
+            (tenant, domain, self.version),
         )
 
     def learn(self, answer: psycopg.Cursor) -> None:
-        if added := answer.fetchall():
-            self._last = added[-1][0]
-            self.tokens |= frozenset(bytes(token) for _, token in added)
+        if changed := answer.fetchall():
+            self.version = changed[-1][0]
+            self.tokens -= frozenset(bytes(token) for _, token, listed in changed if not listed)
+            self.tokens |= frozenset(bytes(token) for _, token, listed in changed if listed)
 
 
 def suppress(connection: psycopg.Connection, tenant: str, domain: str, blinded: Sequence[bytes]) -> None:
     """Add to the list what keeps a subject from being loaded again."""
     with connection.cursor() as cursor:
         cursor.executemany(
-            "insert into _importers.suppression (tenant, domain, token) values (%s, %s, %s) on conflict do nothing",
+            """insert into _importers.suppression as s (tenant, domain, token) values (%s, %s, %s)
+               on conflict (tenant, domain, token) do update set lifted_at = null, at = now(), number = default
+               where s.lifted_at is not null""",
             [(tenant, domain, token) for token in blinded],
         )
+
+
+def lift(connection: psycopg.Connection, tenant: str, domain: str, blinded: Sequence[bytes]) -> list[bytes]:
+    """Take off the list; returns who wasn't on it."""
+    rows = connection.execute(
+        """update _importers.suppression set lifted_at = now(), number = default
+           where tenant = %s and domain = %s and token = any(%s) and lifted_at is null returning token""",
+        (tenant, domain, list(blinded)),
+    )
+    lifted = {bytes(token) for (token,) in rows.fetchall()}
+    return [token for token in blinded if token not in lifted]

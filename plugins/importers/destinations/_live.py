@@ -53,7 +53,9 @@ class LiveTable:
         self.began = not whole
         try:
             types = self.begin(run, batch, whole=whole)
-            shown = erasure.Shown([batch.treated] if types else [], Erased(self._erased.tokens, blind))
+            shown = erasure.Shown(
+                [batch.treated] if types else [], Erased(self._erased.tokens, blind, self._erased.version)
+            )
             if types:
                 self.load(run, shown, types)
             with connection.pipeline():

@@ -454,7 +454,8 @@ class PostgresDestination(Destination):
             return self._erased(connection, domain)
 
     def _erased(self, connection: psycopg.Connection, domain: str | None) -> Erased:
-        return Erased(erasure.suppressed(connection, self.tenant, domain), self._blind)
+        known = erasure.suppressed(connection, self.tenant, domain)
+        return Erased(known.tokens, self._blind, known.version)
 
     @contextmanager
     def no_erasure(self, domain: str | None) -> Iterator[Erased]:

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from importers.core.erasure import Eraser, Erasure, Outcome, Place
+from importers.core.erasure import Eraser, Erasure, Outcome, Place, Readmission
 from importers.core.names import StreamName, did_you_mean
 from importers.core.settings import effective, importer_settings, kept_in_quarantine
 from importers.core.tenant import Pipeline, Subject, Tenant
@@ -33,7 +33,7 @@ _DEFAULTS = Pipeline(importer="none")
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """Whom to erase: `subjects` are the values that identify them at the source. `reason` names nobody."""
+    """Whom to erase, or to let in again. `subjects` are what identifies them at the source; `reason` names nobody."""
 
     subjects: Sequence[str]
     asked_by: str
@@ -65,7 +65,10 @@ def erase(installation: Installation, tenant: Tenant, request: Request) -> Erasu
         if request.dry_run:
             found = [place for table in eraser.tables() for place in eraser.look(table, domain, tokens)]
             found += [quarantine.look(uri) for uri in quarantine.whole]
-            return _tried(tenant, request, domain, keys.blind(tokens), [*found, *_beyond(tenant, eraser, quarantine)])
+            found += _beyond(tenant, eraser, quarantine)
+            earlier = tuple(eraser.earlier(domain, tokens))
+            return replace(_tried(tenant, request, domain, keys.blind(tokens), found), earlier=earlier)
+        earlier = tuple(eraser.earlier(domain, tokens))
         attempt = eraser.begin(domain, tokens, request.asked_by, request.reason)
         number = attempt.erasure
         for table in eraser.tables():
@@ -76,7 +79,21 @@ def erase(installation: Installation, tenant: Tenant, request: Request) -> Erasu
         for uri in quarantine.whole:
             quarantine.erase(number, uri)
         eraser.note(number, _beyond(tenant, eraser, quarantine))
-        return eraser.finish(attempt)
+        return replace(eraser.finish(attempt), earlier=earlier)
+
+
+def readmit(installation: Installation, tenant: Tenant, request: Request) -> Readmission:
+    """Let in again who was erased by mistake. Nothing that went comes back: only what is read from now on is loaded.
+
+    Raises ConfigError for whoever isn't kept out, as `erase` does, and what the warehouse raises.
+    """
+    keys = installation.keyring().tenant(tenant.tenant)
+    with closing(installation.open_destination("readmit", keys)) as destination:
+        new = destination.is_new()
+        eraser = destination.eraser()
+        domain = _domain(tenant, request.domain, frozenset() if new else eraser.domains())
+        tokens = tokens_of(keys, domain, request.subjects)
+        return eraser.readmit(domain, tokens, request.asked_by, request.reason)
 
 
 def _tried(tenant: Tenant, request: Request, domain: str, blinded: Sequence[bytes], found: Sequence[Place]) -> Erasure:

@@ -110,10 +110,10 @@ class Kept:
     def without(self, job: Job, erased: Erased) -> Kept:
         """Take out whoever was erased since the file was written. Raises StagingError, ContractError."""
         file = self.file
-        if file is None or file.erased == len(erased):
+        if file is None or file.erased == erased.version:
             return self
         left = job.quarantine.erase_subjects(file.uri, erased.among, job.keys.quarantine())
-        now = replace(file, rows=left.rows, reasons=left.reasons, erased=len(erased))
+        now = replace(file, rows=left.rows, reasons=left.reasons, erased=erased.version)
         return Kept(now, self.suppressed + file.rows - left.rows)
 
 
@@ -121,7 +121,7 @@ def put_away(
     file: Quarantined | None, partition: int, reasons: Mapping[str, int], erased: Erased
 ) -> QuarantineFile | None:
     """A finished file, if there is one, as it is registered."""
-    return QuarantineFile(partition, file.uri, file.rows, dict(reasons), erased=len(erased)) if file else None
+    return QuarantineFile(partition, file.uri, file.rows, dict(reasons), erased=erased.version) if file else None
 
 
 @dataclass(frozen=True, slots=True)
