@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import click
 
 from importers.cli import asked
-from importers.cli.exits import FOUND
 
 if TYPE_CHECKING:
     from importers.exceptions import ConfigError
@@ -28,8 +27,8 @@ def command(file: str, tenant: str | None, pipeline: str | None, tenants: Path |
 
     It suggests a treatment for each column, and says why.
 
-    Nothing that is there is overwritten. What can't be inferred is a TODO, which `importers lint` refuses: exits 1
-    while there is any, and says what has to be decided.
+    Nothing that is there is overwritten. What can't be inferred is a TODO, which `importers lint` refuses until it is
+    decided: what for, on what ground, and whose rows these are.
     """
     from importers.cli.answer import say_json
     from importers.cli.lint import entry
@@ -51,8 +50,6 @@ def command(file: str, tenant: str | None, pipeline: str | None, tenants: Path |
         )
     else:
         _show(place, findings, f"{name}.{pipeline or written.stream}")
-    if findings:
-        raise SystemExit(FOUND)
 
 
 def write(place: Path, text: str) -> None:
@@ -70,7 +67,10 @@ def write(place: Path, text: str) -> None:
 
 
 def _show(place: Path, findings: list[ConfigError], job: str) -> None:
-    click.echo(f"wrote {place}")
+    from importers.cli.answer import many
+
+    left = f"; {many(len(findings), 'thing')} in it {'is' if len(findings) == 1 else 'are'} left for you to decide:"
+    click.echo(f"wrote {place}{left if findings else ''}")
     for finding in findings:
         click.echo(" ".join(str(finding).split()))
     then = "Decide what it names, then" if findings else "Then"

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from datetime import timedelta
 from enum import StrEnum
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
@@ -79,13 +80,22 @@ class Treatment(_Strict):
     mask: Mask | None = None
     """Which part of the value stays: needed with `treat: mask`, and only there."""
     unit: Literal["year", "month", "week", "day", "hour"] = "month"
-    """What `mask: date` cuts to."""
+    """What `mask: date` cuts to, and only that: `{mask: date}` alone keeps year and month."""
     width: Annotated[float, Field(gt=0)] = 10
-    """How wide the bands of `mask: band` are."""
+    """How wide the bands of `mask: band` are, and only those: `{mask: band}` alone makes 30 of 37."""
     domain: Name | None = None
-    """Pseudonyms join inside a domain; the subject's domain, or `default`, if not given."""
+    """Inside it equal values have equal pseudonyms, and those of two domains never join. Of `pseudonymise` alone: the
+    subject's, so that the column joins with the subject's (`default` where nobody is one); name another one for what
+    is no such person, as `{pseudonymise: {domain: country}}`."""
     deterministic: bool = False
     """Equal values encrypt equally (AES-SIV): needed for keys, tells who equals whom."""
+
+    _belongs_to: ClassVar[Mapping[str, Treat | Mask]] = {
+        "unit": Mask.DATE,
+        "width": Mask.BAND,
+        "domain": Treat.PSEUDONYMISE,
+        "deterministic": Treat.ENCRYPT,
+    }
 
     @model_validator(mode="before")
     @classmethod
@@ -112,6 +122,10 @@ class Treatment(_Strict):
     def _mask_has_a_kind(self) -> Self:
         if (self.treat is Treat.MASK) != (self.mask is not None):
             raise ValueError(f"a mask needs its kind, and only a mask: one of {', '.join(Mask)}")
+        for setting, of in self._belongs_to.items():
+            if setting in self.model_fields_set and of not in (self.treat, self.mask):
+                what = f"mask: {of}" if isinstance(of, Mask) else of
+                raise ValueError(f"`{setting}` does nothing here: it is for `{what}`")
         return self
 
 

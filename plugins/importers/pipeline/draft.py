@@ -20,7 +20,7 @@ from importers.core.names import as_name
 from importers.core.registry import source_class
 from importers.core.source import Source
 from importers.exceptions import ConfigError
-from importers.privacy.detect import Suggestion, suggest
+from importers.privacy.detect import Suggestion, beside_each_other, suggest
 from importers.privacy.hints import words
 from importers.privacy.leaves import Part, leaves
 from importers.privacy.rules import is_data, told_path
@@ -63,7 +63,8 @@ def draft(path: str, tenant: str, pipeline: str | None = None) -> Draft:
     values = _first_rows(source, stream)
     found = leaves(stream.schema)
     named = (leaf for leaf in found if not is_data(leaf))  # a key may be a person's: it isn't written down
-    suggestions = tuple(suggest(leaf.path, leaf.type, _sample(values, leaf)) for leaf in named)
+    guesses = [(suggest(leaf.path, leaf.type, _sample(values, leaf)), leaf.type) for leaf in named]
+    suggestions = tuple(beside_each_other(guesses))
     lines = [
         f"# Drafted by `importers init` from {Path(path).name}. Each guess says why: confirm or change it, then run",
         "# `importers lint`.",
@@ -182,7 +183,7 @@ def _subject(found: Sequence[Part], suggestions: Sequence[Suggestion], personal:
             yield f"subject: {{column: {column}, domain: {as_name(person[1])}}}  # a guess by the column's name"
             return
     if personal:
-        yield f"subject: {TODO}  # {{column: NAME, domain: listener}}: whose row it is; an erasure finds rows by it"
+        yield f"subject: {TODO}  # {{column: NAME, domain: KIND_OF_PERSON}}: whose row it is; erasure goes by it"
     else:
         reason = f"{TODO} say why no row concerns a person"
-        yield f"subject: {{none: true, reason: {reason}}}  # or {{column: NAME, domain: listener}}"
+        yield f"subject: {{none: true, reason: {reason}}}  # or {{column: NAME, domain: KIND_OF_PERSON}}"

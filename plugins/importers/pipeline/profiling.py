@@ -9,7 +9,7 @@ from pathlib import Path
 from importers.core.model import PersonalData, Window
 from importers.core.registry import source_class
 from importers.pipeline.draft import recognise
-from importers.privacy.detect import Suggestion, suggest
+from importers.privacy.detect import Suggestion, beside_each_other, suggest
 from importers.privacy.leaves import leaves
 from importers.quality.profile import ColumnProfile
 from importers.quality.profiler import Profiler
@@ -41,7 +41,8 @@ def profile_file(file: Path) -> FileProfile:
             profiler.add(batch.rows)
             rows += batch.rows.num_rows
             rejects += len(batch.rejects)
-    guesses = [suggest(leaf.path, leaf.type, profiler.sample(leaf.path)) for leaf in leaves(stream.schema)]
+    found = [(suggest(leaf.path, leaf.type, profiler.sample(leaf.path)), leaf.type) for leaf in leaves(stream.schema)]
+    guesses = beside_each_other(found)
     personal = {guess.path: guess for guess in guesses if guess.personal is not PersonalData.NONE}
     columns = tuple(_without_values(one) if _is_in(one.path, personal) else one for one in profiler.finish())
     return FileProfile(importer, rows, rejects, columns, personal)

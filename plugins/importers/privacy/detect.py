@@ -21,12 +21,13 @@ from stdnum.gb import nhs
 from stdnum.us import ssn
 
 from importers.core.model import PersonalData
-from importers.privacy.hints import hint_of
+from importers.privacy.hints import hint_of, words
 
 P = PersonalData
 _SAMPLE = 200
 _MOST = 0.8  # of the sampled values must have the shape
 _PLAIN_KEY = re.compile(r"[A-Za-z_][\w.\[\]{}-]*")
+_NAME = re.compile(r"(?:^|_)(?:names?|alias|handle|nick)$")
 _YAML_WORDS = frozenset({"true", "false", "null", "yes", "no", "on", "off", "y", "n"})
 
 
@@ -55,6 +56,21 @@ def suggest(path: str, kind: pa.DataType, sample: pa.Array | None = None) -> Sug
     if by_name is None and sample is None and _is_text(kind):
         return Suggestion(path, P.NONE, "drop", "nobody looked at its values; keep if they concern no person")
     return by_name or Suggestion(path, P.NONE, "keep", "if it concerns no person")
+
+
+def beside_each_other(guesses: Sequence[tuple[Suggestion, pa.DataType]]) -> list[Suggestion]:
+    """The guesses at one table's columns: where any concerns a person, a text that is called a name may be theirs."""
+    if all(guess.personal is P.NONE for guess, _ in guesses):
+        return [guess for guess, _ in guesses]
+    return [_a_name(guess) if _is_text(kind) and _may_be_a_name(guess) else guess for guess, kind in guesses]
+
+
+def _may_be_a_name(guess: Suggestion) -> bool:
+    return guess.treatment == "keep" and _NAME.search(words(guess.path)) is not None
+
+
+def _a_name(guess: Suggestion) -> Suggestion:
+    return Suggestion(guess.path, P.CONTACT, "drop", "beside what concerns a person it may be their name")
 
 
 def _by_name(path: str, kind: pa.DataType) -> Suggestion | None:

@@ -32,7 +32,8 @@ def sample(tmp_path: Path) -> Path:
 def test_what_is_inferred_and_what_is_left(sample: Path, tmp_path: Path) -> None:
     done = init(sample, "--tenants", tmp_path / "t", "--tenant", "acme")
     text = (tmp_path / "t/acme.yaml").read_text()
-    assert done.exit_code == 1
+    assert done.exit_code == 0
+    assert f"wrote {tmp_path}/t/acme.yaml; 2 things in it are left for you to decide:\n" in done.stdout
     assert 'delimiter: ";"' in text
     assert "  plays_2026:\n    importer: csv\n" in text
     assert 'subject: {column: "listener_id", domain: listener}' in text
@@ -67,6 +68,15 @@ def test_every_todo_is_told_and_refused(sample: Path, tmp_path: Path) -> None:
     refused = CliRunner().invoke(main, ["lint", str(file)])
     assert refused.exit_code == 1
     assert "subject" in refused.stdout
+
+
+def test_a_guess_is_a_cautious_one(sample: Path, tmp_path: Path) -> None:
+    sample.write_text("id,name,email,total\n1,Ada,ada@example.org,1\n")
+    init(sample, "--tenants", tmp_path, "--tenant", "acme")
+    text = (tmp_path / "acme.yaml").read_text()
+    assert "name: drop  # string; beside what concerns a person it may be their name\n" in text
+    assert "total: keep" in text
+    assert "listener" not in text
 
 
 def test_nobody_s_data_needs_a_reason(sample: Path, tmp_path: Path) -> None:

@@ -110,6 +110,26 @@ BROKEN: dict[str, tuple[str, int, tuple[str, ...]]] = {
     ),
     "mask without kind": (pipeline("    privacy: {columns: {a: mask}}\n"), 5, ("columns.a", "which mask", "ip_prefix")),
     "unknown mask": (pipeline("    privacy:\n      columns:\n        a: {mask: mail}\n"), 7, ("'mail'", "email")),
+    "unit of no date": (
+        pipeline("    privacy:\n      columns:\n        a: {mask: email, unit: year}\n"),
+        7,
+        ("columns.a", "`unit` does nothing here: it is for `mask: date`"),
+    ),
+    "width of a date": (
+        pipeline("    privacy:\n      columns:\n        a: {mask: date, width: 7}\n"),
+        7,
+        ("columns.a", "`width` does nothing here: it is for `mask: band`"),
+    ),
+    "domain of what is kept": (
+        pipeline("    privacy:\n      columns:\n        a: {treat: keep, domain: listener}\n"),
+        7,
+        ("columns.a", "`domain` does nothing here: it is for `pseudonymise`"),
+    ),
+    "deterministic pseudonym": (
+        pipeline("    privacy:\n      columns:\n        a: {pseudonymise: {deterministic: true}}\n"),
+        7,
+        ("columns.a", "`deterministic` does nothing here: it is for `encrypt`"),
+    ),
     "treatment missing": (pipeline("    privacy:\n      columns:\n        a:\n"), 7, ("columns.a", "nothing", "keep")),
     "domain in short form": (
         pipeline("    privacy:\n      columns:\n        a:\n          pseudonymise: {domain: 'The Listeners'}\n"),

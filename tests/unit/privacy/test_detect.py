@@ -6,7 +6,7 @@ from ruamel.yaml import YAML
 
 from importers.core.model import PersonalData as P
 from importers.core.tenant import Privacy, Treat
-from importers.privacy.detect import suggest
+from importers.privacy.detect import beside_each_other, suggest
 from importers.privacy.hints import words
 
 S, N, F, D = pa.string(), pa.int64(), pa.float64(), pa.date32()
@@ -70,6 +70,16 @@ def test_values_tell_where_the_name_does_not(values: list[str | None], personal:
     assert got.personal is personal
     assert what in got.why
     assert not any(value and value in str(got) for value in values)
+
+
+def test_a_name_beside_what_concerns_a_person_may_be_theirs() -> None:
+    columns = {"email": S, "name": S, "track_name": S, "renamed": S, "name_count": N, "alias": N}
+    sample = pa.array(["x"], S)
+    alone = [(suggest(path, kind, sample), kind) for path, kind in columns.items()]
+    assert [guess.treatment for guess, _ in alone] == ["drop", *["keep"] * 5]
+    assert [guess.treatment for guess in beside_each_other(alone)] == ["drop"] * 3 + ["keep"] * 3
+    assert beside_each_other(alone)[1].personal is P.CONTACT
+    assert [guess.treatment for guess in beside_each_other(alone[1:])] == ["keep"] * 5
 
 
 def test_words() -> None:
