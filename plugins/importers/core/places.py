@@ -24,7 +24,16 @@ number all of them at `place`; without a place nobody knows where.
 
 def stretch(place: str, first: int) -> pa.RecordBatch:
     """Rows that stand one after the other: `place` ends where a number is to follow."""
-    return _made(np.zeros(1, np.int64), pa.array([place]), pa.array([first], pa.int64()))
+    # One entry, made in half the time that it takes to look for what the dictionary has to hold.
+    places = pa.DictionaryArray.from_arrays(pa.array([0], pa.int32()), pa.array([place]))
+    return pa.RecordBatch.from_arrays([pa.array([0], pa.int64()), places, pa.array([first], pa.int64())], schema=PLACES)
+
+
+def ascending(place: str, numbers: Numbers) -> pa.RecordBatch:
+    """Rows that stand at these numbers, each of which is greater than the one before."""
+    if len(numbers) and numbers[-1] - numbers[0] == len(numbers) - 1:
+        return stretch(place, int(numbers[0]))
+    return numbered(place, numbers)
 
 
 def numbered(place: str, numbers: Numbers) -> pa.RecordBatch:

@@ -9,6 +9,7 @@ An empty text is null: a pseudonym of "" would join everybody who has no identif
 
 from __future__ import annotations
 
+import hmac
 from itertools import pairwise
 
 import numpy as np
@@ -23,6 +24,11 @@ from importers.privacy.distinct import OverDistinct, Values
 TYPE = pa.uuid()
 STORAGE = pa.binary(16)
 _HEX_DIGITS = 64
+_FEW = 256
+"""Values that have their pseudonyms sooner one by one than by columns, where each step must be fetched from memory
+first: 20 of a micro-batch in 0.1 ms instead of 1.4.
+"""
+_BLANK = " \t\n\v\f\r"
 
 
 def has_pseudonyms(kind: pa.DataType) -> bool:
@@ -40,7 +46,15 @@ def pseudonyms(values: pa.Array, key: bytes) -> pa.Array:
 def pseudonymising(key: bytes) -> Values:
     """`pseudonyms` under one key, for batch after batch."""
     digests = polars_hash.col("said").chash.hmac_sha256(key=key.hex())
-    tokens = OverDistinct(lambda distinct: _tokens(normalised(distinct), digests))
+
+    def made(distinct: pa.Array) -> pa.Array:
+        if len(distinct) < _FEW:
+            texts = distinct.cast(pa.string()).to_pylist()
+            if all(text is None or text.isascii() for text in texts):
+                return _one_by_one(texts, key.hex().encode())
+        return _tokens(normalised(distinct), digests)
+
+    tokens = OverDistinct(made)
 
     def apply(values: pa.Array) -> pa.Array:
         texts = uuid_text(values) if isinstance(values, pa.ExtensionArray) else values
@@ -69,6 +83,12 @@ def _tokens(texts: pa.Array, digests: pl.Expr) -> pa.Array:
     raw = _first_16_bytes(said.select_seq(digests).to_series().to_arrow(compat_level=_OLDEST))
     tokens = pa.FixedSizeBinaryArray.from_buffers(STORAGE, len(texts), [None, pa.py_buffer(raw)])
     return pc.if_else(texts.is_valid(), tokens, pa.scalar(None, STORAGE)) if texts.null_count else tokens
+
+
+def _one_by_one(texts: list[str | None], key: bytes) -> pa.Array:
+    """The tokens of ASCII texts that aren't normalised yet."""
+    said = [(text or "").strip(_BLANK).lower().encode() for text in texts]
+    return pa.array([hmac.digest(key, text, "sha256")[:16] if text else None for text in said], STORAGE)
 
 
 def _first_16_bytes(digests: pa.LargeStringArray) -> np.ndarray:

@@ -68,8 +68,11 @@ class Bound:
 
     def frame(self, rows: pa.RecordBatch) -> pl.DataFrame:
         """The columns that the rules read, as polars has them."""
-        frame = pl.from_arrow(rows.select(self.at.roots)) if self.at.roots else pl.DataFrame()
-        return frame if isinstance(frame, pl.DataFrame) else frame.to_frame()
+        if not self.at.roots:
+            return pl.DataFrame()
+        read = rows.select(self.at.roots)
+        # The same columns, without a hand-over to other threads and back; of nested ones some make it panic.
+        return pl.DataFrame(read) if self.at.flat else pl.DataFrame(pl.from_arrow(read))
 
 
 def bind(rules: Iterable[Labelled], schema: pa.Schema, declared: pa.Schema) -> Bound:

@@ -217,6 +217,7 @@ class Columns:
     def __init__(self, schema: pa.Schema, paths: Iterable[str]) -> None:
         self.schema = schema
         self.roots = sorted({root(schema, path) for path in paths})
+        self.flat = not any(pa.types.is_nested(schema.field(name).type) for name in self.roots)
         for name in self.roots:
             _refuse_unreadable(name, schema.field(name).type)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -34,7 +35,7 @@ class Part(StrEnum):
     TIMESTAMP = "timestamp"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Messages:
     """In the order in which they came. A part that nobody asked for is empty."""
 
@@ -51,8 +52,12 @@ class Messages:
 
     def stretches(self) -> Iterator[tuple[int, int, int]]:
         """Of each stretch of messages of one partition: the partition, where it begins, and before which it ends."""
-        for begin, end in _stretches(self.partitions):
+        for begin, end in self._cuts:
             yield int(self.partitions[begin]), begin, end
+
+    @cached_property
+    def _cuts(self) -> Sequence[tuple[int, int]]:
+        return list(_stretches(self.partitions))
 
     def after(self) -> dict[int, int]:
         """The offset after the last message of each partition that has one."""
@@ -101,9 +106,12 @@ class Gathering:
             return
         cls: Any = type(messages[0])
         rows = len(messages)
-        partitions = _numbers(cls.partition, messages) if partition is None else np.full(rows, partition, np.int64)
-        self._partitions.append(partitions)
-        self._offsets += [_offsets(messages[begin:end]) for begin, end in _stretches(partitions)]
+        if partition is None:
+            self._partitions.append(_numbers(cls.partition, messages))
+            self._offsets += [_offsets(messages[begin:end]) for begin, end in _stretches(self._partitions[-1])]
+        else:
+            self._partitions.append(np.full(rows, partition, np.int64))
+            self._offsets.append(_offsets(messages))
         if Part.VALUE in self._asked:
             self._values.append(_binary(cls.value, messages))
             self._bytes += self._values[-1].nbytes
@@ -153,8 +161,12 @@ def _binary(of: Callable[[Message], bytes | None], messages: Sequence[Message]) 
 
 
 def _joined(parts: Sequence[Numbers]) -> Numbers:
+    if len(parts) == 1:
+        return parts[0]
     return np.concatenate(parts) if parts else np.empty(0, np.int64)
 
 
 def _concatenated(parts: Sequence[pa.Array], kind: pa.DataType) -> pa.Array:
+    if len(parts) == 1:
+        return parts[0]
     return pa.concat_arrays(parts) if parts else pa.array([], kind)

@@ -3,7 +3,7 @@
 import numpy as np
 import pyarrow as pa
 
-from importers.core.places import from_bytes, located, named, numbered, stretch, to_bytes, together
+from importers.core.places import ascending, from_bytes, located, named, numbered, stretch, to_bytes, together
 
 
 def asked(places, *rows):
@@ -19,6 +19,13 @@ def test_numbers_are_kept_by_their_stretches_in_whatever_order():
     places = numbered("x@", numbers)
     assert places.num_rows == 4
     assert asked(places, *range(6)) == [f"x@{number}" for number in numbers]
+
+
+def test_ascending_numbers_are_one_stretch_where_none_is_left_out():
+    assert ascending("x@", np.array([7, 8, 9])).equals(stretch("x@", 7))
+    gap = np.array([7, 8, 10])
+    assert asked(ascending("x@", gap), 0, 1, 2) == ["x@7", "x@8", "x@10"]
+    assert asked(ascending("x@", gap[:0]), 0) == [None]
 
 
 def test_rows_of_several_batches_are_told_apart_and_of_some_nothing_is_known():

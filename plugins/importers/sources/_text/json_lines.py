@@ -27,6 +27,8 @@ NULL_NEXT = re.compile(rb"\}\s*+null")
 BLANK = b" \t\r\n"
 MIXED = re.compile(r"Column\(/?([^)]*)\) changed from (\w+) to (\w+)")
 UNFIT = "a value's type isn't that of its column: see `types`"
+LITTLE = 1 << 16
+"""Bytes that Arrow parses where they are, sooner than a thread takes them over and gives them back."""
 DENSE = 2.0**53
 """Up to here each integer is a double (IEEE 754)."""
 DIGITS = re.compile(rb"\d{16}")
@@ -79,7 +81,11 @@ def _textual(kind: pa.DataType) -> pa.DataType:
 
 def _read(data: memoryview | bytes, options: arrow_json.ParseOptions | None = None) -> pa.Table:
     whole = arrow_json.ReadOptions(use_threads=False, block_size=len(data) + 1)
-    return arrow_json.read_json(pa.BufferReader(pa.py_buffer(data)), whole, options)
+    source = pa.BufferReader(pa.py_buffer(data))
+    if len(data) < LITTLE:
+        with arrow_json.open_json(source, whole, options) as reader:
+            return reader.read_all()
+    return arrow_json.read_json(source, whole, options)
 
 
 def _readable(line: bytes) -> bool:

@@ -21,7 +21,7 @@ import pyarrow as pa
 
 from importers.core.model import JSON, Batch, Column, Health, LoadMode, Pace, Plan, Position, Reads, Stream, Window
 from importers.core.names import as_name, did_you_mean
-from importers.core.places import numbered, together
+from importers.core.places import ascending, together
 from importers.core.source import Source
 from importers.exceptions import ConfigError, ContractError, EmptySourceError, ImporterError, TransientSourceError
 from importers.sources._text.cells import ARROW
@@ -240,12 +240,14 @@ class TopicSource(Source[TopicT]):
             if len(kept)
             else pa.RecordBatch.from_pylist([], schema=wanted)
         )
-        return Batch(rows.cast(wanted), tuple(decoded.rejects), places=self._places(kept))
+        if not rows.schema.equals(wanted):
+            rows = rows.cast(wanted)
+        return Batch(rows, tuple(decoded.rejects), places=self._places(kept))
 
     def _places(self, messages: Messages) -> pa.RecordBatch | None:
         """Where they stand, partition by partition as they were fetched."""
         stood = [
-            (numbered(f"{self._lane(number)}@offset ", messages.offsets[begin:end]), end - begin)
+            (ascending(f"{self._lane(number)}@offset ", messages.offsets[begin:end]), end - begin)
             for number, begin, end in messages.stretches()
         ]
         return together(stood) if len(stood) > 1 else stood[0][0] if stood else None
