@@ -328,6 +328,28 @@ def test_two_statements_are_told_as_such(home: Path) -> None:
     assert answer("sql", "select 1 as n, null as x") == [{"n": 1, "x": None}]
 
 
+def test_a_broken_file_hides_no_run_and_nobody_s_quarantine(home: Path) -> None:
+    (home / "tenants/other.yaml").write_text(
+        TENANT.replace("tenant: acme", "tenant: other").replace("DATA", str(home)).replace("  plays:", "  others:")
+    )
+    for job in (JOB, "other.others"):
+        call("run", job)
+    other = home / "tenants/other.yaml"
+    other.write_text(other.read_text().replace("max_fraction", "max_fractoin"))
+    listed = call("quarantine", "list", "--json")
+    assert {file["stream"] for file in json.loads(listed.stdout)} == {"acme.plays.plays"}
+    assert "other.yaml:7: there is no setting `max_fractoin`" in listed.stderr
+    seen = call("runs", "--json")
+    assert [(run["stream"], run["described"]) for run in json.loads(seen.stdout)] == [
+        ("other.others.plays", None),
+        ("acme.plays.plays", True),
+    ]
+    assert "max_fractoin" in seen.stderr
+    assert [run["stream"] for run in answer("runs", "other.others")] == ["other.others.plays"]
+    assert "no longer described" not in call("runs", "other").stdout
+    assert "max_fractoin" not in call("runs", "acme").stderr
+
+
 def test_a_sweep_beside_a_broken_file_says_so(home: Path) -> None:
     call("run", JOB)
     assert answer("sweep")["quarantine"]["kept"] == 1

@@ -198,6 +198,17 @@ def test_who_is_found_nowhere_is_told_as_such_and_not_named(loaded: Path) -> Non
     assert "erasure no. 1, of 1 subject: 0 rows went, finished" in done.stdout
 
 
+def test_an_answer_names_files_by_what_they_are_of_and_the_receipt_by_their_place(
+    loaded: Path, sql: psycopg.Connection[Any]
+) -> None:
+    told = call("erase", "acme", ANN, *NEW).stdout
+    (run,) = sql.execute("select run from _importers.quarantine").fetchone() or ()
+    assert f"acme.plays.plays run {run} partition 0" in " ".join(told.split())
+    assert "file:" not in told
+    kept = sql.execute("select name from _importers.erasure_place where kind = 'quarantine'").fetchall()
+    assert kept == sql.execute("select uri from _importers.quarantine").fetchall()
+
+
 def test_who_was_erased_already_is_told_by_which_erasure(loaded: Path, sql: psycopg.Connection[Any]) -> None:
     call("erase", "acme", ANN, *NEW)
     (day,) = sql.execute("select to_char(finished_at, 'YYYY-MM-DD') from _importers.erasure").fetchone() or ()

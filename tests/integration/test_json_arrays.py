@@ -17,7 +17,7 @@ tenant: acme
 pipelines:
   shop:
     importer: json
-    config: {{path: "{data}/dump-*.json", records: [orders, data.customers]}}
+    config: {{path: "{data}/dump-*.json", records: [orders, data.customers], types: {{orders.total: "decimal(12,2)"}}}}
     privacy:
       purpose: tests
       lawful_basis: contract
@@ -43,6 +43,8 @@ def test_each_array_has_its_own_table(
             done = CliRunner().invoke(main, command)
             assert done.exit_code == 0, done.output
     assert sql.execute("select id, total from acme.orders order by id").fetchall() == [(1, 2.5), (2, 2.5)]
+    kinds = "select pg_typeof(total)::text, pg_typeof(id)::text from acme.orders limit 1"
+    assert sql.execute(kinds).fetchall() == [("numeric", "bigint")]
     assert sql.execute("select name, town from acme.customers").fetchall() == [("ann", "Linz")]
     lanes = sql.execute("select stream, count(*) from _importers.position group by 1 order by 1").fetchall()
     assert lanes == [("acme.shop.customers", 2), ("acme.shop.orders", 2)]

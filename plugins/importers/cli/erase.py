@@ -149,4 +149,16 @@ def _nothing(receipt: Erasure, looked_at: Sequence[Place]) -> str:
 
 
 def _line(place: Place) -> tuple[Any, ...]:
-    return place.kind, place.name, place.outcome.value, place.rows, place.unknown, place.note
+    return place.kind, _shown(place), place.outcome.value, place.rows, place.unknown, place.note
+
+
+def _shown(place: Place) -> str:
+    """A quarantine file by what it is of: its URI, which is on the receipt, would leave the other columns no room."""
+    from importers.staging.place import Made, is_quarantined, split_quarantined
+
+    path = "/".join(place.name.split("/")[-5:])
+    if place.kind != "quarantine" or not is_quarantined(path):
+        return place.name
+    of, _ = split_quarantined(path)
+    made = "" if of.made is Made.READ else f" ({of.made})"
+    return f"{of.run.tenant}.{of.run.pipeline}.{of.run.stream} run {of.run.run} partition {of.number}{made}"

@@ -40,7 +40,7 @@ def command(target: tuple[str, str] | None, limit: int, tenants: Path | None, as
     if not latest and target:
         asked.matching(tenants, target)  # raises for what was never run and isn't described
     rows = [
-        entry(run) | {"described": _pipeline(run) in described[_tenant(run)], "drift": drift(judged.get(run.id, {}))}
+        entry(run) | {"described": _is_described(run, described), "drift": drift(judged.get(run.id, {}))}
         for run in latest
     ]
     if as_json:
@@ -53,27 +53,30 @@ def command(target: tuple[str, str] | None, limit: int, tenants: Path | None, as
         click.echo("nothing was run yet", err=True)
 
 
-def _described(directory: Path | None, target: tuple[str, str] | None) -> dict[str, set[str]]:
-    """By tenant the pipelines of its file: of every tenant that has one, or of the target's. Raises ConfigError."""
-    from importers.pipeline.tenants import DIRECTORY, tenant_files
+def _described(directory: Path | None, target: tuple[str, str] | None) -> dict[str, set[str] | None]:
+    """By tenant the pipelines of its file, None if that can't be read, which is told: of every tenant that has one, or
+    of the target's. Raises ConfigError if there is no such directory.
+    """
+    from importers.pipeline.tenants import DIRECTORY, read_tenants, tenant_files
 
-    found: dict[str, set[str]] = {target[0]: set()} if target else {}
-    if target is None or target[0] in {file.stem for file in tenant_files(directory or DIRECTORY)}:
-        for tenant, pipeline in asked.matching(directory, (target[0], "") if target else None):
-            found.setdefault(tenant.tenant, set()).add(pipeline)
+    place = directory or DIRECTORY
+    stems = {file.stem for file in tenant_files(place)}
+    wanted = stems if target is None else {target[0]}
+    found: dict[str, set[str] | None] = {name: None if name in stems else set() for name in wanted}
+    files, errors = read_tenants(place, wanted.__contains__)
+    for file in files:
+        found[file.tenant.tenant] = set(file.tenant.pipelines)
+    for error in errors:
+        click.echo(str(error), err=True)
     return found
 
 
-def _tenant(run: PastRun) -> str:
+def _is_described(run: PastRun, described: Mapping[str, set[str] | None]) -> bool | None:
     from importers.core.names import StreamName
 
-    return StreamName.of(run.stream).tenant
-
-
-def _pipeline(run: PastRun) -> str:
-    from importers.core.names import StreamName
-
-    return StreamName.of(run.stream).pipeline
+    tenant, pipeline, _ = StreamName.of(run.stream)
+    pipelines = described[tenant]
+    return None if pipelines is None else pipeline in pipelines
 
 
 def entry(run: PastRun) -> dict[str, Any]:
@@ -110,6 +113,6 @@ def _cells(row: dict[str, Any], run: PastRun) -> tuple[Any, ...]:
     bounded = row["window_start"] or row["window_end"]
     window = f"{row['window_start'] or '…'} – {row['window_end'] or '…'}" if bounded else ""
     counts = (row["rows_loaded"], row["rows_quarantined"], row["position_lanes_moved"])
-    stream = row["stream"] if row["described"] else f"{row['stream']} (no longer described)"
+    stream = f"{row['stream']} (no longer described)" if row["described"] is False else row["stream"]
     about = (row["run"], stream, run.outcome, run.reads, window, row["opened_at"])
     return *about, "–" if row["seconds"] is None else row["seconds"], *counts, row["drift"]

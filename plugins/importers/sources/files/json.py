@@ -43,7 +43,8 @@ class JsonConfig(LinesConfig):
         "",
         description="The keys that lead to the records, such as `data.items`; none for the whole document. "
         "An object in place of an array is one record. Of an object of arrays a list: `[orders, data.customers]` are "
-        "the streams `orders` and `customers`. What isn't named isn't read.",
+        "the streams `orders` and `customers`, whose columns `types` names as `orders.total`. What isn't named isn't "
+        "read.",
         examples=["data.items", ["orders", "customers"]],
     )
     nested: Nested = Field(
@@ -64,9 +65,20 @@ class JsonConfig(LinesConfig):
                 raise ValueError(
                     f"two of `records` would be the stream '{twice}': read one of them by a pipeline of its own"
                 )
-            if self.stream or self.types:
-                raise ValueError("`stream` and `types` are for one array: read it by a pipeline of its own")
+            if self.stream:
+                raise ValueError("`stream` is for one array: each of several is called by its last key")
+            lost = next((name for name in self.types if name.partition(".")[0] not in names or "." not in name), None)
+            if lost:
+                raise ValueError(
+                    f"`types` names '{lost}': of several arrays write STREAM.COLUMN, as `{names[0]}.amount`"
+                )
         return self
+
+    def of_one(self, path: str, stream: str) -> Self:
+        """The settings of one of several arrays: `orders.total` in `types` is the column `total` of `orders`."""
+        parts = ((*name.partition("."), kind) for name, kind in self.types.items())
+        types = {column: kind for of, _, column, kind in parts if of == stream}
+        return self.model_copy(update={"records": path, "stream": stream, "types": types})
 
 
 def stream_of(path: str) -> str:
@@ -88,8 +100,8 @@ class Json(FileSource[JsonConfig]):
     def _arrays(self) -> Mapping[str, Json]:
         """By stream what reads that array alone; nothing where the settings name one place."""
         paths = self.config.records if isinstance(self.config.records, list) else []
-        said = {stream_of(path): {"records": path, "stream": stream_of(path)} for path in paths}
-        return {name: self._of(self.config.model_copy(update=update)) for name, update in said.items()}
+        said = {stream_of(path): path for path in paths}
+        return {name: self._of(self.config.of_one(path, name)) for name, path in said.items()}
 
     def _of(self, config: JsonConfig) -> Json:
         return type(self)(config, tenant=self.tenant, connection=self.connection, pipeline=self.pipeline)

@@ -229,8 +229,9 @@ def test_what_stands_beside_the_records_must_be_json(tmp_path, beside):
         ({"records": []}, "at least 1 item"),
         ({"records": [""]}, "at least 1 character"),
         ({"records": ["a.plays", "b.Plays"]}, "would be the stream 'plays'"),
-        ({"records": ["a"], "types": {"n": "number"}}, "are for one array"),
-        ({"records": ["a"], "stream": "b"}, "are for one array"),
+        ({"records": ["a"], "types": {"n": "number"}}, "'n': of several arrays write STREAM.COLUMN, as `a.amount`"),
+        ({"records": ["a", "x.b"], "types": {"c.n": "number"}}, "'c.n': of several arrays"),
+        ({"records": ["a"], "stream": "b"}, "is for one array"),
     ],
 )
 def test_arrays_that_are_named_wrongly(wrong, said):
