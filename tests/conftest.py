@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import atexit
 import gc
-import itertools
 import logging
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
 import pytest
@@ -23,6 +20,7 @@ from xdist.scheduler import LoadFileScheduling
 from importers.ledger.schema import migrate
 from importers.transport.embedded import start_postgres
 from tests.services.postgresql import LogicalPostgres, forget_in_a_crash, in_memory
+from tests.support.databases import Databases
 
 if TYPE_CHECKING:  # most tests need no server, and not its client either
     from tests.services.apicurio import Apicurio
@@ -32,8 +30,6 @@ if TYPE_CHECKING:  # most tests need no server, and not its client either
 # Whether an example is made in time says how busy the machine is, nothing else.
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
-
-_numbers = itertools.count()
 
 
 _ANYWHERE = (
@@ -91,55 +87,49 @@ def postgres() -> str:
     return url
 
 
+@pytest.fixture(scope="session")
+def databases(postgres: str) -> Iterator[Databases]:
+    with psycopg.connect(postgres, autocommit=True) as connection:
+        yield Databases(postgres, connection)
+
+
 @pytest.fixture
-def empty_database(postgres: str) -> Iterator[str]:
+def empty_database(databases: Databases) -> Iterator[str]:
     """The URL of a database that no import has seen."""
-    with _database(postgres, "template1") as url:
+    with databases.one() as url:
         yield url
 
 
 @pytest.fixture(scope="session")
-def prepared(postgres: str) -> str:
+def prepared(databases: Databases) -> str:
     """The name of a database with our control tables and nothing in them, for others to be copies of."""
     name = "prepared"
-    with psycopg.connect(postgres, autocommit=True) as connection:
-        connection.execute(f"create database {name}")  # type: ignore[arg-type]
-    with psycopg.connect(_of(postgres, name), autocommit=True) as connection:
+    with psycopg.connect(databases.make(name), autocommit=True) as connection:
         migrate(connection)
     return name
 
 
 @pytest.fixture
-def database(postgres: str, prepared: str) -> Iterator[str]:
-    """The URL of a warehouse in which nothing was imported yet.
+def a_warehouse(databases: Databases, prepared: str) -> Iterator[tuple[str, psycopg.Connection]]:
+    """`database` and `sql`.
 
     To make control tables takes longer than most tests, so it is a copy of one that has them, but for its identity.
     """
-    with _database(postgres, prepared) as url:
-        with psycopg.connect(url) as connection:
-            connection.execute("update _importers.warehouse set id = gen_random_uuid()")
-        yield url
-
-
-@contextmanager
-def _database(postgres: str, template: str) -> Iterator[str]:
-    name = f"test_{next(_numbers)}"
-    with psycopg.connect(postgres, autocommit=True) as connection:
-        connection.execute(f"create database {name} template {template} strategy file_copy")  # type: ignore[arg-type]
-    yield _of(postgres, name)
-    with psycopg.connect(postgres, autocommit=True) as connection:
-        connection.execute(f"drop database {name} with (force)")  # type: ignore[arg-type]
-
-
-def _of(postgres: str, name: str) -> str:
-    return urlunsplit(urlsplit(postgres)._replace(path=f"/{name}"))
+    with databases.one(prepared) as url, psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("update _importers.warehouse set id = gen_random_uuid()")
+        yield url, connection
 
 
 @pytest.fixture
-def sql(database: str) -> Iterator[psycopg.Connection]:
+def database(a_warehouse: tuple[str, psycopg.Connection]) -> str:
+    """The URL of a warehouse in which nothing was imported yet."""
+    return a_warehouse[0]
+
+
+@pytest.fixture
+def sql(a_warehouse: tuple[str, psycopg.Connection]) -> psycopg.Connection:
     """A connection to the test's database, as an analyst or an administrator would have."""
-    with psycopg.connect(database, autocommit=True) as connection:
-        yield connection
+    return a_warehouse[1]
 
 
 @pytest.fixture(scope="session")

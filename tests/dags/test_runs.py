@@ -148,7 +148,7 @@ def test_a_table_is_read_in_mapped_tasks_through_airflow_s_own_connection(
     assert table["run"] == "success"
     assert set(table["tasks"].values()) == {"success"}
     assert {name for name in table["tasks"] if name.startswith("read.extract")} == {
-        f"read.extract[{n}]" for n in range(3)
+        f"read.extract[{n}]" for n in range(2)
     }
     assert table["ids"] == list(range(300))
     assert table["mails_are_tokens"]
@@ -175,7 +175,7 @@ def test_xcoms_are_numbers_of_runs_and_partitions_and_counts(report: dict[str, A
         elif key == "skipmixin_key":
             assert {name.rpartition(".")[2] for name in value["skipped"]} == set(CHAIN) - {"plan"}
         elif task == "plan":
-            assert value in ([], [0, 1, 2])
+            assert value in ([], [0], [0, 1], [0, 1, 2])
         else:
             assert all(isinstance(count, int) for count in counts(value))
 

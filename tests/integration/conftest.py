@@ -5,21 +5,22 @@ from __future__ import annotations
 import base64
 import itertools
 import secrets
+import shutil
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
-from typing import Any, TypeAlias
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 import psycopg
 import pytest
 from import_site import Inspector, Site, cut_small
 from installed import settle
+from tests.support.databases import Databases
 from victims import Victims
 
 from importers.core.model import LoadMode
-
-MakeSite: TypeAlias = Callable[[LoadMode], tuple[Site, psycopg.Connection]]
-_numbers = itertools.count()
 
 
 @pytest.fixture(scope="session")
@@ -44,51 +45,45 @@ def victims(encryption_key: str, tmp_path_factory: pytest.TempPathFactory) -> It
 
 
 @pytest.fixture(scope="session")
-def loaded_once(
-    postgres: str, encryption_key: str, tmp_path_factory: pytest.TempPathFactory
-) -> Callable[[LoadMode], Site]:
-    """A site of a mode with its first file in and its second ready; a test gets a copy of its database."""
-    sites: dict[LoadMode, Site] = {}
+def loaded(
+    databases: Databases, encryption_key: str, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[LoadMode, int], Site]:
+    """A site of a mode of whose two files one or both are in; a test gets a copy of it."""
 
-    def of(mode: LoadMode) -> Site:
-        if mode not in sites:
-            url = _create(postgres, f"loaded_{mode}")
-            site = Site.make(tmp_path_factory.mktemp(f"loaded_{mode}"), url, "acme", mode)
+    @cache
+    def of(mode: LoadMode, files: int) -> Site:
+        name = f"loaded_{mode}_{files}"
+        site = Site.make(tmp_path_factory.mktemp(name), databases.make(name), "acme", mode)
+        with cut_small():
             site.first()
-            with cut_small():
-                site.run("first")
+            site.run("first")
             site.second()
-            sites[mode] = site
-        return sites[mode]
+            if files == 2:
+                site.run("second")
+        return site
 
     return of
 
 
 @pytest.fixture
-def a_site(postgres: str, loaded_once: Callable[[LoadMode], Site], tmp_path: Path) -> Iterator[MakeSite]:
-    """Makes a site whose first file is in, and an analyst's connection to its warehouse."""
-    opened: list[psycopg.Connection[Any]] = []
-    names: list[str] = []
+def a_site(
+    databases: Databases, loaded: Callable[[LoadMode, int], Site], tmp_path: Path
+) -> Iterator[Callable[..., tuple[Site, psycopg.Connection]]]:
+    """Makes a site whose first file is in, or both, and an analyst's connection to its warehouse."""
+    numbers = itertools.count()
+    with ExitStack() as stack:
+        stack.enter_context(cut_small())
 
-    def make(mode: LoadMode) -> tuple[Site, psycopg.Connection]:
-        base = loaded_once(mode)
-        names.append(f"disturbed_{next(_numbers)}")
-        url = _create(postgres, names[-1], f"loaded_{mode}")
-        site = Site(tmp_path / names[-1], url, base.tenant, mode, base.data)
-        opened.append(psycopg.connect(url, autocommit=True))
-        Inspector(site, opened[-1]).table_is(site.before)
-        return site, opened[-1]
+        def make(mode: LoadMode, files: int = 1) -> tuple[Site, psycopg.Connection]:
+            base = loaded(mode, files)
+            url = stack.enter_context(databases.one(urlsplit(base.warehouse).path[1:]))
+            sql = stack.enter_context(psycopg.connect(url, autocommit=True))
+            site = replace(base, root=tmp_path / f"disturbed_{next(numbers)}", warehouse=url)
+            if files == 2:
+                shutil.copytree(base.root / "quarantine", site.root / "quarantine")
+                moved = (str(base.root), str(site.root))
+                sql.execute("update _importers.quarantine set uri = replace(uri, %s, %s)", moved)
+            Inspector(site, sql).table_is(site.before if files == 1 else site.after)
+            return site, sql
 
-    with cut_small():
         yield make
-    for connection in opened:
-        connection.close()
-    with psycopg.connect(postgres, autocommit=True) as connection:
-        for name in names:
-            connection.execute(f'drop database "{name}" with (force)')
-
-
-def _create(postgres: str, name: str, template: str = "template1") -> str:
-    with psycopg.connect(postgres, autocommit=True) as connection:
-        connection.execute(f'create database "{name}" template "{template}" strategy file_copy')
-    return urlunsplit(urlsplit(postgres)._replace(path=f"/{name}"))

@@ -27,7 +27,7 @@ from importers.pipeline.plan import plan
 from importers.pipeline.replay import held
 from importers.pipeline.run import run
 
-MakeSite: TypeAlias = Callable[[LoadMode], tuple[Site, psycopg.Connection[Any]]]
+MakeSite: TypeAlias = Callable[..., tuple[Site, psycopg.Connection[Any]]]
 
 BAD = [row for row in SECOND if row not in good(SECOND)]
 MODES = (LoadMode.APPEND, LoadMode.MERGE)
@@ -36,9 +36,7 @@ MODES = (LoadMode.APPEND, LoadMode.MERGE)
 @pytest.fixture(params=MODES)
 def both_in(request: pytest.FixtureRequest, a_site: MakeSite) -> tuple[Site, psycopg.Connection[Any]]:
     """The first and the second file are in; three rows and a broken line of the second are in quarantine."""
-    site, sql = a_site(request.param)
-    site.run("second")
-    return site, sql
+    return a_site(request.param, files=2)
 
 
 @pytest.fixture
@@ -219,15 +217,19 @@ def test_a_replay_has_no_window(site: Site) -> None:
 # --- SIGKILL, and again
 
 
-COMBINED = list(zip([*POINTS, *OF_REPLAYS], cycle(product(MODES, ("mend", "another"))), strict=False))
+HOW = cycle(product(MODES, ("mend", "another")))
+COMBINED = [
+    pytest.param(point, how, marks=() if point in OF_REPLAYS or number % 2 else pytest.mark.soak)
+    for (number, point), how in zip(enumerate([*POINTS, *OF_REPLAYS]), HOW, strict=False)
+]
+"""Every other point that a replay shares with other runs; `make soak` takes all."""
 
 
 @pytest.mark.parametrize(("point", "how"), COMBINED)
 def test_killed_and_replayed_again(victims: Victims, a_site: MakeSite, point: str, how: tuple[LoadMode, str]) -> None:
     """Under the same key or under a new one."""
     mode, key = how
-    site, sql = a_site(mode)
-    site.run("second")
+    site, sql = a_site(mode, files=2)
     site = mended(site)
     death = victims.run(site, "mend", at=point, replay=True)
     assert death.signal == signal.SIGKILL, f"{point}: {death}"
