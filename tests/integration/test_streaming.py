@@ -16,7 +16,7 @@ from uuid import uuid4
 import psycopg
 import pyarrow as pa
 import pytest
-from import_site import HEADER, PIPELINE, STREAM, Row, Site, listeners
+from import_site import HEADER, PIPELINE, RULES, STREAM, Row, Site, listeners
 from tests.support.runs import erase as erase_from
 
 from importers.core.model import (
@@ -244,6 +244,19 @@ def test_bad_rows_are_in_quarantine_when_the_rest_is_in_the_table_and_can_be_rep
         assert run(job, "replay", kind=_replay()).rows_loaded == 1
     assert streamed.plays == [*range(6), 50]
     assert streamed.quarantined() == Counter({None: 1})
+
+
+def test_a_key_that_comes_again_in_a_stream_is_no_duplicate_when_it_is_replayed(streamed: Streamed) -> None:
+    """No rule of uniqueness holds a stream: its replay isn't held by one, either."""
+    unique = RULES[1]
+    twice = [(50, 50, "listener 1", "bad", -1), (50, 51, "listener 1", "bad again", -2)]
+    streamed.said = {"expect": RULES, "quarantine": {"max_fraction": 0.5}}
+    source = streamed.source([*ROWS[:3], twice[0]], [*ROWS[3:5], twice[1]])
+    assert streamed.drain(source).quarantined == 2
+    streamed.said = {"expect": [unique]}
+    with closing(streamed.job(source)) as job:
+        assert run(job, "replay", kind=_replay()).rows_loaded == 2
+    assert streamed.plays == [*range(5), 50, 50]
 
 
 def _replay() -> Any:

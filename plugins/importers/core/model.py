@@ -361,6 +361,8 @@ class Held:
     superseded: bool
     """Whether a later generation of the root's window has read all of it again."""
     stale: tuple[tuple[int, int], ...] = ()
+    live: bool = False
+    """Whether the root was a live run: it held no keys against each other."""
 
     @property
     def replayable(self) -> bool:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
 import psycopg
+from psycopg.rows import kwargs_row
 from psycopg.types.json import Jsonb
 
 from importers.core.model import ExpiredFile, Held, LoadMode, QuarantineFile, Run, RunState
@@ -48,15 +50,15 @@ def of_run(connection: psycopg.Connection, run: int, *, ended: bool) -> list[Qua
 
 def held(connection: psycopg.Connection, streams: str, since: datetime) -> list[Held]:
     """`streams` is a pattern of LIKE. What a replay has put back says in the replay's plan where it came from."""
-    rows = connection.execute(
-        f"""
-        select q.run, r.stream, r.state, r.mode, q.replayed_by, o.id,
-          case when r.kind = 'replay' then (from_.part ->> 'part')::int else q.partition end,
-          case when o.kind = 'window' then o.key end,
-          coalesce((from_.part ->> 'version')::bigint, o.version + q.partition), o.plan -> 'stream' ->> 'cursor',
-          {SUPERSEDED},
+    query = f"""
+        select q.run, r.stream, r.state, r.mode, q.replayed_by, o.id as root,
+          case when r.kind = 'replay' then (from_.part ->> 'part')::int else q.partition end as part,
+          case when o.kind = 'window' then o.key end as window,
+          coalesce((from_.part ->> 'version')::bigint, o.version + q.partition) as version,
+          o.plan -> 'stream' ->> 'cursor' as cursor, {SUPERSEDED} as superseded, o.plan -> 'live' is not null as live,
           (select coalesce(jsonb_agg(jsonb_build_array(lower(c.covers), upper(c.covers))), '[]') from _importers.run c
-            where c.stream = o.stream and c.state = 'committed' and c.closed_at > o.closed_at and c.covers is not null),
+            where c.stream = o.stream and c.state = 'committed' and c.closed_at > o.closed_at and c.covers is not null)
+            as stale,
           q.partition, q.uri, q.rows, q.reasons, q.at
         from _importers.quarantine q
           join _importers.run r on r.id = q.run
@@ -64,27 +66,26 @@ def held(connection: psycopg.Connection, streams: str, since: datetime) -> list[
           join _importers.run o on o.id = coalesce((from_.part ->> 'root')::bigint, r.id)
         where r.stream like %s and q.at >= %s and q.rows > 0 and {THERE}
         order by q.run, q.partition, q.uri
-        """,
-        (streams, since),
-    )
-    return [
-        Held(
-            run=run,
-            stream=stream,
-            state=RunState(state),
-            mode=LoadMode(mode),
-            file=QuarantineFile(*file),
-            replayed_by=replayed_by,
-            root=root,
-            part=part,
-            window=window,
-            version=version,
-            cursor=cursor,
-            superseded=superseded,
-            stale=tuple((low, high) for low, high in stale),
-        )
-        for run, stream, state, mode, replayed_by, root, part, window, version, cursor, superseded, stale, *file in rows
-    ]
+        """
+    with connection.cursor(row_factory=kwargs_row(_held)) as cursor:
+        return cursor.execute(query, (streams, since)).fetchall()
+
+
+def _held(
+    *,
+    state: str,
+    mode: str,
+    stale: Sequence[tuple[int, int]],
+    partition: int,
+    uri: str,
+    rows: int,
+    reasons: Mapping[str, int],
+    at: datetime,
+    **said: Any,
+) -> Held:
+    file = QuarantineFile(partition, uri, rows, reasons, at)
+    ranges = tuple((low, high) for low, high in stale)
+    return Held(state=RunState(state), mode=LoadMode(mode), file=file, stale=ranges, **said)
 
 
 def uris_of(run: Run) -> list[str]:

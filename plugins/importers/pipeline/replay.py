@@ -86,6 +86,7 @@ def _partition(held: Held) -> JSON:
         "version": held.version,
         "cursor": held.cursor,
         "stale": held.stale,
+        "live": held.live,
         "since": held.file.since.isoformat() if held.file.since else None,
     }
 
@@ -95,9 +96,13 @@ def since(run: Run, partition: int) -> datetime:
     return datetime.fromisoformat(cast(Mapping[str, Any], run.plan.partitions[partition])["since"])
 
 
-def deliveries(run: Run) -> dict[int, int]:
-    """Of each of a replay's partitions the run that read its rows: they are judged beside those that they came with."""
-    return {number: int(cast(Mapping[str, Any], part)["root"]) for number, part in enumerate(run.plan.partitions)}
+def deliveries(run: Run) -> dict[int, int | None]:
+    """Of each of a replay's partitions the run that read its rows: they are judged beside those that they came with.
+
+    None where that was a live run: in a stream that is followed a key may come again.
+    """
+    parts = (cast(Mapping[str, Any], part) for part in run.plan.partitions)
+    return {number: None if part.get("live") else int(part["root"]) for number, part in enumerate(parts)}
 
 
 def read(job: Job, partition: JSON) -> Iterator[Batch]:

@@ -17,6 +17,8 @@ from importers.quality.hashing import keyed
 from importers.quality.verdict import Numbers, Verdict
 
 BUCKETS = 64
+_ONE = 0
+"""The delivery of partitions of which nothing else is said."""
 Read = Callable[[int], Iterator[pa.RecordBatch]]
 
 
@@ -67,17 +69,21 @@ def confirm(
     verdicts: Mapping[int, Verdict],
     read: Read,
     seeds: Mapping[str, int],
-    deliveries: Mapping[int, int],
+    deliveries: Mapping[int, int | None],
 ) -> dict[int, dict[str, Numbers]]:
     """By partition and rule the rows that share a key with another one, compared by the values themselves.
 
-    Partitions of another of the `deliveries` aren't held against each other; those that aren't in there are of one.
+    Partitions of another of the `deliveries` aren't held against each other, those of None against none, not even
+    themselves; those that aren't in there are of one.
 
     Reads the partitions in which a repeated hash occurs, in the order in which they were checked. Holds the keys of
     candidates in memory: of all duplicates at once, as they may be anywhere.
     """
     candidates: dict[str, list[pl.DataFrame]] = defaultdict(list)
     for partition, verdict in verdicts.items():
+        delivery = deliveries.get(partition, _ONE)
+        if delivery is None:
+            continue
         hit = [r for r in rules if among(verdict.keys[r.label], repeated[r.label]).any()]
         start = 0
         for rows in read(partition) if hit else ():
@@ -89,8 +95,7 @@ def confirm(
                 wanted = taking_part & _hits(frame, bound, label, repeated[label], seeds[label])
                 if wanted.any():
                     values = _values(frame, bound, label, wanted, partition, start)
-                    delivery = pl.lit(deliveries.get(partition), pl.Int64).alias("delivery")
-                    candidates[label].append(values.with_columns(delivery))
+                    candidates[label].append(values.with_columns(pl.lit(delivery, pl.Int64).alias("delivery")))
             start += rows.num_rows
     found: dict[int, dict[str, Numbers]] = defaultdict(dict)
     for label, frames in candidates.items():

@@ -75,7 +75,7 @@ def judge(
     read_partition: Read,
     key: bytes,
     drifts: Mapping[str, Drift] | None = None,
-    deliveries: Mapping[int, int] | None = None,
+    deliveries: Mapping[int, int | None] | None = None,
 ) -> Judgement:
     """Judge a run by the verdicts of all its partitions, those loaded by an earlier attempt included.
 

@@ -124,6 +124,8 @@ def test_only_rows_of_one_delivery_are_held_against_each_other():
     rules = Rules.compile([UNIQUE], SCHEMA)
     judgement = judge(rules, verdicts, LAX, lambda n: iter(parts[n]), KEY, deliveries={0: 8, 1: 9, 2: 8})
     assert {n: found.rows.tolist() for n, found in judgement.extra_bad.items()} == {0: [1], 2: [1]}
+    followed = judge(rules, verdicts, LAX, lambda n: iter(parts[n]), KEY, deliveries=dict.fromkeys(parts))
+    assert followed.extra_bad == {}
 
 
 def test_colliding_hashes_are_told_apart_by_the_values(monkeypatch):
