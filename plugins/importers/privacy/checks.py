@@ -10,6 +10,7 @@ from importers.core.model import OURS, PersonalData, Stream
 from importers.core.names import did_you_mean
 from importers.core.tenant import NoSubject, Privacy, Subject, Treat
 from importers.exceptions import ConfigError
+from importers.privacy.hints import hint_of
 from importers.privacy.leaves import Part, leaves
 from importers.privacy.pseudonyms import has_pseudonyms
 from importers.privacy.rules import EVERYTHING, Rules
@@ -121,13 +122,22 @@ def check_cuts(rules: Rules, subject: Part | None) -> None:
         rule is None
         or rule.treat is not Treat.KEEP
         or _personal(rule)
-        or (subject is not None and subject.path == name)
+        or (subject is not None and (subject.path == name or _may_be_personal(rules, name)))
     ):
         raise ConfigError(
             f"a plan can't hold where ranges of '{name}' begin: those are values of a person",
             got="the subject" if subject is not None and subject.path == name else str(rule),
             do="cut by a column that is kept and concerns nobody, or read the table in one part",
         )
+
+
+def _may_be_personal(rules: Rules, name: str) -> bool:
+    """Whether values that nobody has classified, of a table whose rows are persons', may tell of one: any text may."""
+    if rules.by_path[name].personal is not None:
+        return False
+    kind = next(leaf.type for leaf in rules.leaves if leaf.path == name)
+    text = pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+    return text or hint_of(name) is not None
 
 
 def check_purposeful(rules: Rules) -> None:

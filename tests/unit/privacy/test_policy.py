@@ -361,6 +361,14 @@ def test_a_plan_holds_no_value_of_a_person() -> None:
         refusal(ConfigError, f"where ranges of '{name}' begin", "one part", spec=spec, of=stream(cut_by=name))
     classed = stream(PLAYS | {"ms_played": (N, PersonalData.IDENTIFIER)}, cut_by="ms_played")
     refusal(ConfigError, "where ranges of 'ms_played' begin", spec={"columns": COLUMNS}, of=classed)
+    for name, kind, may in (("login", S, False), ("shop", S, False), ("customer_no", N, False), ("number", N, True)):
+        columns, cut = COLUMNS | {name: "keep"}, stream(PLAYS | {name: (kind, None)}, cut_by=name)
+        if may:
+            build({"columns": columns}, cut)
+        else:
+            refusal(ConfigError, f"where ranges of '{name}' begin", spec={"columns": columns}, of=cut)
+        build({"columns": columns, "subject": {"none": True, "reason": "nobody's"}}, cut)
+    build({"columns": COLUMNS | {"shop": "keep"}}, stream(PLAYS | {"shop": (S, PersonalData.NONE)}, cut_by="shop"))
 
 
 def test_a_key_is_a_column() -> None:

@@ -100,7 +100,8 @@ class PostgresqlConfig(SqlConfig):
     partition_by: str | None = Field(
         None,
         description="With `read: full`: read a big table side by side, in ranges of this column: an integer, date, "
-        "timestamp, UUID or text that no update changes, that is kept and concerns nobody. `primary key` is each "
+        "timestamp, UUID or text that no update changes, that is kept and concerns nobody (where rows are persons', no "
+        "text, and nothing that is called like an identifier of one). `primary key` is each "
         "table's own, or what that begins with. By default a table is one part, and all of one moment; so is each "
         "range, of its own.",
         examples=["primary key", "order_id"],
