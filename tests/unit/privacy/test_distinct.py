@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
@@ -52,6 +53,27 @@ def test_where_nothing_ever_recurred_nothing_is_remembered_any_more() -> None:
     assert [len(values) for values in seen] == [90, 90, 90, 2]
 
 
+def test_what_recurs_too_seldom_is_given_up_before_the_memory_is_full() -> None:
+    """Two batches fill a fifth of the memory, and with the third it is clear."""
+    seen: Seen = []
+    function = upper(seen, most=3_000)
+    for number in range(4):
+        unlike = pa.array([f"user{number}-{i}" for i in range(300)])
+        assert function(unlike).equals(pc.utf8_upper(unlike))
+    assert function(pa.array(["user0-1", "user3-2"] * 10)).to_pylist() == ["USER0-1", "USER3-2"] * 10
+    assert [len(values) for values in seen] == [300, 300, 300, 300, 2]
+
+
+def test_what_recurs_often_enough_is_remembered_until_the_memory_is_full() -> None:
+    """15 of 200 were known, then 30 of 300: where 185 or 270 of 300 are held, 6.2 or 9 of a hundred are enough."""
+    seen: Seen = []
+    function = upper(seen, most=300)
+    for start in (0, 85, 170):
+        some = pa.array([f"user{i}" for i in range(start, start + 100)])
+        assert function(some).equals(pc.utf8_upper(some))
+    assert [len(values) for values in seen] == [100, 85, 85]
+
+
 def test_where_nothing_repeats_nothing_is_looked_for() -> None:
     seen: Seen = []
     unlike = pa.array([f"user{i}" for i in range(1000)])
@@ -81,6 +103,19 @@ def test_no_more_is_remembered_than_it_may() -> None:
     for _ in range(2):
         assert function(many).equals(pc.utf8_upper(many))
     assert [len(values) for values in seen] == [101, 101]
+
+
+@pytest.mark.parametrize("weak", [0, 1])
+def test_texts_that_one_of_the_two_hashes_takes_for_equal_are_told_apart(
+    weak: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seeds, whole = iter([0, 1] * 9), pl.Series.hash
+    monkeypatch.setattr("secrets.randbits", lambda _: next(seeds))
+    monkeypatch.setattr(pl.Series, "hash", lambda s, seed: whole(s, seed) % 3 if seed == weak else whole(s, seed))
+    function = upper([])
+    for start in (0, 20, 10):
+        some = pa.array([f"user{i % 40}" for i in range(start, start + 50)])
+        assert function(some).equals(pc.utf8_upper(some))
 
 
 def test_what_a_failed_call_has_left_is_not_taken_for_a_result() -> None:
