@@ -50,6 +50,7 @@ class Checker:
         self._engines = {about: Engine(list(slow.values())) for about, slow in self._slow.items()}
         self._schema: pa.Schema | None = None
         self._bound: Bound | None = None
+        self._hashes: list[pl.Expr] = []
         self._rows = 0
         self._bad: list[Numbers] = []
         self._evaluated: Counter[str] = Counter({r.label: 0 for r in rules.rules})
@@ -81,7 +82,7 @@ class Checker:
         """What the gate needs to know. `rejects`: how many of the partition's records couldn't become a row."""
         bad = np.concatenate([np.empty(0, np.uint64), *self._bad])
         tally = Tally(self._rows, rejects, len(bad), dict(self._evaluated), dict(self._unexpected), self._states)
-        keys = {label: np.sort(np.concatenate([np.empty(0, np.uint64), *self._keys[label]])) for label in self._seeds}
+        keys = {label: _sorted(self._keys[label]) for label in self._seeds}
         return Verdict(self._rules.fingerprint, bad, tally, keys)
 
     def _judge(self, rows: pa.RecordBatch, unfit: Mapping[str, Mask]) -> dict[str, Mask]:
@@ -106,11 +107,12 @@ class Checker:
         """The rules on rows and on the run that are about the rows of `frame`, which may have no column."""
         part = bound.parts[about]
         seen = _answers(frame, part.questions)
-        self._note_measures(part, seen, rows)
+        once = seen.head(1)  # a scalar becomes a column as long as the masks when it is asked for
+        self._note_measures(part, once, rows)
         violated: dict[str, Mask] = {}
         for label in part.judged:
             mask = seen[f"violated {label}"]
-            if self._count(label, seen[f"evaluated {label}"][0], int(mask.sum())):
+            if self._count(label, once[f"evaluated {label}"][0], int(mask.sum())):
                 violated[label] = mask.to_numpy()
         if about in self._engines:
             judged = self._engines[about].judge(frame, bound.at)
@@ -125,6 +127,7 @@ class Checker:
                 self._bound = bind(self._rules.rules, schema, self._rules.schema)
             except ConfigError as error:
                 raise ContractError(error.what, got=error.got, do=error.do) from None
+            self._hashes = [keyed(*key, self._seeds[label]).alias(label) for label, key in self._bound.keys.items()]
             self._schema = schema
         return self._bound
 
@@ -150,7 +153,7 @@ class Checker:
         if not bound.keys:
             return
         good = ~np.logical_or.reduce(list(violated.values())) if violated else None
-        seen = frame.select(keyed(*key, self._seeds[label]).alias(label) for label, key in bound.keys.items())
+        seen = _answers(frame, self._hashes)
         for label in bound.keys:
             hashes = seen[label]
             if good is not None and self._good_only[label]:
@@ -166,6 +169,12 @@ class Checker:
 def _answers(frame: pl.DataFrame, questions: list[pl.Expr]) -> pl.DataFrame:
     """Of few rows one after the other: to hand them to other threads takes longer than to find them."""
     return frame.select_seq(questions) if frame.height < _FEW else frame.select(questions)
+
+
+def _sorted(keys: list[Numbers]) -> Numbers:
+    together = np.concatenate([np.empty(0, np.uint64), *keys])
+    together.sort()
+    return together
 
 
 def _plain(measured: Any) -> Any:

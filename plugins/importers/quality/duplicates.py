@@ -24,33 +24,39 @@ Read = Callable[[int], Iterator[pa.RecordBatch]]
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """Of hashes: how many are distinct, which occur more than once, and which most often."""
+    """Of hashes: how many are distinct, which occur more than once, and, if it was asked for, which most often."""
 
     distinct: int
     repeated: Numbers
     most_common: Numbers
 
 
-def survey(sorted_keys: Sequence[Numbers]) -> Survey:
-    """A bucket at a time, so that memory stays small."""
+def survey(sorted_keys: Sequence[Numbers], *, modes: bool = False) -> Survey:
+    """A bucket at a time, so that memory stays small; `modes`: which occur most often is wanted."""
     distinct, repeated = 0, [np.empty(0, np.uint64)]
     highest, most_common = 0, [np.empty(0, np.uint64)]
+    for found in _buckets(sorted_keys):
+        begin = np.flatnonzero(np.concatenate([[True], found[1:] != found[:-1]]))
+        distinct += len(begin)
+        if len(begin) < len(found):
+            repeated.append(found[begin[np.diff(begin, append=len(found)) > 1]])
+        if modes:
+            times = np.diff(begin, append=len(found))
+            if times.max() > highest:
+                highest, most_common = times.max(), []
+            most_common.append(found[begin[times == highest]])
+    return Survey(distinct, np.concatenate(repeated), np.concatenate(most_common))
+
+
+def _buckets(sorted_keys: Sequence[Numbers]) -> Iterator[Numbers]:
+    """The keys of all partitions, sorted, in pieces none of which is empty: equal ones are in one piece."""
     edges = np.arange(1, BUCKETS, dtype=np.uint64) * np.uint64(2**64 // BUCKETS)
     cuts = [np.concatenate([[0], np.searchsorted(keys, edges), [len(keys)]]) for keys in sorted_keys]
     for bucket in range(BUCKETS):
-        found = np.concatenate(
-            [np.empty(0, np.uint64)]
-            + [keys[cut[bucket] : cut[bucket + 1]] for keys, cut in zip(sorted_keys, cuts, strict=True)]
-        )
-        found, times = np.unique(found, return_counts=True)
-        distinct += len(found)
-        repeated.append(found[times > 1])
-        most = int(times.max(initial=0))
-        if most > highest:
-            highest, most_common = most, []
-        if most == highest:
-            most_common.append(found[times == most])
-    return Survey(distinct, np.concatenate(repeated), np.concatenate(most_common))
+        parts = [keys[cut[bucket] : cut[bucket + 1]] for keys, cut in zip(sorted_keys, cuts, strict=True)]
+        parts = [part for part in parts if len(part)]
+        if parts:
+            yield parts[0] if len(parts) == 1 else np.sort(np.concatenate(parts))
 
 
 def among(hashes: Numbers, wanted: Numbers) -> Mask:

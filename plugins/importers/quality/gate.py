@@ -136,7 +136,8 @@ def _survey(rules: Rules, verdicts: Mapping[int, Verdict], tally: Tally) -> dict
     for labelled in rules.rules:
         if isinstance(labelled.rule, KeyRule):
             _same_kind(labelled, tally)
-            surveyed[labelled.label] = survey([verdict.keys[labelled.label] for verdict in verdicts.values()])
+            keys = [verdict.keys[labelled.label] for verdict in verdicts.values()]
+            surveyed[labelled.label] = survey(keys, modes=isinstance(labelled.rule, MostCommonInSet))
     return surveyed
 
 
