@@ -62,11 +62,9 @@ def plan_of(job: Job) -> Plan:
 
 def _sought(job: Job, files: Sequence[Held]) -> tuple[list[Held], list[Held]]:
     """Of those that may be replayed which are there, and which aren't."""
-    there, lost = list[Held](), list[Held]()
-    for file in files:
-        if file.replayable:
-            (there if job.quarantine.has(file.file.uri) else lost).append(file)
-    return there, lost
+    files = [file for file in files if file.replayable]
+    found = job.quarantine.there([file.file.uri for file in files])
+    return [file for file in files if file.file.uri in found], [file for file in files if file.file.uri not in found]
 
 
 _LOOK = "look whether IMPORTERS_QUARANTINE is right, or give them up by `importers quarantine discard`"

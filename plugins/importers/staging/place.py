@@ -58,7 +58,12 @@ class RunPlace:
 
     @property
     def path(self) -> str:
-        return f"{self.tenant}/{self.pipeline}/{self.stream}/{self.run}"
+        return f"{self.above}/{self.run}"
+
+    @property
+    def above(self) -> str:
+        """Where all runs of the stream are."""
+        return f"{self.tenant}/{self.pipeline}/{self.stream}"
 
     @property
     def where(self) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
@@ -136,6 +136,16 @@ class Quarantine:
         """Whether the file is there. Raises StagingError."""
         with self.store.reaching():
             return self.store.exists(self.store.path_of(uri))
+
+    def there(self, uris: Collection[str]) -> frozenset[str]:
+        """Which files of several are there, by a listing for each stream: asking one by one, a bucket takes as many
+        round trips. Raises as `has` does, and ConfigError for a URI of another place.
+        """
+        paths = {self.store.path_of(uri): uri for uri in uris}
+        streams = {split_quarantined(path)[0].run.above for path in paths}
+        with self.store.reaching():
+            listed = {entry.path for stream in streams for entry in self.store.walk(stream)}
+        return frozenset(uri for path, uri in paths.items() if path in listed)
 
     def delete(self, uri: str) -> None:
         """Delete a file; one that is gone already is fine."""

@@ -52,6 +52,21 @@ def among(*subjects: bytes) -> Callable[[pa.Array], pa.BooleanArray]:
     return lambda tokens: pc.is_in(tokens, value_set=pa.array(subjects, pa.binary(16)))
 
 
+def test_which_of_many_are_there_is_one_listing(
+    quarantine: Quarantine, place: Place, locked: RunKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uris = [write(quarantine, place.run.partition(n), locked, {1: ANN}).uri for n in range(9)]
+    quarantine.delete(uris[4])
+    walk, asked = quarantine.store.walk, []
+    monkeypatch.setattr(quarantine.store, "walk", lambda under: asked.append(under) or walk(under))
+    monkeypatch.setattr(quarantine.store, "exists", None)
+    assert quarantine.there(uris) == {*uris} - {uris[4]}
+    assert asked == [place.run.above]
+    assert quarantine.there([]) == frozenset()
+    with pytest.raises(ConfigError, match="another place"):
+        quarantine.there(["s3://elsewhere/acme/a/b/1/0.parquet"])
+
+
 def test_rows_and_rejects_come_back_with_what_was_wrong(
     quarantine: Quarantine, staging: Staging, place: Place, key: RunKey, locked: RunKey, tmp_path: Path
 ) -> None:
