@@ -120,3 +120,27 @@ def test_a_refresh_that_fails_ends_nothing(make: Make) -> None:
         run(job, "again", full_refresh=True, processes=1)
     assert plays(look)[before] == [7]
     assert mended(site).replay("mend").rows_loaded == 1
+
+
+@pytest.mark.parametrize("ended_by", ["the same run again", "a sweep"])
+def test_what_a_crash_after_the_commit_leaves_is_deleted(
+    make: Make, monkeypatch: pytest.MonkeyPatch, ended_by: str
+) -> None:
+    site, look = make(LoadMode.MERGE)
+    (old,) = (site.root / "quarantine").rglob("*.parquet")
+    with monkeypatch.context() as patch:
+        patch.setattr("importers.pipeline.finish.forget", _die)
+        with pytest.raises(KeyboardInterrupt):
+            site.run("again", full_refresh=True)
+    assert old.exists()
+    assert mended(site).replay("mend").rows_loaded == 1  # of the two copies the new one alone
+    if ended_by == "a sweep":
+        look.sweep()
+    else:
+        site.run("again", full_refresh=True)
+    assert not old.exists()
+    assert plays(look) == {}
+
+
+def _die(*_: object) -> None:
+    raise KeyboardInterrupt
