@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -14,8 +12,9 @@ import psycopg
 import pytest
 from click.testing import CliRunner
 from command_line import answer, call
-from erasing import POINTS
+from crash_points import OF_ERASURES
 from import_site import SECOND, Inspector, Site, good
+from victims import Victims
 
 from importers.cli.main import main
 from importers.core.erasure import Outcome, Place
@@ -279,12 +278,12 @@ def test_the_list_is_read_on_from_where_it_was_read(home: Path, sql: psycopg.Con
             assert known.version > before
 
 
-def test_killed_at_every_step_it_comes_to_the_same_end(loaded: Path, sql: psycopg.Connection[Any]) -> None:
-    script = Path(__file__).parents[1] / "support/erasing.py"
+def test_killed_at_every_step_it_comes_to_the_same_end(
+    loaded: Path, sql: psycopg.Connection[Any], victims: Victims
+) -> None:
     listed = []
-    for point in POINTS:
-        command = [sys.executable, str(script), point, "erase", "acme", ANN, *NEW]
-        assert subprocess.run(command, check=False, capture_output=True, timeout=600).returncode == -signal.SIGKILL
+    for point in OF_ERASURES:
+        assert victims.command("erase", "acme", ANN, *NEW, at=point).signal == signal.SIGKILL
         listed.append(len(sql.execute("select from _importers.suppression").fetchall()))
         assert [row[0] for row in sql.execute("select finished_at from _importers.erasure").fetchall()] == [
             None

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
-import sweeping
 from command_line import answer, call
+from crash_points import OF_SWEPT_FILES
+from victims import Victims
 
 JOB = "acme.plays"
 TENANT = """\
@@ -88,13 +87,12 @@ def test_a_longer_retention_brings_nothing_back(old: Path, sql: psycopg.Connecti
     assert {run["state"] for run in answer("runs", JOB)} == {"committed"}
 
 
-@pytest.mark.parametrize("point", sweeping.OF_FILES)
+@pytest.mark.parametrize("point", OF_SWEPT_FILES)
 def test_a_sweep_that_is_killed_between_note_and_deletion_is_ended_by_the_next(
-    old: Path, sql: psycopg.Connection[Any], point: str
+    old: Path, sql: psycopg.Connection[Any], victims: Victims, point: str
 ) -> None:
     describe(old, "P1D")
-    died = subprocess.run([sys.executable, sweeping.__file__, point], check=False, timeout=300)
-    assert died.returncode == -signal.SIGKILL
+    assert victims.command("sweep", at=point).signal == signal.SIGKILL
     describe(old, "P90D", least=-9)
     assert [held["run"] for held in answer("quarantine", "list")] == [2]
     marked = "select run, kept_for from _importers.quarantine where expired_at is not null"

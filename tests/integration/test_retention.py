@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,10 +12,11 @@ from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
 import pytest
-import sweeping
 from click.testing import Result
 from command_line import call
+from crash_points import OF_SWEPT_ROWS
 from installed import settle
+from victims import Victims
 
 from importers.destinations import _expiring as expiring
 from importers.exceptions import ContractError
@@ -193,14 +192,13 @@ def test_a_sweep_that_died_is_gone_on_with(
     assert lines(sql) == [("acme.plays.plays", "plays", "P1Y", 1000, True)]
 
 
-@pytest.mark.parametrize("point", sweeping.OF_ROWS)
-def test_a_sweep_that_is_killed_is_gone_on_with(home: Path, sql: Sql, point: str) -> None:
+@pytest.mark.parametrize("point", OF_SWEPT_ROWS)
+def test_a_sweep_that_is_killed_is_gone_on_with(home: Path, sql: Sql, victims: Victims, point: str) -> None:
     describe(home, "acme", modes={"plays": MODES["plays"]})
     (home / "plays-1.csv").write_text("id,n,at\n" + "".join(f"{n},{n},2026-01-01\n" for n in range(1000)))
     call("run", "acme.plays")
     age(sql)
-    died = subprocess.run([sys.executable, sweeping.__file__, point], check=False, timeout=300)
-    assert died.returncode == -signal.SIGKILL
+    assert victims.command("sweep", at=point).signal == signal.SIGKILL
     counted = sum(line[3] for line in lines(sql))
     assert len(rows(sql, "acme.plays")) == 1000 - counted
     last = point == "the runs say so"

@@ -13,10 +13,13 @@ from unittest.mock import patch
 import psycopg
 
 from importers.destinations import _control as control
+from importers.destinations import _erasure as erasure
 from importers.destinations import _live as live
 from importers.destinations import _loading as loading
 from importers.destinations import _quarantine as registry
 from importers.destinations import _tables as tables
+from importers.destinations._erasing import PostgresEraser
+from importers.destinations._expiring import PostgresExpirer
 from importers.destinations.postgresql import PostgresDestination
 from importers.ledger import lineage
 from importers.pipeline import extract, finish, gate, load, plan
@@ -230,3 +233,31 @@ OF_CHANGES: dict[str, Point] = {
     "clean: the slot moved": After(Postgresql, "acknowledge"),
 }
 """What only a run does that reads changes of a PostgreSQL table."""
+OF_ERASURES: dict[str, Point] = {
+    "listed, not committed": After(erasure, "suppress"),
+    "listed": After(PostgresEraser, "begin"),
+    "a table's rows deleted, not committed": After(PostgresEraser, "_delete"),
+    "a table's rows deleted": After(PostgresEraser, "erase"),
+    "a file rewritten, not registered": After(Quarantine, "erase_subjects"),
+    "not finished": Before(PostgresEraser, "finish"),
+}
+OF_SWEPT_FILES: dict[str, Point] = {
+    "a file's end is noted, the file is there": After(PostgresDestination, "expire_file"),
+    "a file is deleted": After(LocalStore, "remove"),
+}
+OF_SWEPT_ROWS: dict[str, Point] = {
+    "rows are deleted, not counted": After(PostgresExpirer, "_delete"),
+    "rows are deleted and counted, not committed": After(PostgresExpirer, "_note"),
+    "a stretch is committed, the next is not": After(PostgresExpirer, "_note", 2),
+    "all rows are deleted, no run says so": Before(PostgresExpirer, "_finish"),
+    "the runs say so": After(PostgresExpirer, "_finish"),
+}
+ALL = {
+    **POINTS,
+    **OF_REPLAYS,
+    **OF_STREAMS,
+    **OF_CHANGES,
+    **OF_ERASURES,
+    **OF_SWEPT_FILES,
+    **OF_SWEPT_ROWS,
+}

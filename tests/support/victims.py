@@ -1,7 +1,8 @@
 """Processes to be killed. Python's imports cost seconds, so each is the fork of one that has made them already.
 
 As a script this is that process. It reads requests, one JSON object a line, and answers each: `start` forks a child
-that imports a `Site`, and `wait` says how it ended. It never starts a thread, so that a fork of it is safe.
+that imports a `Site` or is `importers` itself, and `wait` says how it ended. It never starts a thread, so that a fork
+of it is safe.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NoReturn, Self
 from unittest import mock
 
 HUNG = 300.0  # seconds
@@ -63,6 +64,11 @@ class Victims:
         makes it a replay of quarantine.
         """
         return int(self._ask(do="start", site=_encoded(site), key=key, request=request)["pid"])
+
+    def command(self, *words: str, at: str) -> Death:
+        """`importers WORDS…` in the caller's directory and environment, killed at a point; rows are swept by pages."""
+        asked = self._ask(do="start", words=words, at=at, directory=str(Path.cwd()), environment=dict(os.environ))
+        return self.wait(int(asked["pid"]))
 
     def wait(self, pid: int, seconds: float = HUNG) -> Death:
         return Death(**self._ask(do="wait", pid=pid, seconds=seconds))
@@ -115,6 +121,9 @@ def _serve() -> None:
     import import_site  # noqa: F401
     import pyarrow as pa
 
+    import importers.cli.main
+    import importers.quality.vocabulary  # noqa: F401
+
     pa.array([0])  # a process's first imports pandas
 
     children: set[int] = set()
@@ -142,11 +151,27 @@ def _live(request: dict[str, Any]) -> None:
     os.setsid()
     sys.stdin.close()
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    if "words" in request:
+        _command(request)
     asked = request["request"]
     if "file_size" in asked:
         resource.setrlimit(resource.RLIMIT_FSIZE, (asked["file_size"], asked["file_size"]))
     outcome = _import(request["site"], request["key"], asked)
     _outcome(os.getpid()).write_text(json.dumps(outcome))
+    os._exit(0)
+
+
+def _command(request: dict[str, Any]) -> NoReturn:
+    import crash_points
+
+    from importers.cli.main import main
+    from importers.destinations import _expiring
+
+    os.chdir(request["directory"])
+    os.environ.clear()
+    os.environ.update(request["environment"])
+    with mock.patch.object(_expiring, "STRETCH", 1), crash_points.ALL[request["at"]].armed(crash_points.die):
+        main(request["words"])
     os._exit(0)
 
 
@@ -167,8 +192,7 @@ def _import(values: dict[str, Any], key: str, asked: dict[str, Any]) -> dict[str
         from cdc_site import CdcSite as cls
     site = cls(**values | paths | {"mode": LoadMode(values["mode"])})
     do = getattr(crash_points, asked.get("do", "die"))
-    points = crash_points.POINTS | crash_points.OF_REPLAYS | crash_points.OF_STREAMS | crash_points.OF_CHANGES
-    armed = points[asked["at"]].armed(do) if "at" in asked else nullcontext()
+    armed = crash_points.ALL[asked["at"]].armed(do) if "at" in asked else nullcontext()
     told = Path(asked.get("progress", os.devnull))
     with import_site.cut_small(), armed, told.open("a", buffering=1) as progress:
         try:
