@@ -91,7 +91,8 @@ def cut_small(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def look_often(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever follows a silent system asks from time to time whether it is there: here sooner than in half a minute."""
-    monkeypatch.setattr("importers.transport.broker.LOOK", 0.2)
+    for module in ("broker", "event_hubs"):
+        monkeypatch.setattr(f"importers.transport.{module}.LOOK", 0.2)
 
 
 @pytest.fixture

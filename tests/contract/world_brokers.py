@@ -12,9 +12,11 @@ from typing import Any, ClassVar, NamedTuple
 from uuid import uuid4
 
 import fastavro
+from azure.eventhub import EventData
 
 from importers.core.model import LoadMode
 from tests.services.apicurio import Apicurio
+from tests.services.event_hubs import KEY, EventHubs
 from tests.services.kafka import PASSWORD, Kafka
 from tests.services.redis import PASSWORD as REDIS_PASSWORD
 from tests.services.redis import Redis
@@ -161,6 +163,58 @@ class EventHub(KafkaTopic):
     def connection(self) -> Mapping[str, Any] | None:
         port = int(self.server.sasl_address.rpartition(":")[2])
         return {"sasl.password": PASSWORD, "port": port, "ssl.ca.location": self.server.authority}
+
+
+class EventHubByAmqp(World):
+    """By a broker that speaks AMQP 1.0. It isn't Event Hubs. Any question takes Microsoft's client half a second."""
+
+    service = "amqp"
+    server: EventHubs
+    wrong: ClassVar[dict[str, Any]] = {"settings": {"fetch.wait.max.ms": 1}}
+    secrets: ClassVar[tuple[str, ...]] = (KEY,)
+
+    def __init__(self, directory: Path, server: Any = None) -> None:
+        super().__init__(directory, server)
+        self.hub = server.hub(partitions=2)
+        self.put(ROWS)
+
+    @classmethod
+    def modes(cls) -> list[LoadMode]:
+        return [LoadMode.APPEND]  # rows are rows from there on, and `kafka` has shown the others
+
+    def config(self) -> dict[str, Any]:
+        columns = {"id": "integer", "who": "string", "what": "string", "ms": "integer"}
+        read = {"batch_rows": 2, "max_partitions": 1, "metadata": [], "timeout": 4 if self.hurried else 120}
+        return {"protocol": "amqp", "topic": self.hub, "stream": self.stream, "columns": columns, **read}
+
+    def connection(self) -> Mapping[str, Any] | None:
+        return self.server.connection
+
+    def put(self, rows: list[dict[str, Any]]) -> None:
+        events = [(EventData(json.dumps(row)), {"partition_id": str(row["id"] % 2)}) for row in rows]
+        self.server.send(self.hub, *events)
+
+    def grow(self) -> None:
+        self.put(MORE)
+
+    def vanish(self) -> None:
+        self.server.drop(self.hub)
+
+    def deny(self) -> None:
+        self.server.forbid(self.hub)
+
+    def die(self) -> None:
+        self.server.stop()
+
+    def stall(self) -> None:
+        self.server.pause()
+
+    def mend(self) -> None:
+        self.server.start()
+        self.server.allow(self.hub)
+
+    def close(self) -> None:
+        self.mend()
 
 
 class RedisStream(World):

@@ -23,7 +23,7 @@ from importers.destinations.postgresql import PostgresDestination
 from tests.support.runs import blind
 
 from .world import MORE, ROWS, World
-from .world_brokers import AvroTopic, EventHub, KafkaTopic, ProtobufTopic, RedisStream
+from .world_brokers import AvroTopic, EventHub, EventHubByAmqp, KafkaTopic, ProtobufTopic, RedisStream
 from .world_lastfm import Lastfm
 from .world_postgresql import Postgresql, PostgresqlChanges
 from .world_rest import Rest
@@ -167,6 +167,7 @@ class JsonArrays(JsonDocument):
 WORLDS: dict[str, type[World]] = {
     "avro": Avro,
     "azure_event_hubs": EventHub,
+    "azure_event_hubs:amqp": EventHubByAmqp,
     "csv": Csv,
     "csv:remarks": CsvRemarks,
     "excel": Excel,

@@ -17,6 +17,7 @@ import psycopg
 import pytest
 from import_site import Inspector, Site, cut_small
 from installed import settle
+from tests.services.event_hubs import EventHubs, event_hubs
 from tests.support.databases import Databases
 from victims import Victims
 
@@ -87,3 +88,9 @@ def a_site(
             return site, sql
 
         yield make
+
+
+@pytest.fixture(scope="session")
+def amqp() -> Iterator[EventHubs]:
+    with event_hubs() as server:
+        yield server

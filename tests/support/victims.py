@@ -186,6 +186,8 @@ def _import(values: dict[str, Any], key: str, asked: dict[str, Any]) -> dict[str
     cls: Any = import_site.Site
     if "topic" in values:
         from kafka_site import KafkaSite as cls
+    if "reached" in values:
+        from event_hub_site import EventHubSite as cls
     if "streamed" in values:
         from stream_site import StreamSite as cls
     if "source" in values:

@@ -17,6 +17,7 @@ from importers.core.model import JSON, Pace
 from importers.core.registry import optional
 from importers.exceptions import ConfigError, ContractError, FatalSourceError, ImporterError, TransientSourceError
 from importers.transport.messages import Gathering, Messages, Part
+from importers.transport.partitioned import Extent
 
 if TYPE_CHECKING:
     from confluent_kafka import Consumer, KafkaError, Message
@@ -46,14 +47,6 @@ DEFAULTS: Mapping[str, JSON] = {
 NO_ID = "AAAAAAAAAAAAAAAAAAAAAA"
 """Kafka's Uuid.ZERO_UUID, by which a broker says that it knows of no topic ids."""
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Extent:
-    """What a partition holds: offsets from `low` to before `high`; transactions that are still open come after it."""
-
-    low: int
-    high: int
 
 
 @dataclass(slots=True)

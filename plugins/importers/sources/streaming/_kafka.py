@@ -44,6 +44,7 @@ from importers.sources.streaming._registries import Schemas
 from importers.sources.streaming._topic import Format, Reset, TopicConfig
 from importers.transport.broker import Cluster
 from importers.transport.messages import Messages, Part
+from importers.transport.partitioned import Broker
 from importers.transport.schema_registry import Registry
 
 _log = logging.getLogger(__name__)
@@ -123,14 +124,13 @@ class TopicSource(Source[TopicT]):
     def refreshed(self, position: Position) -> Position:
         with self._cluster() as cluster:
             now = self._identity(cluster)
-            is_another = now and self.config.topic in position and position[self.config.topic] != now[self.config.topic]
-            return Reach(self.config, cluster).refreshed({} if is_another else position)
+            return Reach(self.config, cluster).refreshed({} if self._is_another(now, position) else position)
 
     def lag(self, position: Position) -> Mapping[str, int]:
         with self._cluster() as cluster:
             return Reach(self.config, cluster).lag(position)
 
-    def _identity(self, cluster: Cluster) -> Mapping[str, str]:
+    def _identity(self, cluster: Broker) -> Mapping[str, str]:
         """The topic's id as a lane; none where brokers give no ids. To be asked for before anything of its partitions.
 
         A topic's offsets begin anew with the topic: a position is one of the topic that it was read from.
@@ -138,13 +138,15 @@ class TopicSource(Source[TopicT]):
         found = cluster.identity(self.config.topic)
         return {self.config.topic: found} if found else {}
 
+    def _is_another(self, now: Mapping[str, str], position: Position) -> bool:
+        return bool(now) and position.get(self.config.topic) not in (None, now[self.config.topic])
+
     def _same(self, now: Mapping[str, str], position: Position) -> None:
         """Raises ContractError if the position is of another topic, which had the name before."""
-        before = position.get(self.config.topic)
-        if now and before not in (None, now[self.config.topic]):
+        if self._is_another(now, position):
             raise ContractError(
                 f"the topic '{self.config.topic}' isn't the one that was read: it was deleted and made anew",
-                got=f"the id {now[self.config.topic]} after {before}",
+                got=f"the id {now[self.config.topic]} after {position[self.config.topic]}",
                 do="read it anew by a full refresh with load.mode merge, or into a new table",
             )
 
@@ -333,7 +335,7 @@ class TopicSource(Source[TopicT]):
                 if value
             ]
 
-    def _cluster(self) -> Cluster:
+    def _cluster(self) -> Broker:
         group = self.config.consumer_group or f"importers.{self.tenant}"
         settings = {**self.config.settings, **self.reached_by()}
         at_once = self.config.max_poll_records

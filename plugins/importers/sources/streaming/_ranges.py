@@ -12,7 +12,7 @@ from importers.core.names import did_you_mean
 from importers.exceptions import ConfigError, ContractError
 from importers.sources.streaming._messages import Metadata, backfills
 from importers.sources.streaming._topic import OnLost, Reset, TopicConfig
-from importers.transport.broker import Cluster, Extent
+from importers.transport.partitioned import Broker, Extent
 
 _log = logging.getLogger(__name__)
 Ranges: TypeAlias = Mapping[int, tuple[int, int]]
@@ -22,7 +22,7 @@ Ranges: TypeAlias = Mapping[int, tuple[int, int]]
 class Reach:
     """What the partitions of a topic hold now, and what of it such a run reads."""
 
-    def __init__(self, config: TopicConfig, cluster: Cluster) -> None:
+    def __init__(self, config: TopicConfig, cluster: Broker) -> None:
         """Raises FatalSourceError if there is no such topic."""
         self._config, self._cluster = config, cluster
         self.extents: Mapping[int, Extent] = cluster.extents(config.topic, cluster.partitions(config.topic))

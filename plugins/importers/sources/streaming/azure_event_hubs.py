@@ -1,20 +1,27 @@
-"""Azure Event Hubs by its Kafka endpoint: https://learn.microsoft.com/azure/event-hubs/azure-event-hubs-kafka-overview"""
+"""Azure Event Hubs, by its Kafka endpoint or over AMQP.
+
+https://learn.microsoft.com/azure/event-hubs/azure-event-hubs-kafka-overview
+https://learn.microsoft.com/azure/service-bus-messaging/service-bus-amqp-protocol-guide
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar
+from enum import StrEnum
+from typing import ClassVar, Self
 from urllib.parse import urlsplit
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from importers.core.connection import Connection
-from importers.core.model import JSON
-from importers.exceptions import ConfigError
+from importers.core.model import JSON, Position
+from importers.exceptions import ConfigError, ContractError
 from importers.sources.streaming._kafka import TopicSource
 from importers.sources.streaming._registered import AZURE, Framing
 from importers.sources.streaming._registries import PREFIX, azure, confluent
 from importers.sources.streaming._topic import Format, TopicConfig
+from importers.transport.event_hubs import OVER_AMQP, Address, Namespace
+from importers.transport.partitioned import Broker
 from importers.transport.schema_registry import Registry
 
 PORT = 9093
@@ -25,16 +32,41 @@ OURS: Mapping[str, JSON] = {
 }
 
 
+class Protocol(StrEnum):
+    """What is spoken with the namespace."""
+
+    KAFKA = "kafka"
+    AMQP = "amqp"
+
+
 class EventHubsConfig(TopicConfig):
     """The connection names the namespace and says who reads."""
 
     topic: str = Field(
         min_length=1, max_length=256, description="The event hub, which Kafka calls a topic.", examples=["plays"]
     )
+    protocol: Protocol = Field(
+        Protocol.KAFKA,
+        description="How the namespace is reached: by its `kafka` endpoint (port 9093), or over `amqp` (port 5671), as "
+        "Event Hubs' own clients do, where the tier or a firewall leaves no other. A position holds for one of them.",
+    )
+
+    @model_validator(mode="after")
+    def _for_kafka(self) -> Self:
+        if self.protocol is Protocol.AMQP and self.settings:
+            raise ValueError("`settings` are librdkafka's: over AMQP there are none")
+        return self
 
 
 class EventHubs(TopicSource[EventHubsConfig]):
-    """As `kafka` reads a topic. The namespace needs the standard tier or a higher one: the basic has no Kafka endpoint.
+    """As `kafka` reads a topic, whichever protocol is used. The basic tier has no Kafka endpoint: there it takes
+    `protocol: amqp`, and the extra `azure-event-hubs`.
+
+    Over AMQP `message_offset` is the sequence number, `message_key` the partition key, `message_timestamp` when the
+    service took the event in, and `message_headers` are the application's properties, before them the content type. The
+    consumer group has to be there, and is `$Default` where the file names none; where it stands nobody keeps but the
+    warehouse. It takes a connection string. This was tried with a broker of our own, Apache Qpid's AMQP with what
+    Microsoft's client asks for beyond it, as the Kafka endpoint was with a Kafka of its settings; neither in Azure.
 
     The connection is one of Kafka's. Its extra holds a connection string with the right to listen as `sasl.password`.
     Or it holds an application of Microsoft Entra ID, `sasl.oauthbearer.client.id` and `sasl.oauthbearer.client.secret`,
@@ -72,6 +104,28 @@ class EventHubs(TopicSource[EventHubsConfig]):
             )
         return azure(self.tenant, said, str(_by_entra(said)["sasl.oauthbearer.token.endpoint.url"]))
 
+    def _cluster(self) -> Broker:
+        if self.config.protocol is Protocol.KAFKA:
+            return super()._cluster()
+        address = amqp_address(self.connection or Connection({}), self.config.topic)
+        group, at_once = self.config.consumer_group, self.config.max_poll_records
+        return Namespace(address, group=group, timeout=self.config.timeout, extra="azure-event-hubs", at_once=at_once)
+
+    def _is_another(self, now: Mapping[str, str], position: Position) -> bool:
+        return self._is_of_another_protocol(position) or super()._is_another(now, position)
+
+    def _same(self, now: Mapping[str, str], position: Position) -> None:
+        if self._is_of_another_protocol(position):
+            raise ContractError(
+                f"the position of '{self.config.topic}' is one of the other protocol, which counts otherwise",
+                do="set `protocol` as it was, or read it anew by a full refresh with load.mode merge",
+            )
+        super()._same(now, position)
+
+    def _is_of_another_protocol(self, position: Position) -> bool:
+        was_amqp = str(position.get(self.config.topic, "")).startswith(OVER_AMQP)
+        return bool(position) and was_amqp is not (self.config.protocol is Protocol.AMQP)
+
     def reached_by(self) -> Mapping[str, JSON]:
         said = self.connection or Connection({})
         trusted = {name: said[name] for name in ("ssl.ca.location",) if name in said}
@@ -96,7 +150,35 @@ def endpoint(said: Connection, hub: str | None = None) -> Mapping[str, JSON]:
 _ENTRA = ("host", "tenant_id", "sasl.oauthbearer.client.id", "sasl.oauthbearer.client.secret")
 
 
+def amqp_address(said: Connection, hub: str) -> Address:
+    """Raises ConfigError, as `endpoint` does."""
+    text = said.get("sasl.password")
+    if not isinstance(text, str):
+        raise ConfigError(
+            "over AMQP Event Hubs takes a connection string", do="make one the connection's `sasl.password`"
+        )
+    parts = _parts(text, hub)
+    port, authority = said.get("port"), said.get("ssl.ca.location")
+    return Address(
+        urlsplit(parts["Endpoint"]).hostname or "",
+        parts["SharedAccessKeyName"],
+        parts["SharedAccessKey"],
+        None if port is None else int(str(port)),
+        None if authority is None else str(authority),
+    )
+
+
 def _by_string(said: Connection, text: str, hub: str | None) -> Mapping[str, JSON]:
+    return {
+        "bootstrap.servers": f"{urlsplit(_parts(text, hub)['Endpoint']).hostname}:{said.get('port', PORT)}",
+        "sasl.mechanism": "PLAIN",
+        "sasl.username": "$ConnectionString",
+        "sasl.password": text,
+    }
+
+
+def _parts(text: str, hub: str | None) -> Mapping[str, str]:
+    """Of a connection string. Raises ConfigError if it isn't one for the hub."""
     parts = dict(part.partition("=")[::2] for part in text.split(";") if part)
     host = urlsplit(parts.get("Endpoint", "")).hostname
     if not host or not parts.get("SharedAccessKeyName") or not parts.get("SharedAccessKey"):
@@ -107,12 +189,7 @@ def _by_string(said: Connection, text: str, hub: str | None) -> Mapping[str, JSO
         )
     if hub is not None and parts.get("EntityPath", hub) != hub:
         raise ConfigError("the connection string is for another event hub", do=f"use one for '{hub}', or for them all")
-    return {
-        "bootstrap.servers": f"{host}:{said.get('port', PORT)}",
-        "sasl.mechanism": "PLAIN",
-        "sasl.username": "$ConnectionString",
-        "sasl.password": text,
-    }
+    return parts
 
 
 def _by_entra(said: Connection) -> Mapping[str, JSON]:

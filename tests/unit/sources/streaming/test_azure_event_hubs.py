@@ -1,4 +1,4 @@
-"""How Event Hubs' Kafka endpoint is reached.
+"""How Event Hubs is reached, by its Kafka endpoint and over AMQP.
 
 Expected settings are those of Microsoft's quickstart for Kafka clients (azure-event-hubs-for-kafka, README) and of
 librdkafka's CONFIGURATION.md.
@@ -7,11 +7,12 @@ librdkafka's CONFIGURATION.md.
 from __future__ import annotations
 
 import pytest
+from pydantic import ValidationError
 
 from importers.core.connection import Connection
-from importers.exceptions import ConfigError
+from importers.exceptions import ConfigError, ContractError
 from importers.sources.streaming._registered import CONFLUENT_PROTOBUF
-from importers.sources.streaming.azure_event_hubs import EventHubs, EventHubsConfig, endpoint
+from importers.sources.streaming.azure_event_hubs import EventHubs, EventHubsConfig, amqp_address, endpoint
 
 KEY = "Endpoint=sb://plays.servicebus.windows.net/;SharedAccessKeyName=listen;SharedAccessKey=c2VjcmV0PT0="
 
@@ -57,3 +58,44 @@ def test_protobuf_wants_a_registry_with_confluent_s_api() -> None:
         EventHubs(config, tenant="acme", connection=Connection({"sasl.password": KEY})).registry()
     said = Connection({"sasl.password": KEY, "schema.registry.url": "https://registry.example"})
     assert EventHubs(config, tenant="acme", connection=said).framing is CONFLUENT_PROTOBUF
+
+
+def test_over_amqp_an_application_of_entra_id_is_refused_and_so_are_librdkafka_s_settings() -> None:
+    at = EventHubs(EventHubsConfig(topic="plays", protocol="amqp"), tenant="acme", connection=Connection({"host": "h"}))
+    health = at.check()
+    assert not health.ok
+    assert "over AMQP Event Hubs takes a connection string" in health.detail
+    with pytest.raises(ValidationError, match="over AMQP there are none"):
+        EventHubsConfig(topic="plays", protocol="amqp", settings={"fetch.wait.max.ms": 1})
+
+
+def test_over_amqp_the_key_is_in_no_representation() -> None:
+    address = amqp_address(Connection({"sasl.password": KEY, "port": "5672", "ssl.ca.location": "/ca.pem"}), "hub")
+    assert (address.host, address.policy, address.port) == ("plays.servicebus.windows.net", "listen", 5672)
+    assert (address.key, address.authority) == ("c2VjcmV0PT0=", "/ca.pem")
+    assert "c2VjcmV0" not in repr(address)
+
+
+@pytest.mark.parametrize(
+    ("protocol", "position", "fits"),
+    [
+        ("kafka", {"plays/0": 7}, True),
+        ("kafka", {}, True),
+        ("amqp", {}, True),
+        ("amqp", {"plays": "amqp 2026-01-01T00:00:00+00:00", "plays/0": 7}, True),
+        ("amqp", {"plays/0": 7}, False),
+        ("amqp", {"plays": "a topic's id", "plays/0": 7}, False),
+        ("kafka", {"plays": "amqp 2026-01-01T00:00:00+00:00", "plays/0": 7}, False),
+    ],
+)
+def test_a_position_holds_for_the_protocol_that_it_was_read_by(
+    protocol: str, position: dict[str, str | int], fits: bool
+) -> None:
+    at = EventHubs(EventHubsConfig(topic="plays", protocol=protocol), tenant="acme")
+    now = {"plays": "amqp 2026-01-01T00:00:00+00:00"} if protocol == "amqp" else {}
+    if fits:
+        at._same(now, position)
+    else:
+        with pytest.raises(ContractError, match="other protocol"):
+            at._same(now, position)
+    assert at._is_another(now, position) is not fits

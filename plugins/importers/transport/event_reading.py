@@ -1,0 +1,121 @@
+"""Partitions of an event hub that are being received from: what has come of each, in order and once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Coroutine, Mapping
+from datetime import datetime
+from typing import Any, TypeAlias
+
+from importers.exceptions import ImporterError, TransientSourceError
+from importers.transport.events import Events
+from importers.transport.partitioned import Extent
+
+AGAIN = 0.2  # seconds until what passes is tried again
+CLOSING = 5.0  # seconds that connections get to be closed politely
+PREFETCH = 3_000  # events that are sent ahead: the client asks for more every twentieth of a second
+OURS = "importers"
+Arrived: TypeAlias = tuple[int, Events] | Mapping[int, Extent] | ImporterError
+
+
+class Reading:
+    """How far partitions are read: by number the next sequence number, what they are known to hold, what has come."""
+
+    def __init__(
+        self,
+        client: Callable[[], Any],
+        remedy: Callable[[Exception, str], ImporterError],
+        at_once: int,
+        at: dict[int, int],
+        extents: dict[int, Extent],
+    ) -> None:
+        """`client` makes one, `remedy` what is to be raised of its errors."""
+        self._client, self._remedy, self._at_once = client, remedy, at_once
+        self.at, self.extents = at, extents
+        self.arrived: asyncio.Queue[Arrived] = asyncio.Queue(maxsize=2)
+        self.pending: deque[tuple[int, Events]] = deque()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def start(self, number: int, start: int | datetime) -> None:
+        """Receive a partition's events, from a sequence number on or from when they were taken in."""
+        self.begin(self._receive(number, start))
+
+    def begin(self, work: Coroutine[Any, Any, None]) -> None:
+        self._tasks.add(asyncio.create_task(work, name=OURS))
+
+    @property
+    def unread(self) -> int:
+        """As far as the last look tells."""
+        return sum(max(0, self.extents[number].high - at) for number, at in self.at.items())
+
+    async def heard(self, seconds: float) -> Arrived | None:
+        try:
+            async with asyncio.timeout(seconds):
+                return await self.arrived.get()
+        except TimeoutError:
+            return None
+
+    def take(self, room: int) -> tuple[int, Events, int]:
+        """A partition, of its events at most so many that weren't given before, and which was to be the first."""
+        number, events = self.pending.popleft()
+        before = self.at[number]
+        fresh = [event for event in events if event.sequence_number >= before]
+        if fresh[room:]:
+            self.pending.appendleft((number, fresh[room:]))
+        if fresh:
+            self.at[number] = fresh[:room][-1].sequence_number + 1
+        return number, fresh[:room], before
+
+    async def _receive(self, number: int, start: int | datetime) -> None:
+        """Puts the partition's events among what has arrived.
+
+        What passes is tried again for as long as nobody ends it: whoever waits knows how long that may take.
+        """
+
+        async def got(_: Any, events: Events) -> None:
+            nonlocal start
+            start = events[-1].sequence_number + 1
+            await self.arrived.put((number, events))
+
+        while True:
+            error = await self._received(number, start, got)
+            if not isinstance(error, TransientSourceError):
+                await self.arrived.put(error)
+                return
+            await asyncio.sleep(AGAIN)
+
+    async def _received(self, number: int, start: int | datetime, got: Any) -> ImporterError:
+        """What ended it."""
+        failed: asyncio.Future[ImporterError] = asyncio.get_running_loop().create_future()
+
+        async def fail(_: Any, error: Exception) -> None:
+            if not failed.done():
+                failed.set_result(self._remedy(error, "reading"))
+
+        receiving = self._client().receive_batch(
+            got,
+            partition_id=str(number),
+            starting_position=start,
+            starting_position_inclusive=True,
+            max_batch_size=self._at_once,
+            prefetch=PREFETCH,
+            on_error=fail,
+        )
+        task = asyncio.create_task(receiving, name=OURS)
+        try:
+            await asyncio.wait([task, failed], return_when=asyncio.FIRST_COMPLETED)
+            return failed.result() if failed.done() else task.result()
+        finally:
+            task.cancel()  # else it would begin again from `start`
+
+
+async def ended() -> None:
+    """End what runs in the loop: first what the client has started, for which its own tasks wait a whole second."""
+    for ours in (False, True):
+        tasks = {task for task in asyncio.all_tasks() if (task.get_name() == OURS) is ours}
+        tasks.discard(asyncio.current_task())
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=CLOSING)
