@@ -92,10 +92,9 @@ def columns_of(connection: psycopg.Connection, schema: str, table: str) -> psyco
     """The answer of which `existing` makes a dictionary."""
     return connection.execute(
         """
-        select a.attname, format_type(a.atttypid, a.atttypmod)
-        from pg_attribute a join pg_class c on c.oid = a.attrelid join pg_namespace n on n.oid = c.relnamespace
-        where n.nspname = %s and c.relname = %s and a.attnum > 0 and not a.attisdropped
-        order by a.attnum
+        select attname, format_type(atttypid, atttypmod) from pg_attribute
+        where attrelid = to_regclass(format('%%I.%%I', %s::text, %s::text)) and attnum > 0 and not attisdropped
+        order by attnum
         """,
         (schema, table),
     )
