@@ -163,6 +163,7 @@ class FileSource(Source[FilesT]):
     """Where types come from a sample: what a column can be read as that isn't what the sample says."""
     is_archive: ClassVar[bool] = False
     """Whether the format itself is a zip archive, as a workbook is: then no file's bytes are taken for compressed."""
+    _inferred: tuple[list[File], pa.Schema] | None = None
 
     @classmethod
     def takes_connection(cls, settings: Mapping[str, Any]) -> bool:
@@ -205,14 +206,14 @@ class FileSource(Source[FilesT]):
         begun = perf_counter()
         try:
             files = self._listed()
-            self._typed(files[:1])
+            self._typed(self._ends(files[:1]))
             ok, said = True, f"{len(files)} files, {sum(file.size for file in files):,} bytes"
         except ImporterError as error:
             ok, said = False, str(error)
         return Health(ok, said, perf_counter() - begun)
 
     def streams(self) -> Sequence[Stream]:
-        schema = self._typed(self._listed())
+        schema = self._known(self._listed())
         said = self.config.types
         columns = tuple(
             Column(f.name, loadable(f.type), None, readable_as=frozenset() if f.name in said else self.sampled)
@@ -228,7 +229,7 @@ class FileSource(Source[FilesT]):
         wanted = [file for file in listed if self._wanted(file, stream, window, position)]
         if not wanted:
             return Plan(partitions=[])
-        schema = _as_asked(self._typed(listed), stream)
+        schema = _as_asked(self._known(listed), stream)
         self.offered(schema, stream)
         inside = [part for file in wanted for part in self.files.inside(file)]
         for file in inside:
@@ -306,8 +307,15 @@ class FileSource(Source[FilesT]):
             stem = stem.partition(char)[0]
         return as_name(stem) if stem.strip("_- ") else "rows"
 
-    def _typed(self, files: Sequence[File]) -> pa.Schema:
-        schema = self.schema(self._ends(files))
+    def _known(self, files: Sequence[File]) -> pa.Schema:
+        """Files are sampled once for what they offer and for a run's plan, unless one has changed in between."""
+        ends = self._ends(files)
+        if self._inferred is None or self._inferred[0] != ends:
+            self._inferred = ends, self._typed(ends)
+        return self._inferred[1]
+
+    def _typed(self, ends: Sequence[File]) -> pa.Schema:
+        schema = self.schema(ends)
         for name, kind in self.config.types.items():
             if name not in schema.names:
                 raise ConfigError(

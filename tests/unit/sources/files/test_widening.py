@@ -114,3 +114,20 @@ def test_a_workbook_s_times_among_days(tmp_path):
     stream, batches = read("excel", file, widens=("d",), sample_rows=1)
     assert stream.schema.field("d").type == pa.date32()
     assert rows_of(batches) == [(moment,) for moment in moments]
+
+
+def test_files_are_sampled_once_for_offer_and_plan_and_again_when_they_have_changed(tmp_path, monkeypatch):
+    file = write(tmp_path, "csv", [(1, 1)])
+    sampled = []
+    whole = Csv.schema
+    monkeypatch.setattr(Csv, "schema", lambda self, files: sampled.append(files) or whole(self, files))
+    source = Csv(Csv.config_model(path=str(file)), tenant="acme")
+    (stream,) = source.streams()
+    source.plan(stream, Window(), {})
+    assert len(sampled) == 1
+    write(tmp_path, "csv", [(1, 1), ("a text", 2)])
+    (stream,) = source.streams()
+    assert len(sampled) == 2
+    assert [pa.types.is_integer(column.type) for column in stream.columns] == [False, True]
+    assert source.check().ok
+    assert len(sampled) == 3  # how they are now is what it is asked for
