@@ -21,6 +21,7 @@ from importers.ledger.schema import migrate
 from importers.transport.embedded import start_postgres
 from tests.services.postgresql import LogicalPostgres, forget_in_a_crash, in_memory
 from tests.support.databases import Databases
+from tests.support.warm import warm_importers
 
 if TYPE_CHECKING:  # most tests need no server, and not its client either
     from tests.services.apicurio import Apicurio
@@ -70,6 +71,13 @@ def no_power_cut() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda _: None)
         yield
+
+
+@pytest.fixture(scope="session")
+def warm() -> Iterator[Path]:
+    """Where commands are that have made their imports already."""
+    with warm_importers() as directory:
+        yield directory
 
 
 @pytest.fixture(scope="session")

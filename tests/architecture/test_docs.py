@@ -25,7 +25,6 @@ import psycopg
 import pytest
 from psycopg.sql import SQL, Identifier
 from pydantic import BaseModel, ValidationError
-from tests.support.warm import warm_importers
 
 from importers.cli.sources import settings
 from importers.core.tenant import Quarantine
@@ -83,12 +82,6 @@ def clone(tmp_path: Path) -> Path:
 
 COLD = {"docs/add-a-source.md"}
 """It puts modules beside ours. On the others `importers` is warm: `make demo` starts cold."""
-
-
-@pytest.fixture(scope="session")
-def warm() -> Iterator[Path]:
-    with warm_importers() as directory:
-        yield directory
 
 
 @pytest.fixture

@@ -100,7 +100,7 @@ def acme(database: str) -> Iterator[PostgresDestination]:
 
 
 @settings(
-    max_examples=examples(60),
+    max_examples=examples(40),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

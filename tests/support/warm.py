@@ -1,7 +1,7 @@
-"""`importers` without two seconds of imports, for tests that run it as a person does, and often.
+"""`importers`, and `python -c`, without two seconds of imports, for tests that run them as a person does, and often.
 
-As a script this is a process that has made them; each `importers` is a fork of it, with the caller's directory,
-environment and streams. It never starts a thread, so that a fork of it is safe.
+As a script this is a process that has made them; each command is a fork of it, with the caller's directory, environment
+and streams, but not with its limits or namespaces. It never starts a thread, so that a fork of it is safe.
 """
 
 from __future__ import annotations
@@ -15,30 +15,35 @@ import socket
 import subprocess
 import sys
 import tempfile
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 ASK = """
-import json, os, socket, sys
+import json, os, signal, socket, sys
 with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as server:
     server.connect({address!r})
     call = {{"words": sys.argv[1:], "directory": os.getcwd(), "environment": dict(os.environ)}}
     socket.send_fds(server, [json.dumps(call).encode()], [0, 1, 2])
     code = server.recv(1)
     server.recv(1)  # nothing, once the process has ended
-sys.exit(code[0] if code else 70)
+if not code:  # a signal has killed it
+    os.kill(os.getpid(), signal.SIGKILL)
+sys.exit(code[0])
 """
 
 
 @contextmanager
 def warm_importers() -> Iterator[Path]:
-    """A directory with a command `importers`, for the front of a PATH."""
+    """A directory with the commands `importers` and `warm-python`, for the front of a PATH."""
     with tempfile.TemporaryDirectory(prefix="warm-") as home:
-        address, client, command = f"{home}/socket", Path(home, "client.py"), Path(home, "importers")
+        address, client = f"{home}/socket", Path(home, "client.py")
         client.write_text(ASK.format(address=address))
-        command.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -SI {client} "$@"\n')
-        command.chmod(0o755)
+        for name in ("importers", "warm-python"):
+            command = Path(home, name)
+            command.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -SI {client} {name} "$@"\n')
+            command.chmod(0o755)
         with subprocess.Popen([sys.executable, __file__, address], stdout=subprocess.PIPE) as server:
             assert server.stdout
             assert server.stdout.readline() == b"ready\n"
@@ -76,9 +81,7 @@ def _serve(address: str) -> None:
 
 
 def _live(caller: socket.socket) -> None:
-    """The child's whole life, as `importers` itself."""
-    from importers.cli.main import main
-
+    """The child's whole life, as the command itself."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     message, streams, *_ = socket.recv_fds(caller, 1 << 20, 3)
     call = json.loads(message)
@@ -88,16 +91,30 @@ def _live(caller: socket.socket) -> None:
     os.chdir(call["directory"])
     os.environ.clear()
     os.environ.update(call["environment"])
-    sys.argv = ["importers", *call["words"]]
     code = 1
     try:
-        main()
+        _run(*call["words"])
+        code = 0
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
+    except BaseException:
+        traceback.print_exc()
     finally:
         sys.stdout.flush()
         caller.send(bytes([code]))
     sys.exit(code)
+
+
+def _run(command: str, *words: str) -> None:
+    from importers.cli.main import main
+
+    if command == "importers":
+        sys.argv = [command, *words]
+        main()
+    else:
+        _, program, *arguments = words
+        sys.argv = ["-c", *arguments]
+        exec(program, {"__name__": "__main__"})
 
 
 if __name__ == "__main__":

@@ -127,7 +127,7 @@ def policy_for(kinds: dict[str, pa.DataType], rules: dict[str, Any]) -> Policy:
 
 
 @settings(
-    max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+    max_examples=examples(40), deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
 @given(data=st.data(), kind=TYPES)
 def test_any_table_is_treated_as_its_values_are_one_by_one(data: st.DataObject, kind: pa.DataType) -> None:

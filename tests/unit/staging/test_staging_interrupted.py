@@ -7,7 +7,10 @@ import signal
 import subprocess
 import sys
 import textwrap
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import TypeAlias
 
 import pyarrow as pa
 import pytest
@@ -29,13 +32,21 @@ batch = pa.record_batch({"n": np.arange(131_072)})
 """
 
 
-def run(code: str, root: Path, *before: str) -> subprocess.CompletedProcess[str]:
-    command = [*before, sys.executable, "-c", SETUP + textwrap.dedent(code), str(root)]
+Run: TypeAlias = Callable[[str, Path], subprocess.CompletedProcess[str]]
+
+
+def started(python: str, code: str, root: Path, *before: str) -> subprocess.CompletedProcess[str]:
+    command = [*before, python, "-c", SETUP + textwrap.dedent(code), str(root)]
     return subprocess.run(command, capture_output=True, text=True, timeout=600)
 
 
+@pytest.fixture
+def run(warm: Path) -> Run:
+    return partial(started, str(warm / "warm-python"))
+
+
 @pytest.mark.parametrize("moment", ["open", "first group", "settle", "publish", "renamed"])
-def test_a_kill_at_any_moment_leaves_a_whole_attempt_or_none(root: Path, place: Place, moment: str) -> None:
+def test_a_kill_at_any_moment_leaves_a_whole_attempt_or_none(run: Run, root: Path, place: Place, moment: str) -> None:
     code = f"""
         from importers.staging.store import LocalStore
         def die(*_): os.kill(os.getpid(), 9)
@@ -143,7 +154,7 @@ def check_full(ended: subprocess.CompletedProcess[str], code: str) -> None:
     assert ended.stderr == ""
 
 
-def test_a_full_disk_is_said_and_leaves_nothing(tmp_path: Path) -> None:
+def test_a_full_disk_is_said_and_leaves_nothing(run: Run, tmp_path: Path) -> None:
     """A disk of 4 MB in a mount namespace of its own; where none is allowed, a limit of file size stands in."""
     mount = tmp_path / "small"
     mount.mkdir()
@@ -152,7 +163,7 @@ def test_a_full_disk_is_said_and_leaves_nothing(tmp_path: Path) -> None:
     for flags in (["-m"], ["-rm"]):
         inside = [unshare or "unshare", *flags, "sh", "-c", script, "sh"]
         if unshare and subprocess.run([*inside, "true"], capture_output=True).returncode == 0:
-            return check_full(run(FILL, mount / "staging", *inside), "ENOSPC")
+            return check_full(started(sys.executable, FILL, mount / "staging", *inside), "ENOSPC")
     return check_full(run(LIMITED + FILL, mount / "staging"), "EFBIG")
 
 
@@ -163,12 +174,12 @@ LIMITED = """
 """
 
 
-def test_a_file_size_limit_is_said_and_leaves_nothing(tmp_path: Path) -> None:
+def test_a_file_size_limit_is_said_and_leaves_nothing(run: Run, tmp_path: Path) -> None:
     check_full(run(LIMITED + FILL, tmp_path / "staging"), "EFBIG")
 
 
 @pytest.mark.parametrize("limit", [100, 1_000, 1_500, 2_000])
-def test_a_disk_that_fills_at_the_footer_or_the_manifest(tmp_path: Path, limit: int) -> None:
+def test_a_disk_that_fills_at_the_footer_or_the_manifest(run: Run, tmp_path: Path, limit: int) -> None:
     batch = 'batch = pa.record_batch({"n": [1], **{f"c{i}": [None] for i in range(20)}})'
     code = LIMITED.replace("3_000_000", str(limit)) + f"    {batch}\n"
     check_full(run(code + FILL, tmp_path / "staging"), "EFBIG")
@@ -181,7 +192,7 @@ def test_a_root_that_is_a_file_is_said(tmp_path: Path, place: Place, key: RunKey
         writer.write(pa.record_batch({"n": [1]}))
 
 
-def test_a_forbidden_place_is_said(tmp_path: Path) -> None:
+def test_a_forbidden_place_is_said(run: Run, tmp_path: Path) -> None:
     """As a user without rights: root may write everywhere."""
     root = tmp_path / "locked" / "staging"
     code = """

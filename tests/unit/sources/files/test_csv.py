@@ -87,7 +87,7 @@ def written(cell, always):
     return '"' + cell.replace('"', '""') + '"' if always or set(cell) & set(',"\r\n') else cell
 
 
-@settings(max_examples=examples(50))
+@settings(max_examples=examples(30))
 @given(
     rows=st.lists(st.lists(CELLS, min_size=3, max_size=3), min_size=1, max_size=30),
     newline=st.sampled_from(["\n", "\r\n", "\r"]),
@@ -121,7 +121,7 @@ def test_slices_hold_each_row_once_whatever_is_cut_where(
     assert sorted(tuple(cell or "" for cell in row) for row in got) == sorted(map(tuple, by_python(text)[1:]))
 
 
-@settings(max_examples=examples(50))
+@settings(max_examples=examples(30))
 @given(soup=st.text(alphabet='ab,,"\n\n\r \x00é', max_size=80), partitions=st.integers(1, 5), block=st.integers(1, 40))
 def test_every_record_of_a_broken_file_becomes_a_row_or_a_reject(tmp_path_factory, soup, partitions, block):
     text = b"x,y\n" + soup.encode()
