@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -11,12 +11,13 @@ from typing import Any, cast
 
 from importers.core.model import JSON, Batch, Column, Plan, Position, Reads, Stream, Window
 from importers.sources._api import ApiSource, Between, Field, HttpConfigT, Rows, columns, moments
-from importers.transport.http.client import Call
+from importers.transport.http.client import Call, Client
 from importers.transport.http.paging import ByOffset, ByPage, Style, pages, records
 
 SECOND = 1_000_000  # microseconds
-Bounds = Mapping[str, int | None]
-"""A partition: `from` and `to`, half-open, in microseconds since 1970 or as the source's own `plan` has them."""
+Bounds = Mapping[str, Any]
+"""A partition: `from` and `to`, half-open, in microseconds since 1970 or as the source's own `plan` has them; or `of`,
+the id whose list it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +47,13 @@ class Listed:
     """A stream: the path of its list, with its parameters; its columns and key; how it goes on.
 
     With a `form` it is asked by POST. What is `since` a time is read from a position on, everything else as a whole.
+    Without a `style` the path is that of one record, for each of the `ids`.
     """
 
     path: str
     fields: Sequence[Field]
     key: tuple[str, ...]
-    style: Style
+    style: Style | None
     params: Mapping[str, Any] = field(default_factory=dict)
     form: bool = False
     since: Since | None = None
@@ -61,6 +63,30 @@ class Listed:
     newest: Mapping[str, Any] | None = None
     """Where the list begins with its newest record, the parameters that ask for little more than that. Then a read ends
     behind its `moment`, not now: records reach some systems hours late, in the order in which they were made."""
+    ids: Sequence[str] = ()
+    """Where there is a list of each of these, or a record: it takes the place of `{}` in the path. Each list is a
+    partition of its own."""
+    of: str | None = None
+    """The field that has the id whose list a record is in. No record says it."""
+    place: str | None = None
+    """The field that has a record's place in its list, from 0. No record says it."""
+    whose: Column | None = None
+    """The column that has whose all records are. No record says it: `ListedSource.owner` does."""
+    subject: str | None = None
+    """The column of whom a record is about, where it is another one."""
+
+    @property
+    def owned_key(self) -> tuple[str, ...]:
+        return (self.whose.name, *self.key) if self.whose and self.key else self.key
+
+    def placed(self, page: Sequence[Any], before: int, one: str | None) -> Sequence[Any]:
+        """The records with what none says; numbers are text until they are typed. `before` came on other pages."""
+        if self.of is None and self.place is None:
+            return page
+        said = {self.of: one} if self.of else {}
+        numbered = ({self.place: str(at)} if self.place else {} for at in range(before, before + len(page)))
+        pairs = zip(page, numbered, strict=True)
+        return [{**record, **said, **at} if isinstance(record, Mapping) else record for record, at in pairs]
 
 
 class ListedSource(ApiSource[HttpConfigT]):
@@ -70,26 +96,27 @@ class ListedSource(ApiSource[HttpConfigT]):
     def listed(self) -> Mapping[str, Listed]:
         """By the streams' names."""
 
-    def whose(self) -> Mapping[Column, str]:
-        """Columns that no record has, with the value that all rows have: whose they are. The first is the subject."""
-        return {}
+    def owner(self, client: Client) -> str:
+        """Whose the records are of the streams that have a column `whose`."""
+        raise NotImplementedError
 
     def streams(self) -> Sequence[Stream]:
         return [
             Stream(
                 name,
-                (*self.whose(), *columns(listed.fields)),
+                (*([listed.whose] if listed.whose else ()), *columns(listed.fields)),
                 Reads.SNAPSHOT if listed.since is None else Reads.POSITION,
-                (*(column.name for column in self.whose()), *listed.key) if listed.key else (),
-                subject=next((column.name for column in self.whose()), None),
+                listed.owned_key,
+                subject=listed.whose.name if listed.whose else listed.subject,
             )
             for name, listed in self.listed().items()
         ]
 
     def plan(self, stream: Stream, window: Window, position: Position) -> Plan:
         """Sealed at this moment, less the time after which a record is surely there to be read; or by the newest."""
-        if self.listed()[stream.name].since is None:
-            return Plan([{}])
+        listed = self.listed()[stream.name]
+        if listed.since is None:
+            return Plan([{"of": one} for one in listed.ids] if listed.ids and listed.style else [{}])
         now = microseconds(datetime.now(UTC).isoformat()) - self.settles(stream.name) * SECOND
         if window.bounded:
             begin, end = microseconds(window.start), microseconds(window.end) if window.end else now
@@ -101,7 +128,7 @@ class ListedSource(ApiSource[HttpConfigT]):
     def _behind_newest(self, name: str, after: int, now: int) -> int:
         """Just after the newest record; `after` where there is none, `now` where a list doesn't begin with it."""
         listed = self.listed()[name]
-        if listed.newest is None or listed.moment is None:
+        if listed.newest is None or listed.moment is None or listed.style is None:
             return now
         call = self.call(name, {"from": after}).having(**listed.newest)
         with closing(self.client()) as client:
@@ -115,19 +142,31 @@ class ListedSource(ApiSource[HttpConfigT]):
         return 0
 
     def read(self, stream: Stream, partition: JSON) -> Iterator[Batch]:
-        listed, bounds = self.listed()[stream.name], cast("Bounds", partition)
-        same = {column.name: value for column, value in self.whose().items()}
-        between = Between(listed.moment, bounds.get("from"), bounds.get("to")) if listed.moment else None
-        rows = Rows(listed.fields, stream, same, between)
+        listed, part = self.listed()[stream.name], cast("Bounds", partition)
+        between = Between(listed.moment, part.get("from"), part.get("to")) if listed.moment else None
         with closing(self.client()) as client:
-            for number, page in enumerate(pages(client, self.call(stream.name, bounds), listed.style), 1):
+            same = {listed.whose.name: self.owner(client)} if listed.whose else {}
+            rows = Rows(listed.fields, stream, same, between)
+            for number, page in enumerate(self.found(client, stream.name, part), 1):
                 yield rows.batch(page, f"page {number}")
 
-    def call(self, name: str, bounds: Bounds) -> Call:
+    def found(self, client: Client, name: str, part: Bounds) -> Generator[Sequence[Any], None, None]:
+        """The records of a partition, page by page."""
+        listed, count = self.listed()[name], 0
+        if listed.style is None:
+            calls = (Call(listed.path.format(one), name, listed.params) for one in listed.ids)
+            yield from ([answer.json()] for answer in client.ask_all(calls))
+            return
+        for page in pages(client, self.call(name, part), listed.style):
+            yield listed.placed(page, count, cast("str | None", part.get("of")))
+            count += len(page)
+
+    def call(self, name: str, part: Bounds) -> Call:
         """The first call of a read."""
         listed = self.listed()[name]
-        said = {**listed.params, **(listed.since.said(bounds) if listed.since else {})}
-        return Call(listed.path, name, form=said) if listed.form else Call(listed.path, name, said)
+        path = listed.path.format(part["of"]) if "of" in part else listed.path
+        said = {**listed.params, **(listed.since.said(part) if listed.since else {})}
+        return Call(path, name, form=said) if listed.form else Call(path, name, said)
 
 
 def microseconds(at: str | None) -> int:

@@ -21,7 +21,6 @@ from importers.transport.http.auth import Anybody, ApiKey, Auth, Basic, InHeader
 from importers.transport.http.client import Client
 from importers.transport.http.consent import Consent
 from importers.transport.http.oauth import JwtBearer, OAuth2, SigningKey, TokenEndpoint
-from importers.transport.http.paging import pages
 from importers.transport.http.settings import HttpConfig
 from importers.transport.http.shared import Shared
 
@@ -113,10 +112,9 @@ class Rest(ListedSource[RestConfig]):
         return Consent(encrypted(needed(connection, "authorize_address")), self._tokens(connection))
 
     def greet(self, client: Client) -> str:
-        name, spec = next(iter(self.config.streams.items()))
+        name = next(iter(self.config.streams))
         now = microseconds(datetime.now(UTC).isoformat())
-        lately = self.call(name, {"from": now - DAY, "to": now})
-        with closing(pages(client, lately, spec.listed().style)) as found:
+        with closing(self.found(client, name, {"from": now - DAY, "to": now})) as found:
             first = next(found)
         return f"{len(first)} records on the first page of {name}"
 

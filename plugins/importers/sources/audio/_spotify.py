@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
 import pyarrow as pa
 
-from importers.core.model import Column, PersonalData, Reads, Stream
-from importers.sources._api import TIME, Field, columns
+from importers.core.model import Column, PersonalData
+from importers.sources._api import TIME, Field
+from importers.sources._listed import Listed, Since
 from importers.transport.http.paging import ByOffset, ByToken
 
 ARTISTS = pa.list_(pa.struct([("id", pa.string()), ("name", pa.string())]))
@@ -85,59 +87,50 @@ PLAY = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """A stream: the path that is asked, its columns and key.
-
-    `paging` is how a list goes on, and None where single objects are asked for by id. What is `mine` needs a user's
-    token, and its rows say whose they are. What is `ranked` has its order as a column. What `omits` counts records that
-    it doesn't give: Spotify's own playlists, since November 2024.
-    """
-
-    path: str
-    fields: tuple[Field, ...]
-    key: tuple[str, ...]
-    identity: tuple[tuple[str, ...], ...] | None = None
-    paging: ByToken | None = None
-    mine: bool = False
-    ranked: bool = False
-    omits: bool = False
-
-    def stream(self, name: str) -> Stream:
-        reads = Reads.POSITION if name == "recently_played" else Reads.SNAPSHOT
-        whose = (USER,) if self.mine else ()
-        subject = USER.name if self.mine else "added_by" if name == "playlist_items" else None
-        key = (USER.name, *self.key) if self.mine else self.key
-        return Stream(name, (*whose, *columns(self.fields)), reads, key, subject=subject)
-
-    def style(self, limit: int) -> ByOffset | ByToken:
-        return self.paging or ByOffset(("items",), ("total",), limit, self.identity or (), self.omits)
-
-
+PLAYS = ByToken(("items",), ("cursors", "after"), "after")
 FOLLOWED = ByToken(("artists", "items"), ("artists", "cursors", "after"), "after")
-KINDS: Mapping[str, Kind] = {
-    "recently_played": Kind("me/player/recently-played", PLAY, ("played_at", "track_id"), mine=True),
-    "saved_tracks": Kind(
-        "me/tracks", (ADDED, *track("track")), ("track_uri",), (("added_at",), ("track", "uri")), mine=True
-    ),
-    "saved_albums": Kind(
-        "me/albums", (ADDED, *album("album")), ("album_id",), (("added_at",), ("album", "id")), mine=True
-    ),
-    "playlists": Kind("me/playlists", PLAYLIST, ("playlist_id",), (("id",),), mine=True, omits=True),
-    "top_tracks": Kind("me/top/tracks", (POSITION, *track()), ("position",), (("id",),), mine=True, ranked=True),
-    "top_artists": Kind("me/top/artists", (POSITION, *ARTIST), ("position",), (("id",),), mine=True, ranked=True),
-    "followed_artists": Kind("me/following", ARTIST, ("artist_id",), paging=FOLLOWED, mine=True),
-    "playlist_items": Kind(
-        "playlists",
-        PLAYLIST_ITEM,
-        ("playlist_id", "position"),
-        (("added_at",), ("item", "uri"), ("track", "uri")),
-        ranked=True,
-    ),
-    "tracks": Kind("tracks", track(), ("track_id",)),
-    "albums": Kind("albums", album(), ("album_id",)),
-    "artists": Kind("artists", ARTIST, ("artist_id",)),
-}
+
+
+def of_a_user(size: int, time_range: str) -> Mapping[str, Listed]:
+    """What needs a user's token, in pages of so many. Of the time a top list is."""
+    here: dict[str, Any] = {"params": {"limit": size}, "whose": USER}
+    top: dict[str, Any] = {"params": {"limit": size, "time_range": time_range}, "whose": USER, "place": "position"}
+    followed: dict[str, Any] = {"params": {"limit": size, "type": "artist"}, "whose": USER}
+    tracks, albums = (ADDED, *track("track")), (ADDED, *album("album"))
+    by_track, by_album = _by(size, ("added_at",), ("track", "uri")), _by(size, ("added_at",), ("album", "id"))
+    playlists, by_id = _by(size, ("id",), omits=True), _by(size, ("id",))
+    path, once, new = "me/player/recently-played", ("played_at", "track_id"), Since("after")
+    return {
+        "recently_played": Listed(path, PLAY, once, PLAYS, since=new, whose=USER),
+        "saved_tracks": Listed("me/tracks", tracks, ("track_uri",), by_track, **here),
+        "saved_albums": Listed("me/albums", albums, ("album_id",), by_album, **here),
+        "playlists": Listed("me/playlists", PLAYLIST, ("playlist_id",), playlists, **here),
+        "top_tracks": Listed("me/top/tracks", (POSITION, *track()), ("position",), by_id, **top),
+        "top_artists": Listed("me/top/artists", (POSITION, *ARTIST), ("position",), by_id, **top),
+        "followed_artists": Listed("me/following", ARTIST, ("artist_id",), FOLLOWED, **followed),
+    }
+
+
+def of_the_catalogue(size: int, items: str, ids: Mapping[str, Sequence[str]]) -> Mapping[str, Listed]:
+    """What is asked for by id, for each stream those. `items` is what the API's form calls a playlist's."""
+    by_item = _by(size, ("added_at",), ("item", "uri"), ("track", "uri"))
+    key = ("playlist_id", "position")
+    said: dict[str, Any] = {"of": "playlist_id", "place": "position", "subject": "added_by"}
+    where = f"playlists/{{}}/{items}"
+    lists = {
+        "playlist_items": Listed(where, PLAYLIST_ITEM, key, by_item, {"limit": size}, **said),
+        "tracks": Listed("tracks/{}", track(), ("track_id",), None),
+        "albums": Listed("albums/{}", album(), ("album_id",), None),
+        "artists": Listed("artists/{}", ARTIST, ("artist_id",), None),
+    }
+    return {name: replace(listed, ids=ids[name]) for name, listed in lists.items() if ids[name]}
+
+
+def _by(size: int, *identity: tuple[str, ...], omits: bool = False) -> ByOffset:
+    """`omits`: Spotify counts playlists of its own, and doesn't give them (since November 2024)."""
+    return ByOffset(("items",), ("total",), size, identity, omits)
+
+
 CLOSED = (
     "Spotify gives it only to apps that had extended quota before it closed it to others (November 2024, February "
     "2026); leave the stream out"

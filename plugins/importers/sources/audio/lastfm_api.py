@@ -57,8 +57,8 @@ class Lastfm(ListedSource[LastfmConfig]):
         client.ask(Call("", "user.getInfo", form=self._asked("user.getInfo")))
         return "the key is good, and there is such a user"
 
-    def whose(self) -> Mapping[Column, str]:
-        return {USER: self.config.user}
+    def owner(self, _client: Client) -> str:
+        return self.config.user
 
     def listed(self) -> Mapping[str, Listed]:
         new = {"since": Since.in_seconds("from", "to"), "moment": PLAYED, "newest": {"limit": 1}}
@@ -77,7 +77,7 @@ class Lastfm(ListedSource[LastfmConfig]):
         counted = (told, "@attr", "totalPages"), (told, "@attr", "total")
         style = ByPage((told, inner), *counted, counts=_played, identity=identity)
         said |= {"period": self.config.period} if name.startswith("Top") else {}
-        return Listed("", fields, key, style, said, form=True, **more)
+        return Listed("", fields, key, style, said, form=True, whose=USER, **more)
 
     def _asked(self, method: str) -> dict[str, Any]:
         return {"method": method, "user": self.config.user, "format": "json"}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
 from datetime import datetime
 from typing import Any, ClassVar, Literal, cast
@@ -11,17 +11,17 @@ from typing import Any, ClassVar, Literal, cast
 from pydantic import Field as Setting
 
 from importers.core.connection import Connection
-from importers.core.model import JSON, Batch, Plan, Position, Stream, Window
+from importers.core.model import Plan, Position, Stream, Window
 from importers.exceptions import ConfigError, ContractError, ImporterError, TransientSourceError
-from importers.sources._api import ApiSource, Rows
-from importers.sources.audio._spotify import KINDS, LIMIT, USER, WITHHELD, Kind
+from importers.sources._listed import Bounds, Listed, ListedSource
+from importers.sources.audio._spotify import LIMIT, WITHHELD, of_a_user, of_the_catalogue
 from importers.transport.http.address import Route, encrypted, needed
 from importers.transport.http.auth import Auth
 from importers.transport.http.budget import retry_after
 from importers.transport.http.client import Answer, Call, Client
 from importers.transport.http.consent import Consent
 from importers.transport.http.oauth import OAuth2, TokenEndpoint
-from importers.transport.http.paging import dig, pages
+from importers.transport.http.paging import dig
 from importers.transport.http.settings import HttpConfig
 from importers.transport.http.shared import Shared
 
@@ -51,17 +51,14 @@ class SpotifyConfig(HttpConfig):
     )
     page_size: int = Setting(LIMIT, ge=2, le=LIMIT, description="How many records are asked for at once.")
 
-    def ids(self, stream: str) -> tuple[str, ...]:
-        """The objects that a stream of the catalogue is made of."""
-        return {
-            "playlist_items": self.playlist_ids,
-            "tracks": self.track_ids,
-            "albums": self.album_ids,
-            "artists": self.artist_ids,
-        }.get(stream, ())
+    @property
+    def ids(self) -> Mapping[str, Sequence[str]]:
+        """The objects that the streams of the catalogue are made of."""
+        lists = {"tracks": self.track_ids, "albums": self.album_ids, "artists": self.artist_ids}
+        return {"playlist_items": self.playlist_ids, **lists}
 
 
-class Spotify(ApiSource[SpotifyConfig]):
+class Spotify(ListedSource[SpotifyConfig]):
     """With a user's refresh token in the connection, the user's library and listening; without, only the catalogue.
 
     Offset pages overlap by one record, so that a list that changes while it is read is read again. A change that takes
@@ -99,49 +96,26 @@ class Spotify(ApiSource[SpotifyConfig]):
         do = "wait, or lower `rate_limit`: it is one for all apps of a developer"
         return TransientSourceError("Spotify's quota is used up", got="HTTP 429", do=do, retry_after=told)
 
+    def listed(self) -> Mapping[str, Listed]:
+        size, items = self.config.page_size, "items" if self.config.quota == "development" else "tracks"
+        mine = of_a_user(size, self.config.time_range) if self._has_user else {}
+        return {**mine, **of_the_catalogue(size, items, self.config.ids)}
+
     def streams(self) -> Sequence[Stream]:
-        offered = [name for name, kind in KINDS.items() if (self._has_user if kind.mine else self.config.ids(name))]
-        if not offered:
+        if not self.listed():
             what = "without a user's refresh token Spotify has only what is asked for by id"
             raise ConfigError(what, do="set track_ids, album_ids, artist_ids or playlist_ids, or fill in refresh_token")
-        return [KINDS[name].stream(name) for name in offered]
+        return super().streams()
 
     def plan(self, stream: Stream, window: Window, position: Position) -> Plan:
-        if stream.name == "recently_played":
-            return self._plays(window, position)
-        if stream.name == "playlist_items":
-            return Plan(list(self.config.playlist_ids))
-        return Plan([None])
+        plays = stream.name == "recently_played"
+        return self._plays(window, position) if plays else super().plan(stream, window, position)
 
-    def read(self, stream: Stream, partition: JSON) -> Iterator[Batch]:
-        kind = KINDS[stream.name]
-        with closing(self.client()) as client:
-            same = {USER.name: self._user(client)} if kind.mine else {}
-            rows = Rows(kind.fields, stream, same)
-            for number, records in enumerate(self._records(client, stream.name, kind, partition), 1):
-                yield rows.batch(records, f"page {number}")
-
-    def _records(self, client: Client, name: str, kind: Kind, partition: JSON) -> Iterator[Sequence[Any]]:
+    def found(self, client: Client, name: str, part: Bounds) -> Generator[Sequence[Any], None, None]:
         if name == "recently_played":
-            yield self._played(client, cast("Mapping[str, Any]", partition))
-        elif name in ("tracks", "albums", "artists"):
-            calls = (Call(f"{kind.path}/{one}", name) for one in self.config.ids(name))
-            yield from ([answer.json()] for answer in client.ask_all(calls))
+            yield self._played(client, part)
         else:
-            yield from self._listed(client, name, kind, partition)
-
-    def _listed(self, client: Client, name: str, kind: Kind, partition: JSON) -> Iterator[Sequence[Any]]:
-        path, more = kind.path, {}
-        if name == "playlist_items":
-            path = f"{kind.path}/{partition}/{'items' if self.config.quota == 'development' else 'tracks'}"
-            more = {"playlist_id": partition}
-        ranging = self.config.time_range if name.startswith("top_") else None
-        kinds = "artist" if name == "followed_artists" else None
-        call = Call(path, name, {"limit": self.config.page_size, "time_range": ranging, "type": kinds})
-        count = 0
-        for page in pages(client, call, kind.style(self.config.page_size)):
-            yield [_at(record, count + n, more) for n, record in enumerate(page)] if kind.ranked else page
-            count += len(page)
+            yield from super().found(client, name, part)
 
     def _plays(self, window: Window, position: Position) -> Plan:
         """Sealed at the newest play, with how many there are: they may have gone when they are read."""
@@ -171,10 +145,9 @@ class Spotify(ApiSource[SpotifyConfig]):
         return found
 
     def _latest(self, client: Client, after: int) -> Any:
-        call = Call(KINDS["recently_played"].path, "recently_played", {"limit": LIMIT, "after": after or None})
-        return client.ask(call).json()
+        return client.ask(self.call("recently_played", {"from": after}).having(limit=LIMIT)).json()
 
-    def _user(self, client: Client) -> str:
+    def owner(self, client: Client) -> str:
         me = client.ask(Call("me", "me")).json()
         user = dig(me, ("account_id",)) or dig(me, ("id",))
         if not isinstance(user, str):
@@ -189,11 +162,6 @@ class Spotify(ApiSource[SpotifyConfig]):
     @property
     def _has_user(self) -> bool:
         return "refresh_token" in (self.connection or {})
-
-
-def _at(record: Any, position: int, more: Mapping[str, Any]) -> Any:
-    """The record with its place in the list; numbers are text until they are typed."""
-    return {**record, "position": str(position), **more} if isinstance(record, Mapping) else record
 
 
 def _milliseconds(play: Any) -> int:

@@ -118,7 +118,7 @@ def test_a_token_lives_as_long_as_its_source(web: Web, monkeypatch: pytest.Monke
     stream = web.stream(source, "saved_tracks")
     assert source.check().ok
     for _ in range(2):
-        list(source.read(stream, None))
+        list(source.read(stream, {}))
     assert len(web.queries("/me/tracks")) == 2
     assert len(web.queries("/token")) == 1
 
