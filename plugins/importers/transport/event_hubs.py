@@ -20,8 +20,8 @@ from importers.core.model import Pace
 from importers.core.registry import optional
 from importers.exceptions import ContractError, FatalSourceError, ImporterError, TransientSourceError
 from importers.transport.event_reading import Reading, ended
-from importers.transport.events import Events, gathered
-from importers.transport.messages import Messages, Part
+from importers.transport.events import Events, Room, gathered
+from importers.transport.messages import MOST, Messages, Part
 from importers.transport.partitioned import Extent
 
 LOOK = 30.0  # seconds between two questions what the partitions hold that are followed
@@ -125,18 +125,19 @@ class Namespace:
         """
         if start >= end:
             return
-        held, reading = Events(), self._reading(topic, {partition: start}, {partition: Extent(start, end)})
+        held, room = Events(), Room(size, MOST)
+        reading = self._reading(topic, {partition: start}, {partition: Extent(start, end)})
         try:
             self._runner.run(self._open(topic, reading))
             while reading.at[partition] < end:
                 if not reading.pending and not self._hear(reading, self._timeout):
                     self._are_there(topic, partition, start=reading.at[partition], to=None)
                     raise _silent(self._timeout)
-                _, events = self._taken(topic, reading, size - len(held))
+                _, events = self._taken(topic, reading, room)
                 held += [event for event in events if event.sequence_number < end]
-                if len(held) >= size or (held and reading.at[partition] >= end):
+                if held and (not room or reading.at[partition] >= end):
                     yield gathered([(partition, held)], asked)
-                    held = Events()
+                    held, room = Events(), Room(size, MOST)
         finally:
             self._runner.run(ended())
 
@@ -197,21 +198,20 @@ class Namespace:
             reading.start(number, extents[number].low)
 
     def _batch(self, topic: str, reading: Reading, pace: Pace) -> list[tuple[int, Events]]:
-        found, room = list[tuple[int, Events]](), pace.rows
+        found, room = list[tuple[int, Events]](), Room(pace.rows, MOST)
         self._hear(reading, 0.0 if reading.pending else pace.idle)
         until = time.monotonic() + pace.linger
-        while room > 0:
+        while room:
             if reading.pending:
                 number, events = self._taken(topic, reading, room)
                 found += [(number, events)] if events else []
-                room -= len(events)
             elif not found or (left := until - time.monotonic()) <= 0:
                 break
             else:
                 self._hear(reading, left)
         return found
 
-    def _taken(self, topic: str, reading: Reading, room: int) -> tuple[int, Events]:
+    def _taken(self, topic: str, reading: Reading, room: Room) -> tuple[int, Events]:
         number, events, before = reading.take(room)
         if events and events[0].sequence_number > before:
             self._are_there(topic, number, start=before, to=events[0].sequence_number)

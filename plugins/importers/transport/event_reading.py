@@ -9,12 +9,12 @@ from datetime import datetime
 from typing import Any, TypeAlias
 
 from importers.exceptions import ImporterError, TransientSourceError
-from importers.transport.events import Events
+from importers.transport.events import Events, Room
 from importers.transport.partitioned import Extent
 
 AGAIN = 0.2  # seconds until what passes is tried again
 CLOSING = 5.0  # seconds that connections get to be closed politely
-PREFETCH = 3_000  # events that are sent ahead: the client asks for more every twentieth of a second
+AHEAD = 2  # times what the client hands over at once is sent ahead: it asks for more every twentieth of a second
 OURS = "importers"
 Arrived: TypeAlias = tuple[int, Events] | Mapping[int, Extent] | ImporterError
 
@@ -56,16 +56,17 @@ class Reading:
         except TimeoutError:
             return None
 
-    def take(self, room: int) -> tuple[int, Events, int]:
-        """A partition, of its events at most so many that weren't given before, and which was to be the first."""
+    def take(self, room: Room) -> tuple[int, Events, int]:
+        """A partition, of its events those that there is room for, none given before, and which was to be the first."""
         number, events = self.pending.popleft()
         before = self.at[number]
         fresh = [event for event in events if event.sequence_number >= before]
-        if fresh[room:]:
-            self.pending.appendleft((number, fresh[room:]))
-        if fresh:
-            self.at[number] = fresh[:room][-1].sequence_number + 1
-        return number, fresh[:room], before
+        given = room.take(fresh)
+        if fresh[len(given) :]:
+            self.pending.appendleft((number, fresh[len(given) :]))
+        if given:
+            self.at[number] = given[-1].sequence_number + 1
+        return number, given, before
 
     async def _receive(self, number: int, start: int | datetime) -> None:
         """Puts the partition's events among what has arrived.
@@ -99,7 +100,7 @@ class Reading:
             starting_position=start,
             starting_position_inclusive=True,
             max_batch_size=self._at_once,
-            prefetch=PREFETCH,
+            prefetch=AHEAD * self._at_once,
             on_error=fail,
         )
         task = asyncio.create_task(receiving, name=OURS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -31,6 +32,26 @@ def gathered(found: Sequence[tuple[int, Events]], asked: Collection[Part]) -> Me
         list(map(_headers, events)) if Part.HEADERS in asked else (),
         column(Part.TIMESTAMP, lambda event: event.raw_amqp_message.annotations.get(ENQUEUED), pa.int64()),
     )
+
+
+@dataclass(slots=True)
+class Room:
+    """What a batch has room for yet. The last event may have more bytes than there are left."""
+
+    rows: int
+    bytes: int
+
+    def __bool__(self) -> bool:
+        return self.rows > 0 and self.bytes > 0
+
+    def take(self, events: Events) -> Events:
+        """The first of them, as many as there is room for."""
+        taken = 0
+        while self and taken < len(events):
+            self.rows -= 1
+            self.bytes -= len(_body(events[taken]) or b"")
+            taken += 1
+        return events[:taken]
 
 
 def _body(event: Any) -> bytes | None:

@@ -6,11 +6,13 @@ from types import SimpleNamespace
 from typing import Any
 
 from importers.transport.event_reading import Reading
+from importers.transport.events import Room
 from importers.transport.partitioned import Extent
 
 
 def events(*numbers: int) -> list[Any]:
-    return [SimpleNamespace(sequence_number=number) for number in numbers]
+    data = SimpleNamespace(value="data")
+    return [SimpleNamespace(sequence_number=number, body_type=data, body=[b"four"]) for number in numbers]
 
 
 def reading(**at: int) -> Reading:
@@ -18,8 +20,8 @@ def reading(**at: int) -> Reading:
     return Reading(lambda: None, lambda error, _: error, 10, starts, {number: Extent(0, 10) for number in starts})
 
 
-def taken(of: Reading, room: int) -> tuple[int, list[int], int]:
-    number, found, before = of.take(room)
+def taken(of: Reading, rows: int, size: int = 1_000) -> tuple[int, list[int], int]:
+    number, found, before = of.take(Room(rows, size))
     return number, [event.sequence_number for event in found], before
 
 
@@ -40,3 +42,10 @@ def test_what_there_is_no_room_for_comes_next_and_partitions_are_told_apart() ->
     assert taken(of, 2) == (0, [2], 2)
     assert taken(of, 2) == (1, [5], 5)
     assert (of.at, of.unread) == ({0: 3, 1: 6}, 11)
+
+
+def test_a_batch_ends_with_the_event_that_fills_its_bytes() -> None:
+    of = reading(p0=0)
+    of.pending += [(0, events(0, 1, 2))]
+    assert taken(of, 9, size=5) == (0, [0, 1], 0)
+    assert taken(of, 9, size=4) == (0, [2], 2)
