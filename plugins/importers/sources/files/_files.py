@@ -158,7 +158,9 @@ class FileSource(Source[FilesT]):
     environment: ClassVar[Mapping[str, str]] = ENVIRONMENT
     environment_besides: ClassVar[Mapping[str, str]] = ENVIRONMENT_BESIDES
     whole_below: ClassVar[int] = 16 << 20
-    """Bytes under which a second partition costs more than it saves."""
+    """Bytes of text under which a second partition costs more than it saves."""
+    dense: ClassVar[int] = 1
+    """How many bytes of text have as many rows as one byte of the format."""
     sampled: ClassVar[frozenset[pa.DataType]] = frozenset(ARROW.values())
     """Where types come from a sample: what a column can be read as that isn't what the sample says."""
     is_archive: ClassVar[bool] = False
@@ -361,7 +363,7 @@ class FileSource(Source[FilesT]):
     def _packed(self, files: Sequence[File]) -> list[list[Slice]]:
         """Parts of about equal weight, in the files' order: of two rows with one key the later one is newer."""
         total = sum(file.size for file in files)
-        count = min(self.config.max_partitions, ceil(total / self.whole_below) or 1)
+        count = min(self.config.max_partitions, ceil(self.dense * total / self.whole_below) or 1)
         share = total / count or 1
         slices = [
             {**file.planned, **part, **self._begun(file)}

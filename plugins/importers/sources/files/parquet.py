@@ -41,6 +41,7 @@ class Parquet(DeclaringFileSource[ParquetConfig]):
 
     title: ClassVar[str] = "Parquet files"
     config_model = ParquetConfig
+    dense = 4
 
     def schema(self, files: Sequence[File]) -> pa.Schema:
         schema = super().schema(files)

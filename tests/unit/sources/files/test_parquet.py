@@ -34,6 +34,14 @@ TABLE = pa.table(
 )
 
 
+def test_a_file_is_cut_into_as_many_parts_as_text_of_four_times_its_size(tmp_path):
+    pq.write_table(TABLE, tmp_path / "rows.parquet", row_group_size=100)
+    size = (tmp_path / "rows.parquet").stat().st_size
+    for of_text, parts in ((4 * size, 1), (2 * size, 2), (size, 4)):
+        kind = type("Cut", (Parquet,), {"whole_below": of_text, "__doc__": "As if few were many."})
+        assert len(everything(source(tmp_path / "rows.parquet", kind))[1].partitions) == parts
+
+
 @pytest.mark.parametrize("partitions", [1, 2, 3, 7, 10, 30])
 def test_row_groups_are_shared_out_once(tmp_path, partitions):
     pq.write_table(TABLE, tmp_path / "rows.parquet", row_group_size=100)
