@@ -18,7 +18,7 @@ from importers.core.model import Reject
 from importers.core.names import is_given
 from importers.core.widening import wider
 from importers.exceptions import ContractError
-from importers.sources._text.blocks import Block
+from importers.sources._text.blocks import NEWLINE, Block, count
 from importers.transport.text import BOM
 
 NULL_FIRST = re.compile(rb"(?:\xef\xbb\xbf)?\s*+null")
@@ -121,10 +121,11 @@ class Lines:
     def read(self, block: Block, places: Callable[[int], str]) -> Read:
         view = block.view
         try:
-            str(view, "utf-8")  # Arrow doesn't look
+            if not block.data.isascii():  # what lies behind the block may be anything, and does no harm
+                str(view, "utf-8")  # Arrow doesn't look
             if not NULL_FIRST.match(view) and not NULL_NEXT.search(view):
                 table = self._parser.table(view)
-                ends = np.count_nonzero(np.frombuffer(view, np.uint8) == ord("\n"))
+                ends = count(np.frombuffer(view, np.uint8), NEWLINE)
                 if table.num_rows == ends + (view[-1] != ord("\n")):
                     return Read(table, [])
         except (pa.ArrowInvalid, UnicodeDecodeError):
