@@ -86,6 +86,17 @@ def test_what_is_gone_from_the_source_stays(make: Make) -> None:
     look.table_is(sorted([*FILES["plays_1.csv"], (9, 9, "listener 4", "another", 9)]))
 
 
+def test_a_file_that_is_read_in_another_way_is_another(make: Make) -> None:
+    """The line that was bad isn't read any more: it is in no table, and must stay in quarantine."""
+    site, look = make(LoadMode.MERGE)
+    definition = site.definition.model_dump(exclude_unset=True)
+    definition["pipelines"][PIPELINE]["config"]["skip_footer"] = 1
+    (job,) = jobs(site.installation, Tenant.model_validate(definition), PIPELINE)
+    again = run(job, "again", full_refresh=True, processes=1)
+    assert (again.rows_loaded, again.rows_quarantined) == (6, 0)
+    assert list(plays(look).values()) == [[7]]
+
+
 def test_a_file_that_changed_is_another(make: Make) -> None:
     """Its old row may be the only one there was of its key. Replayed beside the new one it gives way to it."""
     site, look = make(LoadMode.MERGE)

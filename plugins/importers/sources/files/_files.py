@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from enum import StrEnum
 from functools import cached_property
+from hashlib import sha256
 from math import ceil
 from pathlib import Path
 from time import perf_counter
@@ -85,6 +86,10 @@ class Compression(StrEnum):
     @property
     def codec(self) -> Codec | None:
         return None if self in (Compression.AUTO, Compression.NONE) else Codec(self.value)
+
+
+_OF_NO_RECORD = {"path", "stream", "types", "sample_rows", "max_partitions", "max_ratio", "on_change", "interval"}
+"""Settings that don't say which records a file has."""
 
 
 class FileConfig(SourceConfig):
@@ -237,7 +242,8 @@ class FileSource(Source[FilesT]):
         for file in inside:
             self.fits(file, schema)
         sealed = base64.b64encode(schema.serialize()).decode()
-        partitions: list[JSON] = [{"slices": part, "schema": sealed} for part in self._packed(inside)]
+        said = {"schema": sealed, "read": self._way_of_reading}
+        partitions: list[JSON] = [{"slices": part, **said} for part in self._packed(inside)]
         if not window.bounded:
             again = [file.path for file in wanted if file.lane in position]
             return Plan(partitions, {file.lane: file.identity for file in wanted}, notes=_read_again(again))
@@ -252,11 +258,17 @@ class FileSource(Source[FilesT]):
         return named + more, sum(part["weight"] for part in slices)
 
     def unchanging(self, partition: JSON) -> Mapping[str, JSON] | None:
-        slices = partition.get("slices") if isinstance(partition, Mapping) else None
-        if not isinstance(slices, Sequence):  # another importer's, which had the pipeline's name before
+        planned = cast(Mapping[str, Any], partition) if isinstance(partition, Mapping) else {}
+        if "slices" not in planned:  # another importer's, which had the pipeline's name before
             return None
-        files = [File.of(cast(Mapping[str, Any], part)) for part in slices]
-        return {file.shown: file.identity for file in files}
+        files = map(File.of, planned["slices"])
+        return {file.shown: {**file.identity, "read": planned.get("read")} for file in files}
+
+    @property
+    def _way_of_reading(self) -> str:
+        """Another one may find other records in the same file: another sheet, another array, other lines."""
+        said = self.config.model_dump_json(exclude=_OF_NO_RECORD)
+        return sha256(said.encode()).hexdigest()[:16]
 
     def read(self, stream: Stream, partition: JSON) -> Iterator[Batch]:
         if not stream.columns:

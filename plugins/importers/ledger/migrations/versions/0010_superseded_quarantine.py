@@ -11,4 +11,9 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    op.execute("alter table _importers.quarantine drop column superseded_by")
+    op.execute(
+        """
+        update _importers.quarantine set discarded_at = now() where superseded_by is not null and discarded_at is null;
+        alter table _importers.quarantine drop column superseded_by;
+        """
+    )
