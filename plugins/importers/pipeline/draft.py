@@ -28,7 +28,15 @@ from importers.transport.files import Files, absolute, is_pattern
 
 TODO = "TODO"
 SAMPLE = 1000
-_BY_SUFFIX = {".csv": "csv", ".tsv": "csv", ".txt": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
+HEAD = 64 * 1024
+"""Bytes by which a file is recognised."""
+_BY_SUFFIX = {
+    **dict.fromkeys((".csv", ".tsv", ".txt"), "csv"),
+    **dict.fromkeys((".jsonl", ".ndjson"), "jsonl"),
+    **dict.fromkeys((".xlsx", ".xls", ".ods"), "excel"),
+    ".parquet": "parquet",
+    ".avro": "avro",
+}
 _DELIMITERS = ",;\t|"
 _NOTATIONS: tuple[Mapping[str, str], ...] = (
     {"decimal": ","},
@@ -91,12 +99,12 @@ def recognise(path: str) -> tuple[str, dict[str, Any]]:
     sample = _first(path)
     try:
         with sample.open("rb") as file:
-            head = file.read(64 * 1024)
+            head = file.read(HEAD)
     except OSError as error:
         raise ConfigError(
             f"the file '{sample}' can't be read", got=str(error.strerror), do="name a sample file"
         ) from None
-    importer = _BY_SUFFIX.get(sample.suffix.lower()) or _by_content(head)
+    importer = _BY_SUFFIX.get(sample.suffix.lower()) or _by_content(head, sample.suffix.lower())
     config: dict[str, Any] = {"path": path}
     if importer == "csv":
         delimiter = _delimiter(head)
@@ -133,10 +141,23 @@ def _types(config: Mapping[str, Any]) -> dict[str, pa.DataType]:
     return {column.name: column.type for column in stream.columns}
 
 
-def _by_content(head: bytes) -> str:
-    if head.startswith(b"PAR1"):
-        return "parquet"
-    return "jsonl" if head.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"{") else "csv"
+def _by_content(head: bytes, suffix: str) -> str:
+    text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
+    if text[:1] not in (b"{", b"["):
+        return "parquet" if head.startswith(b"PAR1") else "csv"
+    first, _, rest = text.partition(b"\n")
+    if text[:1] == b"[" or not _is_whole(first):
+        return "json"
+    return "jsonl" if rest.strip() or suffix != ".json" else "json"
+
+
+def _is_whole(line: bytes) -> bool:
+    """Whether it is a JSON value; a line that is longer than what was looked at may be one."""
+    try:
+        json.loads(line)
+    except ValueError:
+        return len(line) >= HEAD - 1024
+    return True
 
 
 def _delimiter(head: bytes) -> str:

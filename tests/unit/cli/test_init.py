@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import openpyxl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -68,6 +69,33 @@ def test_every_todo_is_told_and_refused(sample: Path, tmp_path: Path) -> None:
     refused = CliRunner().invoke(main, ["lint", str(file)])
     assert refused.exit_code == 1
     assert "subject" in refused.stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "importer"),
+    [
+        ("a.json", '[{"id": 1}, {"id": 2}]', "json"),
+        ("a.json", '{\n  "data": {"visits": [{"id": 1}]}\n}', "json"),
+        ("a.json", '{"id": 1}', "json"),
+        ("a.json", '{"id": 1}\n{"id": 2}\n', "jsonl"),
+        ("a.log", '{"id": 1}', "jsonl"),
+        ("a.jsonl", '{"id": 1}\n', "jsonl"),
+    ],
+)
+def test_json_is_recognised_by_how_it_is_written(tmp_path: Path, name: str, text: str, importer: str) -> None:
+    (tmp_path / name).write_text(text)
+    assert json.loads(init(tmp_path / name, "--tenants", tmp_path, "--json").stdout)["importer"] == importer
+
+
+def test_a_workbook_is_recognised(tmp_path: Path) -> None:
+    book = openpyxl.Workbook()
+    for row in (["id", "email"], [1, "ada@example.org"]):
+        book.active.append(row)
+    book.save(tmp_path / "plain.xlsx")
+    init(tmp_path / "plain.xlsx", "--tenants", tmp_path)
+    text = (tmp_path / "plain.yaml").read_text()
+    assert "    importer: excel\n" in text
+    assert "email: drop" in text
 
 
 def test_a_guess_is_a_cautious_one(sample: Path, tmp_path: Path) -> None:
