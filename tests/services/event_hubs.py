@@ -137,6 +137,8 @@ def _python() -> Path:
     """An interpreter that has Proton, which is compiled once for each content of the lock, outside the checkout."""
 
     def build(directory: Path) -> None:
+        if not (shutil.which("cc") or shutil.which("gcc")):
+            raise RuntimeError("there is no C compiler to build Proton: apt-get install gcc python3-dev")
         uv = str(REPOSITORY / ".tools" / "bin" / "uv")
         uv = uv if Path(uv).exists() else str(shutil.which("uv"))
         subprocess.run([uv, "venv", "-q", "--clear", "--python", sys.executable, directory], check=True)

@@ -173,11 +173,7 @@ class Namespace:
     async def _look(self, topic: str, reading: Reading) -> None:
         while True:
             await asyncio.sleep(LOOK)
-            try:
-                await reading.arrived.put(await self._extents(topic, await self._partitions(topic)))
-            except ImporterError as error:
-                await reading.arrived.put(error)
-                return
+            await reading.arrived.put(await self._extents(topic, await self._partitions(topic)))
 
     def _hear(self, reading: Reading, seconds: float) -> bool:
         """Whether anything came in so many seconds. Raises what ended the reading."""
@@ -199,7 +195,8 @@ class Namespace:
 
     def _batch(self, topic: str, reading: Reading, pace: Pace) -> list[tuple[int, Events]]:
         found, room = list[tuple[int, Events]](), Room(pace.rows, MOST)
-        self._hear(reading, 0.0 if reading.pending else pace.idle)
+        if not reading.pending:  # else all that there is would be held in here
+            self._hear(reading, pace.idle)
         until = time.monotonic() + pace.linger
         while room:
             if reading.pending:

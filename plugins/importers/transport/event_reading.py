@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Coroutine, Mapping
+from contextlib import suppress
 from datetime import datetime
 from typing import Any, TypeAlias
 
@@ -42,7 +43,17 @@ class Reading:
         self.begin(self._receive(number, start))
 
     def begin(self, work: Coroutine[Any, Any, None]) -> None:
-        self._tasks.add(asyncio.create_task(work, name=OURS))
+        self._tasks.add(asyncio.create_task(self._heard_of(work), name=OURS))
+
+    async def _heard_of(self, work: Coroutine[Any, Any, None]) -> None:
+        """Whatever ends it arrives: of a task's own exception nobody would hear."""
+        try:
+            await work
+        except ImporterError as error:
+            await self.arrived.put(error)
+        except Exception as error:  # noqa: BLE001 - the client's own mistakes
+            what, got = "Microsoft's client for Event Hubs failed", type(error).__name__
+            await self.arrived.put(TransientSourceError(what, got=got, do="run again"))
 
     @property
     def unread(self) -> int:
@@ -80,14 +91,12 @@ class Reading:
             await self.arrived.put((number, events))
 
         while True:
-            error = await self._received(number, start, got)
-            if not isinstance(error, TransientSourceError):
-                await self.arrived.put(error)
-                return
+            with suppress(TransientSourceError):
+                await self._received(number, start, got)
             await asyncio.sleep(AGAIN)
 
-    async def _received(self, number: int, start: int | datetime, got: Any) -> ImporterError:
-        """What ended it."""
+    async def _received(self, number: int, start: int | datetime, got: Any) -> None:
+        """Until it ends. Raises what ended it."""
         failed: asyncio.Future[ImporterError] = asyncio.get_running_loop().create_future()
 
         async def fail(_: Any, error: Exception) -> None:
@@ -106,7 +115,9 @@ class Reading:
         task = asyncio.create_task(receiving, name=OURS)
         try:
             await asyncio.wait([task, failed], return_when=asyncio.FIRST_COMPLETED)
-            return failed.result() if failed.done() else task.result()
+            if failed.done():
+                raise failed.result()
+            task.result()
         finally:
             task.cancel()  # else it would begin again from `start`
 

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import closing
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
+from importers.core.model import Pace
+from importers.exceptions import TransientSourceError
+from importers.transport.event_hubs import Address, Namespace
 from importers.transport.event_reading import Reading
 from importers.transport.events import Room
 from importers.transport.partitioned import Extent
@@ -49,3 +56,48 @@ def test_a_batch_ends_with_the_event_that_fills_its_bytes() -> None:
     of.pending += [(0, events(0, 1, 2))]
     assert taken(of, 9, size=5) == (0, [0, 1], 0)
     assert taken(of, 9, size=4) == (0, [2], 2)
+
+
+class Client:
+    """One whose reading ends by itself twice, and then by a mistake of its own."""
+
+    asked = 0
+
+    async def receive_batch(self, *_: Any, **__: Any) -> None:
+        Client.asked += 1
+        if Client.asked > 2:
+            raise KeyError("a secret")
+
+
+def test_a_reading_that_ends_is_begun_again_and_a_client_s_own_mistake_is_heard_of() -> None:
+    async def heard() -> Any:
+        of = Reading(Client, lambda error, _: error, 10, {0: 0}, {})  # type: ignore[arg-type,return-value]
+        of.start(0, 0)
+        return await of.heard(60)
+
+    told = asyncio.run(heard())
+    assert isinstance(told, TransientSourceError)
+    assert "KeyError" in str(told)
+    assert "secret" not in str(told)
+    assert Client.asked == 3
+
+
+def test_who_takes_little_at_a_time_holds_no_more_than_what_came_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    queues = []
+
+    def start(of: Reading, number: int, _: Any) -> None:
+        of.arrived.put_nowait((number, events(*range(1_000))))
+        of.arrived.put_nowait((number, events(*range(1_000, 2_000))))
+        queues.append(of.arrived)
+
+    monkeypatch.setattr(Reading, "start", start)
+    address = Address("localhost", "reader", "key")
+    with (
+        Namespace(address, group=None, timeout=60, extra="azure-event-hubs", at_once=1_000) as hubs,
+        closing(hubs.follow("plays", {0: (0, 2_000)}, Pace(linger=60, rows=100), set())) as batches,
+    ):
+        for number in range(1, 11):
+            messages, moved, unread = next(batches)
+            assert (len(messages), moved, unread) == (100, {0: number * 100}, 2_000 - number * 100)
+        assert queues[0].qsize() == 1, "the second thousand waits where it holds up the client"
+        assert next(batches)[1] == {0: 1_100}
