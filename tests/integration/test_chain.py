@@ -17,12 +17,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from importers.core.tenant import Tenant
+from importers.destinations import postgresql
 from importers.exceptions import ConfigError, PrivacyError, QualityError
 from importers.pipeline import extract, gate, load, plan
 from importers.pipeline.installation import Installation
 from importers.pipeline.job import Job, jobs
 from importers.pipeline.run import Result, run
 from importers.pipeline.sweep import sweep
+from importers.transport import postgres as transport
 
 
 @pytest.fixture
@@ -190,6 +192,23 @@ def test_a_row_whose_cursor_is_beyond_any_calendar_or_number_is_quarantined(
     )
     assert result.rules["at: a date before 4713 BC or after the year 262141"] == 2
     assert result.rules.get("seq: a cursor of more than 63 bits", 0) == (cursor == "seq")
+
+
+def test_a_run_connects_for_its_work_and_to_show_that_it_is_alive(
+    installation: Installation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = csv(tmp_path, "1,a")
+    import_once(installation, tenant("csv", first, KEEP))
+    connected = list[str]()
+
+    def connect(url: str, application: str) -> psycopg.Connection:
+        connected.append(application)
+        return transport.connect(url, application)
+
+    monkeypatch.setattr(postgresql, "connect", connect)
+    second = first.rename(tmp_path / "more.csv")
+    assert import_once(installation, tenant("csv", second, KEEP)).rows_loaded == 1
+    assert connected == ["importers acme.listening", "importers run acme.listening.plays"]
 
 
 def test_a_run_that_fails_its_rules_loads_nothing_and_is_mended_by_the_next(

@@ -14,21 +14,23 @@ from click.testing import CliRunner
 
 from importers.cli.main import main
 from importers.core.tenant import Tenant
+from importers.destinations import postgresql
 from importers.pipeline import extract, plan
 from importers.pipeline.installation import Installation
 from importers.pipeline.job import jobs
 from importers.pipeline.sweep import sweep
+from importers.transport import postgres as transport
 
 
-def staged(installation: Installation, directory: Path) -> tuple[Tenant, set[Path]]:
+def staged(installation: Installation, directory: Path, pipeline: str = "listening") -> tuple[Tenant, set[Path]]:
     """A run that staged and quarantined, and has not ended."""
     (directory / "plays.csv").write_text("id,what\n1,a\n2,B\n")
     privacy = {"subject": {"none": True, "reason": "nobody in it exists"}, "columns": {"id": "keep", "what": "keep"}}
     rule = {"expect_column_values_to_match_regex": {"column": "what", "regex": "^[a-z]$"}}
     config = {"path": str(directory / "plays.csv")}
     body = {"importer": "csv", "config": config, "privacy": privacy, "expect": [rule]}
-    tenant = Tenant.model_validate({"tenant": "acme", "pipelines": {"listening": body}})
-    (job,) = jobs(installation, tenant, "listening")
+    tenant = Tenant.model_validate({"tenant": "acme", "pipelines": {pipeline: body}})
+    (job,) = jobs(installation, tenant, pipeline)
     with closing(job):
         opened = plan.plan(job, "r1")
         with closing(job.fixed(opened)) as fixed:
@@ -61,6 +63,25 @@ def test_another_warehouse_s_data_is_left_alone(installation: Installation, data
             assert files(installation) == set()
         finally:
             connection.execute(f'drop database "{other}" with (force)')  # type: ignore[arg-type]
+
+
+def test_a_sweep_holds_one_connection_however_many_pipelines_there_are(
+    installation: Installation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tenant, _ = staged(installation, tmp_path)
+    staged(installation, tmp_path, "watching")
+    opened = list[psycopg.Connection]()
+
+    def connect(url: str, application: str) -> psycopg.Connection:
+        assert all(connection.closed for connection in opened)
+        opened.append(transport.connect(url, application))
+        return opened[-1]
+
+    monkeypatch.setattr(postgresql, "connect", connect)
+    assert sweep(installation, {"acme": tenant}, datetime.now(UTC) + timedelta(days=365)).staging.deleted
+    assert len(opened) > 2
+    assert all(connection.closed for connection in opened)
+    assert files(installation) == set()
 
 
 def test_without_tenant_files_nothing_is_swept(

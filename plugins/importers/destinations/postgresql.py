@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import psycopg
 import pyarrow as pa
@@ -84,10 +84,17 @@ class PostgresDestination(Destination):
     def connection(self) -> psycopg.Connection:
         """This object's connection, in autocommit mode; a new one when the last was lost."""
         if self._connection is None or self._connection.closed:
-            self._connection = connect(self._url, f"importers {self.tenant}.{self.pipeline}")
-            with translated("migrating _importers"):
-                migrate(self._connection)
-        return self._connection
+            self._adopt(connect(self._url, self._application))
+        return cast("psycopg.Connection", self._connection)
+
+    @property
+    def _application(self) -> str:
+        return f"importers {self.tenant}.{self.pipeline}"
+
+    def _adopt(self, connection: psycopg.Connection) -> None:
+        self._connection = connection
+        with translated("migrating _importers"):
+            migrate(connection)
 
     @contextmanager
     def _transaction(self, doing: str) -> Iterator[psycopg.Connection]:
@@ -231,9 +238,13 @@ class PostgresDestination(Destination):
     def is_new(self) -> bool:
         if self._connection is not None and not self._connection.closed:
             return False
-        name = f"importers {self.tenant}.{self.pipeline}"
-        with connect(self._url, name) as connection, translated("looking for _importers"):
-            return revision(connection) is None
+        with translated("looking for _importers"), ExitStack() as stack:
+            connection = stack.enter_context(closing(connect(self._url, self._application)))
+            if revision(connection) is None:
+                return True
+            stack.pop_all()  # who asks has more to ask then
+        self._adopt(connection)
+        return False
 
     def remembered(self) -> Sequence[Stream]:
         with self._transaction("looking up which streams there were") as connection:

@@ -76,8 +76,13 @@ class Job:
         return job
 
     def fixed(self, run: Run) -> Job:
-        """The job with the stream that the run's plan fixed: every partition is read with the same types."""
-        return Job(self.installation, self.tenant, self.pipeline, run.plan.stream or self.stream, self.connection)
+        """The job with the stream that the run's plan fixed: every partition is read with the same types.
+
+        Its destination is this one's, if that is open: each would connect by itself.
+        """
+        job = Job(self.installation, self.tenant, self.pipeline, run.plan.stream or self.stream, self.connection)
+        job.__dict__.update({name: value for name, value in vars(self).items() if name == "destination"})
+        return job
 
     @property
     def spec(self) -> Pipeline:
@@ -243,7 +248,7 @@ class Job:
         return hashlib.sha256(repr(said).encode()).hexdigest()[:16]
 
     def close(self) -> None:
-        """Close what was opened here; a job that is `of` this one has the same."""
+        """Close what was opened here; a job that is `of` this one has the same, one that is `fixed` the destination."""
         with ExitStack() as stack:  # the one, also if the other can't be closed
             if "destination" in self.__dict__:
                 stack.callback(self.destination.close)

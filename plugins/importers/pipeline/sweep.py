@@ -100,6 +100,7 @@ class _Runs:
         self._installation, self._stack = installation, stack
         self._keyring = installation.keyring()
         self._destinations: dict[tuple[str, str], Destination] = {}
+        self._asked: Destination | None = None
         self._live: dict[RunPlace, bool] = {}
 
     @cached_property
@@ -141,7 +142,11 @@ class _Runs:
         if key not in self._destinations:
             opened = self._installation.open_destination(place.pipeline, self._keyring.tenant(place.tenant))
             self._destinations[key] = self._stack.enter_context(closing(opened))
-        return self._destinations[key]
+        destination = self._destinations[key]
+        if self._asked is not None and self._asked is not destination:
+            self._asked.close()  # opens again when it is asked again: one connection at a time, however many pipelines
+        self._asked = destination
+        return destination
 
 
 def _stream_of(run: Run) -> Stream:
