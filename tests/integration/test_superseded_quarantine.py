@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeAlias
 
 import psycopg
 import pytest
+from alembic import command
+from alembic.config import Config
 from import_site import PIPELINE, RULES, Inspector, Row, Site, write
+from sqlalchemy import create_engine
 
-from importers.core.model import LoadMode
+from importers.core.model import LoadMode, RunKind, Window
+from importers.core.source import Source
 from importers.core.tenant import Tenant
 from importers.exceptions import QualityError
+from importers.ledger.schema import MIGRATIONS
+from importers.pipeline import extract, finish, gate, load
 from importers.pipeline.job import jobs
+from importers.pipeline.plan import plan
 from importers.pipeline.run import run
+from importers.sources.files.csv import Csv
 
 BAD: Row = (7, 7, "listener 2", "bad by its score", -1)
 FILES = {"plays_1.csv": [(n, n, f"listener {n % 5}", f"track {n}", n) for n in range(1, 7)] + [BAD]}
@@ -155,3 +165,67 @@ def test_what_a_crash_after_the_commit_leaves_is_deleted(
 
 def _die(*_: object) -> None:
     raise KeyboardInterrupt
+
+
+def test_what_a_replay_holds_stays_its_own(make: Make) -> None:
+    """It may have loaded rows already. Aborted, it gives the file back: what is replayed gives way to the newer row."""
+    site, look = make(LoadMode.MERGE)
+    with closing(mended(site).job) as job:
+        claimed = plan(job, "open", RunKind.REPLAY)
+        again = site.run("again", full_refresh=True)
+        assert look.ask("select replayed_by, superseded_by from _importers.quarantine order by run") == [
+            (claimed.id, None),
+            (None, None),
+        ]
+        job.destination.abort(claimed, job.stream)
+    assert sorted(plays(look).values()) == [[7], [7]]
+    assert again.run in plays(look)
+    assert mended(site).replay("mend").rows_loaded == 2
+    look.table_is(FILES["plays_1.csv"])
+    assert plays(look) == {}
+
+
+def test_what_was_put_there_since_the_refresh_began_stays(make: Make) -> None:
+    """By a backfill, which read the file later."""
+    site, look = make(LoadMode.MERGE)
+    with closing(site.job) as job:
+        opened = plan(job, "again", full_refresh=True)
+        extract.stage(job, opened, 0)
+        passed = gate.gate(job, opened)
+        load.load(job, passed.run, 0)
+        backfill = site.run("backfill", window=Window("2000-01-01T00:00:00+00:00", "2100-01-01T00:00:00+00:00"))
+        finish.commit(job, passed.run)
+        finish.clean(job, opened)
+    assert plays(look) == {opened.id: [7], backfill.run: [7]}
+
+
+def test_in_a_history_every_read_is_a_version(make: Make) -> None:
+    site, look = make(LoadMode.HISTORY)
+    site.run("again", full_refresh=True)
+    assert list(plays(look).values()) == [[7], [7]]
+
+
+@pytest.mark.parametrize(("mode", "stay"), [(LoadMode.MERGE, 2), (LoadMode.REPLACE, 1)])
+def test_a_source_that_can_t_say_what_it_read_ends_only_what_has_no_place_any_more(
+    make: Make, monkeypatch: pytest.MonkeyPatch, mode: LoadMode, stay: int
+) -> None:
+    monkeypatch.setattr(Csv, "unchanging", Source.unchanging)
+    site, look = make(mode)
+    again = site.run("again", full_refresh=True)
+    assert len(plays(look)) == stay
+    assert plays(look)[again.run] == [7]
+
+
+def test_an_older_ledger_gives_up_what_was_superseded(make: Make) -> None:
+    site, look = make(LoadMode.MERGE)
+    again = site.run("again", full_refresh=True)
+    engine = create_engine(site.warehouse.replace("postgresql://", "postgresql+psycopg://"))
+    with engine.connect() as bound:
+        config = Config()
+        config.set_main_option("script_location", str(MIGRATIONS))
+        config.attributes["connection"] = bound
+        command.downgrade(config, "0009")
+    engine.dispose()
+    with closing(site.job) as job:  # which migrates
+        assert [held.run for held in job.destination.held(datetime.min.replace(tzinfo=UTC))] == [again.run]
+    assert plays(look) == {again.run: [7]}
