@@ -195,10 +195,12 @@ def test_a_batch_of_few_rows_is_loaded_before_the_next_is_read(
     assert streamed.plays == list(range(12))
 
 
+@pytest.mark.parametrize(("few", "batches"), [(0, 1), (4, 2)])
 def test_who_is_interrupted_while_a_batch_is_loaded_closes_the_run_after_it(
-    streamed: Streamed, monkeypatch: pytest.MonkeyPatch
+    streamed: Streamed, monkeypatch: pytest.MonkeyPatch, few: int, batches: int
 ) -> None:
     """Else the run were closed amid the batch's transaction, by its connection."""
+    monkeypatch.setattr(streaming, "FEW", few)
     load, abort, result = Segment.load, PostgresDestination.abort, Future.result
     closes, events = Event(), list[str]()
 
@@ -224,9 +226,9 @@ def test_who_is_interrupted_while_a_batch_is_loaded_closes_the_run_after_it(
     source.before = lambda number: monkeypatch.setattr(Future, "result", interrupted if number else result)
     with pytest.raises(KeyboardInterrupt):
         streamed.drain(source)
-    assert events == ["0 rows loaded", "3 rows loaded", "closed"]
-    assert streamed.plays == [0, 1, 2]
-    assert streamed.runs == [("committed", 3, 3)]
+    assert events == ["0 rows loaded", *["3 rows loaded"] * batches, "closed"]
+    assert streamed.plays == list(range(3 * batches))
+    assert streamed.runs == [("committed", 3 * batches, 3 * batches)]
 
 
 def test_bad_rows_are_in_quarantine_when_the_rest_is_in_the_table_and_can_be_replayed(streamed: Streamed) -> None:
@@ -481,7 +483,7 @@ def test_a_connection_that_was_lost_while_nothing_came_is_made_anew(
         if number == 2:
             lost.append(
                 streamed.ask(
-                    "select count(pg_terminate_backend(pid, 60000)) from pg_stat_activity"
+                    "select count(*), bool_and(pg_terminate_backend(pid, 60000)) from pg_stat_activity"
                     " where datname = current_database()"
                     " and application_name like 'importers %' and application_name not like '% run %'"
                 )
@@ -489,7 +491,7 @@ def test_a_connection_that_was_lost_while_nothing_came_is_made_anew(
 
     source.before = lose
     total = streamed.drain(source)
-    assert lost == [[(1,)]]
+    assert lost == [[(1, True)]]
     assert total.loaded == 9
     assert streamed.plays == list(range(9))
     assert streamed.runs == [("committed", 9, 9)]

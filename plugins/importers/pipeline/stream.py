@@ -24,8 +24,8 @@ from importers.pipeline.segment import Segment
 
 _log = logging.getLogger(__name__)
 FEW = 1_000
-"""Rows that are loaded before the next are read, by the same thread: two that take turns every few statements wait for
-each other longer than either has work to do.
+"""Rows that are loaded before the next are read: two threads that take turns every few statements wait for each other
+longer than either has work to do.
 """
 
 
@@ -149,23 +149,20 @@ class _Session:
         made = self.segment.judged(batch, since, to)
         self.settle()
         self.position = {**self.position, **to}
+        # Few rows too: a signal's handler that raises does so in this thread, and never amid a transaction.
+        self._pending = self._loader.submit(self.segment.load, made), _seen(batch, made)
         if made.rows < FEW:
-            self._loaded(self.segment.load(made), _seen(batch, made))
-        else:
-            self._pending = self._loader.submit(self.segment.load, made), _seen(batch, made)
+            self.settle()
 
     def settle(self) -> None:
         """Wait for the transaction that is under way. Raises what it raised."""
         if self._pending is not None:
-            future, seen = self._pending
+            future, beat = self._pending
+            before = self.segment.receipt
             after = future.result()  # who is interrupted here has it under way still
-            self._pending = None
-            self._loaded(after, seen)
-
-    def _loaded(self, after: Receipt, seen: Beat) -> None:
-        before, self.segment.receipt = self.segment.receipt, after
-        loaded, suppressed = after.loaded - before.loaded, after.suppressed - before.suppressed
-        self._tell(Beat(seen.rows, loaded, seen.quarantined, suppressed, seen.behind))
+            self._pending, self.segment.receipt = None, after
+            loaded, suppressed = after.loaded - before.loaded, after.suppressed - before.suppressed
+            self._tell(Beat(beat.rows, loaded, beat.quarantined, suppressed, beat.behind))
 
     def give_up(self) -> None:
         """Close the run after an error; a transaction that is under way ends first, and counts if it was committed."""
