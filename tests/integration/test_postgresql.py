@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
+from itertools import permutations
 from typing import Any
 
 import psycopg
@@ -196,10 +197,13 @@ def test_a_merged_view_keeps_its_grants_when_a_column_widens(
     sql.execute("drop owned by reader; drop role reader")
 
 
-def test_another_mode_doesn_t_reinterpret_a_table(acme: PostgresDestination) -> None:
-    import_all(acme, PLAYS, "r1", A)
+@pytest.mark.parametrize(("first", "then"), list(permutations(("PLAYS", "MERGED", "REPLACED"), 2)))
+def test_another_mode_doesn_t_reinterpret_a_table(acme: PostgresDestination, first: str, then: str) -> None:
+    streams = {"PLAYS": PLAYS, "MERGED": MERGED, "REPLACED": REPLACED}
+    one = {"PLAYS": A, "REPLACED": A, "MERGED": pa.RecordBatch.from_pydict({"id": [1], "n": [1], "_version": [1]})}
+    import_all(acme, streams[first], "r1", one[first])
     with pytest.raises(ContractError, match="another load mode"):
-        import_all(acme, REPLACED, "r2", A)
+        import_all(acme, streams[then], "r2", one[then])
 
 
 def test_the_ledger_has_a_version_for_each_change_of_schema(acme: PostgresDestination, sql: psycopg.Connection) -> None:

@@ -135,6 +135,8 @@ def ensure(
             _check_frozen(schema, stream, have, wanted)
         _evolve(connection, schema, stream, have, wanted)
     else:
+        if stream.keyed and _kind_of(connection, schema, stream.target) in _KIND.values():
+            raise _of_another_mode(schema, stream)  # where the view would be, there is a table
         _create(connection, schema, stream, wanted)
     if stream.keyed:
         _show(connection, schema, stream)
@@ -179,11 +181,22 @@ def _check_layout(connection: psycopg.Connection, schema: str, stream: Stream) -
     ).fetchone() or ("", [])
     wants_key = list(key_columns(stream))
     if kind != _KIND[stream.load_mode] or (wants_key and key != wants_key):
-        raise ContractError(
-            f'the table "{schema}"."{stream.target}" was made for another load mode or primary key',
-            got=f"mode {stream.load_mode}, primary key {wants_key or 'none'}",
-            do="set load.table to a new name, or move the old table away",
-        )
+        raise _of_another_mode(schema, stream)
+
+
+def _kind_of(connection: psycopg.Connection, schema: str, name: str) -> str:
+    """PostgreSQL's letter for what has that name: r a table, p a partitioned one, v a view; empty if nothing has."""
+    asked = "select relkind::text from pg_class where oid = to_regclass(format('%%I.%%I', %s::text, %s::text))"
+    (kind,) = connection.execute(asked, (schema, name)).fetchone() or ("",)
+    return str(kind)
+
+
+def _of_another_mode(schema: str, stream: Stream) -> ContractError:
+    return ContractError(
+        f'the table "{schema}"."{stream.target}" was made for another load mode or primary key',
+        got=f"mode {stream.load_mode}, primary key {list(key_columns(stream)) or 'none'}",
+        do="set load.table to a new name, or move the old table away",
+    )
 
 
 def _evolve(

@@ -110,7 +110,8 @@ def _check(job: Job, kind: RunKind, full_refresh: bool) -> None:
         )
     if kind is not RunKind.REPLAY and mode is LoadMode.APPEND and (reads is Reads.SNAPSHOT or full_refresh):
         raise ConfigError(
-            "appending everything again would double its rows", do="set load.mode: replace, or merge with a primary_key"
+            "appending everything again would double its rows",
+            do="set load.mode: replace, or merge with a primary_key; and a new load.table if rows are in the old one",
         )
 
 

@@ -363,7 +363,8 @@ class FileSource(Source[FilesT]):
                 f"the file '{file.path}' was loaded before, and appending it again would double its rows",
                 got=file.state,
                 do="put the old file back, and new rows into a file of their own; or set `load.mode: merge` with a "
-                "`primary_key`, or `replace`; or `on_change: reload` if the file holds only new rows now",
+                "`primary_key`, or `replace`, and a new `load.table`; or `on_change: reload` if the file has only new "
+                "rows now",
                 stream=stream.name,
             )
         return True
