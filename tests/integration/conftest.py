@@ -46,7 +46,7 @@ def victims(encryption_key: str, tmp_path_factory: pytest.TempPathFactory) -> It
 
 
 @pytest.fixture(scope="session")
-def loaded(
+def imported(
     databases: Databases, encryption_key: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[[LoadMode, int], Site]:
     """A site of a mode of whose two files one or both are in; a test gets a copy of it."""
@@ -68,7 +68,7 @@ def loaded(
 
 @pytest.fixture
 def a_site(
-    databases: Databases, loaded: Callable[[LoadMode, int], Site], tmp_path: Path
+    databases: Databases, imported: Callable[[LoadMode, int], Site], tmp_path: Path
 ) -> Iterator[Callable[..., tuple[Site, psycopg.Connection]]]:
     """Makes a site whose first file is in, or both, and an analyst's connection to its warehouse."""
     numbers = itertools.count()
@@ -76,7 +76,7 @@ def a_site(
         stack.enter_context(cut_small())
 
         def make(mode: LoadMode, files: int = 1) -> tuple[Site, psycopg.Connection]:
-            base = loaded(mode, files)
+            base = imported(mode, files)
             url = stack.enter_context(databases.one(urlsplit(base.warehouse).path[1:]))
             sql = stack.enter_context(psycopg.connect(url, autocommit=True))
             site = replace(base, root=tmp_path / f"disturbed_{next(numbers)}", warehouse=url)
