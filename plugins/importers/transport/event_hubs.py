@@ -12,14 +12,14 @@ from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from ssl import SSLCertVerificationError
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, cast
 
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
 from importers.core.model import Pace
 from importers.core.registry import optional
 from importers.exceptions import ContractError, FatalSourceError, ImporterError, TransientSourceError
-from importers.transport.event_reading import Reading, ended
+from importers.transport.event_reading import Loop, Reading, ended
 from importers.transport.events import Events, Room, gathered
 from importers.transport.messages import MOST, Messages, Part
 from importers.transport.partitioned import Extent
@@ -54,14 +54,15 @@ class Namespace:
         self._hubs, self._aio = optional("azure.eventhub", extra), optional("azure.eventhub.aio", extra)
         self._address, self._group = address, group or GROUP
         self._timeout, self._at_once = timeout, at_once
-        self._runner = asyncio.Runner()
+        self._runner = asyncio.Runner(loop_factory=Loop)
         self._ids: dict[str, list[str]] = {}
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._runner.close()
+        with self._runner as runner:
+            runner.run(cast("Loop", runner.get_loop()).hang_up())
 
     def partitions(self, topic: str) -> list[int]:
         """The event hub's partitions. Raises FatalSourceError if there is no such hub."""

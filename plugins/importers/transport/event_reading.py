@@ -8,6 +8,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from datetime import datetime
 from typing import Any, TypeAlias
+from weakref import WeakSet
 
 from importers.exceptions import ImporterError, TransientSourceError
 from importers.transport.events import Events, Room
@@ -120,6 +121,27 @@ class Reading:
             task.result()
         finally:
             task.cancel()  # else it would begin again from `start`
+
+
+class Loop(asyncio.SelectorEventLoop):
+    """One that knows its connections: those that are still being closed politely are left by its end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._connections: WeakSet[asyncio.Transport] = WeakSet()
+
+    async def create_connection(self, *asked: Any, **more: Any) -> Any:
+        transport, protocol = await super().create_connection(*asked, **more)
+        self._connections.add(transport)
+        return transport, protocol
+
+    async def hang_up(self) -> None:
+        """Ends all that runs and all that is connected."""
+        await ended()
+        for transport in tuple(self._connections):
+            transport.abort()
+        for _ in range(3):  # a transport ends in the loop's next round, and the one below it after that
+            await asyncio.sleep(0)
 
 
 async def ended() -> None:
