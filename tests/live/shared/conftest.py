@@ -19,7 +19,7 @@ from tests.services.airflow import Airflow
 SUPPORT = Path(__file__).parents[2] / "support"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")  # behind it, a scheduler that has nothing to do would take a fifth of the machine
 def airflow(deploy: Deploy) -> Iterator[Airflow]:
     """Every process has the sources of tests/support/registered.py, and knows the warehouse by its connection alone."""
     site = Path(tempfile.mkdtemp(prefix="importers-site-"))

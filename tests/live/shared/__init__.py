@@ -1,0 +1,1 @@
+"""Tests of one deployment of Airflow, which ends with the last of them."""
