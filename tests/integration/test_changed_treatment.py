@@ -182,7 +182,7 @@ def test_where_all_rows_are_loaded_anew_there_is_nothing_to_say(home: Path) -> N
     run(home)
     describe(home, "drop", load=MERGE)
     (plan,) = answer("plan", "acme.calls")
-    assert plan["notes"][0].endswith("by --full-refresh, or intervals by a backfill")
+    assert " by --full-refresh, or intervals by a backfill. To have all rows alike, set load.table" in plan["notes"][0]
     assert run(home, "--full-refresh") == run(home) == []
 
 

@@ -66,7 +66,8 @@ def _said(leaf: Leaf) -> str:
 
 def _remedy(job: Job) -> str:
     if job.stream.load_mode is LoadMode.MERGE:
-        return "To have all rows alike, load them again: by --full-refresh, or intervals by a backfill"
+        again = "Those that are at the source, and good, are loaded anew by --full-refresh, or intervals by a backfill"
+        return f"{again}. To have all rows alike, {_elsewhere(job)}"
     if job.stream.load_mode is LoadMode.APPEND and job.stream.reads is Reads.WINDOW:
         return "To have all rows alike, load their intervals again by a backfill"
     return f"To have all rows alike, {_elsewhere(job)}"
