@@ -17,9 +17,9 @@ def superseded(job: Job, run: Run) -> list[str]:
     refresh ends nothing: nobody knows whether all rows were still there. But what a replaced table or a complete read
     lacks is gone from the table too, and nothing older has a place in it. In a history every read is a version.
     """
-    whole = run.mode is LoadMode.REPLACE or run.plan.complete
-    if run.mode is LoadMode.HISTORY or not (whole or run.plan.refresh):
+    if not _supersedes(run):
         return []
+    whole = _is_whole(run)
     read: dict[str, JSON] = {}
     for partition in run.plan.partitions:
         read.update(job.source.unchanging(partition) or {})
@@ -36,5 +36,17 @@ def superseded(job: Job, run: Run) -> list[str]:
 
 def forget(job: Job, run: Run) -> None:
     """Delete what the committed run has superseded."""
+    if not _supersedes(run):
+        return
     for uri in job.destination.superseded_by(run):
         job.quarantine.delete(uri)
+
+
+def _supersedes(run: Run) -> bool:
+    """Whether it may end anything: the ledger isn't asked for what most runs can't have."""
+    return run.mode is not LoadMode.HISTORY and (_is_whole(run) or run.plan.refresh)
+
+
+def _is_whole(run: Run) -> bool:
+    """Whether the table holds nothing but what it has read."""
+    return run.mode is LoadMode.REPLACE or run.plan.complete
