@@ -87,8 +87,7 @@ class KeptFile:
     """A quarantine file: how many rows each rule or reason put there.
 
     `replayed_by` is the run that loaded them, `superseded_by` the one that read them again, `discarded` when a person
-    gave them up, `expired` when a sweep deleted
-    them, since the time of the setting `kept_for` was over.
+    gave them up, `expired` when a sweep deleted them, since the time of the setting `kept_for` was over.
     """
 
     run: int
@@ -193,19 +192,16 @@ def _runs(connection: psycopg.Connection, which: Composed) -> list[PastRun]:
             from _importers.step where run = r.id group by step) steps) worked
         order by r.id desc
         """
-    ).format(
-        which=which, alive=Literal(ALIVE), **{name: _column(connection, name) for name in ("failure", "failed_at")}
-    )
+    ).format(which=which, alive=Literal(ALIVE), **_columns(connection, "failure", "failed_at"))
     with connection.cursor(row_factory=kwargs_row(_past_run)) as cursor:
         return cursor.execute(query).fetchall()
 
 
-def _column(connection: psycopg.Connection, name: str) -> Composed | SQL:
-    """A column of a run that an older ledger lacks."""
-    there = connection.execute(
-        "select from pg_attribute where attrelid = '_importers.run'::regclass and attname = %s", (name,)
-    )
-    return SQL("r.{}").format(Identifier(name)) if there.fetchone() is not None else SQL("null")
+def _columns(connection: psycopg.Connection, *names: str) -> dict[str, Composed | SQL]:
+    """Columns of a run that an older ledger may lack."""
+    asked = "select attname from pg_attribute where attrelid = '_importers.run'::regclass and attname = any(%s)"
+    there = {name for (name,) in connection.execute(asked, (list(names),)).fetchall()}
+    return {name: SQL("r.{}").format(Identifier(name)) if name in there else SQL("null") for name in names}
 
 
 def _past_run(
