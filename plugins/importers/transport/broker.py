@@ -177,15 +177,7 @@ class Cluster:
     def follow(
         self, topic: str, ranges: Mapping[int, tuple[int, int]], pace: Pace, asked: Collection[Part]
     ) -> Iterator[tuple[Messages, dict[int, int], int]]:
-        """The messages of all partitions as they come: at most `pace.rows`, each partition's in order.
-
-        `ranges` say where each one begins, and up to where it is known to have messages.
-
-        With them, by partition the offset after them, and how many are known to be unread. None for `pace.idle`
-        seconds: no messages. A batch ends `pace.linger` seconds after its first message came, but goes on while many
-        are unread. A partition that is new is read from its beginning. Raises ContractError if messages are deleted
-        before they are read, TransientSourceError if the broker isn't heard of for too long.
-        """
+        """The messages of all partitions as they come, as `partitioned.Broker` has it."""
         reading, held = _Reading(*({n: pair[i] for n, pair in ranges.items()} for i in (0, 1))), Gathering(asked)
         self.consumer.assign([self._kafka.TopicPartition(topic, number, at) for number, at in reading.at.items()])
         heard = looked = given = time.monotonic()

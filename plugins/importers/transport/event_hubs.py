@@ -108,11 +108,9 @@ class Namespace:
             return None
         reading = self._reading(topic, {}, {})
         reading.start(number, moment)
-        try:
-            async with asyncio.timeout(self._timeout):
-                got = await reading.arrived.get()
-        except TimeoutError:
-            raise _silent(self._timeout) from None
+        got = await reading.heard(self._timeout)
+        if got is None:
+            raise _silent(self._timeout)
         if isinstance(got, ImporterError):
             raise got
         return int(got[1][0].sequence_number) if isinstance(got, tuple) else None
