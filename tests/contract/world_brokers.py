@@ -25,7 +25,29 @@ from tests.support.protobuf import encoded, framed, message_types
 from .world import MORE, ROWS, World
 
 
-class KafkaTopic(World):
+class OnAServer(World):
+    """Rows are put into a server of its own, which ends, stands still and is started again."""
+
+    @abstractmethod
+    def put(self, rows: list[dict[str, Any]]) -> None: ...
+
+    def grow(self) -> None:
+        self.put(MORE)
+
+    def die(self) -> None:
+        self.server.stop()
+
+    def stall(self) -> None:
+        self.server.pause()
+
+    def mend(self) -> None:
+        self.server.start()
+
+    def close(self) -> None:
+        self.mend()
+
+
+class KafkaTopic(OnAServer):
     """Two partitions that are read one after the other, so that a read has a middle in which the broker can fail."""
 
     service = "kafka"
@@ -48,23 +70,8 @@ class KafkaTopic(World):
         messages = [{"value": json.dumps(row).encode(), "partition": row["id"] % 2} for row in rows]
         self.server.produce(self.topic, *messages)
 
-    def grow(self) -> None:
-        self.put(MORE)
-
     def vanish(self) -> None:
         self.server.drop(self.topic)
-
-    def die(self) -> None:
-        self.server.stop()
-
-    def stall(self) -> None:
-        self.server.pause()
-
-    def mend(self) -> None:
-        self.server.start()
-
-    def close(self) -> None:
-        self.mend()
 
 
 class Registered(NamedTuple):
@@ -165,7 +172,7 @@ class EventHub(KafkaTopic):
         return {"sasl.password": PASSWORD, "port": port, "ssl.ca.location": self.server.authority}
 
 
-class EventHubByAmqp(World):
+class EventHubByAmqp(OnAServer):
     """By a broker that speaks AMQP 1.0. It isn't Event Hubs. Any question takes Microsoft's client half a second."""
 
     service = "amqp"
@@ -194,30 +201,18 @@ class EventHubByAmqp(World):
         events = [(EventData(json.dumps(row)), {"partition_id": str(row["id"] % 2)}) for row in rows]
         self.server.send(self.hub, *events)
 
-    def grow(self) -> None:
-        self.put(MORE)
-
     def vanish(self) -> None:
         self.server.drop(self.hub)
 
     def deny(self) -> None:
         self.server.forbid(self.hub)
 
-    def die(self) -> None:
-        self.server.stop()
-
-    def stall(self) -> None:
-        self.server.pause()
-
     def mend(self) -> None:
-        self.server.start()
+        super().mend()
         self.server.allow(self.hub)
 
-    def close(self) -> None:
-        self.mend()
 
-
-class RedisStream(World):
+class RedisStream(OnAServer):
     """Over TLS, as a user who may use the keys of its application only."""
 
     service = "redis"
@@ -244,9 +239,6 @@ class RedisStream(World):
             for row in rows:
                 client.xadd(self.key_of_stream, {name: value for name, value in row.items() if value is not None})
 
-    def grow(self) -> None:
-        self.put(MORE)
-
     def vanish(self) -> None:
         with self.server.administrator() as client:
             client.delete(self.key_of_stream)
@@ -255,16 +247,7 @@ class RedisStream(World):
         with self.server.administrator() as client:
             client.execute_command("ACL", "SETUSER", "app", "-@read")
 
-    def die(self) -> None:
-        self.server.stop()
-
-    def stall(self) -> None:
-        self.server.pause()
-
     def mend(self) -> None:
-        self.server.start()
+        super().mend()
         with self.server.administrator() as client:
             client.execute_command("ACL", "SETUSER", "app", "+@all", "-@dangerous")
-
-    def close(self) -> None:
-        self.mend()
