@@ -161,7 +161,7 @@ def test_a_snapshot_with_quarantine_ends_nothing(acme: Destination, warehouse: W
     batch = merged((1, "b", run.version, False))
     prepare(acme, run, SNAPSHOT, [batch])
     load(acme, run, SNAPSHOT, 0, batch)
-    acme.quarantined(run, [QuarantineFile(0, "file:///q", 1, {"bad": 1})])
+    acme.quarantine().register(run, [QuarantineFile(0, "file:///q", 1, {"bad": 1})])
     acme.commit(run, SNAPSHOT)
     assert seen(warehouse) == [(1, "a", first, run.version), (1, "b", run.version, None), (2, "x", first, None)]
 

@@ -135,7 +135,7 @@ def test_replace_never_older_over_newer(acme: PostgresDestination, sql: psycopg.
 def test_replace_waits_for_readers_only_so_long(
     acme: PostgresDestination, sql: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("importers.destinations.postgresql.LOCK_TIMEOUT", "100ms")
+    monkeypatch.setattr("importers.destinations._control.LOCK_TIMEOUT", "100ms")
     import_all(acme, REPLACED, "r1", A)
     run = prepare(acme, open_run(acme, REPLACED, "r2"), REPLACED, [B])
     load(acme, run, REPLACED, 0, B)

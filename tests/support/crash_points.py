@@ -172,7 +172,7 @@ def _manifest(_: object, __: str, path: str = "") -> bool:
 POINTS: dict[str, Point] = {
     "plan: nothing is stored": Before(control, "insert_run"),
     "plan: stored, not committed": After(control, "insert_run"),
-    "plan: COMMIT sent": CommitSent(PostgresDestination, "_keep_alive"),
+    "plan: COMMIT sent": CommitSent(PostgresDestination, "_own"),
     "plan: done": After(plan, "plan"),
     "stage: the first batch read": After(FramesWriter, "write"),
     "stage: within the second partition": After(StagedWriter, "write", which=_second),
@@ -182,7 +182,7 @@ POINTS: dict[str, Point] = {
     "stage: quarantined, no verdict": After(QuarantineWriter, "finish"),
     "stage: one partition of three": After(extract, "stage"),
     "gate: before": Before(gate, "gate"),
-    "gate: duplicates quarantined, not registered": Before(PostgresDestination, "quarantined"),
+    "gate: duplicates quarantined, not registered": Before(registry.PostgresQuarantine, "register"),
     "gate: quarantine registered": After(gate, "_register"),
     "gate: the table made, not committed": After(tables, "ensure"),
     "gate: COMMIT sent": CommitSent(lineage, "record"),
@@ -242,7 +242,7 @@ OF_ERASURES: dict[str, Point] = {
     "not finished": Before(PostgresEraser, "finish"),
 }
 OF_SWEPT_FILES: dict[str, Point] = {
-    "a file's end is noted, the file is there": After(PostgresDestination, "expire_file"),
+    "a file's end is noted, the file is there": After(registry.PostgresQuarantine, "expire"),
     "a file is deleted": After(LocalStore, "remove"),
 }
 OF_SWEPT_ROWS: dict[str, Point] = {

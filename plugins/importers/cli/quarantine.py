@@ -13,7 +13,8 @@ from importers.cli import asked
 from importers.cli.exits import FOUND
 
 if TYPE_CHECKING:
-    from importers.core.model import ExpiredFile, Held, QuarantineFile
+    from importers.core.model import QuarantineFile
+    from importers.core.quarantine import ExpiredFile, Held
     from importers.core.tenant import Tenant
     from importers.pipeline.held import Contents, Shown
 
@@ -217,7 +218,7 @@ def replay(
         tell(results, as_json=as_json)
     else:
         with asked.destination_of(Installation.from_environment(), tenant, job[1]) as destination:
-            _tell_expired(destination.expired_files() if destination else ())
+            _tell_expired(destination.quarantine().expired() if destination else ())
         click.echo("nothing is there to replay; `importers quarantine list` says why", err=True)
     if any(result.rows_quarantined for result in results):
         raise SystemExit(FOUND)

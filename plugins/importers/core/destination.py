@@ -5,22 +5,19 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from importers.core.erasure import Erased, Eraser
 from importers.core.model import (
     JSON,
-    ExpiredFile,
     Health,
-    Held,
     Leaf,
     LoadedAs,
     LoadMode,
     MicroBatch,
     Plan,
     Position,
-    QuarantineFile,
     Receipt,
     Run,
     RunKind,
@@ -29,6 +26,7 @@ from importers.core.model import (
     TableColumn,
     Window,
 )
+from importers.core.quarantine import QuarantineRegistry
 from importers.core.retention import Expirer
 
 if TYPE_CHECKING:
@@ -192,37 +190,6 @@ class Destination(ABC):
         """What was `judged` of the last committed runs of a run's stream, without replays: by run, the newest first."""
 
     @abstractmethod
-    def quarantined(self, run: Run, files: Sequence[QuarantineFile]) -> None:
-        """Register the run's quarantine files; again: in place of what was registered, unless it was replayed."""
-
-    @abstractmethod
-    def quarantine_of(self, run: int, *, ended: bool = True) -> Sequence[QuarantineFile]:
-        """The run's registered quarantine files; with `ended` those too that no longer are in quarantine."""
-
-    @abstractmethod
-    def superseded_by(self, run: Run) -> Sequence[str]:
-        """The URIs of the quarantine files that the run's commit has ended."""
-
-    @abstractmethod
-    def expire_file(self, uri: str, kept_for: str) -> bool:
-        """Note that a quarantine file's time is over by this setting; false if a replay reads it.
-
-        To be said before the file is deleted: nobody replays it or counts it as kept from then on.
-        """
-
-    @abstractmethod
-    def expired_files(self, stream: Stream | None = None) -> Sequence[ExpiredFile]:
-        """What the pipeline, or one stream, had in quarantine until its time was over, the oldest first."""
-
-    @abstractmethod
-    def held(self, since: datetime, stream: Stream | None = None) -> Sequence[Held]:
-        """What the pipeline, or one stream, has in quarantine since a moment, the oldest first: files with rows."""
-
-    @abstractmethod
-    def discard(self, uris: Sequence[str]) -> Sequence[QuarantineFile]:
-        """Note that these quarantine files are given up; returns those that nobody has replayed or is replaying."""
-
-    @abstractmethod
     def erased(self, domain: str | None) -> Erased:
         """A domain's erased subjects; nobody where rows concern nobody."""
 
@@ -237,6 +204,10 @@ class Destination(ABC):
     @abstractmethod
     def destroy_key(self, run: Run) -> None:
         """Forget the run's key: nothing that it staged can be read any more."""
+
+    @abstractmethod
+    def quarantine(self) -> QuarantineRegistry:
+        """What is remembered of the pipeline's quarantine, by this object's connection."""
 
     @abstractmethod
     def eraser(self) -> Eraser:

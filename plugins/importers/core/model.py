@@ -338,51 +338,6 @@ class QuarantineFile:
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
-    """A quarantine file whose rows are still there, and what says whether they may be loaded.
-
-    `root` is the run that read the rows from the source: of what a replay put back, not the replay; `part` is which of
-    its partitions, None where an older replay didn't say. `window` is that run's key if it read a window, `version`
-    stamps its rows that have neither a version nor a cursor, `cursor` is what it took the others' from. `stale` are
-    half-open ranges of `_version` that later runs have read again.
-    """
-
-    run: int
-    stream: str
-    state: RunState
-    mode: LoadMode
-    file: QuarantineFile
-    replayed_by: int | None
-    root: int
-    part: int | None
-    window: str | None
-    version: int
-    cursor: str | None
-    superseded: bool
-    """Whether a later generation of the root's window has read all of it again."""
-    stale: tuple[tuple[int, int], ...] = ()
-    live: bool = False
-    """Whether the root was a live run: it held no keys against each other."""
-
-    @property
-    def replayable(self) -> bool:
-        """Only what a committed run left: any other's rows are read again by the next run. A snapshot is anyway."""
-        read_again = self.superseded or self.mode is LoadMode.REPLACE
-        return self.state is RunState.COMMITTED and not read_again and self.replayed_by is None
-
-
-@dataclass(frozen=True, slots=True)
-class ExpiredFile:
-    """A quarantine file that a sweep has deleted, since the time of the setting `kept_for` was over."""
-
-    stream: str
-    run: int
-    rows: int
-    when: datetime
-    kept_for: str
-
-
-@dataclass(frozen=True, slots=True)
 class Health:
     """Whether a system answers, in how many seconds, and what it said (without secrets)."""
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from base64 import b64decode, b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import fields
-from datetime import timedelta
 from typing import Any
 
 import psycopg
@@ -29,8 +29,14 @@ from importers.core.model import (
 from importers.core.names import StreamName
 from importers.exceptions import ContractError
 
+Transaction = Callable[[str], AbstractContextManager[psycopg.Connection]]
+"""Begins one of a destination's; what it does is told by an error."""
+
 # The first half of our advisory locks' keys; the second is a hash of what is locked.
 OPEN, ERASE, DDL, COMMIT = 0x1A10, 0x1A11, 0x1A12, 0x1A14
+
+LOCK_TIMEOUT = "5s"
+"""How long a swap waits for readers before it lets them through and tries again, and a new run for an abandoned one."""
 
 RUN_COLUMNS = "id, stream, key, generation, kind, mode, table_name, version, state, plan, pins, sealed_key"
 
@@ -245,14 +251,6 @@ def store_position(connection: psycopg.Connection, run: Run, lanes: Position) ->
                on conflict (stream, lane) do update set value = excluded.value, run = excluded.run""",
             [(run.stream, lane, Jsonb(value), run.id) for lane, value in lanes.items()],
         )
-
-
-def idle(connection: psycopg.Connection, run: int) -> timedelta:
-    """Since the lease ended."""
-    row = connection.execute(
-        "select greatest(now() - lease, interval '0') from _importers.run where id = %s", (run,)
-    ).fetchone()
-    return row[0] if row else timedelta.max
 
 
 def close_run(connection: psycopg.Connection, run: int, state: RunState) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from datetime import datetime
 from uuid import UUID
 
@@ -32,14 +32,16 @@ from importers.destinations import _tables as tables
 from importers.destinations._quarantine import THERE
 from importers.exceptions import ConfigError, ContractError
 
-Transaction = Callable[[str], AbstractContextManager[psycopg.Connection]]
-
 
 class PostgresEraser(Eraser):
     """By the connection of one destination. Deletes a table at a time, so that loads of the tenant wait no longer."""
 
     def __init__(
-        self, tenant: str, transaction: Transaction, blind: Blind, check_key: Callable[[psycopg.Connection], None]
+        self,
+        tenant: str,
+        transaction: control.Transaction,
+        blind: Blind,
+        check_key: Callable[[psycopg.Connection], None],
     ) -> None:
         self._tenant, self._transaction, self._blind, self._check_key = tenant, transaction, blind, check_key
 

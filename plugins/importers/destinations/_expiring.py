@@ -6,8 +6,8 @@ version of a history goes by its own run, and so does a deleted row's tombstone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -21,8 +21,6 @@ from importers.core.retention import Expired, Expirer, Loaded
 from importers.destinations import _control as control
 from importers.destinations import _tables as tables
 from importers.exceptions import ContractError
-
-Transaction = Callable[[str], AbstractContextManager[psycopg.Connection]]
 
 STRETCH = 16_384
 """Pages that one transaction looks through: 128 MB, a second's work of a disk, for which loads wait."""
@@ -39,7 +37,7 @@ _DUE = """select id from _importers.run r where stream = %(stream)s and table_na
 class PostgresExpirer(Expirer):
     """By the connection of one destination."""
 
-    def __init__(self, tenant: str, transaction: Transaction) -> None:
+    def __init__(self, tenant: str, transaction: control.Transaction) -> None:
         self._tenant, self._transaction = tenant, transaction
 
     def unfinished(self) -> Sequence[Waiting]:

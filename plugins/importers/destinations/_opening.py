@@ -2,14 +2,49 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import psycopg
+from psycopg.errors import LockNotAvailable
 
 from importers.core.model import LoadMode, Plan, Reads, Run, RunKind, Stream, Window
+from importers.core.names import StreamName
 from importers.destinations import _control as control
+from importers.destinations import _owner as owner
 from importers.exceptions import ContractError, RunBusyError
 
 
-def in_the_way(
+def clear_the_way(
+    connection: psycopg.Connection, stream: Stream, name: str, kind: RunKind, abort: Callable[[Run], None]
+) -> None:
+    """Abort what is in the way and was left by its owner. Raises RunBusyError for a run that is alive."""
+    if kind is RunKind.WINDOW and stream.load_mode is not LoadMode.REPLACE:
+        return
+    where = StreamName.of(name)._asdict()
+    connection.execute(f"set local lock_timeout = '{control.LOCK_TIMEOUT}'")
+    try:
+        found = _in_the_way(connection, where["tenant"], name, stream, kind)
+    except LockNotAvailable:  # a process that sleeps or was orphaned holds it; it may never wake
+        raise RunBusyError(
+            "a transaction of another run of this stream is still under way",
+            do="wait for it to end; if it never does, end the session that holds it",
+            retry_after=5.0,
+            **where,
+        ) from None
+    for run, seconds_left in found:
+        if seconds_left <= 0 and owner.is_gone(connection, run):
+            abort(run)
+        elif run.kind is not RunKind.REPLAY:  # a replay beside another takes what that one hasn't claimed
+            raise RunBusyError(
+                "another run of this stream, or of its table, is open",
+                got=f"run {run.id} of {run.stream}, key {run.key}",
+                do="wait for it to end",
+                retry_after=max(seconds_left, 5.0),
+                **where,
+            )
+
+
+def _in_the_way(
     connection: psycopg.Connection, tenant: str, name: str, stream: Stream, kind: RunKind
 ) -> list[tuple[Run, float]]:
     """Open runs that can't be beside this one, and how many seconds each one's lease still has (negative: none).

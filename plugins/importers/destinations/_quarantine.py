@@ -10,7 +10,9 @@ import psycopg
 from psycopg.rows import kwargs_row
 from psycopg.types.json import Jsonb
 
-from importers.core.model import ExpiredFile, Held, LoadMode, QuarantineFile, Run, RunState
+from importers.core.model import LoadMode, QuarantineFile, Run, RunState, Stream
+from importers.core.quarantine import ExpiredFile, Held, QuarantineRegistry
+from importers.destinations import _control as control
 from importers.exceptions import ContractError
 
 SUPERSEDED = """exists (select from _importers.run g where g.stream = o.stream and g.key = o.key
@@ -25,67 +27,24 @@ THERE = f"""(not {ENDED} and not exists (
   select from _importers.run b where b.id = q.replayed_by and b.state = 'committed'))"""
 """Whether it is still in quarantine: a replay that has claimed it hasn't loaded it yet."""
 
-
-def register(connection: psycopg.Connection, run: int, files: Sequence[QuarantineFile]) -> None:
-    connection.execute(
-        "delete from _importers.quarantine q where run = %s and q.replayed_by is null and q.expired_at is null", (run,)
-    )
-    with connection.cursor() as cursor:
-        cursor.executemany(
-            """insert into _importers.quarantine (run, partition, uri, rows, reasons, at)
-               values (%s, %s, %s, %s, %s, coalesce(%s, now())) on conflict do nothing""",
-            [(run, file.partition, file.uri, file.rows, Jsonb(dict(file.reasons)), file.since) for file in files],
-        )
-
-
-def of_run(connection: psycopg.Connection, run: int, *, ended: bool) -> list[QuarantineFile]:
-    rows = connection.execute(
-        f"""select partition, uri, rows, reasons, at, 0, replayed_by, expired_at is not null
-            from _importers.quarantine q
-            where run = %s and (%s or expired_at is not null or {THERE}) order by partition, uri""",
-        (run, ended),
-    )
-    return [QuarantineFile(*row) for row in rows.fetchall()]
-
-
-def held(connection: psycopg.Connection, streams: str, since: datetime) -> list[Held]:
-    """`streams` is a pattern of LIKE. What a replay has put back says in the replay's plan where it came from."""
-    query = f"""
-        select q.run, r.stream, r.state, r.mode, q.replayed_by, o.id as root,
-          case when r.kind = 'replay' then (from_.part ->> 'part')::int else q.partition end as part,
-          case when o.kind = 'window' then o.key end as window,
-          coalesce((from_.part ->> 'version')::bigint, o.version + q.partition) as version,
-          o.plan -> 'stream' ->> 'cursor' as cursor, {SUPERSEDED} as superseded, o.plan -> 'live' is not null as live,
-          (select coalesce(jsonb_agg(jsonb_build_array(lower(c.covers), upper(c.covers))), '[]') from _importers.run c
-            where c.stream = o.stream and c.state = 'committed' and c.closed_at > o.closed_at and c.covers is not null)
-            as stale,
-          q.partition, q.uri, q.rows, q.reasons, q.at
-        from _importers.quarantine q
-          join _importers.run r on r.id = q.run
-          left join lateral (select r.plan -> 'partitions' -> q.partition as part) from_ on r.kind = 'replay'
-          join _importers.run o on o.id = coalesce((from_.part ->> 'root')::bigint, r.id)
-        where r.stream like %s and q.at >= %s and q.rows > 0 and {THERE}
-        order by q.run, q.partition, q.uri
-        """
-    with connection.cursor(row_factory=kwargs_row(_held)) as cursor:
-        return cursor.execute(query, (streams, since)).fetchall()
-
-
-def _held(
-    *,
-    state: str,
-    mode: str,
-    stale: Sequence[tuple[int, int]],
-    partition: int,
-    uri: str,
-    rows: int,
-    reasons: Mapping[str, int],
-    at: datetime,
-    **said: Any,
-) -> Held:
-    file = QuarantineFile(partition, uri, rows, reasons, at)
-    ranges = tuple((low, high) for low, high in stale)
-    return Held(state=RunState(state), mode=LoadMode(mode), file=file, stale=ranges, **said)
+_HELD = f"""
+  select q.run, r.stream, r.state, r.mode, q.replayed_by, o.id as root,
+    case when r.kind = 'replay' then (from_.part ->> 'part')::int else q.partition end as part,
+    case when o.kind = 'window' then o.key end as window,
+    coalesce((from_.part ->> 'version')::bigint, o.version + q.partition) as version,
+    o.plan -> 'stream' ->> 'cursor' as cursor, {SUPERSEDED} as superseded, o.plan -> 'live' is not null as live,
+    (select coalesce(jsonb_agg(jsonb_build_array(lower(c.covers), upper(c.covers))), '[]') from _importers.run c
+      where c.stream = o.stream and c.state = 'committed' and c.closed_at > o.closed_at and c.covers is not null)
+      as stale,
+    q.partition, q.uri, q.rows, q.reasons, q.at
+  from _importers.quarantine q
+    join _importers.run r on r.id = q.run
+    left join lateral (select r.plan -> 'partitions' -> q.partition as part) from_ on r.kind = 'replay'
+    join _importers.run o on o.id = coalesce((from_.part ->> 'root')::bigint, r.id)
+  where r.stream like %s and q.at >= %s and q.rows > 0 and {THERE}
+  order by q.run, q.partition, q.uri
+"""
+"""Of streams by a pattern, since a moment. What a replay has put back says in the replay's plan where it came from."""
 
 
 def uris_of(run: Run) -> list[str]:
@@ -125,38 +84,102 @@ def supersede(connection: psycopg.Connection, run: Run, uris: Sequence[str]) -> 
         )
 
 
-def superseded_by(connection: psycopg.Connection, run: Run) -> list[str]:
-    rows = connection.execute("select uri from _importers.quarantine where superseded_by = %s order by uri", (run.id,))
-    return [uri for (uri,) in rows.fetchall()]
+class PostgresQuarantine(QuarantineRegistry):
+    """By the connection of one destination."""
+
+    def __init__(self, tenant: str, pipeline: str, transaction: control.Transaction) -> None:
+        self._pipeline, self._transaction = f"{tenant}.{pipeline}", transaction
+
+    def _like(self, stream: Stream | None) -> str:
+        """A pattern of LIKE; in names only `_` means something there."""
+        return f"{self._pipeline}.{stream.name if stream else '%'}".replace("_", "\\_")
+
+    def register(self, run: Run, files: Sequence[QuarantineFile]) -> None:
+        with self._transaction("registering quarantine") as connection:
+            connection.execute(
+                "delete from _importers.quarantine q where run = %s and q.replayed_by is null and q.expired_at is null",
+                (run.id,),
+            )
+            with connection.cursor() as cursor:
+                cursor.executemany(
+                    """insert into _importers.quarantine (run, partition, uri, rows, reasons, at)
+                       values (%s, %s, %s, %s, %s, coalesce(%s, now())) on conflict do nothing""",
+                    [
+                        (run.id, file.partition, file.uri, file.rows, Jsonb(dict(file.reasons)), file.since)
+                        for file in files
+                    ],
+                )
+
+    def of_run(self, run: int, *, ended: bool = True) -> Sequence[QuarantineFile]:
+        with self._transaction("listing quarantine") as connection:
+            rows = connection.execute(
+                f"""select partition, uri, rows, reasons, at, 0, replayed_by, expired_at is not null
+                    from _importers.quarantine q
+                    where run = %s and (%s or expired_at is not null or {THERE}) order by partition, uri""",
+                (run, ended),
+            )
+            return [QuarantineFile(*row) for row in rows.fetchall()]
+
+    def held(self, since: datetime, stream: Stream | None = None) -> Sequence[Held]:
+        with (
+            self._transaction("listing quarantine") as connection,
+            connection.cursor(row_factory=kwargs_row(_held)) as cursor,
+        ):
+            return cursor.execute(_HELD, (self._like(stream), since)).fetchall()
+
+    def superseded_by(self, run: Run) -> Sequence[str]:
+        with self._transaction("listing quarantine") as connection:
+            rows = connection.execute(
+                "select uri from _importers.quarantine where superseded_by = %s order by uri", (run.id,)
+            )
+            return [uri for (uri,) in rows.fetchall()]
+
+    def discard(self, uris: Sequence[str]) -> Sequence[QuarantineFile]:
+        with self._transaction("discarding quarantine") as connection:
+            rows = connection.execute(
+                f"""update _importers.quarantine q set discarded_at = now() from _importers.run r
+                    where r.id = q.run and r.stream like %s and uri = any(%s) and {FREE}
+                    returning q.partition, q.uri, q.rows, q.reasons, q.at""",
+                (self._like(None), list(uris)),
+            )
+            return [QuarantineFile(*row) for row in rows.fetchall()]
+
+    def expire(self, uri: str, kept_for: str) -> bool:
+        with self._transaction("noting what is past its retention") as connection:
+            row = connection.execute(
+                f"""update _importers.quarantine q
+                    set expired_at = coalesce(q.expired_at, now()), kept_for = coalesce(q.kept_for, %s)
+                    from _importers.run r
+                    where r.id = q.run and r.stream like %s and uri = %s and (q.expired_at is not null or {FREE})
+                    returning q.run""",
+                (kept_for, self._like(None), uri),
+            )
+            return row.fetchone() is not None
+
+    def expired(self, stream: Stream | None = None) -> Sequence[ExpiredFile]:
+        with self._transaction("listing quarantine") as connection:
+            rows = connection.execute(
+                """select r.stream, q.run, q.rows, q.expired_at, q.kept_for
+                   from _importers.quarantine q join _importers.run r on r.id = q.run
+                   where r.stream like %s and q.rows > 0 and q.expired_at is not null
+                   order by q.run, q.partition, q.uri""",
+                (self._like(stream),),
+            )
+            return [ExpiredFile(*row) for row in rows.fetchall()]
 
 
-def discard(connection: psycopg.Connection, streams: str, uris: Sequence[str]) -> list[QuarantineFile]:
-    rows = connection.execute(
-        f"""update _importers.quarantine q set discarded_at = now() from _importers.run r
-           where r.id = q.run and r.stream like %s and uri = any(%s) and {FREE}
-           returning q.partition, q.uri, q.rows, q.reasons, q.at""",
-        (streams, list(uris)),
-    )
-    return [QuarantineFile(*row) for row in rows.fetchall()]
-
-
-def expire(connection: psycopg.Connection, streams: str, uri: str, kept_for: str) -> bool:
-    """Whether it has expired now, or had before."""
-    row = connection.execute(
-        f"""update _importers.quarantine q
-           set expired_at = coalesce(q.expired_at, now()), kept_for = coalesce(q.kept_for, %s) from _importers.run r
-           where r.id = q.run and r.stream like %s and uri = %s and (q.expired_at is not null or {FREE})
-           returning q.run""",
-        (kept_for, streams, uri),
-    )
-    return row.fetchone() is not None
-
-
-def expired(connection: psycopg.Connection, streams: str) -> list[ExpiredFile]:
-    rows = connection.execute(
-        """select r.stream, q.run, q.rows, q.expired_at, q.kept_for
-           from _importers.quarantine q join _importers.run r on r.id = q.run
-           where r.stream like %s and q.rows > 0 and q.expired_at is not null order by q.run, q.partition, q.uri""",
-        (streams,),
-    )
-    return [ExpiredFile(*row) for row in rows.fetchall()]
+def _held(
+    *,
+    state: str,
+    mode: str,
+    stale: Sequence[tuple[int, int]],
+    partition: int,
+    uri: str,
+    rows: int,
+    reasons: Mapping[str, int],
+    at: datetime,
+    **said: Any,
+) -> Held:
+    file = QuarantineFile(partition, uri, rows, reasons, at)
+    ranges = tuple((low, high) for low, high in stale)
+    return Held(state=RunState(state), mode=LoadMode(mode), file=file, stale=ranges, **said)

@@ -6,12 +6,11 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any, ClassVar, cast
 
 import psycopg
 import pyarrow as pa
-from psycopg.errors import LockNotAvailable
 from psycopg.types.json import Jsonb
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
@@ -19,16 +18,13 @@ from importers.core.destination import Destination, Mask
 from importers.core.erasure import Erased, Eraser
 from importers.core.model import (
     JSON,
-    ExpiredFile,
     Health,
-    Held,
     Leaf,
     LoadedAs,
     LoadMode,
     MicroBatch,
     Plan,
     Position,
-    QuarantineFile,
     Receipt,
     Run,
     RunKind,
@@ -38,12 +34,14 @@ from importers.core.model import (
     TableColumn,
     Window,
 )
+from importers.core.quarantine import QuarantineRegistry
 from importers.core.retention import Expirer
 from importers.destinations import _control as control
 from importers.destinations import _erasure as erasure
 from importers.destinations import _live as live
 from importers.destinations import _loading as loading
 from importers.destinations import _opening as opening
+from importers.destinations import _owner as owner
 from importers.destinations import _quarantine as quarantine
 from importers.destinations import _tables as tables
 from importers.destinations._erasing import PostgresEraser
@@ -54,15 +52,11 @@ from importers.exceptions import (
     ContractError,
     ImporterError,
     RunAbortedError,
-    RunBusyError,
     TransientSourceError,
 )
 from importers.ledger import lineage as ledger_lineage
-from importers.ledger.schema import ALIVE, migrate, revision
+from importers.ledger.schema import migrate, revision
 from importers.transport.postgres import connect, safe_url, translated
-
-LOCK_TIMEOUT = "5s"
-"""How long a swap waits for readers before it lets them through and tries again, and a new run for an abandoned one."""
 
 
 class PostgresDestination(Destination):
@@ -75,7 +69,7 @@ class PostgresDestination(Destination):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._connection: psycopg.Connection | None = None
-        self._alive: psycopg.Connection | None = None
+        self._owner = owner.Owner(self._url)
         self._live: live.LiveTable | None = None
 
     # -- connections
@@ -108,10 +102,10 @@ class PostgresDestination(Destination):
             yield connection
 
     def close(self) -> None:
-        for connection in (self._connection, self._alive):
-            if connection is not None:
-                connection.close()
-        self._connection = self._alive = self._live = None
+        self._owner.let_go()
+        if self._connection is not None:
+            self._connection.close()
+        self._connection = self._live = None
 
     def check(self) -> Health:
         started = time.perf_counter()
@@ -150,10 +144,10 @@ class PostgresDestination(Destination):
             run = control.latest(connection, name, key)
             if run and (run.state is RunState.OPEN or self._is_done(run)):
                 if run.state is RunState.OPEN:
-                    self._keep_alive(run, lease)
+                    self._own(run, lease)
                     control.note_failure(connection, run.id, None)
                 return run
-            self._clear_the_way(connection, stream, name, kind)
+            opening.clear_the_way(connection, stream, name, kind, lambda run: self._abort(connection, run, stream))
             opening.check_what_is_newer(connection, self.tenant, stream)
             opening.check_not_expired(connection, name, kind, stream, window)
             moves = stream.resumes(kind)
@@ -168,7 +162,7 @@ class PostgresDestination(Destination):
             opened = self._fence(connection, id_, "for update")
             if kind is RunKind.REPLAY:
                 quarantine.claim(connection, opened)
-            self._keep_alive(opened, lease)  # before anybody else can see the run
+            self._own(opened, lease)  # before anybody else can see the run
         return opened
 
     def _check_key(self, connection: psycopg.Connection) -> None:
@@ -183,50 +177,6 @@ class PostgresDestination(Destination):
     def _is_done(run: Run) -> bool:
         """A window run may be run again: it replaces what it loaded. An incremental one is history."""
         return run.state is RunState.COMMITTED and run.kind is not RunKind.WINDOW
-
-    def _clear_the_way(self, connection: psycopg.Connection, stream: Stream, name: str, kind: RunKind) -> None:
-        """Abort what is in the way and was left by its owner. Raises RunBusyError for a run that is alive."""
-        if kind is RunKind.WINDOW and stream.load_mode is not LoadMode.REPLACE:
-            return
-        connection.execute(f"set local lock_timeout = '{LOCK_TIMEOUT}'")
-        try:
-            found = opening.in_the_way(connection, self.tenant, name, stream, kind)
-        except LockNotAvailable:  # a process that sleeps or was orphaned holds it; it may never wake
-            raise RunBusyError(
-                "a transaction of another run of this stream is still under way",
-                do="wait for it to end; if it never does, end the session that holds it",
-                retry_after=5.0,
-                **self._where(stream),
-            ) from None
-        for run, seconds_left in found:
-            if seconds_left <= 0 and self._owner_is_gone(connection, run):
-                self._abort(connection, run, stream)
-            elif run.kind is not RunKind.REPLAY:  # a replay beside another takes what that one hasn't claimed
-                raise RunBusyError(
-                    "another run of this stream, or of its table, is open",
-                    got=f"run {run.id} of {run.stream}, key {run.key}",
-                    do="wait for it to end",
-                    retry_after=max(seconds_left, 5.0),
-                    **self._where(stream),
-                )
-
-    @staticmethod
-    def _owner_is_gone(connection: psycopg.Connection, run: Run) -> bool:
-        row = connection.execute("select pg_try_advisory_xact_lock(%s, %s)", (ALIVE, run.id)).fetchone()
-        return row == (True,)
-
-    def _keep_alive(self, run: Run, lease: float | None) -> None:
-        if lease is not None:
-            self.renew(run, lease)
-            return
-        if self._alive is None or self._alive.closed:
-            self._alive = connect(self._url, f"importers run {run.stream}")
-        with translated("holding the run"):
-            row = self._alive.execute("select pg_try_advisory_lock(%s, %s)", (ALIVE, run.id)).fetchone()
-        if row != (True,):
-            raise RunBusyError(
-                "this run is already being worked on", got=f"run {run.id}, key {run.key}", do="wait for it to end"
-            )
 
     def find(self, run: int) -> Run:
         with self._transaction("looking a run up") as connection:
@@ -258,21 +208,22 @@ class PostgresDestination(Destination):
         with self._transaction("reading the position") as connection:
             return control.position(connection, self._name(stream))
 
+    def _own(self, run: Run, lease: float | None) -> None:
+        if lease is None:
+            self._owner.hold(run)
+        else:
+            self.renew(run, lease)
+
     def renew(self, run: Run, lease: float | None) -> None:
         with self._transaction("renewing the lease") as connection:
-            row = connection.execute(
-                "update _importers.run set lease = greatest(lease, now() + make_interval(secs => %s))"
-                " where id = %s returning state",
-                (lease or 0, run.id),
-            ).fetchone()
-        if row == ("aborted",):
+            is_ours = owner.renew(connection, run, lease or 0)
+        if not is_ours:
             raise _aborted(run.id)
 
     def release(self, run: Run) -> None:
         with self._transaction("releasing a run") as connection:
-            connection.execute("update _importers.run set lease = now() where id = %s and state = 'open'", (run.id,))
-        if self._alive is not None:
-            self._alive.close()
+            owner.end_lease(connection, run)
+        self._owner.let_go()
 
     # -- prepare, load, commit
 
@@ -370,7 +321,7 @@ class PostgresDestination(Destination):
                         run=run.id,
                         **self._where(stream),
                     )
-                connection.execute(f"set local lock_timeout = '{LOCK_TIMEOUT}'")
+                connection.execute(f"set local lock_timeout = '{control.LOCK_TIMEOUT}'")
                 control.lock(connection, control.COMMIT, run.stream)  # two that replace each other's rows must see it
                 loading.make_it_count(connection, self.tenant, stream, now)
                 if now.kind is RunKind.INCREMENTAL and now.mode is not LoadMode.REPLACE:
@@ -396,6 +347,9 @@ class PostgresDestination(Destination):
             quarantine.give_back(connection, run.id)
         control.lock(connection, control.COMMIT, run.stream)  # a commit that gives versions their places must see it
         loading.take_back(connection, self.tenant, _as_opened(stream, run), run)
+
+    def quarantine(self) -> QuarantineRegistry:
+        return quarantine.PostgresQuarantine(self.tenant, self.pipeline, self._transaction)
 
     def eraser(self) -> Eraser:
         return PostgresEraser(self.tenant, self._transaction, self._blind, self._check_key)
@@ -432,34 +386,6 @@ class PostgresDestination(Destination):
             )
             return dict(found.fetchall())
 
-    def quarantined(self, run: Run, files: Sequence[QuarantineFile]) -> None:
-        with self._transaction("registering quarantine") as connection:
-            quarantine.register(connection, run.id, files)
-
-    def quarantine_of(self, run: int, *, ended: bool = True) -> Sequence[QuarantineFile]:
-        with self._transaction("listing quarantine") as connection:
-            return quarantine.of_run(connection, run, ended=ended)
-
-    def superseded_by(self, run: Run) -> Sequence[str]:
-        with self._transaction("listing quarantine") as connection:
-            return quarantine.superseded_by(connection, run)
-
-    def expire_file(self, uri: str, kept_for: str) -> bool:
-        with self._transaction("noting what is past its retention") as connection:
-            return quarantine.expire(connection, self._like(None), uri, kept_for)
-
-    def expired_files(self, stream: Stream | None = None) -> Sequence[ExpiredFile]:
-        with self._transaction("listing quarantine") as connection:
-            return quarantine.expired(connection, self._like(stream))
-
-    def held(self, since: datetime, stream: Stream | None = None) -> Sequence[Held]:
-        with self._transaction("listing quarantine") as connection:
-            return quarantine.held(connection, self._like(stream), since)
-
-    def discard(self, uris: Sequence[str]) -> Sequence[QuarantineFile]:
-        with self._transaction("discarding quarantine") as connection:
-            return quarantine.discard(connection, self._like(None), uris)
-
     def erased(self, domain: str | None) -> Erased:
         with self._transaction("asking who was erased") as connection:
             return self._erased(connection, domain)
@@ -474,15 +400,9 @@ class PostgresDestination(Destination):
             control.lock(connection, control.ERASE, self.tenant, shared=True)
             yield self._erased(connection, domain)
 
-    def _like(self, stream: Stream | None) -> str:
-        """A pattern of LIKE; in names only `_` means something there."""
-        return f"{self.tenant}.{self.pipeline}.{stream.name if stream else '%'}".replace("_", "\\_")
-
     def idle(self, run: Run) -> timedelta:
         with self._transaction("looking for the run's owner") as connection:
-            if not self._owner_is_gone(connection, run):
-                return timedelta()
-            return control.idle(connection, run.id)
+            return owner.idle(connection, run)
 
     def destroy_key(self, run: Run) -> None:
         with self._transaction("destroying the run's key") as connection:

@@ -125,7 +125,7 @@ def _register(job: Job, run: Run, away: Mapping[int, list[Kept]]) -> tuple[tuple
         files = tuple(kept.file for kepts in away.values() for kept in kepts if kept.file)
         if run.kind is RunKind.REPLAY:  # no retention begins anew, and rules on a whole delivery have nothing to judge
             files = tuple(replace(file, since=replay.since(run, file.partition)) for file in files)
-        job.destination.quarantined(run, files)
+        job.destination.quarantine().register(run, files)
     return files, {partition: sum(kept.suppressed for kept in kepts) for partition, kepts in away.items()}
 
 

@@ -11,8 +11,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from importers.core.destination import Destination
-from importers.core.model import OURS, ExpiredFile, Held, QuarantineFile, RunState
+from importers.core.model import OURS, QuarantineFile, RunState
 from importers.core.names import StreamName
+from importers.core.quarantine import ExpiredFile, Held
 from importers.core.settings import kept_in_quarantine
 from importers.core.tenant import Tenant
 from importers.pipeline.installation import Installation
@@ -45,9 +46,10 @@ def contents(destination: Destination, tenant: Tenant) -> Contents:
     """What there is and was. What is past its retention nobody reads any more."""
     now = datetime.now(UTC)
     held, overdue = list[Held](), list[Held]()
-    for file in destination.held(datetime.min.replace(tzinfo=UTC)):
+    registry = destination.quarantine()
+    for file in registry.held(datetime.min.replace(tzinfo=UTC)):
         (held if kept_until(tenant, file) >= now else overdue).append(file)
-    return Contents(held, overdue, destination.expired_files())
+    return Contents(held, overdue, registry.expired())
 
 
 def kept_until(tenant: Tenant, held: Held) -> datetime:
@@ -96,7 +98,7 @@ def discard(destination: Destination, quarantine: Quarantine, files: Sequence[He
 
     A file that a replay has claimed meanwhile stays. Raises StagingError.
     """
-    given_up = destination.discard([held.file.uri for held in files if held.state is not RunState.OPEN])
+    given_up = destination.quarantine().discard([held.file.uri for held in files if held.state is not RunState.OPEN])
     for file in given_up:
         quarantine.delete(file.uri)
     return given_up

@@ -17,8 +17,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from importers.core.erasure import Erased
-from importers.core.model import JSON, SUBJECT, VERSION, Batch, Held, LoadMode, Plan, Reject, Run
+from importers.core.model import JSON, SUBJECT, VERSION, Batch, LoadMode, Plan, Reject, Run
 from importers.core.places import named
+from importers.core.quarantine import Held
 from importers.core.settings import kept_in_quarantine
 from importers.exceptions import ContractError
 from importers.pipeline.job import Job
@@ -29,7 +30,7 @@ from importers.staging.quarantine import ABOUT, LOCATION, RAW, REASON, ROW
 def held(job: Job) -> list[Held]:
     """What the stream has in quarantine and may still keep there: past its retention nobody reads it any more."""
     kept = kept_in_quarantine(job.tenant, job.pipeline, job.stream.name)
-    return list(job.destination.held(datetime.now(UTC) - kept.time, job.stream))
+    return list(job.destination.quarantine().held(datetime.now(UTC) - kept.time, job.stream))
 
 
 def rounds(job: Job) -> int:

@@ -139,7 +139,7 @@ def run(
 def _through_the_gate(job: Job, opened: Run, clock: Clock, processes: int) -> gate.Passed:
     """Stage → gate → load, the first and the last over all partitions at once."""
     if opened.state is RunState.COMMITTED:
-        return gate.Passed(opened, {}, tuple(job.destination.quarantine_of(opened.id)))
+        return gate.Passed(opened, {}, tuple(job.destination.quarantine().of_run(opened.id)))
     numbers = range(len(opened.plan.partitions))
     with _workers(min(processes, len(numbers))) as each:
         with clock.spent("stage"):

@@ -25,7 +25,7 @@ def superseded(job: Job, run: Run) -> list[str]:
         read.update(job.source.unchanging(partition) or {})
     find = cache(job.destination.find)
     ended = []
-    for held in job.destination.held(datetime.min.replace(tzinfo=UTC), job.stream):
+    for held in job.destination.quarantine().held(datetime.min.replace(tzinfo=UTC), job.stream):
         if held.state is RunState.COMMITTED and held.root < run.id and held.part is not None:
             parts = find(held.root).plan.partitions
             then = job.source.unchanging(parts[held.part]) if held.part < len(parts) else None
@@ -38,7 +38,7 @@ def forget(job: Job, run: Run) -> None:
     """Delete what the committed run has superseded."""
     if not _supersedes(run):
         return
-    for uri in job.destination.superseded_by(run):
+    for uri in job.destination.quarantine().superseded_by(run):
         job.quarantine.delete(uri)
 
 

@@ -128,11 +128,11 @@ class _Runs:
         return run.state is RunState.OPEN
 
     def registered(self, place: RunPlace, uri: str) -> QuarantineFile | None:
-        files = self._destination(place).quarantine_of(place.run, ended=False)
+        files = self._destination(place).quarantine().of_run(place.run, ended=False)
         return next((file for file in files if file.uri == uri), None)
 
     def expire(self, place: RunPlace, uri: str, kept_for: str) -> bool:
-        return self._destination(place).expire_file(uri, kept_for)
+        return self._destination(place).quarantine().expire(uri, kept_for)
 
     def expirer(self, tenant: str) -> Expirer:
         return self._destination(replace(_NOBODY, tenant=tenant)).expirer()
