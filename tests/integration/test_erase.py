@@ -252,6 +252,26 @@ def test_only_who_is_kept_out_can_be_let_in(loaded: Path, sql: psycopg.Connectio
     call("readmit", "acme", ANN, *NEW, code=2)
 
 
+def test_an_erasure_that_another_process_has_finished_deletes_nothing_of_who_was_let_in_since(
+    loaded: Path, sql: psycopg.Connection[Any]
+) -> None:
+    installation = Installation.from_environment()
+    keys = installation.keyring().tenant("acme")
+    with closing(installation.open_destination("erase", keys)) as destination:
+        eraser, whom = destination.eraser(), tokens_of(keys, "listener", [ANN])
+        number = eraser.begin("listener", whom, "tests", "").erasure
+        call("erase", "acme", ANN, *NEW)  # the same, by another process
+        call("readmit", "acme", ANN, *NEW)
+        (loaded / "plays_2.csv").write_text(f"id,listener,friend,score\n6,{ANN},,6\n")
+        call("run", "acme.plays")
+        for table in eraser.tables():
+            with pytest.raises(ConfigError, match="let in again"):
+                eraser.erase(number, table, "listener", whom)
+        with pytest.raises(ConfigError, match="let in again"), eraser.alone("listener", whom):
+            pass
+    assert ids(sql, "plays") == [2, 6]
+
+
 def test_the_list_is_read_on_from_where_it_was_read(home: Path, sql: psycopg.Connection[Any], database: str) -> None:
     """Whoever began to erase first may be listed last: nobody is missed, and nobody is read twice."""
     installation = Installation.from_environment()

@@ -178,7 +178,7 @@ class Eraser(ABC):
     def erase(self, erasure: int, table: SubjectTable, domain: str, tokens: Sequence[bytes]) -> Sequence[Place]:
         """Delete their rows and see that none is left, in one transaction with the lines of the receipt.
 
-        Raises ContractError if some are left.
+        Raises ContractError if some are left, and ConfigError if one of them was let in again since the erasure began.
         """
 
     @abstractmethod
@@ -190,8 +190,11 @@ class Eraser(ABC):
         """By URI the tenant's quarantine files that nobody gave up or replayed: the stream, and since when."""
 
     @abstractmethod
-    def alone(self) -> AbstractContextManager[None]:
-        """Nothing is loaded, registered or erased meanwhile; what is noted here counts when it ends."""
+    def alone(self, domain: str, tokens: Sequence[bytes]) -> AbstractContextManager[None]:
+        """Nothing is loaded, registered, erased or let in meanwhile; what is noted here counts when it ends.
+
+        Raises ConfigError if one of the subjects was let in again since the erasure began.
+        """
 
     @abstractmethod
     def requarantined(self, uri: str, rows: int, reasons: Mapping[str, int]) -> None:

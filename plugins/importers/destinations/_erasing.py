@@ -73,7 +73,7 @@ class PostgresEraser(Eraser):
             control.lock(connection, control.ERASE, self._tenant)
             self._check_key(connection)
             self._check_finished(connection, domain, blinded)
-            strangers = erasure.lift(connection, self._tenant, domain, blinded)
+            strangers = erasure.strangers(connection, self._tenant, domain, blinded)
             if strangers:
                 raise ConfigError(
                     "not all of these subjects are kept out: nothing was changed",
@@ -81,6 +81,7 @@ class PostgresEraser(Eraser):
                     do="spell each as when they were erased",
                     tenant=self._tenant,
                 )
+            erasure.lift(connection, self._tenant, domain, blinded)
             row = connection.execute(
                 """insert into _importers.readmission (tenant, domain, subjects, asked_by, reason)
                    values (%s, %s, %s, %s, %s) returning id, at""",
@@ -152,6 +153,7 @@ class PostgresEraser(Eraser):
     def erase(self, erasure: int, table: SubjectTable, domain: str, tokens: Sequence[bytes]) -> Sequence[Place]:
         with self._transaction("erasing") as connection:
             control.lock(connection, control.ERASE, self._tenant)
+            self._check_still_out(connection, domain, tokens)
             deleted = {
                 name: self._delete(connection, name, whose, tokens)
                 for name, whose in self._physical(connection, table).items()
@@ -193,10 +195,20 @@ class PostgresEraser(Eraser):
             return {uri: (stream, since) for uri, stream, since in rows.fetchall()}
 
     @contextmanager
-    def alone(self) -> Iterator[None]:
+    def alone(self, domain: str, tokens: Sequence[bytes]) -> Iterator[None]:
         with self._transaction("erasing") as connection:
             control.lock(connection, control.ERASE, self._tenant)
+            self._check_still_out(connection, domain, tokens)
             yield
+
+    def _check_still_out(self, connection: psycopg.Connection, domain: str, tokens: Sequence[bytes]) -> None:
+        """Another process may have finished this erasure, and then somebody has let them in: their rows are theirs."""
+        if erasure.strangers(connection, self._tenant, domain, self._blind(tokens)):
+            raise ConfigError(
+                "one of these subjects was let in again while they were erased",
+                do="erase again whoever is to go",
+                tenant=self._tenant,
+            )
 
     def requarantined(self, uri: str, rows: int, reasons: Mapping[str, int]) -> None:
         with self._transaction("registering quarantine") as connection:

@@ -72,12 +72,21 @@ def suppress(connection: psycopg.Connection, tenant: str, domain: str, blinded: 
         )
 
 
-def lift(connection: psycopg.Connection, tenant: str, domain: str, blinded: Sequence[bytes]) -> list[bytes]:
-    """Take off the list; returns who wasn't on it."""
+def strangers(connection: psycopg.Connection, tenant: str, domain: str, blinded: Sequence[bytes]) -> list[bytes]:
+    """Who of them isn't on the list."""
     rows = connection.execute(
-        """update _importers.suppression set lifted_at = now(), number = default
-           where tenant = %s and domain = %s and token = any(%s) and lifted_at is null returning token""",
+        """select token from _importers.suppression
+           where tenant = %s and domain = %s and token = any(%s) and lifted_at is null""",
         (tenant, domain, list(blinded)),
     )
-    lifted = {bytes(token) for (token,) in rows.fetchall()}
-    return [token for token in blinded if token not in lifted]
+    listed = {bytes(token) for (token,) in rows.fetchall()}
+    return [token for token in blinded if token not in listed]
+
+
+def lift(connection: psycopg.Connection, tenant: str, domain: str, blinded: Sequence[bytes]) -> None:
+    """Take off the list."""
+    connection.execute(
+        """update _importers.suppression set lifted_at = now(), number = default
+           where tenant = %s and domain = %s and token = any(%s) and lifted_at is null""",
+        (tenant, domain, list(blinded)),
+    )

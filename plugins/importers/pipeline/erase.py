@@ -61,7 +61,7 @@ def erase(installation: Installation, tenant: Tenant, request: Request) -> Erasu
         if request.dry_run and new:
             return _tried(tenant, request, domain, keys.blind(tokens), [])
         places = Quarantine(installation.quarantine, destination.warehouse_id())
-        quarantine = _Quarantine(places, tenant, eraser, keys.quarantine(), tokens)
+        quarantine = _Quarantine(places, tenant, eraser, keys.quarantine(), domain, tokens)
         if request.dry_run:
             found = [place for table in eraser.tables() for place in eraser.look(table, domain, tokens)]
             found += [quarantine.look(uri) for uri in quarantine.whole]
@@ -135,10 +135,16 @@ class _Quarantine:
     """
 
     def __init__(
-        self, quarantine: Quarantine, tenant: Tenant, eraser: Eraser, key: RunKey, tokens: Sequence[bytes]
+        self,
+        quarantine: Quarantine,
+        tenant: Tenant,
+        eraser: Eraser,
+        key: RunKey,
+        domain: str,
+        tokens: Sequence[bytes],
     ) -> None:
         self._quarantine, self._tenant, self._eraser, self._key = quarantine, tenant, eraser, key
-        self._tokens = pa.array(tokens, pa.binary(16))
+        self._whom, self._tokens = (domain, tokens), pa.array(tokens, pa.binary(16))
 
     @cached_property
     def _files(self) -> tuple[list[str], list[str]]:
@@ -162,7 +168,7 @@ class _Quarantine:
     def erase(self, erasure: int, uri: str) -> None:
         """One file, its registration and the receipt's line; a file that has gone meanwhile is clear."""
         try:
-            with self._eraser.alone():
+            with self._eraser.alone(*self._whom):
                 if self._quarantine.has(uri):
                     left = self._without(uri, rewrite=True)
                     self._eraser.requarantined(uri, left.rows, left.reasons)
