@@ -115,6 +115,7 @@ def stream_of(at: Source[Any], world: World) -> Stream:
 def rows_of(at: Source[Any], stream: Stream, plan: Plan) -> list[dict[str, Any]]:
     """Read a plan that has been stored as JSON, as a run does. Without our own columns: a world deletes no row."""
     partitions = json.loads(json.dumps(plan.partitions))
+    assert all(map(at.knows, partitions))
     rows = [row for part in partitions for batch in at.read(stream, part) for row in batch.rows.to_pylist()]
     assert not any(row.get(DELETED) for row in rows)
     return [{column: value for column, value in row.items() if column not in OURS} for row in rows]
@@ -173,6 +174,15 @@ def test_every_row_is_read_once_and_again_alike(name: str, world: World) -> None
     plan = at.plan(stream, Window(), {})
     assert by_key(world, rows_of(at, stream, plan)) == by_key(world, world.rows)
     assert rows_of(at, stream, plan) == rows_of(at, stream, plan)
+
+
+def test_what_another_version_or_importer_planned_is_not_known(name: str, world: World) -> None:
+    at = source(name, world)
+    stream = stream_of(at, world)
+    (part, *_) = json.loads(json.dumps(at.plan(stream, Window(), {}).partitions))
+    others = [{**part, "of another version": 1}, [part], "all", 7, {"of another importer": 1}]
+    others += [{**part, name: {"of another version": 1}} for name in part]
+    assert not [other for other in others if at.knows(other)]
 
 
 def test_nothing_of_it_stays_open_once_it_is_closed(name: str, world: World) -> None:

@@ -18,7 +18,7 @@ import pytest
 
 from importers.core.tenant import Tenant
 from importers.destinations import postgresql
-from importers.exceptions import ConfigError, PrivacyError, QualityError
+from importers.exceptions import ConfigError, ContractError, PrivacyError, QualityError
 from importers.pipeline import extract, gate, load, plan
 from importers.pipeline.installation import Installation
 from importers.pipeline.job import Job, jobs
@@ -144,6 +144,28 @@ def test_duplicates_in_other_partitions_are_found(
     assert (result.rows_read, result.rows_loaded, result.rows_quarantined) == (31, 29, 2)
     assert result.rules == {"expect_column_values_to_be_unique(id)": 2}
     assert one(sql, "select count(*) from acme.plays where id = 7") == 0
+
+
+def test_an_open_run_that_another_version_planned_is_planned_anew(
+    installation: Installation, sql: psycopg.Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of its partitions one is loaded: what was appended is taken back with the run."""
+    monkeypatch.setattr("importers.sources.files._files.FileSource.whole_below", 40)
+    whose = tenant("csv", csv(tmp_path, *(f"{n},{'x' * 20}" for n in range(9))), KEEP)
+    with closing(job_of(installation, whose)) as job:
+        opened = plan.plan(job, "night")
+        for number in range(len(opened.plan.partitions)):
+            extract.stage(job, opened, number)
+        gate.gate(job, opened)
+        load.load(job, opened, 0)
+        older = "update _importers.run set plan = jsonb_set(plan, '{partitions,1}', to_jsonb(array['plays.csv', '40']))"
+        sql.execute(older)
+        stored = job.destination.find(opened.id)
+        with pytest.raises(ContractError, match="planned by another version"):
+            extract.stage(job, stored, 1)
+    assert import_once(installation, whose, "night").rows_loaded == 9
+    assert sorted(sql.execute("select id from acme.plays").fetchall()) == [(n,) for n in range(9)]
+    assert sql.execute("select state from _importers.run order by id").fetchall() == [("aborted",), ("committed",)]
 
 
 def test_text_that_the_warehouse_can_t_hold_is_quarantined(

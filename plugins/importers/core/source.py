@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterator, Mapping, Sequence
+from functools import cache
+from types import NoneType
 from typing import Any, ClassVar, Generic, TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from importers.core.connection import Connection
 from importers.core.model import JSON, Batch, Health, LoadMode, Pace, Plan, Position, Stream, Window
@@ -18,6 +20,12 @@ class SourceConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
+class Partition(BaseModel):
+    """What a partition of a plan says. It is stored: an open run may have been planned by another version."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
 ConfigT = TypeVar("ConfigT", bound=SourceConfig)
 
 
@@ -25,11 +33,14 @@ class Source(ABC, Generic[ConfigT]):
     """One system that rows come from.
 
     A subclass in `importers.sources.<family>.<name>` is all that a new system takes: it is found by its place on
-    disk. It sets `config_model` and `title`, and leaves `__init__` alone.
+    disk. It sets `config_model`, `title` and, if it plans, `partition_model`, and leaves `__init__` alone.
     """
 
     config_model: ClassVar[type[SourceConfig]]
     title: ClassVar[str]
+    partition_model: ClassVar[Any] = NoneType
+    """What `plan` cuts a read into: a `Partition`, or a union of some. By default there is one, of which nothing is
+    said."""
     extra: ClassVar[str | None] = None
     """The extra of the distribution that brings the client library, if it needs one."""
     permitted_use: ClassVar[str] = ""
@@ -104,6 +115,14 @@ class Source(ABC, Generic[ConfigT]):
         """Cut the read into partitions and seal its end. By default one partition that holds everything."""
         return Plan(partitions=[None])
 
+    def knows(self, partition: JSON) -> bool:
+        """Whether a stored partition is such as `plan` makes. What another version or importer made isn't read."""
+        try:
+            _checker(self.partition_model).validate_python(partition)
+        except ValidationError:
+            return False
+        return True
+
     def refreshed(self, position: Position) -> Position:
         """Where a full refresh starts, in place of the committed position: by default where a first run does.
 
@@ -152,3 +171,8 @@ class Source(ABC, Generic[ConfigT]):
     def lag(self, position: Position) -> Mapping[str, int]:
         """How many messages each lane holds that the position isn't past; nothing where a system can't say."""
         return {}
+
+
+@cache
+def _checker(model: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(model)

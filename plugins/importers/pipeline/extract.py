@@ -93,7 +93,12 @@ def _extract(job: Job, run: Run, partition: int, lease: float | None, *, validat
 
 
 def read(job: Job, partition: JSON) -> Iterator[Batch]:
-    """The source's batches, whole."""
+    """The source's batches, whole. Raises ContractError for a partition that it doesn't know."""
+    if not job.source.knows(partition):
+        raise ContractError(
+            "what this run was to read was planned by another version of the importer, or by another importer",
+            do="run it again from its plan on: then it is planned anew",
+        )
     for batch in job.source.read(job.requested, partition):
         yield replace(batch, rows=job.whole(batch.rows)) if job.stream.absent else batch
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from importers.core.model import LoadMode, Plan, Position, Reads, Run, RunKind, Window
+from importers.core.model import LoadMode, Plan, Position, Reads, Run, RunKind, RunState, Window
 from importers.exceptions import ConfigError
 from importers.pipeline import contract, replay, treatments
 from importers.pipeline.job import Job
@@ -23,7 +23,8 @@ def plan(
 
     Policy and rules are made first: a column that nobody classified stops the run before a byte is read. With
     `full_refresh` an incremental run reads everything again, which only merge and replace can do without doubling.
-    A replay's partitions are the quarantine files that no other replay has claimed; there may be none.
+    A replay's partitions are the quarantine files that no other replay has claimed; there may be none. An open run whose
+    partitions another version of the source has planned, or another source, is aborted and planned anew.
     Raises ConfigError, PrivacyError, RunBusyError, and what the source raises.
     """
     window = window or Window()
@@ -46,7 +47,18 @@ def plan(
         if kind is not RunKind.REPLAY:
             job.source.subscribe(asked)
         _, sealed_key = job.keys.new_run_key()
+        run = job.destination.open(job.stream, key, kind, window, sealed, sealed_key, lease)
+        if kind is RunKind.REPLAY or _is_readable(job, run):
+            return run
+        job.destination.abort(run, job.stream)
         return job.destination.open(job.stream, key, kind, window, sealed, sealed_key, lease)
+
+
+def _is_readable(job: Job, run: Run) -> bool:
+    """Whether what is still to be read of an open run was planned by such a source as will read it."""
+    return run.state is not RunState.OPEN or all(
+        number in run.receipts or job.source.knows(partition) for number, partition in enumerate(run.plan.partitions)
+    )
 
 
 def foresee(job: Job, window: Window | None = None, *, full_refresh: bool = False) -> Plan:

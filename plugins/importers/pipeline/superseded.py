@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cache
+from typing import Any
 
 from importers.core.model import JSON, LoadMode, Run, RunState
+from importers.core.source import Source
 from importers.pipeline.job import Job
 
 
@@ -22,16 +25,21 @@ def superseded(job: Job, run: Run) -> list[str]:
     whole = _is_whole(run)
     read: dict[str, JSON] = {}
     for partition in run.plan.partitions:
-        read.update(job.source.unchanging(partition) or {})
+        read.update(_unchanging(job.source, partition) or {})
     find = cache(job.destination.find)
     ended = []
     for held in job.destination.quarantine().held(datetime.min.replace(tzinfo=UTC), job.stream):
         if held.state is RunState.COMMITTED and held.root < run.id and held.part is not None:
             parts = find(held.root).plan.partitions
-            then = job.source.unchanging(parts[held.part]) if held.part < len(parts) else None
+            then = _unchanging(job.source, parts[held.part]) if held.part < len(parts) else None
             if whole if then is None else then.items() <= read.items():
                 ended.append(held.file.uri)
     return ended
+
+
+def _unchanging(source: Source[Any], partition: JSON) -> Mapping[str, JSON] | None:
+    """Of what another version planned, or another importer that had the pipeline's name, nothing can be said."""
+    return source.unchanging(partition) if source.knows(partition) else None
 
 
 def forget(job: Job, run: Run) -> None:

@@ -7,17 +7,36 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import Any, ClassVar, cast
+
+from pydantic import Field as Setting
 
 from importers.core.model import JSON, Batch, Column, Plan, Position, Reads, Stream, Window
+from importers.core.source import Partition
 from importers.sources._api import ApiSource, Between, Field, HttpConfigT, Rows, columns, moments
 from importers.transport.http.client import Call, Client
 from importers.transport.http.paging import ByOffset, ByPage, Style, pages, records
 
 SECOND = 1_000_000  # microseconds
 Bounds = Mapping[str, Any]
-"""A partition: `from` and `to`, half-open, in microseconds since 1970 or as the source's own `plan` has them; or `of`,
-the id whose list it is."""
+"""A partition: a `Span`, a `ListOf` or a `WholeList`, or as the source's own `plan` has it."""
+
+
+class Span(Partition):
+    """What is new from one moment to before the other, in microseconds since 1970."""
+
+    since: int = Setting(alias="from")
+    to: int
+
+
+class ListOf(Partition):
+    """The id whose list it is."""
+
+    of: str
+
+
+class WholeList(Partition):
+    """All of a stream that has no such ids, and isn't read by moments."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +110,8 @@ class Listed:
 
 class ListedSource(ApiSource[HttpConfigT]):
     """A source all of whose streams are `Listed`."""
+
+    partition_model: ClassVar[Any] = Span | ListOf | WholeList
 
     @abstractmethod
     def listed(self) -> Mapping[str, Listed]:

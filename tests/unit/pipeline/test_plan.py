@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from importers.core.model import LoadMode, Plan, Position, Reads, Stream
+from importers.core.model import LoadMode, Plan, Position, Reads, RunState, Stream
 from importers.pipeline.plan import foresee, plan
 
 STORED = {"lane": 7}
@@ -29,6 +29,7 @@ def job() -> Any:
             plan=lambda stream, window, position: Plan([], position),
             refreshed=lambda position: {"lane": position["lane"] - 5},
             subscribe=lambda stream: None,
+            knows=lambda partition: True,
             suits=lambda mode: None,
         ),
         destination=SimpleNamespace(
@@ -38,14 +39,16 @@ def job() -> Any:
             loaded_as=lambda stream: {},
             misfits=lambda stream, columns: {},
             position=lambda stream: STORED,
-            open=lambda stream, key, kind, window, sealed, sealed_key, lease: sealed(STORED),
+            open=lambda stream, key, kind, window, sealed, sealed_key, lease: SimpleNamespace(
+                state=RunState.OPEN, plan=sealed(STORED), receipts={}
+            ),
         ),
     )
 
 
 def opened(job: Any, *, full_refresh: bool) -> Position:
     run: Any = plan(job, "k", full_refresh=full_refresh)
-    return run.position  # type: ignore[no-any-return]
+    return run.plan.position  # type: ignore[no-any-return]
 
 
 def foreseen(job: Any, *, full_refresh: bool) -> Position:

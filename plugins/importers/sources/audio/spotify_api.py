@@ -12,6 +12,7 @@ from pydantic import Field as Setting
 
 from importers.core.connection import Connection
 from importers.core.model import Plan, Position, Stream, Window
+from importers.core.source import Partition
 from importers.exceptions import ConfigError, ContractError, ImporterError, TransientSourceError
 from importers.sources._listed import Bounds, Listed, ListedSource
 from importers.sources.audio._spotify import LIMIT, WITHHELD, of_a_user, of_the_catalogue
@@ -58,6 +59,14 @@ class SpotifyConfig(HttpConfig):
         return {"playlist_items": self.playlist_ids, **lists}
 
 
+class Plays(Partition):
+    """How many `plays` there were `after` one moment and until the other, in milliseconds since 1970."""
+
+    after: int
+    until: int
+    plays: int
+
+
 class Spotify(ListedSource[SpotifyConfig]):
     """With a user's refresh token in the connection, the user's library and listening; without, only the catalogue.
 
@@ -68,6 +77,7 @@ class Spotify(ListedSource[SpotifyConfig]):
 
     title: ClassVar[str] = "Spotify"
     config_model = SpotifyConfig
+    partition_model: ClassVar[Any] = ListedSource.partition_model | Plays
     address: ClassVar[str] = "https://api.spotify.com/v1"
     connection_type: ClassVar[str | None] = "spotify"
     environment: ClassVar[Mapping[str, str]] = {"login": "SPOTIFY_CLIENT_ID", "password": "SPOTIFY_CLIENT_SECRET"}

@@ -26,6 +26,7 @@ from importers.sources.databases import _pg_ranges as ranges
 from importers.sources.databases import _pg_replication as replication
 from importers.sources.databases._pg_catalogue import Relation, ask, of_query, raw, relations
 from importers.sources.databases._pg_connection import Database
+from importers.sources.databases._pg_partitions import PARTITION
 from importers.sources.databases._pg_query import UNFIT, Select
 from importers.sources.databases._pg_replication import Names
 from importers.sources.databases._pg_types import arrived, reading
@@ -145,6 +146,7 @@ class Postgresql(Source[PostgresqlConfig]):
 
     title: ClassVar[str] = "PostgreSQL"
     config_model = PostgresqlConfig
+    partition_model: ClassVar[Any] = PARTITION
     extra: ClassVar[str | None] = "postgresql"
     connection_type: ClassVar[str | None] = "postgres"
     environment: ClassVar[Mapping[str, str]] = {"url": "POSTGRESQL_SOURCE_URL"}

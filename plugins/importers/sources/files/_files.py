@@ -13,7 +13,7 @@ from hashlib import sha256
 from math import ceil
 from pathlib import Path
 from time import perf_counter
-from typing import Annotated, Any, ClassVar, TypeAlias, TypeVar, cast
+from typing import Annotated, Any, ClassVar, Generic, TypeAlias, TypeVar, cast
 
 import numpy as np
 import pyarrow as pa
@@ -34,7 +34,7 @@ from importers.core.model import (
     Window,
 )
 from importers.core.names import Name, as_name, did_you_mean, is_given
-from importers.core.source import Source, SourceConfig
+from importers.core.source import Partition, Source, SourceConfig
 from importers.exceptions import ConfigError, ContractError, EmptySourceError, ImporterError
 from importers.sources._text.cells import ARROW, ColumnType, arrow_type
 from importers.sources._types import is_bare, loadable
@@ -64,7 +64,34 @@ ENVIRONMENT_BESIDES = {
 }
 
 Slice: TypeAlias = dict[str, Any]
-"""`start` and `end` of what is read of a file (bytes, or row groups), its `weight` in bytes, and what a format adds."""
+"""What a `FileSlice` says, and what a format adds."""
+
+
+class FileSlice(Partition):
+    """A file as `File.planned` has it; `start` and `end` of what is read of it (bytes, or row groups), and its `weight`
+    in bytes; the moment that it is of, `from`, if any."""
+
+    path: str
+    size: int
+    mtime_ns: int
+    etag: str = ""
+    codec: str | None = None
+    member: str = ""
+    start: int
+    end: int | None
+    weight: float
+    since: int | None = Field(None, alias="from")
+
+
+SliceT = TypeVar("SliceT", bound=FileSlice)
+
+
+class FilePart(Partition, Generic[SliceT]):
+    """Slices with the sealed `schema` in Base64, and the way in which they are `read`."""
+
+    slices: list[SliceT]
+    sealed: str = Field(alias="schema")
+    read: str
 
 
 class OnChange(StrEnum):
@@ -159,6 +186,7 @@ class FileSource(Source[FilesT]):
     """
 
     ordered: ClassVar[bool] = True
+    partition_model: ClassVar[Any] = FilePart[FileSlice]
     connection_type: ClassVar[str | None] = "aws"
     environment: ClassVar[Mapping[str, str]] = ENVIRONMENT
     environment_besides: ClassVar[Mapping[str, str]] = ENVIRONMENT_BESIDES
@@ -258,11 +286,9 @@ class FileSource(Source[FilesT]):
         return named + more, sum(part["weight"] for part in slices)
 
     def unchanging(self, partition: JSON) -> Mapping[str, JSON] | None:
-        planned = cast(Mapping[str, Any], partition) if isinstance(partition, Mapping) else {}
-        if "slices" not in planned:  # another importer's, which had the pipeline's name before
-            return None
+        planned = cast(Mapping[str, Any], partition)
         files = map(File.of, planned["slices"])
-        return {file.shown: {**file.identity, "read": planned.get("read")} for file in files}
+        return {file.shown: {**file.identity, "read": planned["read"]} for file in files}
 
     @property
     def _way_of_reading(self) -> str:

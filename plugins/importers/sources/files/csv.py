@@ -21,7 +21,16 @@ from importers.sources._text.cells import arrow_type, infer
 from importers.sources._text.numbers import Numbers
 from importers.sources._text.times import DIRECTIVES, Times, kind_of, legal, suits
 from importers.sources.files._detect import HEAD, delimiter_of, encoding_of, guessed
-from importers.sources.files._files import FileConfig, FileSource, Slice, same_columns, wanted, widening
+from importers.sources.files._files import (
+    FileConfig,
+    FilePart,
+    FileSlice,
+    FileSource,
+    Slice,
+    same_columns,
+    wanted,
+    widening,
+)
 from importers.sources.files._headers import after_lines, before_footer, first_record, numbered_apart
 from importers.sources.files._records import Dialect
 from importers.sources.files._rows import Rows
@@ -148,11 +157,19 @@ class Shape(NamedTuple):
     dialect: Dialect
 
 
+class CsvSlice(FileSlice):
+    """Whether its quotes are `tidy`, and which `line` it begins with, from 1."""
+
+    tidy: bool
+    line: int
+
+
 class Csv(FileSource[CsvConfig]):
     """Columns are matched by name, file by file; each file's quotes are looked through while planning."""
 
     title: ClassVar[str] = "CSV files"
     config_model = CsvConfig
+    partition_model: ClassVar[Any] = FilePart[CsvSlice]
     block: ClassVar[int] = BLOCK
 
     @cached_property

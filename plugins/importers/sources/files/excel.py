@@ -18,7 +18,16 @@ from importers.core.names import is_like_a_value
 from importers.core.places import numbered
 from importers.exceptions import ConfigError, ContractError
 from importers.sources._text.widening import fitting
-from importers.sources.files._files import FileConfig, FileSource, Slice, same_columns, wanted, widening
+from importers.sources.files._files import (
+    FileConfig,
+    FilePart,
+    FileSlice,
+    FileSource,
+    Slice,
+    same_columns,
+    wanted,
+    widening,
+)
 from importers.sources.files._sheet_types import DURATION, inferred, maybe_durations, typed
 from importers.sources.files._sheets import Cells, Range, Workbook, holding
 from importers.transport.files import File
@@ -69,12 +78,17 @@ class ExcelConfig(FileConfig):
     )
 
 
+class SheetSlice(FileSlice):
+    sheet: str
+
+
 class Excel(FileSource[ExcelConfig]):
     """Columns are matched by name, sheet by sheet; rows that hold nothing are left out."""
 
     title: ClassVar[str] = "Excel and OpenDocument workbooks"
     extra: ClassVar[str | None] = "excel"
     config_model = ExcelConfig
+    partition_model: ClassVar[Any] = FilePart[SheetSlice]
     is_archive: ClassVar[bool] = True
 
     def schema(self, files: Sequence[File]) -> pa.Schema:

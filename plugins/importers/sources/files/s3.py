@@ -160,6 +160,9 @@ class S3(Source[S3Config]):
         done = {file.lane: {**file.identity, DONE: "tag"} for file in self._undone(position) if self._is_tagged(file)}
         return replace(plan, position={**done, **plan.position})
 
+    def knows(self, partition: JSON) -> bool:
+        return self._reader.knows(partition)
+
     def describe(self, partition: JSON) -> tuple[str, int | None]:
         return self._reader.describe(partition)
 

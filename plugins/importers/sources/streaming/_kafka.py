@@ -22,7 +22,7 @@ import pyarrow as pa
 from importers.core.model import JSON, Batch, Column, Health, LoadMode, Pace, Plan, Position, Reads, Stream, Window
 from importers.core.names import as_name, did_you_mean
 from importers.core.places import ascending, together
-from importers.core.source import Source
+from importers.core.source import Partition, Source
 from importers.exceptions import ConfigError, ContractError, EmptySourceError, ImporterError, TransientSourceError
 from importers.sources._text.cells import ARROW
 from importers.sources._text.json_lines import UnknownKeys
@@ -53,10 +53,19 @@ LOOK = 5.0
 TopicT = TypeVar("TopicT", bound=TopicConfig)
 
 
+class TopicPart(Partition):
+    """Partitions, each with its first offset and the one after its last; the `known` columns of the values, as Arrow
+    writes a schema, in Base64."""
+
+    ranges: list[tuple[int, int, int]]
+    known: str
+
+
 class TopicSource(Source[TopicT]):
     """A leaf says what librdkafka needs to reach the cluster."""
 
     extra: ClassVar[str | None] = "kafka"
+    partition_model: ClassVar[Any] = TopicPart
     follows: ClassVar[bool] = True
 
     @abstractmethod

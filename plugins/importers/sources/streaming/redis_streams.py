@@ -29,7 +29,7 @@ from importers.core.model import (
     Window,
 )
 from importers.core.names import Name, as_name
-from importers.core.source import Source, SourceConfig
+from importers.core.source import Partition, Source, SourceConfig
 from importers.exceptions import ContractError, EmptySourceError, FatalSourceError, ImporterError
 from importers.sources._text.cells import ARROW, TypeName, called, convert
 from importers.sources.streaming._messages import backfills
@@ -67,6 +67,15 @@ class RedisStreamsConfig(SourceConfig):
     timeout: float = Field(30, gt=0, le=600, description="For how many seconds Redis may keep silent.")
 
 
+class Range(Partition):
+    """Ids as XRANGE takes them, the known `fields`, and the `first` entry of the range, if there was one."""
+
+    start: str = Field(alias="from")
+    to: str
+    fields_known: list[str] = Field(alias="fields")
+    first: str | None
+
+
 class RedisStreams(Source[RedisStreamsConfig]):
     """Each run reads the entries after the last one's, up to the last that was there when it began.
 
@@ -76,6 +85,7 @@ class RedisStreams(Source[RedisStreamsConfig]):
 
     title: ClassVar[str] = "A stream of Redis"
     config_model = RedisStreamsConfig
+    partition_model: ClassVar[Any] = Range
     extra: ClassVar[str | None] = "redis"
     connection_type: ClassVar[str | None] = "redis"
     environment: ClassVar[Mapping[str, str]] = {"url": "REDIS_URL"}
@@ -123,7 +133,7 @@ class RedisStreams(Source[RedisStreamsConfig]):
     def read(self, stream: Stream, partition: JSON) -> Iterator[Batch]:
         """Each call asks for one entry more than it takes: the next has to begin with that one."""
         part, size = cast("Mapping[str, Any]", partition), self.config.batch_rows
-        start, due, known = part["from"], part.get("first"), frozenset(part["fields"])
+        start, due, known = part["from"], part["first"], frozenset(part["fields"])
         with self._client() as client:
             while True:
                 entries = client.xrange(self.config.key, start, part["to"], size + 1)
