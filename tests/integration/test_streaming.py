@@ -22,7 +22,6 @@ from tests.support.runs import erase as erase_from
 from importers.core.model import (
     Batch,
     Column,
-    Health,
     LoadMode,
     MicroBatch,
     Pace,
@@ -70,8 +69,8 @@ class Written(Source[SourceConfig]):
         self.lists, self.acknowledged = lists, list[Position]()
         self.before: Callable[[int], None] = lambda _: None
 
-    def check(self) -> Health:
-        return Health(True, "", 0)
+    def reach(self) -> str:
+        return ""
 
     def streams(self) -> Sequence[Stream]:
         columns = [Column(name, kind, None) for name, kind in zip(HEADER, TYPES, strict=True)]

@@ -17,7 +17,7 @@ from typing import ClassVar
 
 import pyarrow as pa
 
-from importers.core.model import JSON, Batch, Column, Health, LoadMode, Reads, Stream
+from importers.core.model import JSON, Batch, Column, LoadMode, Reads, Stream
 from importers.core.registry import sources
 from importers.core.source import Source, SourceConfig
 from importers.exceptions import TransientSourceError
@@ -33,8 +33,8 @@ class Vault(Source[VaultConfig]):
     connection_type = "spotify"
     environment: ClassVar[dict[str, str]] = {"login": "VAULT_ID", "password": "VAULT_SECRET"}
 
-    def check(self) -> Health:
-        return Health(self.connection is not None, f"{self.connection!r}", 0.0)
+    def reach(self) -> str:
+        return f"{self.connection!r}"
 
     def streams(self) -> Sequence[Stream]:
         assert self.connection, "streams are asked for with the connection"
@@ -65,8 +65,8 @@ class Quota(Source[QuotaConfig]):
     config_model = QuotaConfig
     title: ClassVar[str] = "An API with a quota"
 
-    def check(self) -> Health:
-        return Health(True, "", 0.0)
+    def reach(self) -> str:
+        return ""
 
     def streams(self) -> Sequence[Stream]:
         columns = (Column("id", pa.int64(), None),)

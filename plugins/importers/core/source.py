@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from functools import cache
+from time import perf_counter
 from types import NoneType
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -12,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from importers.core.connection import Connection
 from importers.core.model import JSON, Batch, Health, LoadMode, Pace, Plan, Position, Stream, Window
+from importers.exceptions import ImporterError
 
 
 class SourceConfig(BaseModel):
@@ -88,8 +90,20 @@ class Source(ABC, Generic[ConfigT]):
         return {}
 
     @abstractmethod
+    def reach(self) -> str:
+        """Look whether the system can be reached with these settings, and whether it lets us read. Raises ImporterError.
+
+        What is to be said of it: how much it has, not what.
+        """
+
     def check(self) -> Health:
-        """Whether the system can be reached with these settings. Never raises for an unhealthy system."""
+        """What `reach` finds. Never raises for an unhealthy system."""
+        begun = perf_counter()
+        try:
+            said = self.reach()
+        except ImporterError as error:
+            return Health(False, str(error), perf_counter() - begun)
+        return Health(True, said, perf_counter() - begun)
 
     @abstractmethod
     def streams(self) -> Sequence[Stream]:

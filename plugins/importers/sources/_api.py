@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
-from time import perf_counter
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
 import pyarrow as pa
@@ -16,7 +15,7 @@ import pyarrow.compute as pc
 
 from importers.core.closing import close_kept
 from importers.core.connection import Connection
-from importers.core.model import Batch, Column, Health, PersonalData, Reject, Stream
+from importers.core.model import Batch, Column, PersonalData, Reject, Stream
 from importers.core.source import Source
 from importers.exceptions import FatalSourceError, ImporterError, TransientSourceError
 from importers.transport.http.address import Route, base_url, needed
@@ -119,13 +118,9 @@ class ApiSource(Source[HttpConfigT]):
     def close(self) -> None:
         close_kept(self, "_kept")
 
-    def check(self) -> Health:
-        begun = perf_counter()
-        try:
-            with closing(self.client()) as client:
-                return Health(True, self.greet(client), perf_counter() - begun)
-        except ImporterError as error:
-            return Health(False, str(error), perf_counter() - begun)
+    def reach(self) -> str:
+        with closing(self.client()) as client:
+            return self.greet(client)
 
 
 @dataclass(frozen=True, slots=True)

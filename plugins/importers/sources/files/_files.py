@@ -12,7 +12,6 @@ from functools import cached_property
 from hashlib import sha256
 from math import ceil
 from pathlib import Path
-from time import perf_counter
 from typing import Annotated, Any, ClassVar, Generic, TypeAlias, TypeVar, cast
 
 import numpy as np
@@ -25,7 +24,6 @@ from importers.core.model import (
     VERSION,
     Batch,
     Column,
-    Health,
     LoadMode,
     Plan,
     Position,
@@ -35,7 +33,7 @@ from importers.core.model import (
 )
 from importers.core.names import Name, as_name, did_you_mean, is_given
 from importers.core.source import Partition, Source, SourceConfig
-from importers.exceptions import ConfigError, ContractError, EmptySourceError, ImporterError
+from importers.exceptions import ConfigError, ContractError, EmptySourceError
 from importers.sources._text.cells import ARROW, ColumnType, arrow_type
 from importers.sources._types import is_bare, loadable
 from importers.sources.files._interval import Interval, changed, covered, microseconds, within
@@ -237,15 +235,10 @@ class FileSource(Source[FilesT]):
     def read_slice(self, stream: Stream, file: File, part: Slice, schema: pa.Schema) -> Iterator[Batch]:
         """The slice's records; `schema` is what the plan took the files to hold."""
 
-    def check(self) -> Health:
-        begun = perf_counter()
-        try:
-            files = self._listed()
-            self._typed(self._ends(files[:1]))
-            ok, said = True, f"{len(files)} files, {sum(file.size for file in files):,} bytes"
-        except ImporterError as error:
-            ok, said = False, str(error)
-        return Health(ok, said, perf_counter() - begun)
+    def reach(self) -> str:
+        files = self._listed()
+        self._typed(self._ends(files[:1]))
+        return f"{len(files)} files, {sum(file.size for file in files):,} bytes"
 
     def streams(self) -> Sequence[Stream]:
         schema = self._known(self._listed())

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 from pydantic import AfterValidator, Field, model_validator
 
-from importers.core.model import JSON, Batch, Health, Plan, Position, Stream, Window
+from importers.core.model import JSON, Batch, Plan, Position, Stream, Window
 from importers.core.names import as_name
 from importers.core.places import numbered, stretch
 from importers.exceptions import ContractError
@@ -111,11 +111,9 @@ class Json(FileSource[JsonConfig]):
             array.close()
         super().close()
 
-    def check(self) -> Health:
-        if not self._arrays:
-            return super().check()
-        found = [array.check() for array in self._arrays.values()]
-        return next((health for health in found if not health.ok), found[0])
+    def reach(self) -> str:
+        found = [array.reach() for array in self._arrays.values()]
+        return found[0] if found else super().reach()
 
     def streams(self) -> Sequence[Stream]:
         if not self._arrays:

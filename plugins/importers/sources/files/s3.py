@@ -13,7 +13,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from importers.core.closing import close_kept
 from importers.core.connection import Connection
-from importers.core.model import JSON, Batch, Health, LoadMode, Plan, Position, Stream, Window
+from importers.core.model import JSON, Batch, LoadMode, Plan, Position, Stream, Window
 from importers.core.names import did_you_mean
 from importers.core.registry import source_class, sources
 from importers.core.source import Source, SourceConfig
@@ -137,8 +137,8 @@ class S3(Source[S3Config]):
         close_kept(self, "_files")
         close_kept(self, "_reader")
 
-    def check(self) -> Health:
-        return self._reader.check()
+    def reach(self) -> str:
+        return self._reader.reach()
 
     def sparse(self) -> bool:
         return self._reader.sparse()
