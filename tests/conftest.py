@@ -25,6 +25,7 @@ from tests.support.warm import warm_importers
 
 if TYPE_CHECKING:  # most tests need no server, and not its client either
     from tests.services.apicurio import Apicurio
+    from tests.services.event_hubs import EventHubs
     from tests.services.kafka import Kafka
     from tests.services.redis import Redis
 
@@ -152,6 +153,14 @@ def kafka() -> Iterator[Kafka]:
 
     with kafka_server(own=True) as broker:
         yield broker
+
+
+@pytest.fixture(scope="session")
+def amqp() -> Iterator[EventHubs]:
+    from tests.services.event_hubs import event_hubs
+
+    with event_hubs() as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 import pytest
 
 from tests.services.apicurio import Apicurio
-from tests.services.event_hubs import EventHubs, event_hubs
 from tests.services.kafka import Kafka
 from tests.services.versitygw import S3Server, versitygw
 
@@ -22,10 +21,4 @@ def registered(kafka: Kafka, apicurio: Apicurio) -> Registered:
 @pytest.fixture(scope="session")
 def s3() -> Iterator[S3Server]:
     with versitygw() as server:
-        yield server
-
-
-@pytest.fixture(scope="session")
-def amqp() -> Iterator[EventHubs]:
-    with event_hubs() as server:
         yield server

@@ -17,7 +17,6 @@ import psycopg
 import pytest
 from import_site import Inspector, Site, cut_small
 from installed import settle
-from tests.services.event_hubs import EventHubs, event_hubs
 from tests.support.databases import Databases
 from victims import Victims
 
@@ -88,9 +87,3 @@ def a_site(
             return site, sql
 
         yield make
-
-
-@pytest.fixture(scope="session")
-def amqp() -> Iterator[EventHubs]:
-    with event_hubs() as server:
-        yield server

@@ -156,8 +156,7 @@ def test_an_open_run_that_another_version_planned_is_planned_anew(
         opened = plan.plan(job, "night")
         for number in range(len(opened.plan.partitions)):
             extract.stage(job, opened, number)
-        gate.gate(job, opened)
-        load.load(job, opened, 0)
+        load.load(job, gate.gate(job, opened).run, 0)
         older = "update _importers.run set plan = jsonb_set(plan, '{partitions,1}', to_jsonb(array['plays.csv', '40']))"
         sql.execute(older)
         stored = job.destination.find(opened.id)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 import json
+import random
 import time
 from collections.abc import Callable
 from contextlib import closing
@@ -24,6 +25,7 @@ from event_hub_site import EventHubSite
 from import_site import again
 from kafka_site import PARTITIONS, finished
 from tests.services.event_hubs import EventHubs as Broker
+from topic_kills import survives_kills
 from victims import Victims
 
 from importers.core.connection import Connection
@@ -34,6 +36,7 @@ from importers.transport.event_reading import Reading
 
 pytestmark = pytest.mark.services
 WRONG = "Endpoint=sb://localhost/;SharedAccessKeyName=reader;SharedAccessKey=d3Jvbmc="
+RANDOM = 10
 ALL = ["key", "headers", "timestamp", "partition", "offset"]
 
 
@@ -242,3 +245,11 @@ def test_killed_at_a_step(
     victims.run(site, "second", at=point)
     again(site, key)
     finished(site, sql)
+
+
+def test_killed_at_random_instants_while_events_keep_coming(
+    victims: Victims, amqp: Broker, database: str, sql: psycopg.Connection, tmp_path: Path, encryption_key: str
+) -> None:
+    where = {"topic": amqp.hub(PARTITIONS), "reached": amqp.connection}
+    site = EventHubSite(tmp_path, database, "acme", LoadMode.APPEND, tmp_path, **where)
+    survives_kills(site, victims, sql, tmp_path, random.Random(), lambda kills, _: kills < RANDOM, most=40)

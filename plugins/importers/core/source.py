@@ -91,9 +91,9 @@ class Source(ABC, Generic[ConfigT]):
 
     @abstractmethod
     def reach(self) -> str:
-        """Look whether the system can be reached with these settings, and whether it lets us read. Raises ImporterError.
+        """Look whether the system can be reached with these settings, and lets us read. Raises ImporterError.
 
-        What is to be said of it: how much it has, not what.
+        Returns what is to be said of it: how much it has, not what.
         """
 
     def check(self) -> Health:

@@ -23,8 +23,8 @@ def plan(
 
     Policy and rules are made first: a column that nobody classified stops the run before a byte is read. With
     `full_refresh` an incremental run reads everything again, which only merge and replace can do without doubling.
-    A replay's partitions are the quarantine files that no other replay has claimed; there may be none. An open run whose
-    partitions another version of the source has planned, or another source, is aborted and planned anew.
+    A replay's partitions are the quarantine files that no other replay has claimed; there may be none. An open
+    run whose partitions another version of the source has planned, or another source, is aborted and planned anew.
     Raises ConfigError, PrivacyError, RunBusyError, and what the source raises.
     """
     window = window or Window()

@@ -20,6 +20,8 @@ from importers.transport.messages import Gathering, Messages, Part
 from importers.transport.partitioned import Extent
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     from confluent_kafka import Consumer, KafkaError, Message
     from confluent_kafka.admin import AdminClient
 
@@ -113,9 +115,20 @@ class Cluster:
 
     def identity(self, topic: str) -> str:
         """The id that the cluster gave the topic when it was made; empty where brokers give none."""
+        return self._identity(topic, self._described(topic))
+
+    def ask_identity(self, topic: str) -> Callable[[], str | None]:
+        asked = self._described(topic)
+        return lambda: self._identity(topic, asked) if asked.done() else None
+
+    def _described(self, topic: str) -> Future[Any]:
         asked = self._admin.describe_topics(self._kafka.TopicCollection([topic]), request_timeout=self._timeout)
+        described: Future[Any] = asked[topic]
+        return described
+
+    def _identity(self, topic: str, asked: Future[Any]) -> str:
         try:
-            found = str(asked[topic].result().topic_id)
+            found = str(asked.result().topic_id)
         except self._kafka.KafkaException as caught:
             error = self._refusal or caught.args[0]
             if error.code() in (error._UNSUPPORTED_FEATURE, error.UNSUPPORTED_VERSION):

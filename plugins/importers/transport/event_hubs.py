@@ -19,7 +19,7 @@ from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, w
 from importers.core.model import Pace
 from importers.core.registry import optional
 from importers.exceptions import ContractError, FatalSourceError, ImporterError, TransientSourceError
-from importers.transport.event_reading import Loop, Reading, ended
+from importers.transport.event_reading import OURS, Loop, Reading, ended
 from importers.transport.events import Events, Room, gathered
 from importers.transport.messages import MOST, Messages, Part
 from importers.transport.partitioned import Extent
@@ -77,9 +77,18 @@ class Namespace:
 
         The answer has the partitions, too: whoever asks for them next gets these.
         """
-        about = self._runner.run(self._ask(topic, lambda client: client.get_eventhub_properties()))
+        about = self._runner.run(self._properties(topic))
         self._ids[topic] = about["partition_ids"]
-        return f"{OVER_AMQP}{about['created_at'].astimezone(UTC).isoformat()}"
+        return _identity(about)
+
+    def ask_identity(self, topic: str) -> Callable[[], str | None]:
+        """It is asked while the loop runs: while whoever reads waits for events."""
+        asked = self._runner.get_loop().create_task(self._properties(topic), name=OURS)
+        asked.add_done_callback(lambda task: task.cancelled() or task.exception())  # nobody may ask for it any more
+        return lambda: _identity(asked.result()) if asked.done() else None
+
+    async def _properties(self, topic: str) -> dict[str, Any]:
+        return await self._ask(topic, lambda client: client.get_eventhub_properties())
 
     def extents(self, topic: str, partitions: Sequence[int]) -> dict[int, Extent]:
         return self._runner.run(self._extents(topic, partitions))
@@ -278,6 +287,10 @@ class Namespace:
 
 OVER_AMQP = "amqp "
 """How a position of a reader over AMQP begins."""
+
+
+def _identity(about: Mapping[str, Any]) -> str:
+    return f"{OVER_AMQP}{about['created_at'].astimezone(UTC).isoformat()}"
 
 
 def _extent(about: Mapping[str, Any]) -> Extent:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, Self
 
@@ -30,6 +30,11 @@ class Broker(Protocol):
 
     def identity(self, topic: str) -> str:
         """What tells the topic from another that has its name later; empty where brokers can't say."""
+
+    def ask_identity(self, topic: str) -> Callable[[], str | None]:
+        """As `identity`, for whoever follows the topic and waits for nothing else: what it returns gives None until the
+        broker has answered.
+        """
 
     def extents(self, topic: str, partitions: Sequence[int]) -> dict[int, Extent]:
         """What each partition holds now."""

@@ -27,7 +27,7 @@ ACKNOWLEDGED = 10_000  # at once
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """The `last` id that was given, how many entries were ever `added`, and how many are there, from the `oldest` on."""
+    """The `last` id that was given, how many entries were ever `added`, how many there are, the `oldest` of these."""
 
     last: str
     added: int

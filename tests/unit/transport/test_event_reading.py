@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import closing
+from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 
@@ -80,6 +81,34 @@ def test_a_reading_that_ends_is_begun_again_and_a_client_s_own_mistake_is_heard_
     assert "KeyError" in str(told)
     assert "secret" not in str(told)
     assert Client.asked == 3
+
+
+def test_whose_name_a_hub_has_is_heard_while_events_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = asyncio.Event()
+
+    class Asked:
+        async def get_eventhub_properties(self) -> dict[str, Any]:
+            await made.wait()
+            return {"created_at": datetime(2026, 1, 1, tzinfo=UTC), "partition_ids": ["0"]}
+
+    async def come(of: Reading, number: int, start: int) -> None:
+        for each in range(start, 20):
+            await of.arrived.put((number, events(each)))
+
+    monkeypatch.setattr(Reading, "_receive", come)
+    monkeypatch.setattr(Namespace, "_client", lambda *_: Asked())
+    with (
+        Namespace(
+            Address("localhost", "reader", "key"), group=None, timeout=60, extra="azure-event-hubs", at_once=1
+        ) as hubs,
+        closing(hubs.follow("plays", {0: (0, 20)}, Pace(linger=0, rows=1), set())) as batches,
+    ):
+        assert len(next(batches)[0]) == 1
+        told = hubs.ask_identity("plays")
+        assert [(len(next(batches)[0]), told()) for _ in range(9)] == [(1, None)] * 9
+        made.set()
+        assert [len(next(batches)[0]) for _ in range(9)] == [1] * 9
+        assert told() == "amqp 2026-01-01T00:00:00+00:00"
 
 
 def test_who_takes_little_at_a_time_holds_no_more_than_what_came_first(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -67,7 +67,8 @@ Slice: TypeAlias = dict[str, Any]
 
 class FileSlice(Partition):
     """A file as `File.planned` has it; `start` and `end` of what is read of it (bytes, or row groups), and its `weight`
-    in bytes; the moment that it is of, `from`, if any."""
+    in bytes; the moment that it is of, `from`, if any.
+    """
 
     path: str
     size: int

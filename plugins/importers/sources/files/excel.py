@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from functools import cached_property, partial
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -79,6 +79,8 @@ class ExcelConfig(FileConfig):
 
 
 class SheetSlice(FileSlice):
+    """Of the file that sheet."""
+
     sheet: str
 
 

@@ -24,8 +24,8 @@ def entries_batch(
 ) -> Batch:
     """A field that an entry lacks is null; an entry with one that isn't of its column's type is a Reject.
 
-    `known` are the fields that the policy has seen, `own` the columns that no entry has, `places` where each one stands.
-    Raises ContractError for a field that isn't known.
+    `known` are the fields that the policy has seen, `own` the columns that no entry has, `places` where each entry
+    stands. Raises ContractError for a field that isn't known.
     """
     new = {name for fields in entries for name in fields} - {name.encode() for name in known}
     if new:

@@ -9,8 +9,7 @@ from __future__ import annotations
 import base64
 import logging
 from abc import abstractmethod
-from collections.abc import Generator, Iterator, Mapping, Sequence, Set
-from contextlib import suppress
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence, Set
 from dataclasses import replace
 from functools import cached_property
 from math import ceil
@@ -55,7 +54,8 @@ TopicT = TypeVar("TopicT", bound=TopicConfig)
 
 class TopicPart(Partition):
     """Partitions, each with its first offset and the one after its last; the `known` columns of the values, as Arrow
-    writes a schema, in Base64."""
+    writes a schema, in Base64.
+    """
 
     ranges: list[tuple[int, int, int]]
     known: str
@@ -177,12 +177,10 @@ class TopicSource(Source[TopicT]):
             at: dict[str, JSON] = {**now, **{reach.lane(number): start for number, (start, _) in ranges.items()}}
             nothing = pa.RecordBatch.from_pylist([], stream.schema)
             yield Batch(nothing, position=at, behind=behind)
-            looked = monotonic()
+            watched = _Watched(cluster, self.config.topic)
             for got, moved, behind in cluster.follow(self.config.topic, ranges, pace, self._asked(stream)):
-                if monotonic() - looked > LOOK:
-                    with suppress(TransientSourceError):  # a broker that is away: whoever reads waits for it
-                        self._same(self._identity(cluster), at)
-                    looked = monotonic()
+                if found := watched.found():
+                    self._same({self.config.topic: found}, at)
                 if not got:
                     yield Batch(nothing, behind=behind)
                     continue
@@ -352,3 +350,25 @@ class TopicSource(Source[TopicT]):
 
     def _lane(self, number: int) -> str:
         return f"{self.config.topic}/{number}"
+
+
+class _Watched:
+    """Which topic has the name of the one that is followed: asked now and then, and never waited for."""
+
+    def __init__(self, cluster: Broker, topic: str) -> None:
+        self._cluster, self._topic, self._looked = cluster, topic, monotonic()
+        self._asked: Callable[[], str | None] | None = None
+
+    def found(self) -> str | None:
+        """Its id, each time that the broker has told it; a broker that is away is whoever's who reads."""
+        if self._asked is None:
+            if monotonic() - self._looked > LOOK:
+                self._asked = self._cluster.ask_identity(self._topic)
+            return None
+        try:
+            told = self._asked()
+        except TransientSourceError:
+            told = ""
+        if told is not None:
+            self._asked, self._looked = None, monotonic()
+        return told

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, cast
 import pyarrow as pa
 from pydantic import Field
 
+from importers.core.connection import Connection
 from importers.core.model import JSON, Batch, Column, Pace, PersonalData, Plan, Position, Reads, Stream, Window
 from importers.core.names import Name, as_name
 from importers.core.source import Partition, Source, SourceConfig
@@ -103,7 +104,8 @@ class RedisStreams(Source[RedisStreamsConfig]):
         sealed: Position = {} if window.bounded else {self.config.key: _at(now)}
         if now.last == BEGINNING or (not window.bounded and before is not None and now.last == before["id"]):
             return Plan([], sealed)
-        return Plan([{"from": start, "to": to, "fields": self._known(stream), "first": first}], sealed)
+        part: dict[str, Any] = {"from": start, "to": to, "fields": self._known(stream), "first": first}
+        return Plan([part], sealed)
 
     def read(self, stream: Stream, partition: JSON) -> Iterator[Batch]:
         part = cast("Mapping[str, Any]", partition)
@@ -116,7 +118,8 @@ class RedisStreams(Source[RedisStreamsConfig]):
         known, nothing = self._known(stream), pa.RecordBatch.from_pylist([], stream.schema)
         with self._stream() as entries:
             now = entries.standing()
-            at = cast("Mapping[str, Any]", position.get(key, {"id": BEGINNING, "added": now.added - now.length}))
+            begins: JSON = {"id": BEGINNING, "added": now.added - now.length}
+            at = cast("Mapping[str, Any]", position.get(key, begins))
             self._there(at, now)
             yield Batch(nothing, position={key: at}, behind=now.added - at["added"])
             while True:
@@ -143,7 +146,7 @@ class RedisStreams(Source[RedisStreamsConfig]):
         """The columns that aren't the entries' fields."""
         return ENTRY if self.config.entry else ()
 
-    def _known(self, stream: Stream) -> list[JSON]:
+    def _known(self, stream: Stream) -> list[str]:
         """The fields that the policy has seen."""
         own = {column.name for column in self._own}
         return [column.name for column in (*stream.columns, *stream.unread) if column.name not in own]
@@ -184,7 +187,7 @@ class RedisStreams(Source[RedisStreamsConfig]):
         return sorted({field.decode() for _, fields in found for field in fields})
 
     def _stream(self) -> AbstractContextManager[RedisStream]:
-        said = self.connection or {}
+        said = self.connection or Connection({})
         return redis_stream(said, self.config.key, timeout=self.config.timeout, extra=str(self.extra))
 
     @property
@@ -192,7 +195,7 @@ class RedisStreams(Source[RedisStreamsConfig]):
         return self.config.stream or as_name(self.config.key)
 
 
-def _at(now: Standing) -> dict[str, JSON]:
+def _at(now: Standing) -> Mapping[str, Any]:
     """The position of whoever has read all that there is."""
     return {"id": now.last, "added": now.added}
 

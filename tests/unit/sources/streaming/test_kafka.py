@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +11,10 @@ from typing import Any, Self
 import pytest
 from confluent_kafka import Message
 
-from importers.core.model import LoadMode, Window
-from importers.exceptions import ConfigError, ContractError
+from importers.core.model import LoadMode, Pace, Window
+from importers.exceptions import ConfigError, ContractError, TransientSourceError
 from importers.pipeline.lint import lint
+from importers.sources.streaming import _kafka
 from importers.sources.streaming.kafka import Kafka, KafkaConfig
 from importers.transport.broker import Extent
 from importers.transport.messages import Gathering, Messages, Part
@@ -36,6 +37,12 @@ class Holds:
 
     def identity(self, topic: str) -> str:
         return self.made
+
+    def follow(
+        self, topic: str, ranges: Any, pace: Pace, asked: Collection[Part]
+    ) -> Iterator[tuple[Messages, dict[int, int], int]]:
+        while True:
+            yield next(self.messages(topic, 0, 0, 1, 1, asked)), {0: 1}, 0
 
     def messages(
         self, topic: str, partition: int, start: int, end: int, size: int, asked: Collection[Part]
@@ -136,6 +143,34 @@ def test_a_key_that_comes_after_the_columns_were_told_stops_the_run(monkeypatch:
 def test_what_is_left_to_read(monkeypatch: pytest.MonkeyPatch) -> None:
     at = source(monkeypatch, {0: Extent(0, 10), 1: Extent(4, 9), 2: Extent(0, 5)})
     assert at.lag({"t/0": 7, "t/2": 5, "t": "first"}) == {"t/0": 3, "t/1": 5, "t/2": 0}
+
+
+def test_a_topic_that_is_followed_is_watched_and_nobody_waits_for_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_kafka, "LOOK", -1.0)
+    answers: list[Any] = []
+
+    def ask(_: Any, __: str) -> Callable[[], str | None]:
+        """Each answer takes two messages."""
+        later = iter([None, answers.pop(0)])
+
+        def told() -> str | None:
+            found = next(later)
+            if isinstance(found, Exception):
+                raise found
+            return found  # type: ignore[no-any-return]
+
+        return told
+
+    monkeypatch.setattr(Holds, "ask_identity", ask, raising=False)
+    answers += ["first", "", TransientSourceError("the broker is away"), "second"]
+    at = Kafka(KafkaConfig(topic="t", format="text"), tenant="acme")
+    monkeypatch.setattr(at, "_cluster", lambda: Holds({0: Extent(0, 1)}, {}, values=[b"a"]))
+    (stream,) = at.streams()
+    followed = at.follow(stream, {}, Pace(0.001, 10))
+    assert [next(followed).rows.num_rows for _ in range(1 + 4 * 3 - 1)] == [0, *[1] * 11]
+    with pytest.raises(ContractError, match="the id second after first"):
+        next(followed)
+    assert not answers
 
 
 @pytest.mark.parametrize(
