@@ -36,9 +36,10 @@ test: env  ## every test that needs no server of its own; fails if none ran
 	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder -m 'not services and not soak'
 
 # The browser's test is skipped where there is neither a browser nor a way to get one here.
-servers:  # a browser, a Redis and Maven with Java, where a package manager gives them and they are missing
-	{ command -v chromedriver && command -v redis-server && command -v mvn; } >/dev/null || test "$$(id -u)" != 0 || ! command -v apt-get >/dev/null \
-	  || { apt-get update -qq && apt-get install -y -qq chromium chromium-driver redis-server maven; }
+servers:  # a browser, Redis, Maven with Java and a PostgreSQL with locales, where a package manager gives them and they are missing
+	{ command -v chromedriver && command -v redis-server && command -v mvn && ls /usr/lib/postgresql/*/bin/initdb /usr/share/i18n/locales/en_US; } >/dev/null 2>&1 \
+	  || test "$$(id -u)" != 0 || ! command -v apt-get >/dev/null \
+	  || { apt-get update -qq && apt-get install -y -qq chromium chromium-driver redis-server maven postgresql locales; }
 
 # Compiling an S3 server takes minutes where nothing is cached: it begins at once, and a test that needs it waits for it.
 test-services: env servers  ## real servers and whole deployments of Airflow, as processes on loopback
