@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from importers.core.tenant import Tenant
-from importers.destinations import postgresql
+from importers.destinations import _owner, postgresql
 from importers.exceptions import ConfigError, ContractError, PrivacyError, QualityError
 from importers.pipeline import extract, gate, load, plan
 from importers.pipeline.installation import Installation
@@ -226,7 +226,8 @@ def test_a_run_connects_for_its_work_and_to_show_that_it_is_alive(
         connected.append(application)
         return transport.connect(url, application)
 
-    monkeypatch.setattr(postgresql, "connect", connect)
+    for module in (postgresql, _owner):
+        monkeypatch.setattr(module, "connect", connect)
     second = first.rename(tmp_path / "more.csv")
     assert import_once(installation, tenant("csv", second, KEEP)).rows_loaded == 1
     assert connected == ["importers acme.listening", "importers run acme.listening.plays"]
