@@ -79,6 +79,8 @@ def test_what_a_transaction_wrote_comes_once_it_has_ended_well(kafka: Kafka, top
     # a, its marker, the aborted one, its marker; then what isn't ended
     assert offsets(first) == {f"{topic}/0": 4}
     assert values(at) == ["a"]  # the last offset of the range is a marker: nothing with that offset ever comes
+    at.worth = 1  # type: ignore[misc]  # each offset in a part of its own, of which three hold no message
+    assert values(at) == ["a"]
     producer.commit_transaction(READY)
     assert values(at, dict(first.position)) == ["b"]
 

@@ -67,6 +67,9 @@ class TopicSource(Source[TopicT]):
     extra: ClassVar[str | None] = "kafka"
     partition_model: ClassVar[Any] = TopicPart
     follows: ClassVar[bool] = True
+    worth: ClassVar[int | None] = 500_000
+    """How many messages of a partition are worth a part of their own, which another process or task reads beside the
+    rest; None where a partition isn't cut."""
 
     @abstractmethod
     def reached_by(self) -> Mapping[str, JSON]:
@@ -122,7 +125,7 @@ class TopicSource(Source[TopicT]):
             ranges = reach.within(stream, window) if window.bounded else reach.since(position)
         known = base64.b64encode(self._known(stream).serialize()).decode()
         partitions: list[JSON] = [
-            {"ranges": part, "known": known} for part in packed(ranges, self.config.max_partitions)
+            {"ranges": part, "known": known} for part in packed(ranges, self.config.max_partitions, self.worth)
         ]
         return Plan(partitions, {**now, **{reach.lane(number): end for number, (_, end) in ranges.items()}})
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
+from itertools import pairwise
 from typing import TypeAlias, cast
 
 from importers.core.model import Position, Stream, Window
@@ -115,10 +116,27 @@ class Reach:
         return extent.low
 
 
-def packed(ranges: Ranges, parts: int) -> list[list[list[int]]]:
-    """The ranges that hold anything, in so many parts at most: the largest first, each to the part that has least."""
-    full = [[number, start, end] for number, (start, end) in ranges.items() if start < end]
-    found: list[list[list[int]]] = [[] for _ in range(min(parts, len(full)))]
-    for each in sorted(full, key=lambda each: each[1] - each[2]):
-        min(found, key=lambda part: sum(end - start for _, start, end in part)).append(each)
+def packed(ranges: Ranges, parts: int, worth: int | None) -> list[list[list[int]]]:
+    """The ranges that hold anything, in so many parts at most: the largest first, each to the part that has least.
+
+    One of several times `worth` messages is cut, unless that is None. Its pieces are in the parts' order: of two
+    messages with one key that of the later part is newer.
+    """
+    full = {number: (start, end) for number, (start, end) in ranges.items() if start < end}
+    pieces = {number: list(_cut(*reach, parts, worth)) for number, reach in full.items()}
+    found: list[list[list[int]]] = [[] for _ in range(min(parts, sum(map(len, pieces.values()))))]
+    sizes = [0] * len(found)
+    for number in sorted(full, key=lambda number: full[number][0] - full[number][1]):
+        chosen = []
+        for start, end in pieces[number]:
+            chosen.append(sizes.index(min(sizes)))
+            sizes[chosen[-1]] += end - start
+        for part, piece in zip(sorted(chosen), pieces[number], strict=True):
+            found[part].append([number, *piece])
     return [sorted(part) for part in found]
+
+
+def _cut(start: int, end: int, parts: int, worth: int | None) -> Iterator[tuple[int, int]]:
+    """Pieces of about equal size, each as large as it is worth at least."""
+    many = min(parts, (end - start) // worth or 1) if worth else 1
+    return pairwise(start + (end - start) * number // many for number in range(many + 1))

@@ -145,7 +145,13 @@ class TopicConfig(SourceConfig):
         None, ge=1, description="How many messages of a partition one run reads at most. By default all there are."
     )
     batch_rows: int = Field(65_536, ge=1, le=1_000_000, description="How many messages are decoded at once.")
-    max_partitions: int = Field(8, ge=1, le=1024, description="How many parts the topic is read in at most.")
+    max_partitions: int = Field(
+        8,
+        ge=1,
+        le=1024,
+        description="How many parts the topic is read in at most. Of Kafka a partition with a million unread messages "
+        "or more is cut into several.",
+    )
     timeout: float = Field(
         30, gt=0, le=600, description="For how many seconds the broker may keep silent before a read is given up."
     )

@@ -81,6 +81,7 @@ class EventHubs(TopicSource[EventHubsConfig]):
     config_model = EventHubsConfig
     connection_type: ClassVar[str | None] = "kafka"
     environment: ClassVar[Mapping[str, str]] = {"sasl.password": "EVENT_HUBS_CONNECTION_STRING"}
+    worth: ClassVar[int | None] = None  # of a group it takes five readers at most, and gives two no more than one
 
     @property
     def framing(self) -> Framing:

@@ -140,6 +140,33 @@ def test_a_key_that_comes_after_the_columns_were_told_stops_the_run(monkeypatch:
         list(at.read(asked, part))
 
 
+@pytest.mark.parametrize("worth", [1, 7, 30, 40, None])
+@pytest.mark.parametrize("parts", [1, 2, 3, 8])
+@pytest.mark.parametrize("ends", [[90], [9, 90, 0, 33], [5] * 12])
+def test_a_large_partition_is_read_in_parts_each_message_once_and_the_later_ones_later(
+    monkeypatch: pytest.MonkeyPatch, ends: list[int], parts: int, worth: int | None
+) -> None:
+    monkeypatch.setattr(Kafka, "worth", worth)
+    at = source(monkeypatch, {number: Extent(0, end) for number, end in enumerate(ends)}, max_partitions=parts)
+    (stream,) = at.streams()
+    planned = [part["ranges"] for part in at.plan(stream, Window(), {}).partitions]  # type: ignore[index,call-overload]
+    read = [(number, offset) for part in planned for number, start, end in part for offset in range(start, end)]
+    assert [each for number in range(len(ends)) for each in read if each[0] == number] == [
+        (number, offset) for number, end in enumerate(ends) for offset in range(end)
+    ]
+    pieces = [end - start for part in planned for _, start, end in part]
+    assert min(pieces) >= min(worth or 90, *filter(None, ends))
+    wanted = sum(1 if worth is None else max(1, end // worth) for end in ends if end)
+    assert 0 < len(planned) <= parts
+    assert len(planned) == parts or len(planned) == wanted
+
+
+def test_a_partition_of_which_a_part_is_worth_no_process_is_read_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    at = source(monkeypatch, {0: Extent(5, 1_000_004)})
+    assert ranges(at, {}) == [[0, 5, 1_000_004]]
+    assert ranges(source(monkeypatch, {0: Extent(5, 1_000_005)}), {}) == [[0, 5, 500_005], [0, 500_005, 1_000_005]]
+
+
 def test_what_is_left_to_read(monkeypatch: pytest.MonkeyPatch) -> None:
     at = source(monkeypatch, {0: Extent(0, 10), 1: Extent(4, 9), 2: Extent(0, 5)})
     assert at.lag({"t/0": 7, "t/2": 5, "t": "first"}) == {"t/0": 3, "t/1": 5, "t/2": 0}
