@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
 
 import psycopg
 import pyarrow as pa
 from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 
+from importers.core.ahead import ahead
 from importers.core.model import DELETED, OURS, PARTITION, RUN, UNTIL, VERSION, LoadMode, Run, RunKind, Stream
 from importers.core.names import StreamName
 from importers.destinations import _history as history
@@ -45,11 +47,11 @@ def copy(
             ).format(Identifier(schema, into))
         )
     statement = SQL("copy {} ({}) from stdin (format binary)").format(target, _names(list(types)))
-    data = binary_copy(batches, types, run.id, partition)
-    first = next(data, None)
-    if first is None:
-        return
-    with connection.cursor() as cursor:
+    # The server takes longer than we do: rows are treated and encoded while it works on those before.
+    with closing(ahead(binary_copy(batches, types, run.id, partition))) as data, connection.cursor() as cursor:
+        first = next(data, None)
+        if first is None:
+            return
         with cursor.copy(statement) as sink:
             sink.write(first)
             for block in data:

@@ -104,3 +104,22 @@ def test_nothing_for_a_while_is_a_batch_without_messages(topic: Topic) -> None:
     assert (len(next(batches)), topic.clock) == (0, 250 * MS)
     topic.comes = [300 * MS]
     assert (len(next(batches)), topic.clock) == (1, 305 * MS)
+
+
+def test_who_ends_a_read_need_not_wait_until_a_silent_broker_is_given_up() -> None:
+    topic = Topic([0, 0])
+    with patch.object(broker, "time", topic):
+        cluster = Cluster({}, group="g", timeout=10_000, extra="kafka")
+        cluster._consumer = cast(Any, topic)
+        read = cast(Any, cluster.messages("t", 0, 0, 3, 2, {Part.VALUE}))
+        assert next(read).offsets.tolist() == [0, 1]
+        read.close()
+    assert topic.calls == [(2, broker.PATIENCE), (1, broker.PATIENCE)]
+
+
+def test_what_came_before_a_silence_is_given_and_the_silence_isn_t() -> None:
+    topic = Topic([0, 0, 0, 350 * MS, 350 * MS])
+    with patch.object(broker, "time", topic):
+        cluster = Cluster({}, group="g", timeout=30, extra="kafka", at_once=2)
+        cluster._consumer = cast(Any, topic)
+        assert [got.offsets.tolist() for got in cluster.messages("t", 0, 0, 5, 9, set())] == [[0, 1, 2], [3, 4]]
