@@ -1,9 +1,10 @@
 """A topic of Kafka followed into PostgreSQL under a policy, beside a bare consumer that COPYs the same rows.
 
 Two questions, each answered by turns in one run: how many rows a second where a topic is full, and how many
-milliseconds from an event's production to the commit of its row where a thousand events come a second. Broker,
-producer, reader and warehouse share this machine. What is bare parses JSON and encodes binary COPY with the same
-libraries; it has no policy, no rules, no position and no receipt.
+milliseconds from an event's production to the commit of its row where a thousand events come a second, and how many of
+them until it is heard, until it is ready to be loaded, and from then on. Broker, producer, reader and warehouse share
+this machine. What is bare parses JSON and encodes binary COPY with the same libraries; it has no policy, no rules, no
+position and no receipt.
 """
 
 from __future__ import annotations
@@ -31,9 +32,11 @@ from tests.services.kafka import Kafka, kafka_server
 
 from bench.kafka import COLUMNS, PRIVACY, _filled, _play
 from importers.core.connection import Connection
+from importers.core.model import Batch, MicroBatch, Receipt
 from importers.core.tenant import Tenant
 from importers.pipeline.installation import Installation
 from importers.pipeline.job import Job, jobs
+from importers.pipeline.segment import Segment
 from importers.pipeline.stream import stream
 from importers.transport.embedded import start_postgres
 
@@ -45,8 +48,9 @@ RULES = [
     {"expect_column_values_to_not_be_null": {"column": "track"}},
     {"expect_column_values_to_be_between": {"column": "ms", "min_value": 0}},
 ]
-Committed = Callable[[int], None]
-"""Told the offset before which all is committed."""
+PARTS = ("heard", "treated", "committed")
+Tell = Callable[[str, int], None]
+"""Told one of the parts, and how many events have come through it by now."""
 
 
 def measure(rows: int, rounds: int) -> dict[str, Any]:
@@ -93,26 +97,42 @@ def _job(kafka: Kafka, topic: str, tenant: str) -> Job:
     return job
 
 
-def _governed(kafka: Kafka, topic: str, rows: int, tenant: str, committed: Committed = lambda _: None) -> None:
+def _governed(kafka: Kafka, topic: str, rows: int, tenant: str, tell: Tell = lambda *_: None) -> None:
     with closing(_job(kafka, topic, tenant)) as job:
-        load, done = job.destination.load_live, 0
+        follow, judged, load, done = job.source.follow, Segment.judged, job.destination.load_live, 0
 
-        def loaded(*arguments: Any) -> Any:
+        def followed(*arguments: Any) -> Iterator[Batch]:
+            heard = 0
+            for batch in follow(*arguments):
+                heard += batch.rows.num_rows
+                tell("heard", heard)
+                yield batch
+
+        def treated(self: Segment, *arguments: Any) -> MicroBatch:
+            made = judged(self, *arguments)
+            tell("treated", self._rows)
+            return made
+
+        def loaded(*arguments: Any) -> Receipt:
             nonlocal done
             receipt = load(*arguments)
             done = receipt.loaded
-            committed(done)
+            tell("committed", done)
             return receipt
 
-        with patch.object(job.destination, "load_live", loaded):
+        with (
+            patch.object(job.source, "follow", followed),
+            patch.object(Segment, "judged", treated),
+            patch.object(job.destination, "load_live", loaded),
+        ):
             total = stream(job, lambda: done >= rows)
     if total.loaded != rows:
         raise SystemExit(f"{total.loaded} of {rows} rows were loaded")
 
 
-def _bare(kafka: Kafka, topic: str, rows: int, url: str, committed: Committed | None = None) -> None:
+def _bare(kafka: Kafka, topic: str, rows: int, url: str, tell: Tell | None = None) -> None:
     """Waits for as long as we do where it is to be quick, and longer where it is to be fast."""
-    linger, committed = (LINGER, committed) if committed else (10 * LINGER, lambda _: None)
+    linger, tell = (LINGER, tell) if tell else (10 * LINGER, lambda *_: None)
     settings = {"bootstrap.servers": kafka.address, "group.id": "bare", "enable.auto.commit": False}
     tuned = {"fetch.wait.max.ms": 10, "fetch.queue.backoff.ms": 1, "queued.max.messages.kbytes": 65_536}
     consumer, done = Consumer({**settings, **tuned}), 0
@@ -124,12 +144,15 @@ def _bare(kafka: Kafka, topic: str, rows: int, url: str, committed: Committed | 
             got = consumer.consume(1, 0.25)
             got += consumer.consume(MOST - 1, linger) if got else []
             if got:
+                done += len(got)
+                tell("heard", done)
+                blocks = list(_encoded(b"\n".join(message.value() for message in got)))
+                tell("treated", done)
                 cursor, statement = connection.cursor(), "copy bare from stdin (format binary)"
                 with connection.transaction(), cursor.copy(statement) as sink:
-                    for block in _encoded(b"\n".join(message.value() for message in got)):
+                    for block in blocks:
                         sink.write(block)
-                done += len(got)
-                committed(done)
+                tell("committed", done)
 
 
 def _encoded(lines: bytes) -> Iterator[bytes]:
@@ -142,19 +165,23 @@ def _encoded(lines: bytes) -> Iterator[bytes]:
     yield encoder.finish()
 
 
-def _latencies(kafka: Kafka, topic: str, follow: Callable[..., None], place: str) -> dict[str, float]:
-    """Percentiles in milliseconds from an event's production to its row's commit."""
-    ends, before = np.zeros(EVENTS), 0
+def _latencies(kafka: Kafka, topic: str, follow: Callable[..., None], place: str) -> dict[str, Any]:
+    """Percentiles in milliseconds from an event's production to its row's commit, and of each part of that."""
+    times, before = {part: np.zeros(EVENTS) for part in PARTS}, dict.fromkeys(PARTS, 0)
 
-    def committed(done: int) -> None:
-        nonlocal before
-        ends[before:done] = time.monotonic()
-        before = done
+    def tell(part: str, done: int) -> None:
+        times[part][before[part] : done] = time.monotonic()
+        before[part] = done
 
     with _producing(kafka, topic) as starts:
-        follow(kafka, topic, EVENTS, place, committed)
-    times = 1000 * (ends - starts())[WARM_UP:]
-    return {f"p{q}": round(float(np.percentile(times, q)), 2) for q in (50, 95, 99)}
+        follow(kafka, topic, EVENTS, place, tell)
+    moments = [starts(), *times.values()]
+    parts = {part: _percentiles(end - start) for part, start, end in zip(PARTS, moments, moments[1:], strict=False)}
+    return {**_percentiles(moments[-1] - moments[0]), "parts": parts}
+
+
+def _percentiles(seconds: Any) -> dict[str, float]:
+    return {f"p{q}": round(float(np.percentile(1000 * seconds[WARM_UP:], q)), 2) for q in (50, 95, 99)}
 
 
 @contextmanager
@@ -196,6 +223,9 @@ def show(measured: dict[str, Any]) -> str:
         f"produced → committed at {measured['events_a_second']:,} events a second, linger {measured['linger_ms']:g} ms",
     ]
     for what in ("bare ms", "governed ms"):
-        best = min(measured[what], key=lambda each: float(each["p95"]))
+        best = dict(min(measured[what], key=lambda each: float(each["p95"])))
+        parts = best.pop("parts")
         lines.append(f"{what.split()[0]:9}" + "".join(f"  {name} {value:6.1f} ms" for name, value in best.items()))
+        until = "".join(f"  until {part} {told['p95']:.1f}" for part, told in parts.items())
+        lines.append(f"{'':9}  p95 of each part:{until}")
     return "\n".join(lines)
