@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any, Self
 from importers.core.ahead import ahead
 from importers.core.model import JSON, Pace
 from importers.core.registry import optional
-from importers.exceptions import ConfigError, ContractError, FatalSourceError, ImporterError, TransientSourceError
+from importers.exceptions import ConfigError, TransientSourceError
+from importers.transport.kafka_errors import passes, refuses, remedy
 from importers.transport.messages import Gathering, Messages, Part
 from importers.transport.partitioned import Extent
 
@@ -112,7 +113,7 @@ class Cluster:
         found = self._ask("asking for its topics", self.consumer.list_topics, topic)
         about = found.topics[topic]
         if about.error is not None:
-            raise self._remedy(about.error, f"asking for the topic '{topic}'")
+            raise remedy(about.error, f"asking for the topic '{topic}'")
         return sorted(about.partitions)
 
     def identity(self, topic: str) -> str:
@@ -135,7 +136,7 @@ class Cluster:
             error = self._refusal or caught.args[0]
             if error.code() in (error._UNSUPPORTED_FEATURE, error.UNSUPPORTED_VERSION):
                 return ""
-            raise self._remedy(error, f"asking for the topic '{topic}'") from None
+            raise remedy(error, f"asking for the topic '{topic}'") from None
         return "" if found == NO_ID else found
 
     def extents(self, topic: str, partitions: Sequence[int]) -> dict[int, Extent]:
@@ -154,7 +155,7 @@ class Cluster:
         found = self._ask("looking for a time", self.consumer.offsets_for_times, wanted)
         for each in found:
             if each.error is not None:
-                raise self._remedy(each.error, "looking for a time")
+                raise remedy(each.error, "looking for a time")
         return {each.partition: each.offset for each in found if each.offset >= 0}
 
     def messages(
@@ -261,8 +262,8 @@ class Cluster:
                 messages.append(each)
             elif error.code() == error._PARTITION_EOF:
                 reading.ends[each.partition() or 0] = each.offset() or 0
-            elif error.code() not in self._passing:
-                raise self._remedy(error, "reading")
+            elif not passes(error):
+                raise remedy(error, "reading")
         return messages
 
     def _look_for_partitions(self, topic: str, reading: _Reading) -> bool:
@@ -272,7 +273,7 @@ class Cluster:
         except self._kafka.KafkaException:  # not `_ask`: it polls, and would lose a message
             return False
         if found.error is not None:
-            raise self._remedy(found.error, f"asking for the topic '{topic}'")
+            raise remedy(found.error, f"asking for the topic '{topic}'")
         for number in set(found.partitions) - set(reading.at):
             where = self._kafka.TopicPartition(topic, number)
             reading.at[number], reading.high[number] = self.consumer.get_watermark_offsets(where, timeout=SLICE)
@@ -285,10 +286,10 @@ class Cluster:
         try:
             answered = self.consumer.commit(offsets=where, asynchronous=False) or []
         except self._kafka.KafkaException as error:
-            raise self._remedy(error.args[0], "committing the group's offsets") from None
+            raise remedy(error.args[0], "committing the group's offsets") from None
         for each in answered:
             if each.error is not None:
-                raise self._remedy(each.error, "committing the group's offsets")
+                raise remedy(each.error, "committing the group's offsets")
 
     def _without_events(self, got: list[Message], end: int) -> tuple[list[Message], bool]:
         """Only the messages, and whether the end of the partition was among what isn't one. Raises what is an error."""
@@ -299,26 +300,14 @@ class Cluster:
                 messages.append(each)
             elif error.code() == error._PARTITION_EOF:
                 over = (each.offset() or 0) >= end
-            elif error.code() not in self._passing:
-                raise self._remedy(error, "reading")
+            elif not passes(error):
+                raise remedy(error, "reading")
         return messages, over
-
-    @property
-    def _passing(self) -> frozenset[int]:
-        """Errors that librdkafka gets over by itself, unless they last.
-
-        We ask only for partitions that the broker has named: one that librdkafka doesn't know, or asks another broker
-        for, is one whose leader has changed or is lost for the moment.
-        """
-        error = self._kafka.KafkaError
-        gone = (error._TRANSPORT, error._ALL_BROKERS_DOWN, error._TIMED_OUT, error._RESOLVE)
-        led = (error._UNKNOWN_PARTITION, error.NOT_LEADER_FOR_PARTITION, error.LEADER_NOT_AVAILABLE)
-        return frozenset({*gone, *led})
 
     def _still_there(self, heard: float) -> None:
         """Raises if the cluster has refused us, or hasn't been heard of for too long."""
         if self._refusal is not None:
-            raise self._remedy(self._refusal, "reading")
+            raise remedy(self._refusal, "reading")
         if time.monotonic() - heard > self._timeout:
             raise TransientSourceError(
                 f"the broker has sent nothing for {self._timeout:g} s, and there are messages left",
@@ -335,34 +324,9 @@ class Cluster:
             except self._kafka.KafkaException as caught:
                 self.consumer.poll(PATIENCE)
                 error = self._refusal or caught.args[0]
-                if error is self._refusal or error.code() not in self._passing or left <= SLICE:
-                    raise self._remedy(error, doing) from None
+                if error is self._refusal or not passes(error) or left <= SLICE:
+                    raise remedy(error, doing) from None
 
     def _told(self, error: KafkaError) -> None:
-        if error.code() in (error._AUTHENTICATION, error._SSL) or error.fatal():
+        if refuses(error):
             self._refusal = error
-
-    def _remedy(self, error: KafkaError, doing: str) -> ImporterError:
-        """By what the reader has to do. Names the error's code, never its text: that may quote a setting."""
-        code, got = error.code(), error.name()
-        for codes, cls, what, do in (
-            (_REFUSED, FatalSourceError, "it refuses these credentials", "check the connection's user and password"),
-            (_FORBIDDEN, FatalSourceError, "this user may not do that", "ask for the right to read topic and group"),
-            (_UNTRUSTED, FatalSourceError, "no trusted connection is possible", "check ssl.ca.location and the host"),
-            (_ABSENT, FatalSourceError, "there is no such topic or partition", "correct `topic`"),
-            (_DELETED, ContractError, "messages were deleted before they were read", "start a new run"),
-        ):
-            if code in (getattr(error, name) for name in codes):
-                return cls(f"Kafka failed while {doing}: {what}", got=got, do=do)
-        if error.fatal():
-            return FatalSourceError(f"Kafka failed while {doing}", got=got, do="correct the connection's settings")
-        return TransientSourceError(
-            f"Kafka failed while {doing}", got=got, do="see that the broker runs, then run again"
-        )
-
-
-_REFUSED = ("_AUTHENTICATION", "SASL_AUTHENTICATION_FAILED")
-_FORBIDDEN = ("TOPIC_AUTHORIZATION_FAILED", "GROUP_AUTHORIZATION_FAILED", "CLUSTER_AUTHORIZATION_FAILED")
-_UNTRUSTED = ("_SSL",)
-_ABSENT = ("UNKNOWN_TOPIC_OR_PART", "_UNKNOWN_TOPIC")
-_DELETED = ("OFFSET_OUT_OF_RANGE", "_AUTO_OFFSET_RESET")
