@@ -11,6 +11,7 @@ import time
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from ssl import SSLCertVerificationError
 from typing import Any, Self, TypeVar, cast
 
@@ -21,6 +22,7 @@ from importers.core.registry import optional
 from importers.exceptions import ContractError, FatalSourceError, ImporterError, TransientSourceError
 from importers.transport.event_reading import OURS, Loop, Reading, ended
 from importers.transport.events import Events, Room, gathered
+from importers.transport.http.oauth import OAuth2
 from importers.transport.messages import MOST, Messages, Part
 from importers.transport.partitioned import Extent
 
@@ -32,16 +34,29 @@ AnswerT = TypeVar("AnswerT")
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where a namespace is, and the shared access key to it.
+    """Where a namespace is, and what lets one in: a policy's shared access key, or tokens of Microsoft Entra ID.
 
     `port`, and `authority`, the file of who is trusted, where they aren't what the service has.
     """
 
     host: str
-    policy: str
-    key: str = field(repr=False)
+    policy: str = ""
+    key: str = field(default="", repr=False)
     port: int | None = None
     authority: str | None = None
+    tokens: OAuth2 | None = field(default=None, repr=False)
+
+
+class EntraCredential:
+    """Tokens as Microsoft's client asks for them, in place of azure-identity's: ours are got once for all workers."""
+
+    def __init__(self, tokens: OAuth2) -> None:
+        self._tokens = tokens
+
+    async def get_token(self, *_: str, **__: Any) -> Any:
+        """Raises FatalSourceError or TransientSourceError where none is granted."""
+        token, until = self._tokens.granted()
+        return optional("azure.core.credentials", "azure-event-hubs").AccessToken(token, int(until))
 
 
 class Namespace:
@@ -252,6 +267,13 @@ class Namespace:
         except self._hubs.exceptions.EventHubError as error:
             raise self._remedy(error, f"asking for the event hub '{topic}'") from None
 
+    @cached_property
+    def _credential(self) -> Any:
+        at = self._address
+        if at.tokens is not None:
+            return EntraCredential(at.tokens)
+        return self._aio.EventHubSharedKeyCredential(at.policy, at.key)
+
     def _client(self, topic: str) -> Any:
         """One that tries nothing again by itself. It connects for each question and for each partition that is read."""
         at = self._address
@@ -261,7 +283,7 @@ class Namespace:
             fully_qualified_namespace=at.host,
             eventhub_name=topic,
             consumer_group=self._group,
-            credential=self._aio.EventHubSharedKeyCredential(at.policy, at.key),
+            credential=self._credential,
             transport_type=self._hubs.TransportType.Amqp,
             retry_total=0,
             **elsewhere,
@@ -278,7 +300,9 @@ class Namespace:
         is_refused = isinstance(error, self._hubs.exceptions.AuthenticationError) and condition != "internal-error"
         if is_refused or condition == "unauthorized-access":
             do = "check the connection string, and that its policy has the right to listen"
-            return FatalSourceError(f"{what}: it refuses this key", got=condition, do=do)
+            if self._address.tokens is not None:
+                do = "check the application, and that it has the role Azure Event Hubs Data Receiver"
+            return FatalSourceError(f"{what}: it refuses this reader", got=condition, do=do)
         if _is_untrusted(error):
             do = "check ssl.ca.location and the host"
             return FatalSourceError(f"{what}: no trusted connection is possible", got=condition, do=do)

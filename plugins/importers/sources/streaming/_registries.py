@@ -92,13 +92,15 @@ def confluent(tenant: str, said: Connection) -> Registry:
     return ConfluentRegistry(partial(_client, address, auth, tenant, said, route))
 
 
-def azure(tenant: str, said: Connection, tokens: str) -> Registry:
-    """Of the namespace, by the application of Entra ID that the connection has; `tokens` is where it gets one."""
+def azure(tenant: str, said: Connection, auth: OAuth2) -> Registry:
+    """Of the namespace that the connection has."""
+    return AzureRegistry(partial(_client, f"https://{said['host']}", auth, tenant, said, Route.of(said)))
+
+
+def entra(tenant: str, said: Connection, tokens: str) -> OAuth2:
+    """What Microsoft Entra ID grants the connection's application, at the address `tokens`. To be closed."""
     client = str(said["sasl.oauthbearer.client.id"]), str(said["sasl.oauthbearer.client.secret"])
-    among = shared(tenant, said)
-    route = Route.of(said)
-    auth = OAuth2(TokenEndpoint(tokens, client, HTTP, route, AZURE_SCOPE), among)
-    return AzureRegistry(partial(_client, f"https://{said['host']}", auth, tenant, said, route))
+    return OAuth2(TokenEndpoint(tokens, client, HTTP, Route.of(said), AZURE_SCOPE), shared(tenant, said))
 
 
 def _client(address: str, auth: Auth, tenant: str, said: Connection, route: Route) -> Client:

@@ -7,20 +7,24 @@ https://learn.microsoft.com/azure/service-bus-messaging/service-bus-amqp-protoco
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from enum import StrEnum
-from typing import ClassVar, Self
+from functools import cached_property
+from typing import Any, ClassVar, Self
 from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
 
+from importers.core.closing import close_kept
 from importers.core.connection import Connection
 from importers.core.model import JSON, Position
 from importers.exceptions import ConfigError, ContractError
 from importers.sources.streaming._kafka import TopicSource
 from importers.sources.streaming._registered import AZURE, Framing
-from importers.sources.streaming._registries import PREFIX, azure, confluent
+from importers.sources.streaming._registries import PREFIX, azure, confluent, entra
 from importers.sources.streaming._topic import Format, TopicConfig
 from importers.transport.event_hubs import OVER_AMQP, Address, Namespace
+from importers.transport.http.oauth import OAuth2
 from importers.transport.partitioned import Broker
 from importers.transport.schema_registry import Registry
 
@@ -65,13 +69,15 @@ class EventHubs(TopicSource[EventHubsConfig]):
     Over AMQP `message_offset` is the sequence number, `message_key` the partition key, `message_timestamp` when the
     service took the event in, and `message_headers` are the application's properties, before them the content type. The
     consumer group has to be there, and is `$Default` where the file names none; where it stands nobody keeps but the
-    warehouse. It takes a connection string. This was tried with a broker of our own, Apache Qpid's AMQP with what
-    Microsoft's client asks for beyond it, as the Kafka endpoint was with a Kafka of its settings; neither in Azure.
+    warehouse. This was tried with a broker of our own, Apache Qpid's AMQP with what
+    Microsoft's client asks for beyond it, as the Kafka endpoint was with a Kafka of its settings; neither in Azure, nor
+    over AMQP a login by an application.
 
     The connection is one of Kafka's. Its extra holds a connection string with the right to listen as `sasl.password`.
     Or it holds an application of Microsoft Entra ID, `sasl.oauthbearer.client.id` and `sasl.oauthbearer.client.secret`,
-    with the directory's id as `tenant_id` and the namespace, `NAME.servicebus.windows.net`, as `host`. Certificates of
-    another authority than the system's are trusted if it says `ssl.ca.location`.
+    with the directory's id as `tenant_id` and the namespace, `NAME.servicebus.windows.net`, as `host`; it needs the
+    role Azure Event Hubs Data Receiver. Certificates of another authority than the system's are trusted if it says
+    `ssl.ca.location`.
 
     Schemas of Avro come from the namespace's own registry, where the connection holds an application, as Azure's
     serializers for Kafka name them; or from one with Confluent's API, as with `kafka`, and so do those of Protobuf.
@@ -103,12 +109,23 @@ class EventHubs(TopicSource[EventHubsConfig]):
                 got=f"a connection without {', '.join(missing)}",
                 do=f"give an application of Entra ID with the role Schema Registry Reader, or set `{PREFIX}url`",
             )
-        return azure(self.tenant, said, str(_by_entra(said)["sasl.oauthbearer.token.endpoint.url"]))
+        return azure(self.tenant, said, self._tokens)
+
+    @cached_property
+    def _tokens(self) -> OAuth2:
+        """Of the connection's application. A token isn't asked for again by the next client."""
+        said = self.connection or Connection({})
+        return entra(self.tenant, said, str(_by_entra(said)["sasl.oauthbearer.token.endpoint.url"]))
+
+    def close(self) -> None:
+        close_kept(self, "_tokens")
 
     def _cluster(self) -> Broker:
         if self.config.protocol is Protocol.KAFKA:
             return super()._cluster()
-        address = amqp_address(self.connection or Connection({}), self.config.topic)
+        said = self.connection or Connection({})
+        address = amqp_address(said, self.config.topic)
+        address = address if address.key else replace(address, tokens=self._tokens)
         group, at_once = self.config.consumer_group, self.config.max_poll_records
         return Namespace(address, group=group, timeout=self.config.timeout, extra="azure-event-hubs", at_once=at_once)
 
@@ -152,21 +169,17 @@ _ENTRA = ("host", "tenant_id", "sasl.oauthbearer.client.id", "sasl.oauthbearer.c
 
 
 def amqp_address(said: Connection, hub: str) -> Address:
-    """Raises ConfigError, as `endpoint` does."""
-    text = said.get("sasl.password")
-    if not isinstance(text, str):
-        raise ConfigError(
-            "over AMQP Event Hubs takes a connection string", do="make one the connection's `sasl.password`"
-        )
-    parts = _parts(text, hub)
+    """Without a key for an application, which gets tokens. Raises ConfigError, as `endpoint` does."""
     port, authority = said.get("port"), said.get("ssl.ca.location")
-    return Address(
-        urlsplit(parts["Endpoint"]).hostname or "",
-        parts["SharedAccessKeyName"],
-        parts["SharedAccessKey"],
-        None if port is None else int(str(port)),
-        None if authority is None else str(authority),
-    )
+    at: dict[str, Any] = {"port": None if port is None else int(str(port))}
+    at["authority"] = None if authority is None else str(authority)
+    text = said.get("sasl.password")
+    if isinstance(text, str):
+        parts = _parts(text, hub)
+        host = urlsplit(parts["Endpoint"]).hostname or ""
+        return Address(host, parts["SharedAccessKeyName"], parts["SharedAccessKey"], **at)
+    endpoint(said)
+    return Address(str(said["host"]), **at)
 
 
 def _by_string(said: Connection, text: str, hub: str | None) -> Mapping[str, JSON]:

@@ -148,10 +148,17 @@ class OAuth2:
         self._held: dict[str, Any] = {}
 
     def token(self) -> str:
+        return self.granted()[0]
+
+    def granted(self) -> tuple[str, float]:
+        """A token, and until when it is good, in seconds since 1970."""
         with self._one_at_a_time:
             if not _good(self._held):
                 self._held = self._stored() if _good(self._stored()) else self._renewed()
-            return str(self._held["access_token"])
+            return str(self._held["access_token"]), float(self._held["expires_at"])
+
+    def close(self) -> None:
+        self._shared.close()
 
     def forget(self, token: str) -> None:
         with self._one_at_a_time:

@@ -6,6 +6,11 @@ librdkafka's CONFIGURATION.md.
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import closing
+from time import time
+from typing import Any
+
 import pytest
 from pydantic import ValidationError
 
@@ -13,6 +18,8 @@ from importers.core.connection import Connection
 from importers.exceptions import ConfigError, ContractError
 from importers.sources.streaming._registered import CONFLUENT_PROTOBUF
 from importers.sources.streaming.azure_event_hubs import EventHubs, EventHubsConfig, amqp_address, endpoint
+from importers.transport.event_hubs import Namespace
+from importers.transport.http.oauth import TokenEndpoint
 
 KEY = "Endpoint=sb://plays.servicebus.windows.net/;SharedAccessKeyName=listen;SharedAccessKey=c2VjcmV0PT0="
 
@@ -60,11 +67,11 @@ def test_protobuf_wants_a_registry_with_confluent_s_api() -> None:
     assert EventHubs(config, tenant="acme", connection=said).framing is CONFLUENT_PROTOBUF
 
 
-def test_over_amqp_an_application_of_entra_id_is_refused_and_so_are_librdkafka_s_settings() -> None:
+def test_over_amqp_a_connection_that_lets_nobody_in_is_told_and_librdkafka_s_settings_are_refused() -> None:
     at = EventHubs(EventHubsConfig(topic="plays", protocol="amqp"), tenant="acme", connection=Connection({"host": "h"}))
     health = at.check()
     assert not health.ok
-    assert "over AMQP Event Hubs takes a connection string" in health.detail
+    assert "nothing says how to log in to Event Hubs" in health.detail
     with pytest.raises(ValidationError, match="over AMQP there are none"):
         EventHubsConfig(topic="plays", protocol="amqp", settings={"fetch.wait.max.ms": 1})
 
@@ -74,6 +81,35 @@ def test_over_amqp_the_key_is_in_no_representation() -> None:
     assert (address.host, address.policy, address.port) == ("plays.servicebus.windows.net", "listen", 5672)
     assert (address.key, address.authority) == ("c2VjcmV0PT0=", "/ca.pem")
     assert "c2VjcmV0" not in repr(address)
+
+
+def test_over_amqp_microsoft_s_client_gets_the_tokens_of_an_application(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who grants them is ours: there is no Entra ID here. The client asks its credential with its own scope."""
+    asked = []
+
+    def granted(tokens: TokenEndpoint, _: Any) -> dict[str, Any]:
+        asked.append(tokens)
+        return {"access_token": "granted", "expires_in": 3600}
+
+    monkeypatch.setattr(TokenEndpoint, "granted", granted)
+    said = {"host": "plays.servicebus.windows.net", "tenant_id": "directory"}
+    said |= {"sasl.oauthbearer.client.id": "me", "sasl.oauthbearer.client.secret": "kanarienvogel"}
+    at = EventHubs(EventHubsConfig(topic="plays", protocol="amqp"), tenant="acme", connection=Connection(said))
+    with closing(at), at._cluster() as again, at._cluster() as hubs:
+        assert isinstance(again, Namespace)
+        asyncio.run(again._credential.get_token())
+        assert isinstance(hubs, Namespace)
+        assert "kanarienvogel" not in repr(hubs._address)
+        begun, client = time(), hubs._client("plays")
+        auth = asyncio.run(client._create_auth_async())
+        assert auth.token_type == b"jwt"
+        token = asyncio.run(auth.get_token())
+    assert token.token == "granted"
+    assert begun + 3599 <= token.expires_on <= time() + 3600
+    (tokens,) = asked
+    assert tokens.address == "https://login.microsoftonline.com/directory/oauth2/v2.0/token"
+    assert tokens.scope == "https://eventhubs.azure.net/.default"
+    assert client._address.hostname == "plays.servicebus.windows.net"
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from tests.support.loopback import Asked, Loopback, Reply
 from importers.core.connection import Connection
 from importers.exceptions import ConfigError, ContractError, FatalSourceError
 from importers.sources.streaming._registered import UNKNOWN
-from importers.sources.streaming._registries import Schemas, azure, confluent
+from importers.sources.streaming._registries import Schemas, azure, confluent, entra
 from importers.transport.schema_registry import Part, Registered
 
 NUMBER = "0123456789abcdef0123456789abcdef"
@@ -108,7 +108,8 @@ def test_azure_s_registry_is_asked_with_a_token_for_event_hubs(tmp_path: Path) -
     with closing(Loopback(answering(by_path), tls=context)) as at:
         client = {"sasl.oauthbearer.client.id": "me", "sasl.oauthbearer.client.secret": "kanarienvogel"}
         trusted = {"host": at.address.removeprefix("https://"), "tls_ca_file": str(tmp_path / "authority.pem")}
-        registry = azure("acme", Connection({**client, **trusted}), f"{at.address}/token")
+        said = Connection({**client, **trusted})
+        registry = azure("acme", said, entra("acme", said, f"{at.address}/token"))
         assert registry.schema(NUMBER) == Registered("AVRO", '{"type": "record"}')
         assert registry.schema("f" * 32) is None
         token, schema, _ = at.asked
