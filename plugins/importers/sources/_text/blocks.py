@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -29,7 +30,7 @@ class Cut(Protocol):
     def __call__(self, data: bytearray, length: int, *, final: bool) -> int: ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Block:
     """Whole records, or with `torn` one that the end of the file cut off.
 
@@ -44,6 +45,10 @@ class Block:
     @property
     def view(self) -> memoryview:
         return memoryview(self.data)[: self.length]
+
+    @cached_property
+    def newlines(self) -> int:
+        return count(np.frombuffer(self.data, np.uint8, self.length), NEWLINE)
 
 
 def blocks(fill: Fill, start: int, end: int | None, cut: Cut, *, size: int = BLOCK, path: str = "") -> Iterator[Block]:
@@ -103,7 +108,7 @@ class Places:
 
 
 class LineNumbers:
-    """Which line of its file each row stands in. Each block's newlines are counted once, while they are at hand."""
+    """Which line of its file each row stands in. A block's newlines are counted while it is at hand."""
 
     def __init__(self, path: str, fill: Fill, begin: int, line: int | None) -> None:
         """`line` is the number of the line at byte `begin`; of an unknown one lines are counted from that byte on."""
@@ -119,9 +124,9 @@ class LineNumbers:
         if block.offset != self._at:  # a header lies between
             self._line = self._before.line_of(block.offset) or self._line
         data = np.frombuffer(block.data, np.uint8, block.length)
-        newlines, first = count(data, NEWLINE), self._line
-        self._at, self._line = block.offset + block.length, first + newlines
-        if rows == newlines + int(block.length > 0 and data[-1] != NEWLINE):
+        first = self._line
+        self._at, self._line = block.offset + block.length, first + block.newlines
+        if rows == block.newlines + int(block.length > 0 and data[-1] != NEWLINE):
             return stretch(self._place, first)
         begun = starts()
         if len(begun) != rows:

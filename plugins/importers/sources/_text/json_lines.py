@@ -9,7 +9,6 @@ from enum import StrEnum
 from itertools import islice
 from typing import Any, NamedTuple
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import json as arrow_json
@@ -18,12 +17,13 @@ from importers.core.model import Reject
 from importers.core.names import is_given
 from importers.core.widening import wider
 from importers.exceptions import ContractError
-from importers.sources._text.blocks import NEWLINE, Block, count
+from importers.sources._text.blocks import NEWLINE, Block
 from importers.transport.text import BOM
 
 NULL_FIRST = re.compile(rb"(?:\xef\xbb\xbf)?\s*+null")
+"""Arrow 26's parser reads through a null pointer where a block begins so: it is read by line."""
 NULL_NEXT = re.compile(rb"\}\s*+null")
-"""A line that is only `null` makes Arrow 26's parser read through a null pointer: such a block is read by line."""
+"""Where a line is only `null`: Arrow makes a row of nulls of it."""
 BLANK = b" \t\r\n"
 MIXED = re.compile(r"Column\(/?([^)]*)\) changed from (\w+) to (\w+)")
 UNFIT = "a value's type isn't that of its column: see `types`"
@@ -123,10 +123,10 @@ class Lines:
         try:
             if not block.data.isascii():  # what lies behind the block may be anything, and does no harm
                 str(view, "utf-8")  # Arrow doesn't look
-            if not NULL_FIRST.match(view) and not NULL_NEXT.search(view):
+            if not NULL_FIRST.match(view):
                 table = self._parser.table(view)
-                ends = count(np.frombuffer(view, np.uint8), NEWLINE)
-                if table.num_rows == ends + (view[-1] != ord("\n")):
+                as_many = table.num_rows == block.newlines + (view[-1] != NEWLINE)
+                if as_many and not (all(c.null_count for c in table.columns) and NULL_NEXT.search(view)):
                     return Read(table, [])
         except (pa.ArrowInvalid, UnicodeDecodeError):
             pass

@@ -110,6 +110,15 @@ def test_a_bare_null_does_not_reach_the_parser_that_dies_of_it(tmp_path, first):
     assert len(rejects) == 3
 
 
+@pytest.mark.parametrize("bare", [b"null", b" null\r", b'{"id": 2}null', b'{"id": 2} null {"id": 3}'])
+def test_a_bare_null_is_no_row_of_nulls(tmp_path, bare):
+    none = {"id": None, "of": None}
+    path = lines(tmp_path / "rows.jsonl", {"id": 1, "of": "} null"}, bare, none, {"id": 4})
+    rows, rejects, _ = everything(source(path))
+    assert rows == [{"id": 1, "of": "} null"}, none, {"id": 4, "of": None}]
+    assert [reject.raw for reject in rejects] == [bare.strip()]
+
+
 def test_types(tmp_path):
     path = lines(
         tmp_path / "rows.jsonl",
