@@ -58,9 +58,9 @@ def _avro(frame: pl.DataFrame) -> bytes:
     return out.getvalue()
 
 
-def _parquet(frame: pl.DataFrame) -> bytes:
+def _parquet(frame: pl.DataFrame, rows: int = ROWS) -> bytes:
     out = io.BytesIO()
-    frame.write_parquet(out, row_group_size=100)
+    frame.write_parquet(out, row_group_size=rows)
     return out.getvalue()
 
 
@@ -95,6 +95,7 @@ FORMATS = {
     "jsonl": Format("jsonl", "jsonl", lambda frame: frame.write_ndjson().encode(), _lines, {"unknown_keys": "ignore"}),
     "json": Format("json", "json", lambda frame: frame.write_json().encode(), _documents, {"unknown_keys": "ignore"}),
     "parquet": Format("parquet", "parquet", _parquet, lambda _: ROWS, {}),
+    "parquet in row groups": Format("parquet", "parquet", lambda frame: _parquet(frame, 100), lambda _: ROWS, {}),
     "avro": Format("avro", "avro", _avro, lambda _: None, {}),
     "excel": Format("excel", "xlsx", _excel, lambda _: ROWS, {}),  # each part of it has a checksum
 }

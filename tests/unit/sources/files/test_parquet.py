@@ -4,6 +4,7 @@ import pytest
 
 from importers.core.model import Stream, Window
 from importers.exceptions import ContractError
+from importers.sources.files import parquet
 from importers.sources.files.parquet import Parquet, ParquetConfig
 
 
@@ -57,6 +58,58 @@ def test_row_groups_are_shared_out_once(tmp_path, partitions):
     assert got.schema.types[:2] == [pa.int64(), pa.string()]
 
 
+def test_small_row_groups_that_follow_each_other_make_one_batch(tmp_path, monkeypatch):
+    monkeypatch.setattr(parquet, "ROWS", 250)
+    pq.write_table(TABLE.select(["id"]), tmp_path / "rows.parquet", row_group_size=100)
+    of = source(tmp_path / "rows.parquet", where={"id": {"ge": 400}})
+    stream = of.streams()[0]
+    (part,) = of.plan(stream, Window(), {}).partitions
+    assert [batch.rows["id"].to_pylist() for batch in of.read(stream, part)] == [
+        list(range(at, at + 200)) for at in (400, 600, 800)
+    ]
+
+
+FEW = ["Ål", "", None, "rock"]
+
+
+@pytest.mark.parametrize("kind", [pa.string(), pa.large_string()])
+@pytest.mark.parametrize("types", [{}, {"few": "string"}])
+def test_texts_of_a_small_dictionary_are_made_of_it(tmp_path, monkeypatch, kind, types):
+    """Of two row groups: in the second `late` has more texts than come from a small dictionary."""
+    monkeypatch.setattr(parquet, "ROWS", 300)
+    rows = pa.table(
+        {
+            "few": pa.array([FEW[n % 4] for n in range(1000)], kind),
+            "late": pa.array(["same" if n < 500 else f"text {n}" for n in range(1000)], kind),
+            "a.b": pa.array(["dotted"] * 1000, kind),
+            "deep": pa.array([{"few": FEW[n % 4]} for n in range(1000)]),
+            "none": pa.nulls(1000, kind),
+        }
+    )
+    pq.write_table(rows, tmp_path / "rows.parquet", row_group_size=500)
+    asked = []
+    opened = pq.ParquetFile
+    monkeypatch.setattr(pq, "ParquetFile", lambda *a, **k: asked.append(k.get("read_dictionary")) or opened(*a, **k))
+    got, _ = everything(source(tmp_path / "rows.parquet", types=types))
+    assert [sorted(names) for names in asked if names] == [["few", "none"]]
+    assert got.to_pydict() == rows.to_pydict()
+
+
+def test_a_place_that_the_dictionary_lacks_names_the_file(tmp_path, monkeypatch):
+    """Of three texts each is a number of two bits, which can say 3."""
+    monkeypatch.setattr(parquet, "ROWS", 300)
+    path = tmp_path / "rows.parquet"
+    rows = pa.table({"few": pa.array(["ab", "cd", "ef", "cd", "cd"] * 200)})
+    pq.write_table(rows, path, compression="none", row_group_size=1000, write_statistics=False)
+    chunk = pq.read_metadata(path).row_group(0).column(0)
+    end = (chunk.dictionary_page_offset or 0) + chunk.total_compressed_size
+    data = bytearray(path.read_bytes())
+    data[end - 50 : end] = b"\xff" * 50
+    path.write_bytes(data)
+    with pytest.raises(ContractError, match=r"rows\.parquet' isn't a whole Parquet file"):
+        everything(source(path))
+
+
 def test_only_what_is_wanted_is_read(tmp_path):
     pq.write_table(TABLE, tmp_path / "rows.parquet")
     got, _ = everything(source(tmp_path / "rows.parquet"), only=["name"])
@@ -108,6 +161,40 @@ def test_a_broken_page_names_the_file(tmp_path):
     raw[4:400] = b"\xff" * 396
     path.write_bytes(raw)
     with pytest.raises(ContractError, match="isn't a whole Parquet file"):
+        everything(source(path))
+
+
+def test_a_row_group_without_its_rows_names_the_file(tmp_path):
+    """The page header's type, 0 for a data page in Thrift's compact protocol, becomes another's."""
+    path = tmp_path / "rows.parquet"
+    pq.write_table(TABLE.select(["id"]), path, use_dictionary=False, row_group_size=600)
+    data, at = bytearray(path.read_bytes()), pq.read_metadata(path).row_group(1).column(0).data_page_offset
+    assert data[at : at + 2] == b"\x15\x00"
+    data[at + 1] = 2  # zigzag of 1: a page of an index, which is passed over
+    path.write_bytes(data)
+    assert pq.ParquetFile(path).read_row_group(1).num_rows == 0
+    with pytest.raises(ContractError, match=r"rows\.parquet' isn't a whole Parquet file"):
+        everything(source(path, Small, max_partitions=2))
+
+
+def test_a_footer_that_counts_fewer_rows_of_a_row_group_names_the_file(tmp_path):
+    """Of the second row group the footer's 400, in Thrift's compact protocol, becomes 399: readers give 999 rows."""
+    path = tmp_path / "rows.parquet"
+    pq.write_table(TABLE.select(["id"]), path, row_group_size=600)
+    before, said, after = path.read_bytes().rpartition(b"\x16\xa0\x06")
+    path.write_bytes(before + b"\x16\x9e\x06" + after)
+    assert said
+    assert pq.read_metadata(path).num_rows == 1000
+    assert pq.read_table(path).num_rows == 999
+    with pytest.raises(ContractError, match=r"rows\.parquet' isn't a whole Parquet file"):
+        everything(source(path))
+
+
+def test_a_name_that_is_no_text_names_the_file(tmp_path):
+    path = tmp_path / "rows.parquet"
+    pq.write_table(pa.table({"name": ["a"]}), path, store_schema=False)
+    path.write_bytes(path.read_bytes().replace(b"name", b"na\xffe"))
+    with pytest.raises(ContractError, match=r"rows\.parquet' isn't a whole Parquet file"):
         everything(source(path))
 
 
