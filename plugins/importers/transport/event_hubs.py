@@ -299,10 +299,10 @@ class Namespace:
             return FatalSourceError(f"{what}: there is no such event hub, or group", got=condition, do=do)
         is_refused = isinstance(error, self._hubs.exceptions.AuthenticationError) and condition != "internal-error"
         if is_refused or condition == "unauthorized-access":
-            do = "check the connection string, and that its policy has the right to listen"
+            who, do = "key", "check the connection string, and that its policy has the right to listen"
             if self._address.tokens is not None:
-                do = "check the application, and that it has the role Azure Event Hubs Data Receiver"
-            return FatalSourceError(f"{what}: it refuses this reader", got=condition, do=do)
+                who, do = "application", "see that it has the role Azure Event Hubs Data Receiver"
+            return FatalSourceError(f"{what}: it refuses this {who}", got=condition, do=do)
         if _is_untrusted(error):
             do = "check ssl.ca.location and the host"
             return FatalSourceError(f"{what}: no trusted connection is possible", got=condition, do=do)
