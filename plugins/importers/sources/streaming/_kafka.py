@@ -12,35 +12,29 @@ from abc import abstractmethod
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence, Set
 from dataclasses import replace
 from functools import cached_property
-from math import ceil
 from time import monotonic
 from typing import Any, ClassVar, TypeVar, cast
 
 import pyarrow as pa
 
 from importers.core.model import JSON, Batch, Column, LoadMode, Pace, Plan, Position, Reads, Stream, Window
-from importers.core.names import as_name, did_you_mean
+from importers.core.names import as_name
 from importers.core.places import ascending, together
 from importers.core.source import Partition, Source
-from importers.exceptions import ConfigError, ContractError, EmptySourceError, TransientSourceError
-from importers.sources._text.cells import ARROW
-from importers.sources._text.json_lines import UnknownKeys
+from importers.exceptions import ConfigError, ContractError, TransientSourceError
 from importers.sources.streaming._messages import (
     PARTS,
-    VALUE,
     Decoded,
     Decoder,
-    Json,
     Metadata,
-    Raw,
     described,
-    infer_json,
     metadata,
 )
 from importers.sources.streaming._ranges import Reach, packed
-from importers.sources.streaming._registered import AZURE, CONFLUENT, CONFLUENT_PROTOBUF, Framed, Framing, azure_values
+from importers.sources.streaming._registered import CONFLUENT, CONFLUENT_PROTOBUF, Framing
 from importers.sources.streaming._registries import Schemas
 from importers.sources.streaming._topic import Format, Reset, TopicConfig
+from importers.sources.streaming._values import Values
 from importers.transport.broker import Cluster
 from importers.transport.messages import Messages, Part
 from importers.transport.partitioned import Broker
@@ -88,6 +82,10 @@ class TopicSource(Source[TopicT]):
     def schemas(self) -> Schemas:
         return Schemas(self.registry())
 
+    @cached_property
+    def _values(self) -> Values:
+        return Values(self.config, lambda: self.framing, lambda: self.schemas)
+
     def reach(self) -> str:
         with self._cluster() as cluster:
             extents = Reach(self.config, cluster).extents
@@ -98,7 +96,7 @@ class TopicSource(Source[TopicT]):
         return True
 
     def streams(self) -> Sequence[Stream]:
-        values = tuple(Column(field.name, field.type, None) for field in self._values())
+        values = tuple(Column(field.name, field.type, None) for field in self._values.schema(self._cluster))
         about = tuple(described(which, self.config.key_type) for which in dict.fromkeys(self.config.metadata))
         key = (Metadata.PARTITION.column, Metadata.OFFSET.column)
         named = {column.name for column in about}
@@ -161,14 +159,14 @@ class TopicSource(Source[TopicT]):
     def read(self, stream: Stream, partition: JSON) -> Iterator[Batch]:
         planned = cast(Mapping[str, Any], partition)
         known = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(planned["known"])))
-        decoder, size = self._decoder(stream, known), self.config.batch_rows
+        decoder, size = self._values.decoder(known, stream.schema), self.config.batch_rows
         with self._cluster() as cluster:
             for number, start, end in planned["ranges"]:
                 for got in cluster.messages(self.config.topic, number, start, end, size, self._asked(stream)):
                     yield self._batch(stream, decoder, got)
 
     def follow(self, stream: Stream, position: Position, pace: Pace) -> Generator[Batch, None, None]:
-        decoder = self._decoder(stream, self._known(stream))
+        decoder = self._values.decoder(self._known(stream), stream.schema)
         with self._cluster() as cluster:
             now = self._identity(cluster)
             self._same(now, position)
@@ -217,16 +215,7 @@ class TopicSource(Source[TopicT]):
         """The parts of messages that the stream's columns are made of."""
         names, about = stream.schema.names, self._about
         asked = {part for name in names if name in about and (part := PARTS.get(about[name]))}
-        return asked if about.keys() >= set(names) else asked | self._parts_of_values
-
-    @property
-    def _is_headed(self) -> bool:
-        """Whether a header tells a value's schema."""
-        return self.config.format is Format.AVRO and self.framing is AZURE
-
-    @property
-    def _parts_of_values(self) -> Set[Part]:
-        return {Part.VALUE, Part.HEADERS} if self._is_headed else {Part.VALUE}
+        return asked if about.keys() >= set(names) else asked | self._values.parts
 
     def _batch(self, stream: Stream, decoder: Decoder, messages: Messages) -> Batch:
         def place(number: int) -> str:
@@ -237,7 +226,7 @@ class TopicSource(Source[TopicT]):
         if all(name in about for name in wanted.names):
             decoded = Decoded(pa.RecordBatch.from_pylist([{}] * len(messages)), None, ())
         else:
-            decoded = decoder.read(self._encoded(messages), place)
+            decoded = decoder.read(self._values.encoded(messages), place)
         kept = messages if decoded.kept is None else messages.take(decoded.kept)
         columns = [
             metadata(kept, about[name], self.config.key_type) if name in about else decoded.rows.column(name)
@@ -260,18 +249,6 @@ class TopicSource(Source[TopicT]):
         ]
         return together(stood) if len(stood) > 1 else stood[0][0] if stood else None
 
-    def _encoded(self, messages: Messages) -> pa.Array:
-        return azure_values(messages) if self._is_headed else messages.values
-
-    def _decoder(self, stream: Stream, known: pa.Schema) -> Decoder:
-        unknown_keys = self.config.unknown_keys
-        asked = pa.schema([field for field in known if field.name in stream.schema.names])
-        if self.config.format.registered:
-            return Framed(self.framing, self.schemas, known, asked, unknown_keys)
-        if self.config.format is Format.JSON:
-            return Json(known if unknown_keys is UnknownKeys.STOP else asked, unknown_keys)
-        return Raw(self._kind)
-
     def _known(self, stream: Stream) -> pa.Schema:
         """The columns of the values that the policy has seen, with the types that the stream was taken to have."""
         return pa.schema(
@@ -286,60 +263,6 @@ class TopicSource(Source[TopicT]):
     def _about(self) -> Mapping[str, Metadata]:
         """The columns that aren't the values'."""
         return {which.column: which for which in self.config.metadata}
-
-    @property
-    def _kind(self) -> pa.DataType:
-        return pa.string() if self.config.format is Format.TEXT else pa.binary()
-
-    def _values(self) -> pa.Schema:
-        if self.config.format in (Format.TEXT, Format.BYTES):
-            return pa.schema([(VALUE, self._kind)])
-        if self.config.columns:
-            return pa.schema([(name, ARROW[kind]) for name, kind in self.config.columns.items()])
-        schema = self._sampled()
-        for name, kind in self.config.types.items():
-            if name not in schema.names:
-                raise ConfigError(
-                    f"`types` names a key '{name}' that the sample lacks", do=did_you_mean(name, schema.names)
-                )
-            schema = schema.set(schema.get_field_index(name), pa.field(name, ARROW[kind]))
-        return schema
-
-    def _sampled(self) -> pa.Schema:
-        values = self._sample()
-        schema = self._registered(values) if self.config.format.registered else infer_json(values)
-        if schema is not None:
-            return schema
-        if values:
-            what = "a record whose schema can be had" if self.config.format.registered else "a JSON object"
-            raise ContractError(f"no message of '{self.config.topic}' is {what}", do="correct `format`")
-        raise EmptySourceError(
-            f"the topic '{self.config.topic}' is empty: nothing tells its columns",
-            do="say them in `columns`, or start the pipeline when there are messages",
-            stream=self._name,
-        )
-
-    def _registered(self, values: list[bytes]) -> pa.Schema | None:
-        heads = dict.fromkeys(map(self.framing.head, values))
-        return self.schemas.columns([number for head in heads if (number := self.framing.number(head)) is not None])
-
-    def _sample(self) -> list[bytes]:
-        """The latest values; where schemas tell all columns the oldest, too, since theirs may be others."""
-        with self._cluster() as cluster:
-            extents = Reach(self.config, cluster).extents
-            each = ceil(self.config.sample_rows / len(extents))
-            parts = [(number, max(at.low, at.high - each), at.high) for number, at in extents.items()]
-            if self.config.format.registered:
-                parts += [
-                    (number, extents[number].low, min(start, extents[number].low + each)) for number, start, _ in parts
-                ]
-            return [
-                value
-                for number, start, end in parts
-                for got in cluster.messages(self.config.topic, number, start, end, each, self._parts_of_values)
-                for value in self._encoded(got).to_pylist()
-                if value
-            ]
 
     def _cluster(self) -> Broker:
         group = self.config.consumer_group or f"importers.{self.tenant}"
