@@ -182,8 +182,18 @@ def test_where_all_rows_are_loaded_anew_there_is_nothing_to_say(home: Path) -> N
     run(home)
     describe(home, "drop", load=MERGE)
     (plan,) = answer("plan", "acme.calls")
-    assert " by --full-refresh, or intervals by a backfill. To have all rows alike, set load.table" in plan["notes"][0]
+    assert plan["notes"][0].endswith(
+        "loads those anew that are at the source, and good, and takes the values out of the others"
+    )
     assert run(home, "--full-refresh") == run(home) == []
+
+
+def test_what_is_kept_now_no_refresh_takes_away(home: Path) -> None:
+    describe(home, MASK, load=MERGE)
+    run(home)
+    describe(home, "keep", load=MERGE)
+    (plan,) = answer("plan", "acme.calls")
+    assert " by --full-refresh, or intervals by a backfill. To have all rows alike, set load.table" in plan["notes"][0]
 
 
 @pytest.mark.parametrize(

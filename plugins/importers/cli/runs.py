@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 def command(target: tuple[str, str] | None, limit: int, tenants: Path | None, as_json: bool) -> None:
     """List runs, the last first.
 
-    Their state, kind, window, rows, seconds, and whether the position moved. Of a tenant all that the ledger has: of
-    pipelines too that its file no longer describes.
+    Their state, kind, window, rows, seconds, whether the position moved, and what else there is to know. Of a tenant
+    all that the ledger has: of pipelines too that its file no longer describes.
     """
     from importers.cli.answer import say_json, say_table
     from importers.ledger import history
@@ -49,6 +49,9 @@ def command(target: tuple[str, str] | None, limit: int, tenants: Path | None, as
         headings = ["run", "stream", "state", "kind", "window", "opened", "s", "loaded", "quarantined", "lanes moved"]
         headings += ["drift"] if any(row["drift"] is not None for row in rows) else []
         say_table(headings, [_cells(row, run)[: len(headings)] for row, run in zip(rows, latest, strict=True)])
+        for run in latest:
+            for note in run.notes:
+                click.echo(f"run {run.id}: {note}")
     else:
         click.echo("nothing was run yet", err=True)
 
@@ -90,6 +93,7 @@ def entry(run: PastRun) -> dict[str, Any]:
         "full_refresh": run.refresh,
         "state": run.condition,
         "failure": run.failure,
+        "notes": list(run.notes),
         "window_start": run.window.start,
         "window_end": run.window.end,
         "opened_at": run.opened.isoformat(timespec="seconds"),

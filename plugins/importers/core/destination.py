@@ -19,11 +19,13 @@ from importers.core.model import (
     Plan,
     Position,
     Receipt,
+    Remains,
     Run,
     RunKind,
     Staged,
     Stream,
     TableColumn,
+    Unlike,
     Window,
 )
 from importers.core.quarantine import QuarantineRegistry
@@ -159,10 +161,28 @@ class Destination(ABC):
         raise NotImplementedError
 
     @abstractmethod
-    def commit(self, run: Run, stream: Stream, superseded: Sequence[str] = ()) -> Position:
+    def unlike(self, run: Run) -> Sequence[Unlike]:
+        """What the stream's other runs have put into the run's table under another treatment than the run's."""
+
+    @abstractmethod
+    def remains(
+        self, run: Run, stream: Stream, withheld: Iterable[pa.RecordBatch], unlike: Sequence[Unlike], *, whole: bool
+    ) -> Remains:
+        """Count rows of a table with keys that the run hasn't written: all, or those whose key is among `withheld`."""
+
+    @abstractmethod
+    def commit(
+        self,
+        run: Run,
+        stream: Stream,
+        superseded: Sequence[str] = (),
+        gone: Sequence[Unlike] = (),
+        notes: Sequence[str] = (),
+    ) -> Position:
         """All receipts are there: make the run count and move the position, in one transaction. Again: a no-op.
 
         Of the `superseded` quarantine files those end with it that nobody replays: the run has read their rows again.
+        What is `gone` is taken out of the rows of a table with keys. `notes` become the run's.
         """
 
     @abstractmethod

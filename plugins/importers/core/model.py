@@ -286,6 +286,8 @@ class Run:
     pins: Mapping[str, JSON] = field(default_factory=dict)
     receipts: Mapping[int, Receipt] = field(default_factory=dict)
     sealed_key: bytes | None = field(default=None, repr=False)
+    notes: tuple[str, ...] = ()
+    """What people should know of its commit, beside the plan's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -317,6 +319,34 @@ class LoadedAs:
     leaf: Leaf
     since: int
     before: LoadedAs | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Unlike:
+    """What earlier `runs` of a stream left of a leaf in a table's `column`, treated otherwise than by a later run.
+
+    `now` is the later one's treatment. `path` leads to the leaf within the column: a key, or None for each item.
+    """
+
+    source: str
+    column: str
+    treatment: str
+    now: str
+    runs: tuple[int, ...]
+    path: tuple[str | None, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Remains:
+    """Rows of a keyed table that a run hasn't written: of `withheld` a newer version is in its quarantine.
+
+    `rows` is None unless all of the table was looked through. `unlike` counts, for each `Unlike` that was asked for,
+    the rows that hold something of it.
+    """
+
+    withheld: int
+    rows: int | None = None
+    unlike: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,7 @@ OPEN, ERASE, DDL, COMMIT = 0x1A10, 0x1A11, 0x1A12, 0x1A14
 LOCK_TIMEOUT = "5s"
 """How long a swap waits for readers before it lets them through and tries again, and a new run for an abandoned one."""
 
-RUN_COLUMNS = "id, stream, key, generation, kind, mode, table_name, version, state, plan, pins, sealed_key"
+RUN_COLUMNS = "id, stream, key, generation, kind, mode, table_name, version, state, plan, pins, sealed_key, notes"
 
 
 def lock(connection: psycopg.Connection, what: int, name: str, *, shared: bool = False) -> None:
@@ -55,7 +55,7 @@ def warehouse_id(connection: psycopg.Connection) -> str:
 
 
 def run_from(row: Sequence[Any], receipts: Mapping[int, Receipt]) -> Run:
-    id_, stream, key, generation, kind, mode, table, version, state, plan, pins, sealed = row
+    id_, stream, key, generation, kind, mode, table, version, state, plan, pins, sealed, notes = row
     return Run(
         id=id_,
         stream=stream,
@@ -70,6 +70,7 @@ def run_from(row: Sequence[Any], receipts: Mapping[int, Receipt]) -> Run:
         pins=pins,
         receipts=receipts,
         sealed_key=sealed,
+        notes=tuple(notes),
     )
 
 
@@ -253,13 +254,13 @@ def store_position(connection: psycopg.Connection, run: Run, lanes: Position) ->
         )
 
 
-def close_run(connection: psycopg.Connection, run: int, state: RunState) -> None:
+def close_run(connection: psycopg.Connection, run: int, state: RunState, notes: Sequence[str] = ()) -> None:
     """The key goes in the same transaction: from the end of a run on, nobody can read what it staged."""
     # Not now(), the beginning of a commit that may have waited: a replay opened meanwhile hasn't seen it.
     connection.execute(
         "update _importers.run set state = %s, closed_at = clock_timestamp(), sealed_key = null,"
-        " failure = case when %s then null else failure end where id = %s",
-        (state, state is RunState.COMMITTED, run),
+        " failure = case when %s then null else failure end, notes = %s where id = %s",
+        (state, state is RunState.COMMITTED, Jsonb(list(notes)), run),
     )
 
 

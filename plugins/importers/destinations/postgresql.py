@@ -26,12 +26,14 @@ from importers.core.model import (
     Plan,
     Position,
     Receipt,
+    Remains,
     Run,
     RunKind,
     RunState,
     Staged,
     Stream,
     TableColumn,
+    Unlike,
     Window,
 )
 from importers.core.quarantine import QuarantineRegistry
@@ -43,6 +45,7 @@ from importers.destinations import _loading as loading
 from importers.destinations import _opening as opening
 from importers.destinations import _owner as owner
 from importers.destinations import _quarantine as quarantine
+from importers.destinations import _remains as remains
 from importers.destinations import _tables as tables
 from importers.destinations._erasing import PostgresEraser
 from importers.destinations._expiring import PostgresExpirer
@@ -248,8 +251,12 @@ class PostgresDestination(Destination):
             if run.mode is LoadMode.REPLACE:
                 tables.create_shadow(connection, self.tenant, stream, run.id)
             types = tables.existing(connection, self.tenant, tables.rows_table(stream))
-            ledger_lineage.record(connection, run.stream, run.id, f"{self.tenant}.{stream.target}", types, lineage)
-            connection.execute("update _importers.run set pins = %s where id = %s", (Jsonb(dict(pins)), run.id))
+            table = f"{self.tenant}.{stream.target}"
+            version = ledger_lineage.record(connection, run.stream, run.id, table, types, lineage)
+            connection.execute(
+                "update _importers.run set pins = %s, schema_version = %s where id = %s",
+                (Jsonb(dict(pins)), version, run.id),
+            )
         return replace(now, pins=pins)
 
     def _fence(self, connection: psycopg.Connection, run: int, lock: str) -> Run:
@@ -297,8 +304,25 @@ class PostgresDestination(Destination):
             self._live = live.LiveTable(connection, self.tenant, stream)
         return self._live
 
-    def commit(self, run: Run, stream: Stream, superseded: Sequence[str] = ()) -> Position:
-        return self._commit(run, stream, superseded)
+    def unlike(self, run: Run) -> Sequence[Unlike]:
+        with self._transaction("looking up how rows were treated") as connection:
+            return ledger_lineage.unlike(connection, run)
+
+    def remains(
+        self, run: Run, stream: Stream, withheld: Iterable[pa.RecordBatch], unlike: Sequence[Unlike], *, whole: bool
+    ) -> Remains:
+        with self._transaction("counting what stays") as connection:
+            return remains.count(connection, self.tenant, stream, run, withheld, unlike, whole=whole)
+
+    def commit(
+        self,
+        run: Run,
+        stream: Stream,
+        superseded: Sequence[str] = (),
+        gone: Sequence[Unlike] = (),
+        notes: Sequence[str] = (),
+    ) -> Position:
+        return self._commit(run, stream, superseded, gone, notes)
 
     @retry(
         retry=retry_if_exception_type(TransientSourceError),
@@ -306,7 +330,9 @@ class PostgresDestination(Destination):
         wait=wait_random_exponential(max=5),
         reraise=True,
     )
-    def _commit(self, run: Run, stream: Stream, superseded: Sequence[str]) -> Position:
+    def _commit(
+        self, run: Run, stream: Stream, superseded: Sequence[str], gone: Sequence[Unlike], notes: Sequence[str]
+    ) -> Position:
         with self._transaction("committing") as connection:
             # It copies rows, where a history closes what is absent; and it must hold nothing yet that an erasure needs.
             control.lock(connection, control.ERASE, self.tenant, shared=True)
@@ -324,10 +350,11 @@ class PostgresDestination(Destination):
                 connection.execute(f"set local lock_timeout = '{control.LOCK_TIMEOUT}'")
                 control.lock(connection, control.COMMIT, run.stream)  # two that replace each other's rows must see it
                 loading.make_it_count(connection, self.tenant, stream, now)
+                remains.remove(connection, self.tenant, stream, gone)
                 if now.kind is RunKind.INCREMENTAL and now.mode is not LoadMode.REPLACE:
                     control.store_position(connection, now, control.merged_position(now))
                 quarantine.supersede(connection, now, superseded)
-                control.close_run(connection, run.id, RunState.COMMITTED)
+                control.close_run(connection, run.id, RunState.COMMITTED, notes)
             return control.position(connection, run.stream)
 
     # -- abort, erase, and what the ledger keeps

@@ -55,6 +55,8 @@ class PastRun:
     alive: bool = False
     failure: str | None = None
     refresh: bool = False
+    notes: Sequence[str] = ()
+    """Of its plan and its commit."""
 
     @property
     def reads(self) -> str:
@@ -174,6 +176,7 @@ def _runs(connection: psycopg.Connection, which: Composed) -> list[PastRun]:
             + (select count(*) from _importers.receipt c, jsonb_object_keys(c.position) where c.run = r.id)
           else 0 end as lanes,
           living.alive, coalesce((r.plan ->> 'refresh')::boolean, false) as refresh,
+          coalesce(r.plan -> 'notes', '[]'::jsonb) || coalesce({notes}::jsonb, '[]'::jsonb) as notes,
           {failure} as failure
         from (select * from _importers.run {which}) r
         cross join lateral (
@@ -192,7 +195,7 @@ def _runs(connection: psycopg.Connection, which: Composed) -> list[PastRun]:
             from _importers.step where run = r.id group by step) steps) worked
         order by r.id desc
         """
-    ).format(which=which, alive=Literal(ALIVE), **_columns(connection, "failure", "failed_at"))
+    ).format(which=which, alive=Literal(ALIVE), **_columns(connection, "failure", "failed_at", "notes"))
     with connection.cursor(row_factory=kwargs_row(_past_run)) as cursor:
         return cursor.execute(query).fetchall()
 

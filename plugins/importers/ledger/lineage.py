@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from itertools import takewhile
@@ -11,7 +12,7 @@ from itertools import takewhile
 import psycopg
 from psycopg.types.json import Jsonb
 
-from importers.core.model import Leaf, LoadedAs, PersonalData
+from importers.core.model import Leaf, LoadedAs, PersonalData, Run, Unlike
 
 
 def record(
@@ -74,6 +75,50 @@ def in_force(connection: psycopg.Connection, stream: str, table: str) -> dict[st
         leaf = Leaf(source, PersonalData(personal) if personal else None, treatment, column, key_version)
         history[source].append(LoadedAs(leaf, first_run))
     return {source: _newest(versions) for source, versions in history.items()}
+
+
+def unlike(connection: psycopg.Connection, run: Run) -> list[Unlike]:
+    """What the stream's other runs have put into the run's table under another treatment of a leaf than the run's.
+
+    Runs of all states: a merge keeps what an aborted one had loaded. Leaves that the run doesn't know are left out.
+    """
+    rows = connection.execute(
+        """with known as (
+             select r.id, coalesce(r.schema_version, (select max(v.version) from _importers.schema_version v
+               where v.stream = r.stream and v.first_run <= r.id)) as version
+             from _importers.run r where r.stream = %(stream)s and r.table_name = %(table)s),
+           made as (select version, array_agg(id order by id) as runs from known where id <> %(run)s group by version)
+           select l.source, l.column_name, l.treatment, now.treatment,
+             array_agg(distinct id order by id) as runs, coalesce(l.key_version, 1), coalesce(now.key_version, 1)
+           from made cross join lateral unnest(made.runs) id
+             join _importers.lineage l on l.stream = %(stream)s and l.version = made.version
+             join _importers.lineage now on now.stream = l.stream and now.source = l.source
+               and now.version = (select version from known where id = %(run)s)
+           where l.column_name is not null
+             and (l.treatment, coalesce(l.key_version, 1)) <> (now.treatment, coalesce(now.key_version, 1))
+           group by 1, 2, 3, 4, 6, 7 order by 1, min(id)""",
+        {"stream": run.stream, "table": run.table, "run": run.id},
+    ).fetchall()
+    return [
+        Unlike(source, column, _said(then, was), _said(now, is_), tuple(runs), _within(source, column))
+        for source, column, then, now, runs, was, is_ in rows
+    ]
+
+
+def _said(treatment: str, key_version: int) -> str:
+    return treatment if key_version == 1 else f"{treatment}, key version {key_version}"
+
+
+def _within(source: str, column: str) -> tuple[str | None, ...]:
+    """How a leaf is reached in its column; nothing for the column, and where its path isn't told in full."""
+    rest = source.removeprefix(column)
+    steps = _STEP.findall(rest)
+    if not source.startswith(column) or "".join(steps) != rest:
+        return ()
+    return tuple(None if step == "[]" else step[1:] for step in steps)
+
+
+_STEP = re.compile(r"\[\]|\.[A-Za-z_$][A-Za-z0-9_$-]*")
 
 
 def _newest(versions: Sequence[LoadedAs]) -> LoadedAs:

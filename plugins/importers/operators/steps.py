@@ -198,6 +198,8 @@ class CommitOperator(StepOperator):
         from importers.pipeline.finish import commit, lag
 
         unread = lag(job, run, commit(job, run))
+        for note in job.destination.find(run.id).notes:
+            self.log.warning("%s", note)
         return {"partitions": len(run.plan.partitions), **({"lag": unread} if unread else {})}
 
 

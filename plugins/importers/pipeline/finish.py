@@ -10,6 +10,7 @@ from importers.core.model import Position, Run, RunKind, RunState
 from importers.exceptions import ImporterError
 from importers.pipeline import replay
 from importers.pipeline.job import Job
+from importers.pipeline.remains import left
 from importers.pipeline.superseded import forget, superseded
 
 _log = logging.getLogger(__name__)
@@ -18,7 +19,8 @@ _log = logging.getLogger(__name__)
 def commit(job: Job, run: Run) -> Position:
     """Make the run count and move the position; then tell a broker. Again: a no-op."""
     with job.at():
-        position = job.destination.commit(run, job.stream, superseded(job, run))
+        gone, notes = left(job, run)
+        position = job.destination.commit(run, job.stream, superseded(job, run), gone, notes)
         if run.kind is not RunKind.REPLAY:  # which has read nothing from it
             job.source.acknowledge(position)
         return position

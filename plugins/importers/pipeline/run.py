@@ -47,7 +47,7 @@ class Result:
     """What a run did. `rows_read` = `rows_loaded` + `rows_quarantined` + `rows_suppressed`.
 
     `timings` are seconds by step, from its first start to its last end, whatever ran at once: their sum is the run's.
-    `rules` counts bad rows by the rule or reason they broke; `notes` are the plan's.
+    `rules` counts bad rows by the rule or reason they broke; `notes` are the plan's and the commit's.
     """
 
     run: int
@@ -280,5 +280,5 @@ def _result(job: Job, passed: gate.Passed, position: Position, clock: Clock, lag
         rules=rules,
         quarantine=passed.quarantined,
         lag=lag,
-        notes=run.plan.notes,
+        notes=(*run.plan.notes, *run.notes),
     )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from importers.core.model import Leaf, LoadedAs, LoadMode, Reads
+from importers.core.model import Leaf, LoadedAs, LoadMode, Reads, Stream
+from importers.core.tenant import Treat
 from importers.exceptions import ContractError
 from importers.pipeline.job import Job
 
@@ -36,8 +37,8 @@ def refuse_unfit(job: Job) -> None:
     table = f"{job.tenant.tenant}.{job.stream.target}"
     what = f"column '{name}' of {table} is {have} and can't hold {comes}"
     if leaf and was and _said(was[0].leaf) != _said(leaf):
-        raise ContractError(what, got=f"{_said(leaf)}, before {_said(was[0].leaf)}", do=_elsewhere(job))
-    raise ContractError(what, do=f"mend the source; or, if the new type is right, {_elsewhere(job)}")
+        raise ContractError(what, got=f"{_said(leaf)}, before {_said(was[0].leaf)}", do=elsewhere(job))
+    raise ContractError(what, do=f"mend the source; or, if the new type is right, {elsewhere(job)}")
 
 
 def _loaded(was: LoadedAs) -> list[LoadedAs]:
@@ -56,7 +57,7 @@ def _told(job: Job, ever: Sequence[LoadedAs], leaf: Leaf) -> str:
     loaded = " and ".join(f"since run {was.since} as {_said(was.leaf)}" for was in others)
     return (
         f"{job.tenant.tenant}.{job.stream.target}, column {ever[0].leaf.column}: {_said(leaf)} from this run on; rows"
-        f" that are there, loaded {loaded}, stay so. {_remedy(job)}"
+        f" that are there, loaded {loaded}, stay so. {_remedy(job, ever[0].leaf.column, leaf)}"
     )
 
 
@@ -64,16 +65,31 @@ def _said(leaf: Leaf) -> str:
     return leaf.treatment if leaf.key_version in (None, 1) else f"{leaf.treatment}, key version {leaf.key_version}"
 
 
-def _remedy(job: Job) -> str:
+def removable(stream: Stream, column: str | None, now: str) -> bool:
+    """Whether a full refresh takes values of another treatment than `now` out of the rows that it doesn't load anew.
+
+    What is kept now forbids none; a key can't be without; and where only the domain of the subject's pseudonyms has
+    changed, an erasure finds the row by the old one.
+    """
+    still_subject = column == stream.subject and now.startswith(Treat.PSEUDONYMISE)
+    return stream.keyed and now != Treat.KEEP and column not in stream.primary_key and not still_subject
+
+
+def _remedy(job: Job, column: str | None, leaf: Leaf) -> str:
+    if removable(job.stream, column, leaf.treatment):
+        return (
+            "A full refresh (--full-refresh) loads those anew that are at the source, and good, and takes the values "
+            "out of the others"
+        )
     if job.stream.load_mode is LoadMode.MERGE:
         again = "Those that are at the source, and good, are loaded anew by --full-refresh, or intervals by a backfill"
-        return f"{again}. To have all rows alike, {_elsewhere(job)}"
+        return f"{again}. To have all rows alike, {elsewhere(job)}"
     if job.stream.load_mode is LoadMode.APPEND and job.stream.reads is Reads.WINDOW:
         return "To have all rows alike, load their intervals again by a backfill"
-    return f"To have all rows alike, {_elsewhere(job)}"
+    return f"To have all rows alike, {elsewhere(job)}"
 
 
-def _elsewhere(job: Job) -> str:
+def elsewhere(job: Job) -> str:
     """How everything gets into another table. What is appended isn't read again: its position is the pipeline's."""
     if job.stream.load_mode is LoadMode.APPEND:
         return "give the pipeline and load.table new names: it loads everything there. Then drop this table"

@@ -116,6 +116,13 @@ class Policy:
         arrays |= {name: rows.column(name) for name in rows.schema.names if name in PASSED}
         return pa.RecordBatch.from_arrays(list(arrays.values()), names=list(arrays))
 
+    def keys(self, rows: pa.RecordBatch) -> pa.RecordBatch:
+        """The columns of a primary key as they stand in the table. A key is never dropped."""
+        with _located(self._keys, self._rules.stream):
+            steps = self._planned(rows.schema)
+        arrays = {name: treated.apply(rows.column(name)) for name, treated in steps.items()}
+        return pa.RecordBatch.from_arrays(list(arrays.values()), names=list(arrays))
+
     def pseudonymises(self, column: str) -> bool:
         """Whether the table has the column's pseudonyms in its place."""
         rule = self._rules.by_path.get(column)

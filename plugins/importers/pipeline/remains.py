@@ -1,0 +1,102 @@
+"""What a run that is about to commit leaves as it was in a merged table, or one with history, and what is said of it.
+
+A merge keeps what it has of a key until a good version comes, and what the source no longer delivers. So a full refresh
+alone wouldn't make a stricter policy hold for all that is there: what is left of an older treatment is removed, unless
+the leaf is kept now, which forbids nothing (see decision 0021).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from functools import partial
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from importers.core.model import LoadMode, Remains, Run, RunState, Unlike
+from importers.core.tenant import Treat
+from importers.exceptions import ImporterError
+from importers.pipeline.job import Job
+from importers.pipeline.replay import as_today
+from importers.pipeline.treatments import elsewhere, removable
+from importers.staging.quarantine import ROW
+
+_log = logging.getLogger(__name__)
+
+
+def left(job: Job, run: Run) -> tuple[Sequence[Unlike], tuple[str, ...]]:
+    """What the commit is to remove, and the sentences that it leaves in the ledger.
+
+    Nothing of a run that is committed already: it has said so. Raises what the warehouse raises.
+    """
+    kept_out = run.mode is LoadMode.MERGE and any(
+        file.rows for file in job.destination.quarantine().of_run(run.id, ended=False)
+    )
+    looks = kept_out or (run.plan.refresh and run.mode in (LoadMode.MERGE, LoadMode.HISTORY))
+    if not looks or job.destination.find(run.id).state is RunState.COMMITTED:
+        return (), ()
+    unlike = job.destination.unlike(run)
+    found = _remains(job, run, unlike, kept_out=kept_out)
+    held = [(one, rows) for one, rows in zip(unlike, found.unlike, strict=True) if rows]
+    going = [one for one, _ in held if run.plan.refresh and removable(job.stream, one.column, one.now)]
+    untouched = _untouched(job, run, found)
+    return going, (*untouched, *(_treated(job, one, rows, gone=one in going) for one, rows in held))
+
+
+def _remains(job: Job, run: Run, unlike: Sequence[Unlike], *, kept_out: bool) -> Remains:
+    """The count alone fails no run: rows in quarantine that can't be read aren't looked for in the table then."""
+    look = partial(job.destination.remains, run, job.stream, unlike=unlike, whole=run.plan.refresh)
+    if not kept_out:
+        return look(iter(()))
+    try:
+        return look(_keys(job, run))
+    except ImporterError as error:
+        _log.warning("what the table has of rows in quarantine can't be told: %s", error.what)
+        return look(iter(()))
+
+
+def _keys(job: Job, run: Run) -> Iterator[pa.RecordBatch]:
+    """The keys of the rows that the run has put into quarantine, as they would stand in the table."""
+    key = list(job.stream.primary_key)
+    stored = [name for name in key if not job.policy.pseudonymises(name)]
+    for file in job.destination.quarantine().of_run(run.id, ended=False):
+        for batch in job.quarantine.batches(file.uri, job.keys.quarantine()):
+            rows = job.fitted(as_today(job, batch.filter(pc.is_valid(batch[ROW])))).select(key)
+            treated = job.policy.keys(rows)
+            good = np.ones(rows.num_rows, dtype=np.bool_)
+            for bad in job.destination.unfit(rows, stored).values():
+                good &= ~bad
+            for name in key:
+                good &= pc.is_valid(treated[name]).to_numpy(zero_copy_only=False)
+            yield treated.filter(pa.array(good))
+
+
+def _untouched(job: Job, run: Run, found: Remains) -> list[str]:
+    """How many rows there are that the run has left alone, and why."""
+    table = f"{job.tenant.tenant}.{job.stream.target}"
+    if run.mode is LoadMode.HISTORY or not (found.withheld or found.rows):
+        return []
+    if found.rows is None:
+        return [f"{table}: {_rows(found.withheld)} in an older version, as the newer is in quarantine"]
+    why = [f"{found.withheld:,} with a newer version in quarantine"] if found.withheld else []
+    others = found.rows - found.withheld
+    why += [f"{others:,} that the source didn't deliver, or not as new"] if others else []
+    return [f"{table}: {_rows(found.rows)} that this refresh hasn't loaded anew: {' and '.join(why)}"]
+
+
+def _treated(job: Job, one: Unlike, rows: int, *, gone: bool) -> str:
+    """What becomes of values of another treatment in those rows."""
+    what = f"{job.tenant.tenant}.{job.stream.target}, {one.source}: {one.now} now; of {_rows(rows)} among those, loaded"
+    if gone:
+        return f"{what} as {one.treatment}, the values were removed"
+    stays = f"{what} as {one.treatment}, the values stay so"
+    if one.now == Treat.KEEP:
+        return stays
+    takes_out = removable(job.stream, one.column, one.now)
+    return f"{stays}. {'A full refresh takes them out' if takes_out else f'To have none of them, {elsewhere(job)}'}"
+
+
+def _rows(number: int) -> str:
+    return f"{number:,} row{'' if number == 1 else 's'}"
