@@ -176,6 +176,17 @@ def test_a_batch_is_there_with_its_position_before_the_next_one_is(streamed: Str
     assert streamed.plays == list(range(12))
 
 
+def test_a_table_that_is_new_to_the_stream_begins_where_a_refresh_does(streamed: Streamed) -> None:
+    source = streamed.source(ROWS[:3], ROWS[3:6])
+    streamed.drain(source)
+    streamed.said = {"load": {"mode": "append", "table": "heard"}}
+    source.refreshed = lambda position: {"list": int(position["list"]) - 1}  # type: ignore[method-assign]
+    assert streamed.drain(source).rows == 3
+    assert streamed.ask("select play from acme.heard order by 1") == [(3,), (4,), (5,)]
+    assert streamed.drain(source).rows == 0
+    assert streamed.plays == list(range(6))
+
+
 @pytest.mark.parametrize(("few", "loaded"), [(4, [0, 3, 6, 6]), (0, [0, 0, 3, 6])])
 def test_a_batch_of_few_rows_is_loaded_before_the_next_is_read(
     streamed: Streamed, monkeypatch: pytest.MonkeyPatch, few: int, loaded: list[int]

@@ -119,8 +119,8 @@ def entry(held: Held, tenant: Tenant) -> dict[str, Any]:
         "reasons": dict(held.file.reasons),
         "since": since.isoformat(timespec="seconds"),
         "kept_until": kept_until(tenant, held).isoformat(timespec="seconds"),
-        "replayable": held.replayable,
-        "not_replayable": why_not(held),
+        "replayable": not (reason := why_not(held, tenant)),
+        "not_replayable": reason,
     }
 
 

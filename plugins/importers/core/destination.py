@@ -109,7 +109,11 @@ class Destination(ABC):
 
     @abstractmethod
     def position(self, stream: Stream) -> Position:
-        """The committed position."""
+        """The committed position: how far the stream has come in its table of today."""
+
+    @abstractmethod
+    def former(self, stream: Stream) -> tuple[str, Position] | None:
+        """Of the other tables that the stream has come into the last one, and its position; None if it is the first."""
 
     @abstractmethod
     def renew(self, run: Run, lease: float | None) -> None:

@@ -17,11 +17,13 @@ class Held:
     `root` is the run that read the rows from the source: of what a replay put back, not the replay; `part` is which of
     its partitions, None where an older replay didn't say. `window` is that run's key if it read a window, `version`
     stamps its rows that have neither a version nor a cursor, `cursor` is what it took the others' from. `stale` are
-    half-open ranges of `_version` that later runs have read again.
+    half-open ranges of `_version` that later runs have read again. `table` is where the rows belong: another one reads
+    them anew.
     """
 
     run: int
     stream: str
+    table: str
     state: RunState
     mode: LoadMode
     file: QuarantineFile

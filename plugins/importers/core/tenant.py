@@ -264,7 +264,8 @@ class Load(_Strict):
     mode: LoadMode | None = None
     """How rows meet those that are there; by default what the source is for (files: append)."""
     table: Annotated[str, Field(min_length=1, max_length=63)] | None = None
-    """The table, in the schema of the tenant's name; by default the stream's name."""
+    """The table, in the schema of the tenant's name; by default the stream's name. Another one is read from the
+    beginning."""
     primary_key: (
         Annotated[tuple[str, ...], BeforeValidator(_several, json_schema_input_type=str | list[str])] | None
     ) = None

@@ -156,9 +156,21 @@ def receipts(connection: psycopg.Connection, run: int) -> dict[int, Receipt]:
     return {row[0]: Receipt(run, *row) for row in rows.fetchall()}
 
 
-def position(connection: psycopg.Connection, stream: str) -> dict[str, Any]:
-    rows = connection.execute("select lane, value from _importers.position where stream = %s", (stream,))
+def position(connection: psycopg.Connection, stream: str, table: str) -> dict[str, Any]:
+    """How far the stream has come in a table; another one is read from the beginning."""
+    rows = connection.execute(
+        "select lane, value from _importers.position where stream = %s and table_name = %s", (stream, table)
+    )
     return dict(rows.fetchall())
+
+
+def former(connection: psycopg.Connection, stream: str, table: str) -> tuple[str, dict[str, Any]] | None:
+    """Of the stream's other tables the one that was loaded last, and how far."""
+    row = connection.execute(
+        "select table_name from _importers.position where stream = %s and table_name <> %s order by run desc limit 1",
+        (stream, table),
+    ).fetchone()
+    return (row[0], position(connection, stream, row[0])) if row else None
 
 
 def insert_run(
@@ -248,9 +260,9 @@ def merged_position(run: Run) -> dict[str, Any]:
 def store_position(connection: psycopg.Connection, run: Run, lanes: Position) -> None:
     with connection.cursor() as cursor:
         cursor.executemany(
-            """insert into _importers.position (stream, lane, value, run) values (%s, %s, %s, %s)
-               on conflict (stream, lane) do update set value = excluded.value, run = excluded.run""",
-            [(run.stream, lane, Jsonb(value), run.id) for lane, value in lanes.items()],
+            """insert into _importers.position (stream, table_name, lane, value, run) values (%s, %s, %s, %s, %s)
+               on conflict (stream, table_name, lane) do update set value = excluded.value, run = excluded.run""",
+            [(run.stream, run.table, lane, Jsonb(value), run.id) for lane, value in lanes.items()],
         )
 
 

@@ -152,16 +152,16 @@ def _move_position(connection: psycopg.Connection, run: Run, since: Position, to
         changed = connection.execute(
             """update _importers.position p set value = m.after, run = %s
                from unnest(%s::text[], %s::jsonb[], %s::jsonb[]) as m(lane, before, after)
-               where p.stream = %s and p.lane = m.lane and p.value = m.before""",
-            (run.id, *map(list, zip(*known, strict=True)), run.stream),
+               where p.stream = %s and p.table_name = %s and p.lane = m.lane and p.value = m.before""",
+            (run.id, *map(list, zip(*known, strict=True)), run.stream, run.table),
         )
         moved.append(changed)
     if new:
         inserted = connection.execute(
-            """insert into _importers.position (stream, lane, value, run)
-               select %s, lane, value, %s from unnest(%s::text[], %s::jsonb[]) as m(lane, value)
+            """insert into _importers.position (stream, table_name, lane, value, run)
+               select %s, %s, lane, value, %s from unnest(%s::text[], %s::jsonb[]) as m(lane, value)
                on conflict do nothing""",
-            (run.stream, run.id, *map(list, zip(*new, strict=True))),
+            (run.stream, run.table, run.id, *map(list, zip(*new, strict=True))),
         )
         moved.append(inserted)
     return moved

@@ -6,11 +6,13 @@ from collections.abc import Callable
 
 import psycopg
 from psycopg.errors import LockNotAvailable
+from psycopg.sql import SQL, Identifier
 
-from importers.core.model import LoadMode, Plan, Reads, Run, RunKind, Stream, Window
+from importers.core.model import RUN, LoadMode, Plan, Reads, Run, RunKind, Stream, Window
 from importers.core.names import StreamName
 from importers.destinations import _control as control
 from importers.destinations import _owner as owner
+from importers.destinations import _tables as tables
 from importers.exceptions import ContractError, RunBusyError
 
 
@@ -103,6 +105,23 @@ def check_what_is_newer(connection: psycopg.Connection, tenant: str, stream: Str
         )
 
 
+def check_not_renamed(connection: psycopg.Connection, tenant: str, name: str, stream: Stream) -> None:
+    """A table that a stream has never loaded is read anew: not one that has its rows, by another name, already."""
+    if stream.load_mode is not LoadMode.APPEND or not tables.existing(connection, tenant, stream.target):
+        return
+    found = connection.execute(
+        SQL(
+            "select r.table_name from _importers.run r where r.stream = {} and r.table_name <> {}"
+            " and exists (select from {} t where t.{} = r.id) limit 1"
+        ).format(name, stream.target, Identifier(tenant, stream.target), Identifier(RUN))
+    ).fetchone()
+    if found is not None:
+        raise ContractError(
+            f"the table '{stream.target}' has rows that were appended to '{found[0]}', and would have them twice",
+            do="give the table its name back, and load.table too; or set load.table to a name that no table has",
+        )
+
+
 def check_not_expired(connection: psycopg.Connection, name: str, kind: RunKind, stream: Stream, window: Window) -> None:
     """What retention has deleted isn't read again by a window. Raises ContractError.
 
@@ -143,9 +162,9 @@ def check_overlap(
             raise RunBusyError("an open run re-reads a part of the same range", got=f"run {row[0]}", do="wait for it")
     elif kind is RunKind.WINDOW and stream.load_mode is LoadMode.APPEND and plan.partitions:
         row = connection.execute(
-            "select key from _importers.run where stream = %s and key <> %s and state <> 'aborted'"
+            "select key from _importers.run where stream = %s and table_name = %s and key <> %s and state <> 'aborted'"
             " and span && tstzrange(%s, %s) limit 1",
-            (name, key, window.start, window.end),
+            (name, stream.target, key, window.start, window.end),
         ).fetchone()
         if row:
             raise ContractError(

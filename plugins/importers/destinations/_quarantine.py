@@ -28,7 +28,7 @@ THERE = f"""(not {ENDED} and not exists (
 """Whether it is still in quarantine: a replay that has claimed it hasn't loaded it yet."""
 
 _HELD = f"""
-  select q.run, r.stream, r.state, r.mode, q.replayed_by, o.id as root,
+  select q.run, r.stream, o.table_name as table, r.state, r.mode, q.replayed_by, o.id as root,
     case when r.kind = 'replay' then (from_.part ->> 'part')::int else q.partition end as part,
     case when o.kind = 'window' then o.key end as window,
     coalesce((from_.part ->> 'version')::bigint, o.version + q.partition) as version,

@@ -195,8 +195,7 @@ def _of_another_mode(schema: str, stream: Stream) -> ContractError:
     return ContractError(
         f'the table "{schema}"."{stream.target}" was made for another load mode or primary key',
         got=f"mode {stream.load_mode}, primary key {list(key_columns(stream)) or 'none'}",
-        do="set load.table to a new name, or move the old table away; and run once with --full-refresh, else the new "
-        "table gets only what is new",
+        do="set load.table to a new name: it is read from the beginning",
     )
 
 

@@ -154,7 +154,10 @@ class PostgresDestination(Destination):
             opening.check_what_is_newer(connection, self.tenant, stream)
             opening.check_not_expired(connection, name, kind, stream, window)
             moves = stream.resumes(kind)
-            sealed = plan(control.position(connection, name) if moves else {})
+            position = control.position(connection, name, stream.target) if moves else {}
+            if moves and not position:
+                opening.check_not_renamed(connection, self.tenant, name, stream)
+            sealed = plan(position)
             if not moves:
                 sealed = replace(sealed, position={})
             opening.check_overlap(connection, name, key, kind, stream, window, sealed)
@@ -209,7 +212,11 @@ class PostgresDestination(Destination):
 
     def position(self, stream: Stream) -> Position:
         with self._transaction("reading the position") as connection:
-            return control.position(connection, self._name(stream))
+            return control.position(connection, self._name(stream), stream.target)
+
+    def former(self, stream: Stream) -> tuple[str, Position] | None:
+        with self._transaction("reading the position of another table") as connection:
+            return control.former(connection, self._name(stream), stream.target)
 
     def _own(self, run: Run, lease: float | None) -> None:
         if lease is None:
@@ -355,7 +362,7 @@ class PostgresDestination(Destination):
                     control.store_position(connection, now, control.merged_position(now))
                 quarantine.supersede(connection, now, superseded)
                 control.close_run(connection, run.id, RunState.COMMITTED, notes)
-            return control.position(connection, run.stream)
+            return control.position(connection, run.stream, run.table)
 
     # -- abort, erase, and what the ledger keeps
 

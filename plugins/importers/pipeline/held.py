@@ -14,7 +14,7 @@ from importers.core.destination import Destination
 from importers.core.model import OURS, QuarantineFile, RunState
 from importers.core.names import StreamName
 from importers.core.quarantine import ExpiredFile, Held
-from importers.core.settings import kept_in_quarantine
+from importers.core.settings import effective, kept_in_quarantine
 from importers.core.tenant import Tenant
 from importers.pipeline.installation import Installation
 from importers.pipeline.job import Job, resume
@@ -58,8 +58,11 @@ def kept_until(tenant: Tenant, held: Held) -> datetime:
     return (held.file.since or datetime.now(UTC)) + kept_in_quarantine(tenant, pipeline, stream).time
 
 
-def why_not(held: Held) -> str:
+def why_not(held: Held, tenant: Tenant) -> str:
     """Why a file can't be replayed; empty if it can."""
+    _, pipeline, stream = StreamName.of(held.stream)
+    if held.table != (effective(tenant, pipeline, stream).load.table or stream):
+        return f"its rows belong into {tenant.tenant}.{held.table}, and load.table names another"
     if held.replayed_by is not None:
         return f"run {held.replayed_by} is replaying it"
     if held.state is RunState.OPEN:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from importers.core.model import LoadMode, Plan, Position, Reads, Run, RunKind, RunState, Window
@@ -41,8 +42,10 @@ def plan(
             if kind is RunKind.REPLAY:
                 planned = replay.plan_of(job)
                 return replace(planned, notes=(*planned.notes, *notes))
-            planned = job.source.plan(asked, window, job.source.refreshed(position) if full_refresh else position)
-            return replace(planned, stream=job.stream, notes=(*planned.notes, *notes), refresh=full_refresh)
+            begins, anew = start(job, kind, position, full_refresh=full_refresh)
+            planned = job.source.plan(asked, window, begins)
+            said = (*planned.notes, *anew, *notes)
+            return replace(planned, stream=job.stream, notes=said, refresh=full_refresh)
 
         if kind is not RunKind.REPLAY:
             job.source.subscribe(asked)
@@ -73,9 +76,41 @@ def foresee(job: Job, window: Window | None = None, *, full_refresh: bool = Fals
         job = agreed(job)
         asked = job.requested
         treatments.refuse_unfit(job)
-        position = position_of(job, window)
-        planned = job.source.plan(asked, window, job.source.refreshed(position) if full_refresh else position)
-        return planned if full_refresh else replace(planned, notes=(*planned.notes, *treatments.changed(job)))
+        begins, anew = start(job, kind, position_of(job, window), full_refresh=full_refresh)
+        planned = job.source.plan(asked, window, begins)
+        changed = () if full_refresh else treatments.changed(job)
+        return replace(planned, notes=(*planned.notes, *anew, *changed))
+
+
+def start(job: Job, kind: RunKind, position: Position, *, full_refresh: bool = False) -> tuple[Position, Sequence[str]]:
+    """Where a run begins to read that finds its table at `position`, and what is to be said of it.
+
+    A table that the stream has never loaded is read from the beginning, as by a full refresh, whatever is in others.
+    """
+    new = job.destination.is_new()
+    former = None if new or position or not job.stream.resumes(kind) else job.destination.former(job.stream)
+    if former is None:
+        only = _only_this_window(job) if kind is RunKind.WINDOW and not new else ()
+        return job.source.refreshed(position) if full_refresh else position, only
+    table, there = former
+    return job.source.refreshed(there), (
+        f"{_table(job)} is new to this pipeline: what the source has is read from the beginning. "
+        f"{job.tenant.tenant}.{table}, which it loaded before, stays as it is",
+    )
+
+
+def _only_this_window(job: Job) -> Sequence[str]:
+    before = next((stream for stream in job.destination.remembered() if stream.name == job.stream.name), None)
+    if before is None or before.target == job.stream.target or job.destination.loaded_as(job.stream):
+        return ()
+    return (
+        f"{_table(job)} is new to this pipeline, and gets this interval. Load those that are in "
+        f"{job.tenant.tenant}.{before.target} again by a backfill",
+    )
+
+
+def _table(job: Job) -> str:
+    return f"{job.tenant.tenant}.{job.stream.target}"
 
 
 def agreed(job: Job) -> Job:

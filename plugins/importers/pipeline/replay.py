@@ -28,9 +28,10 @@ from importers.staging.quarantine import ABOUT, LOCATION, RAW, REASON, ROW
 
 
 def held(job: Job) -> list[Held]:
-    """What the stream has in quarantine and may still keep there: past its retention nobody reads it any more."""
+    """What the stream has in quarantine for its table, and may still keep there: past its retention nobody reads it."""
     kept = kept_in_quarantine(job.tenant, job.pipeline, job.stream.name)
-    return list(job.destination.quarantine().held(datetime.now(UTC) - kept.time, job.stream))
+    files = job.destination.quarantine().held(datetime.now(UTC) - kept.time, job.stream)
+    return [file for file in files if file.table == job.stream.target]
 
 
 def rounds(job: Job) -> int:

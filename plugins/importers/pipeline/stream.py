@@ -19,7 +19,7 @@ from importers.core.model import JSON, Batch, MicroBatch, Pace, Plan, Position, 
 from importers.exceptions import ConfigError, ImporterError
 from importers.pipeline import treatments
 from importers.pipeline.job import Job
-from importers.pipeline.plan import agreed
+from importers.pipeline.plan import agreed, start
 from importers.pipeline.segment import Segment
 
 _log = logging.getLogger(__name__)
@@ -77,7 +77,7 @@ def stream(job: Job, stopped: Callable[[], bool] = _never, watch: Watch = _silen
         pace = Pace(job.spec.micro_batch.linger_ms / 1000, job.spec.micro_batch.max_rows)
         with (
             _session(job, watch) as session,
-            closing(job.source.follow(requested, session.position, pace)) as batches,
+            closing(job.source.follow(requested, session.begins, pace)) as batches,
         ):
             for batch in batches:
                 session.take(batch)
@@ -127,6 +127,9 @@ class _Session:
     def __init__(self, job: Job, loader: ThreadPoolExecutor, watch: Watch) -> None:
         self.total = Beat()
         self.position: Position = {}
+        """As it is committed: what the next micro-batch moves."""
+        self.begins: Position = {}
+        """Where reading begins: of a table that is new to the stream that isn't committed yet."""
         self._job, self._loader, self._watch = job, loader, watch
         self._pending: tuple[Future[Receipt], Beat] | None = None
         self.segment = self._open()
@@ -180,9 +183,11 @@ class _Session:
 
         def sealed(position: Position) -> Plan:
             found.update(position)
-            for note in notes:
+            self.begins, anew = start(self._job, RunKind.INCREMENTAL, position)
+            said = (*anew, *notes)
+            for note in said:
                 _log.warning("%s", note)
-            return Plan([], stream=self._job.stream, live=True, notes=notes)
+            return Plan([], stream=self._job.stream, live=True, notes=said)
 
         destination, (_, sealed_key) = self._job.destination, self._job.keys.new_run_key()
         run = destination.open(self._job.stream, uuid4().hex, RunKind.INCREMENTAL, Window(), sealed, sealed_key)

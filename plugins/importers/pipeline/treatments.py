@@ -90,8 +90,10 @@ def _remedy(job: Job, column: str | None, leaf: Leaf) -> str:
 
 
 def elsewhere(job: Job) -> str:
-    """How everything gets into another table. What is appended isn't read again: its position is the pipeline's."""
-    if job.stream.load_mode is LoadMode.APPEND:
-        return "give the pipeline and load.table new names: it loads everything there. Then drop this table"
-    how = "with the next run" if job.stream.load_mode is LoadMode.REPLACE else "by --full-refresh"
-    return f"set load.table to a new name, and load everything there {how}. Then drop this table"
+    """How everything gets into another table, which is read from the beginning; an interval has none."""
+    how = (
+        "the intervals there by a backfill"
+        if job.stream.reads is Reads.WINDOW
+        else "everything there with the next run"
+    )
+    return f"set load.table to a new name, and load {how}. Then drop this table"

@@ -20,6 +20,7 @@ def job() -> Any:
     stream = Stream("s", (), Reads.POSITION, ("id",), load_mode=LoadMode.MERGE)
     return SimpleNamespace(
         at=nullcontext,
+        tenant=SimpleNamespace(tenant="acme"),
         stream=stream,
         requested=stream,
         asked=stream,
@@ -39,6 +40,7 @@ def job() -> Any:
             loaded_as=lambda stream: {},
             misfits=lambda stream, columns: {},
             position=lambda stream: STORED,
+            former=lambda stream: None,
             open=lambda stream, key, kind, window, sealed, sealed_key, lease: SimpleNamespace(
                 state=RunState.OPEN, plan=sealed(STORED), receipts={}
             ),
@@ -59,3 +61,18 @@ def foreseen(job: Any, *, full_refresh: bool) -> Position:
 def test_a_full_refresh_starts_where_the_source_says(start: Callable[..., Position]) -> None:
     assert start(job(), full_refresh=False) == {"lane": 7}
     assert start(job(), full_refresh=True) == {"lane": 2}
+
+
+@pytest.mark.parametrize("start", [opened, foreseen])
+@pytest.mark.parametrize("full_refresh", [False, True])
+def test_a_table_that_is_new_to_a_stream_is_read_as_by_a_full_refresh(
+    start: Callable[..., Position], *, full_refresh: bool
+) -> None:
+    """Of the position of the table before: a source that begins with what is new leaves nothing out between the two."""
+    new = job()
+    new.destination.position = lambda stream: {}
+    new.destination.open = lambda stream, key, kind, window, sealed, sealed_key, lease: SimpleNamespace(
+        state=RunState.OPEN, plan=sealed({}), receipts={}
+    )
+    new.destination.former = lambda stream: ("before", STORED)
+    assert start(new, full_refresh=full_refresh) == {"lane": 2}

@@ -1,0 +1,143 @@
+"""A position is one of a table: another `load.table` is read anew, and the one before goes on where it was."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from alembic import command
+from alembic.config import Config
+from click.testing import CliRunner
+from sqlalchemy import create_engine
+
+from importers.cli.main import main
+from importers.ledger.schema import MIGRATIONS
+
+Sql = psycopg.Connection[Any]
+
+TENANT = """\
+tenant: acme
+pipelines:
+  calls:
+    importer: csv
+    config: {{path: "{data}/calls-*.csv", stream: calls{more}}}
+    quarantine: {{max_fraction: 1.0}}
+    expect: [{rule}]
+    privacy: {{purpose: tests, lawful_basis: none, columns: {{id: keep, seconds: keep, day: keep}}}}
+    load: {{{load}}}
+"""
+RULE = "expect_column_values_to_be_between: {column: seconds, min_value: 0}"
+APPEND, MERGE = "mode: append", "mode: merge, primary_key: id"
+
+
+def describe(home: Path, table: str = "calls", load: str = APPEND, rule: str = RULE, more: str = "") -> None:
+    text = TENANT.format(data=home, load=f"{load}, table: {table}", rule=rule, more=more)
+    (home / "tenants/acme.yaml").write_text(text)
+
+
+def deliver(home: Path, *ids: int, seconds: int = 1, name: str | None = None) -> None:
+    lines = [f"{id_},{seconds},2026-01-01" for id_ in ids]
+    (home / f"calls-{name or ids[0]}.csv").write_text("\n".join(["id,seconds,day", *lines, ""]))
+
+
+def answer(*args: str) -> Any:
+    done = CliRunner().invoke(main, [*args, "--json"])
+    assert done.exit_code == 0, done.output
+    return json.loads(done.stdout)
+
+
+def run(*options: str) -> tuple[int, list[str]]:
+    """Rows loaded, and notes."""
+    (result,) = answer("run", "acme.calls", *options)
+    return result["rows_loaded"], result["notes"]
+
+
+def ids(sql: Sql, table: str) -> Sequence[int]:
+    return [id_ for (id_,) in sql.execute(f"select id from acme.{table} order by 1").fetchall()]  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("load", [APPEND, MERGE])
+def test_a_new_table_gets_everything_and_the_old_one_goes_on_where_it_was(home: Path, sql: Sql, load: str) -> None:
+    describe(home, load=load)
+    deliver(home, 1, 2)
+    assert run() == (2, [])
+    describe(home, "heard", load)
+    deliver(home, 3)
+    said = (
+        "acme.heard is new to this pipeline: what the source has is read from the beginning. acme.calls, which it"
+        " loaded before, stays as it is"
+    )
+    (plan,) = answer("plan", "acme.calls")
+    assert (plan["position_lanes"], plan["notes"]) == (0, [said])
+    assert run() == (3, [said])
+    assert run() == (0, [])
+    describe(home, load=load)
+    assert run() == (1, [])
+    assert ids(sql, "calls") == ids(sql, "heard") == [1, 2, 3]
+
+
+def test_a_table_under_another_name_is_not_read_twice(home: Path, sql: Sql) -> None:
+    describe(home)
+    deliver(home, 1)
+    run()
+    sql.execute("alter table acme.calls rename to heard")
+    describe(home, "heard")
+    refused = CliRunner().invoke(main, ["run", "acme.calls"])
+    assert refused.exit_code == 1
+    assert "'heard' has rows that were appended to 'calls'" in " ".join(refused.stderr.split())
+    assert ids(sql, "heard") == [1]
+
+
+def test_quarantine_belongs_to_its_table(home: Path, sql: Sql) -> None:
+    """The bad row is read again for the new table: from both files it would be there twice."""
+    describe(home)
+    deliver(home, 1, seconds=-1)
+    run()
+    describe(home, "heard")
+    run()
+    describe(home, "heard", rule="expect_column_values_to_not_be_null: {column: id}")
+    old, new = answer("quarantine", "list", "acme.calls")
+    assert (old["replayable"], new["replayable"]) == (False, True)
+    assert old["not_replayable"] == "its rows belong into acme.calls, and load.table names another"
+    assert [result["rows_loaded"] for result in answer("quarantine", "replay", "acme.calls")] == [1]
+    assert ids(sql, "heard") == [1]
+    describe(home, rule="expect_column_values_to_not_be_null: {column: id}")
+    assert [result["rows_loaded"] for result in answer("quarantine", "replay", "acme.calls")] == [1]
+    assert (ids(sql, "calls"), ids(sql, "heard")) == ([1], [1])
+
+
+def test_an_interval_that_begins_a_table_says_that_others_are_missing(home: Path, sql: Sql) -> None:
+    more = ", interval: {pattern: calls-%Y-%m-%d}"
+    window = ("--start", "2026-01-01T00:00:00Z", "--end", "2026-01-02T00:00:00Z")
+    describe(home, more=more)
+    deliver(home, 1, name="2026-01-01")
+    assert run(*window) == (1, [])
+    describe(home, "heard", more=more)
+    loaded, (note,) = run(*window)
+    assert loaded == 1
+    assert note.endswith("gets this interval. Load those that are in acme.calls again by a backfill")
+
+
+def test_what_a_ledger_knew_before_goes_on(home: Path, database: str, sql: Sql) -> None:
+    describe(home)
+    deliver(home, 1)
+    run()
+    describe(home, "heard")
+    run()
+    engine = create_engine(database.replace("postgresql://", "postgresql+psycopg://"))
+    with engine.connect() as bound:
+        config = Config()
+        config.set_main_option("script_location", str(MIGRATIONS))
+        config.attributes["connection"] = bound
+        command.downgrade(config, "0013")
+    engine.dispose()
+    assert sql.execute("select count(*) from _importers.position").fetchone() == (1,)
+    deliver(home, 2)
+    assert run() == (1, [])
+    describe(home)
+    assert run() == (1, [])  # what it lacks of the file that came meanwhile; none is there twice
+    assert (ids(sql, "calls"), ids(sql, "heard")) == ([1, 2], [1, 2])
