@@ -191,3 +191,16 @@ def test_a_commit_that_comes_again_says_and_does_nothing_more(strict: Path, sql:
     with closing(job):
         commit(job, opened)
     assert sql.execute("select notes from _importers.run where id = %s", (number,)).fetchone() == (notes,)
+
+
+def test_a_key_that_comes_twice_is_told_of_as_such(home: Path, sql: Sql) -> None:
+    describe(home)
+    deliver(home, 0, "0,ann,Ulm,1", "1,bob,Bonn,1", "0,ann,Ulm,2", "0,ann,Ulm,3")
+    (result,) = answer("run", "acme.calls")
+    assert (result["rows_read"], result["rows_loaded"]) == (4, 4)
+    assert result["notes"] == [
+        "acme.calls: of 4 rows loaded 2 gave way to another of the same key, newer or read later"
+    ]
+    assert table(sql, "id, seconds") == [(0, 3), (1, 1)]
+    deliver(home, 1, "2,cyd,Kiel,1")
+    assert run() == []

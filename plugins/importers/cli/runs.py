@@ -117,6 +117,6 @@ def _cells(row: dict[str, Any], run: PastRun) -> tuple[Any, ...]:
     bounded = row["window_start"] or row["window_end"]
     window = f"{row['window_start'] or '…'} – {row['window_end'] or '…'}" if bounded else ""
     counts = (row["rows_loaded"], row["rows_quarantined"], row["position_lanes_moved"])
-    stream = f"{row['stream']} (no longer described)" if row["described"] is False else row["stream"]
+    stream = f"{row['stream']} (in no tenant file)" if row["described"] is False else row["stream"]
     about = (row["run"], stream, run.outcome, run.reads, window, row["opened_at"])
     return *about, "–" if row["seconds"] is None else row["seconds"], *counts, row["drift"]

@@ -252,7 +252,8 @@ class Receipt:
     """The destination's record that a partition was loaded; commits with its rows.
 
     `rows` is what staging holds, `loaded` what was handed to the table, `suppressed` what erased subjects kept out; the
-    difference is in quarantine.
+    difference is in quarantine. Of the `loaded` rows those that are `outdone` gave way at once to another of their key:
+    a newer one, or a later one of the same partition.
     """
 
     run: int
@@ -262,6 +263,7 @@ class Receipt:
     loaded: int
     suppressed: int = 0
     position: Position = field(default_factory=dict)
+    outdone: int = 0
 
 
 @dataclass(frozen=True, slots=True)

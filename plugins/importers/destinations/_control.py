@@ -151,7 +151,8 @@ def remembered_streams(connection: psycopg.Connection, pipeline: str) -> list[St
 
 def receipts(connection: psycopg.Connection, run: int) -> dict[int, Receipt]:
     rows = connection.execute(
-        "select partition, digest, rows, loaded, suppressed, position from _importers.receipt where run = %s", (run,)
+        "select partition, digest, rows, loaded, suppressed, position, outdone from _importers.receipt where run = %s",
+        (run,),
     )
     return {row[0]: Receipt(run, *row) for row in rows.fetchall()}
 
@@ -241,8 +242,8 @@ def insert_receipt(connection: psycopg.Connection, receipt: Receipt) -> bool:
 
 def complete_receipt(connection: psycopg.Connection, receipt: Receipt) -> None:
     connection.execute(
-        "update _importers.receipt set loaded = %s, suppressed = %s where run = %s and partition = %s",
-        (receipt.loaded, receipt.suppressed, receipt.run, receipt.partition),
+        "update _importers.receipt set loaded = %s, suppressed = %s, outdone = %s where run = %s and partition = %s",
+        (receipt.loaded, receipt.suppressed, receipt.outdone, receipt.run, receipt.partition),
     )
 
 

@@ -56,11 +56,11 @@ class LiveTable:
             shown = erasure.Shown(
                 [batch.treated] if types else [], Erased(self._erased.tokens, blind, self._erased.version)
             )
-            if types:
-                self.load(run, shown, types)
+            stand = self.load(run, shown, types) if types else None
+            outdone = 0 if stand is None else shown.loaded - stand
             with connection.pipeline():
                 suppressed = batch.suppressed + shown.suppressed
-                written = add_to_receipt(connection, run, batch.rows, shown.loaded, suppressed)
+                written = add_to_receipt(connection, run, batch.rows, shown.loaded, suppressed, outdone)
                 if whole:
                     commit(connection)
             return _receipt(run, written)
@@ -108,14 +108,14 @@ class LiveTable:
         self._copy = SQL("copy {} ({}) from stdin (format binary)").format(target, names).as_bytes(connection)
         self._merge = loading.merge(self._table, stream, list(types), RunKind.INCREMENTAL, target).as_bytes(connection)
 
-    def load(self, run: Run, batches: Iterable[pa.RecordBatch], types: dict[str, str]) -> None:
-        """COPY the batches, and merge them where rows have keys."""
+    def load(self, run: Run, batches: Iterable[pa.RecordBatch], types: dict[str, str]) -> int | None:
+        """COPY the batches, and merge them where rows have keys: then, how many stand in the table."""
         if types != self._types:
             self._make(types)
         data = binary_copy(batches, types, run.id, 0)
         first = next(data, None)
         if first is None:
-            return
+            return None
         with self.connection.cursor() as cursor:
             with cursor.copy(self._copy) as sink:
                 sink.write(first)
@@ -123,6 +123,8 @@ class LiveTable:
                     sink.write(block)
             if self._stream.keyed:
                 cursor.execute(self._merge)
+                return cursor.rowcount
+        return None
 
 
 def _check_ours(run: Run, batch: MicroBatch, fence: psycopg.Cursor, moved: Sequence[psycopg.Cursor]) -> None:
@@ -167,15 +169,17 @@ def _move_position(connection: psycopg.Connection, run: Run, since: Position, to
     return moved
 
 
-def add_to_receipt(connection: psycopg.Connection, run: Run, rows: int, loaded: int, suppressed: int) -> psycopg.Cursor:
+def add_to_receipt(
+    connection: psycopg.Connection, run: Run, rows: int, loaded: int, suppressed: int, outdone: int = 0
+) -> psycopg.Cursor:
     """The run's only receipt: it sums what its micro-batches did. Returns the sums."""
     return connection.execute(
-        """insert into _importers.receipt as r (run, partition, digest, rows, loaded, suppressed)
-           values (%s, 0, %s, %s, %s, %s) on conflict (run, partition) do update
+        """insert into _importers.receipt as r (run, partition, digest, rows, loaded, suppressed, outdone)
+           values (%s, 0, %s, %s, %s, %s, %s) on conflict (run, partition) do update
            set rows = r.rows + excluded.rows, loaded = r.loaded + excluded.loaded,
-               suppressed = r.suppressed + excluded.suppressed, at = now()
+               suppressed = r.suppressed + excluded.suppressed, outdone = r.outdone + excluded.outdone, at = now()
            returning rows, loaded, suppressed""",
-        (run.id, DIGEST, rows, loaded, suppressed),
+        (run.id, DIGEST, rows, loaded, suppressed, outdone),
     )
 
 

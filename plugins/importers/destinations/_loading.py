@@ -29,8 +29,11 @@ def copy(
     run: Run,
     partition: int,
     batches: Iterable[pa.RecordBatch],
-) -> None:
-    """COPY a partition's batches to where the mode wants them. No batch: no statement."""
+) -> int | None:
+    """COPY a partition's batches to where the mode wants them. No batch: no statement.
+
+    Where rows have keys, how many of them stand in the table then: of one key one, unless a newer is there.
+    """
     into = tables.rows_table(stream)
     target = Identifier(schema, into)
     if run.mode is not LoadMode.REPLACE:  # whose shadow is its own; binary COPY takes bytes for what a column is now
@@ -51,13 +54,15 @@ def copy(
     with closing(ahead(binary_copy(batches, types, run.id, partition))) as data, connection.cursor() as cursor:
         first = next(data, None)
         if first is None:
-            return
+            return None
         with cursor.copy(statement) as sink:
             sink.write(first)
             for block in data:
                 sink.write(block)
         if run.mode in _KEYED:
             cursor.execute(merge(Identifier(schema, into), stream, list(types), run.kind))
+            return cursor.rowcount
+    return None
 
 
 def merge(

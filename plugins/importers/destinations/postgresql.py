@@ -290,8 +290,10 @@ class PostgresDestination(Destination):
                 return control.receipts(connection, run.id)[staged.partition]
             _check_digest(now, staged)
             shown = erasure.Shown(batches, self._erased(connection, stream.subject_domain))
-            loading.copy(connection, self.tenant, stream, run, staged.partition, shown)
-            receipt = replace(receipt, loaded=shown.loaded, suppressed=shown.suppressed + staged.suppressed)
+            stand = loading.copy(connection, self.tenant, stream, run, staged.partition, shown)
+            outdone = 0 if stand is None else shown.loaded - stand
+            suppressed = shown.suppressed + staged.suppressed
+            receipt = replace(receipt, loaded=shown.loaded, suppressed=suppressed, outdone=outdone)
             control.complete_receipt(connection, receipt)
         return receipt
 

@@ -31,18 +31,31 @@ def left(job: Job, run: Run) -> tuple[Sequence[Unlike], tuple[str, ...]]:
 
     Nothing of a run that is committed already: it has said so. Raises what the warehouse raises.
     """
-    kept_out = run.mode is LoadMode.MERGE and any(
-        file.rows for file in job.destination.quarantine().of_run(run.id, ended=False)
-    )
-    looks = kept_out or (run.plan.refresh and run.mode in (LoadMode.MERGE, LoadMode.HISTORY))
-    if not looks or job.destination.find(run.id).state is RunState.COMMITTED:
+    if run.mode not in (LoadMode.MERGE, LoadMode.HISTORY):
         return (), ()
+    now = job.destination.find(run.id)
+    if now.state is RunState.COMMITTED:
+        return (), ()
+    files = job.destination.quarantine().of_run(run.id, ended=False) if run.mode is LoadMode.MERGE else ()
+    kept_out = any(file.rows for file in files)
+    outdone = _outdone(job, now)
+    if not (kept_out or run.plan.refresh):
+        return (), outdone
     unlike = job.destination.unlike(run)
     found = _remains(job, run, unlike, kept_out=kept_out)
     held = [(one, rows) for one, rows in zip(unlike, found.unlike, strict=True) if rows]
     going = [one for one, _ in held if run.plan.refresh and removable(job.stream, one.column, one.now)]
     untouched = _untouched(job, run, found)
-    return going, (*untouched, *(_treated(job, one, rows, gone=one in going) for one, rows in held))
+    return going, (*outdone, *untouched, *(_treated(job, one, rows, gone=one in going) for one, rows in held))
+
+
+def _outdone(job: Job, run: Run) -> tuple[str, ...]:
+    """Of the rows that are told as loaded those that the table hasn't, as it has another of their key."""
+    receipts = run.receipts.values()
+    loaded, outdone = (sum(getattr(receipt, name) for receipt in receipts) for name in ("loaded", "outdone"))
+    table = f"{job.tenant.tenant}.{job.stream.target}"
+    gave = f"{table}: of {_rows(loaded)} loaded {outdone:,} gave way to another of the same key, newer or read later"
+    return (gave,) if outdone else ()
 
 
 def _remains(job: Job, run: Run, unlike: Sequence[Unlike], *, kept_out: bool) -> Remains:
