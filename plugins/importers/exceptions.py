@@ -69,7 +69,7 @@ class ImporterError(Exception):
             file += f":{where['line']}"
         job = ".".join(str(where[k]) for k in ("tenant", "pipeline") if k in where)
         if "stream" in where:
-            job += f"/{where['stream']}"
+            job += f"/{where['stream']}" if job else str(where["stream"])
         if "partition" in where:
             job += f"[{where['partition']}]"
         if "run" in where:

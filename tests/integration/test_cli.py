@@ -124,7 +124,7 @@ def test_runs_of_a_pipeline_that_was_renamed_are_still_told(home: Path) -> None:
     for target in ([], ["acme"], [JOB]):
         (run,) = answer("runs", *target)
         assert (run["stream"], run["described"]) == ("acme.plays.plays", False)
-        assert "(no longer described)" in " ".join(call("runs", *target).stdout.split())
+        assert "(in no tenant file)" in " ".join(call("runs", *target).stdout.split())
     assert answer("runs", "acme.heard") == []
     assert "Did you mean 'heard'" in call("runs", "acme.herd", code=2).stderr
     (home / "tenants/acme.yaml").rename(home / "tenants/notes.txt")
@@ -346,7 +346,7 @@ def test_a_broken_file_hides_no_run_and_nobody_s_quarantine(home: Path) -> None:
     ]
     assert "max_fractoin" in seen.stderr
     assert [run["stream"] for run in answer("runs", "other.others")] == ["other.others.plays"]
-    assert "no longer described" not in call("runs", "other").stdout
+    assert "in no tenant file" not in call("runs", "other").stdout
     assert "max_fractoin" not in call("runs", "acme").stderr
 
 

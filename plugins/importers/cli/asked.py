@@ -166,6 +166,28 @@ def described(directory: Path | None, tenant: str) -> Tenant:
     return read_tenant(find_tenant(directory or DIRECTORY, tenant)).tenant
 
 
+def described_or_loaded(directory: Path | None, tenant: str) -> Tenant:
+    """The tenant as its file describes it; of one that has none, but rows, nothing is known but its name.
+
+    So it is where rows were imported from Python alone. Raises ConfigError for a file that is wrong, and for a tenant
+    that nobody has ever heard of.
+    """
+    from importers.core.tenant import Tenant
+    from importers.exceptions import ConfigError
+    from importers.ledger import history
+    from importers.pipeline.installation import Installation
+    from importers.pipeline.tenants import DIRECTORY, find_tenant, read_tenant
+
+    try:
+        file = find_tenant(directory or DIRECTORY, tenant)
+    except ConfigError:
+        with history.reading(Installation.from_environment().warehouse) as connection:
+            if not history.begun(connection) or not history.runs(connection, tenant, limit=1):
+                raise
+        return Tenant(tenant=tenant, pipelines={})
+    return read_tenant(file).tenant
+
+
 def matching(directory: Path | None, target: tuple[str, str] | None) -> list[tuple[Tenant, str]]:
     """The pipelines of all tenants, of one tenant, or the one. Raises ConfigError."""
     from importers.core.settings import pipeline_of

@@ -71,7 +71,7 @@ def command(
     from importers.pipeline.installation import Installation
 
     named = named_in(subjects, file)
-    described = asked.described(tenants, tenant)
+    described = asked.described_or_loaded(tenants, tenant)
     if not (yes or dry_run):
         confirm(f"Erase {many(len(named), 'subject')} of {tenant} for good?", file)
     request = Request(named, who(), domain, reason, dry_run)

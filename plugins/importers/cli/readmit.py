@@ -38,7 +38,7 @@ def command(
     from importers.pipeline.installation import Installation
 
     named = named_in(subjects, file)
-    described = asked.described(tenants, tenant)
+    described = asked.described_or_loaded(tenants, tenant)
     if not yes:
         confirm(f"Let {many(len(named), 'subject')} of {tenant} in again?", file)
     receipt = readmit(Installation.from_environment(), described, Request(named, who(), domain, reason))

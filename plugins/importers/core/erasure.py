@@ -145,6 +145,10 @@ class Eraser(ABC):
         """Those that runs have named. Raises ConfigError for another encryption key: its tokens would find nothing."""
 
     @abstractmethod
+    def pipelines(self) -> Sequence[str]:
+        """Those that have ever run, by name: of some no file may tell."""
+
+    @abstractmethod
     def earlier(self, domain: str, tokens: Sequence[bytes]) -> Sequence[Earlier]:
         """Of those subjects who are on the list already, by which erasure."""
 

@@ -55,6 +55,14 @@ class PostgresEraser(Eraser):
             )
             return frozenset(domain for (domain,) in rows.fetchall())
 
+    def pipelines(self) -> Sequence[str]:
+        with self._transaction("asking what has run") as connection:
+            rows = connection.execute(
+                "select distinct split_part(stream, '.', 2) from _importers.run where tenant = %s order by 1",
+                (self._tenant,),
+            )
+            return [name for (name,) in rows.fetchall()]
+
     def earlier(self, domain: str, tokens: Sequence[bytes]) -> Sequence[Earlier]:
         with self._transaction("asking who was erased before") as connection:
             rows = connection.execute(

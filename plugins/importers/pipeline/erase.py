@@ -221,9 +221,13 @@ def _beyond(tenant: Tenant, eraser: Eraser, quarantine: _Quarantine) -> list[Pla
         ttl = _pipeline(tenant, StreamName.of(run.stream).pipeline).staging_ttl
         note = f"raw rows, encrypted: destroyed as the run ends, or by a sweep when nobody has worked on it for {ttl}"
         places.append(Place("staging", f"{run.stream} run {run.run}", Outcome.STAYS, note=note))
+    told = "each run reads its rows again, and leaves them out: erase there as well"
+    unknown = [
+        f"{tenant.tenant}.{name} (in no tenant file)" for name in eraser.pipelines() if name not in tenant.pipelines
+    ]
+    places += [Place("source", name, Outcome.STAYS, note=told) for name in unknown]
     for name in tenant.pipelines:
         source, settings = importer_settings(tenant, name)
-        told = "each run reads its rows again, and leaves them out: erase there as well"
         places.append(Place("source", f"{tenant.tenant}.{name} ({source})", Outcome.STAYS, note=told))
         if settings.get("cache_ttl"):
             note = f"answers in Redis, if REDIS_URL is set, until they are {settings['cache_ttl']} seconds old"

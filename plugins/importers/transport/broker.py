@@ -325,7 +325,8 @@ class Cluster:
                 self.consumer.poll(PATIENCE)
                 error = self._refusal or caught.args[0]
                 if error is self._refusal or not passes(error) or left <= SLICE:
-                    raise remedy(error, doing) from None
+                    servers = self._settings.get("bootstrap.servers", "")
+                    raise remedy(error, f"{doing} at {servers}" if servers else doing) from None
 
     def _told(self, error: KafkaError) -> None:
         if refuses(error):

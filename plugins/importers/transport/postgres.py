@@ -72,6 +72,21 @@ def translated(doing: str) -> Iterator[None]:
         raise _translate(error, doing) from None
 
 
+def said_of_connection(error: Exception) -> str:
+    """What libpq says where no server has answered: which address, and why not. Empty for any others.
+
+    Those of a server may hold values. Of a password with an unescaped `@` libpq takes a part for the host.
+    """
+    said = _UNREACHED.search(str(error))
+    return "" if said is None or "@" in said[0] else said[0]
+
+
+_UNREACHED = re.compile(
+    "(?:connection to server|failed to resolve host|could not translate host|server closed the connection"
+    "|connection timeout|timeout expired)[^\n]{0,300}"
+)
+
+
 def _translate(error: psycopg.Error, doing: str) -> ImporterError:
     state = error.sqlstate or ""
     about = error.diag
@@ -87,6 +102,7 @@ def _translate(error: psycopg.Error, doing: str) -> ImporterError:
         if reason:
             return cls(f"PostgreSQL failed while {doing}: {reason}", got=got, do=do)
     if isinstance(error, psycopg.OperationalError):
+        got = got if state else said_of_connection(error) or got
         refused = "password" in str(error) or "role" in str(error) or "does not exist" in str(error)
         if not state and refused:  # libpq reports a refusal to connect without a SQLSTATE
             return FatalSourceError(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from importers.core.model import JSON
 from importers.core.registry import optional
 from importers.exceptions import ConfigError, FatalSourceError, TransientSourceError
+from importers.transport.causes import cause, host_and_port
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -26,7 +27,7 @@ def redis_client(said: Mapping[str, JSON], *, timeout: float, extra: str) -> Ite
     redis = optional("redis", extra)
     retry = optional("redis.retry", extra).Retry(optional("redis.backoff", extra).NoBackoff(), 0)
     common: dict[str, Any] = {"socket_timeout": timeout, "socket_connect_timeout": timeout, "retry": retry}
-    with _translated(redis):
+    with _translated(redis, _place(said)):
         client = (
             redis.Redis.from_url(said["url"], **common) if said.get("url") else redis.Redis(**_named(said), **common)
         )
@@ -34,6 +35,12 @@ def redis_client(said: Mapping[str, JSON], *, timeout: float, extra: str) -> Ite
             yield client
         finally:
             client.close()
+
+
+def _place(said: Mapping[str, JSON]) -> str:
+    if said.get("url"):
+        return host_and_port(str(said["url"]))
+    return f"{said['host']}:{said.get('port', 6379)}" if said.get("host") else ""
 
 
 def _named(said: Mapping[str, JSON]) -> dict[str, Any]:
@@ -45,7 +52,7 @@ def _named(said: Mapping[str, JSON]) -> dict[str, Any]:
 
 
 @contextmanager
-def _translated(redis: Any) -> Iterator[None]:
+def _translated(redis: Any, place: str) -> Iterator[None]:
     """Names the error's class, and the code that Redis begins a refusal with: its text may quote what was sent."""
     errors = redis.exceptions
     try:
@@ -55,7 +62,8 @@ def _translated(redis: Any) -> Iterator[None]:
         raise FatalSourceError("Redis refuses this user", got=type(error).__name__, do=do) from None
     except (errors.ConnectionError, errors.TimeoutError) as error:
         do = "see that it runs and can be reached, then run again"
-        raise TransientSourceError("Redis can't be reached or went away", got=type(error).__name__, do=do) from None
+        what = f"Redis{place and f' at {place}'} can't be reached or went away"
+        raise TransientSourceError(what, got=cause(error), do=do) from None
     except errors.ResponseError as error:
         code = str(error).split(" ", 1)[0]
         got = code if code.isupper() else type(error).__name__

@@ -17,6 +17,7 @@ from importers.core.closing import close_kept
 from importers.core.connection import Connection
 from importers.core.registry import optional
 from importers.exceptions import ConfigError, ContractError, FatalSourceError, ImporterError, TransientSourceError
+from importers.transport.causes import cause, host_and_port
 
 SCHEME = "s3://"
 AHEAD = 1 << 20
@@ -250,7 +251,9 @@ def _answered(what: str) -> Iterator[None]:
     except (told.NoRegionError, ValueError):
         raise ConfigError(f"{what} can't be reached so", do="correct the endpoint or the region") from None
     except (told.BotoCoreError, OSError) as error:
-        raise TransientSourceError(f"{what} can't be reached now", got=type(error).__name__) from None
+        asked = host_and_port(str(getattr(error, "kwargs", {}).get("endpoint_url", "")))
+        at = f", asked for at {asked}," if asked else ""
+        raise TransientSourceError(f"{what}{at} can't be reached now", got=cause(error)) from None
 
 
 def _meaning(what: str, code: str, status: int) -> ImporterError:

@@ -15,6 +15,7 @@ from importers.core.connection import Connection
 from importers.core.model import JSON
 from importers.core.registry import optional
 from importers.exceptions import ConfigError, FatalSourceError, ImporterError
+from importers.transport.postgres import said_of_connection
 from importers.transport.sql import Pool, SqlConfig, failure
 
 SYSTEM = "PostgreSQL"
@@ -124,7 +125,10 @@ def _ours(error: Any, doing: str, names: Mapping[str, JSON]) -> ImporterError:
     if not state and ("FATAL" in text or "authentication" in text):  # libpq refuses to connect without a SQLSTATE
         state = next((found for words, found in _REFUSED.items() if words in text), "")
     got = {"SQLSTATE": state} | dict(names)
-    said = ", ".join(f"{name} {value}" for name, value in got.items() if value) or type(error).__name__
+    said = ", ".join(f"{name} {value}" for name, value in got.items() if value)
+    if not said:  # no server has answered: ADBC's words in mid-stream are none of libpq's
+        streams = isinstance(error, OSError | pa.ArrowException)
+        said = ("" if streams else said_of_connection(error)) or type(error).__name__
     return failure(SYSTEM, doing, state, said, reached=not isinstance(error, OSError | psycopg.OperationalError))
 
 

@@ -17,6 +17,7 @@ import tenacity
 
 from importers.core.registry import optional
 from importers.exceptions import ContractError, FatalSourceError, ImporterError, TransientSourceError
+from importers.transport.causes import cause, host_and_port
 from importers.transport.http.address import DIRECT, Route
 from importers.transport.http.auth import Auth
 from importers.transport.http.budget import Budget, retry_after
@@ -220,9 +221,10 @@ class Client:
             finally:
                 response.close()
         except self._httpx2.TimeoutException as error:
-            raise TransientSourceError(f"{self.host} didn't answer in time", got=type(error).__name__) from None
+            what = f"{host_and_port(self._address)} didn't answer in time"
+            raise TransientSourceError(what, got=type(error).__name__) from None
         except self._httpx2.HTTPError as error:  # their texts may quote an address
-            raise TransientSourceError(f"{self.host} can't be reached", got=type(error).__name__) from None
+            raise TransientSourceError(f"{host_and_port(self._address)} can't be reached", got=cause(error)) from None
         return Answer(self.host, response.status_code, dict(response.headers), body)
 
     def _body(self, response: httpx2.Response) -> bytes:

@@ -1,0 +1,71 @@
+"""A tenant that only Python knows: what was imported of persons is listed, and can be erased, without a tenant file."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from click.testing import CliRunner
+
+from importers import get_importer
+from importers.cli.main import main
+
+Sql = psycopg.Connection[Any]
+
+
+def imported(home: Path) -> None:
+    (home / "plays.csv").write_text("play,listener\n1,ann\n2,bob\n,ann\n")
+    privacy = {
+        "purpose": "tests",
+        "lawful_basis": "contract",
+        "subject": {"column": "listener", "domain": "listener"},
+        "columns": {"play": "keep", "listener": "pseudonymise"},
+    }
+    config = {
+        "path": str(home / "plays.csv"),
+        "privacy": privacy,
+        "load": {"mode": "merge", "primary_key": "play"},
+        "quarantine": {"max_fraction": 1.0},
+    }
+    asyncio.run(get_importer("csv", tenant_id="acme", config=config).import_data())
+
+
+def answer(*args: str) -> Any:
+    done = CliRunner().invoke(main, [*args, "--json"])
+    assert done.exit_code == 0, done.output
+    return json.loads(done.stdout)
+
+
+def test_a_person_is_erased_and_let_in_again_by_what_the_ledger_knows(home: Path, sql: Sql) -> None:
+    imported(home)
+    receipt = answer("erase", "acme", "ann", "--yes")
+    rows = {place["kind"]: place["rows"] for place in receipt["places"] if place["outcome"] == "clear"}
+    assert rows == {"table": 1, "quarantine": 1}
+    assert [place["name"] for place in receipt["places"] if place["kind"] == "source"] == [
+        "acme.csv (in no tenant file)"
+    ]
+    assert sql.execute("select play from acme.plays").fetchall() == [(2,)]
+    assert answer("readmit", "acme", "ann", "--yes")["domain"] == "listener"
+
+
+def test_whom_nobody_ever_imported_there_is_not(home: Path) -> None:
+    imported(home)
+    refused = CliRunner().invoke(main, ["erase", "acne", "ann", "--yes"])
+    assert refused.exit_code == 2
+    assert "no tenant 'acne'" in refused.stderr
+
+
+def test_runs_say_that_no_file_describes_them(home: Path) -> None:
+    imported(home)
+    told = CliRunner().invoke(main, ["runs", "acme"])
+    assert "acme.csv.plays (in no tenant file)" in " ".join(told.stdout.split())
+
+
+def test_health_says_where_once(home: Path) -> None:
+    importer = get_importer("csv", tenant_id="acme", config={"path": str(home / "none*.csv")})
+    health = asyncio.run(importer.check_health())
+    assert not health.ok
+    assert health.detail.startswith("none: no file matches")

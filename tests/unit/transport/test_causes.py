@@ -1,0 +1,89 @@
+"""Who can't be reached is told with its address and the cause, and never with a piece of a secret."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+
+import httpx
+import pytest
+import redis
+
+from importers.core.connection import Connection
+from importers.exceptions import TransientSourceError
+from importers.sources.databases._pg_connection import Database
+from importers.transport.causes import cause, host_and_port
+from importers.transport.postgres import connect
+from importers.transport.redis import redis_client
+from importers.transport.s3 import Bucket
+from importers.transport.sql import SqlConfig
+
+
+class Owner:
+    """Of connections."""
+
+
+@pytest.fixture
+def closed() -> Iterator[int]:
+    """A port on which nobody listens, as it is taken."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield taken.getsockname()[1]
+
+
+def told(error: pytest.ExceptionInfo[TransientSourceError], port: int) -> None:
+    said = str(error.value)
+    assert f"127.0.0.1:{port}" in said or f'"127.0.0.1", port {port}' in said
+    assert "Connection refused" in said
+    assert "hunter2" not in said
+
+
+def test_a_warehouse(closed: int) -> None:
+    with pytest.raises(TransientSourceError) as failed:
+        connect(f"postgresql://u:hunter2@127.0.0.1:{closed}/music")
+    told(failed, closed)
+
+
+def test_a_database_that_rows_come_from(closed: int) -> None:
+    said = Connection({"url": f"postgresql://u:hunter2@127.0.0.1:{closed}/music"})
+    database = Database(Owner(), said, SqlConfig())
+    with pytest.raises(TransientSourceError) as failed, database.questions("asking"):
+        pass
+    told(failed, closed)
+    with pytest.raises(TransientSourceError) as failed, database.rows("reading"):
+        pass
+    told(failed, closed)
+
+
+def test_of_a_password_that_is_taken_for_a_host_nothing_is_told() -> None:
+    database = Database(Owner(), Connection({"url": "postgresql://u:x@hunter2@nowhere.invalid/music"}), SqlConfig())
+    with pytest.raises(TransientSourceError) as failed, database.questions("asking"):
+        pass
+    assert "hunter2" not in str(failed.value)
+    assert host_and_port("redis://:x@hunter2@nowhere:1/0") == host_and_port("redis://:x/hunter2@nowhere:1/0") == ""
+
+
+@pytest.mark.parametrize("url", [True, False])
+def test_redis(closed: int, *, url: bool) -> None:
+    apart = {"host": "127.0.0.1", "port": closed, "password": "hunter2"}
+    said = {"url": f"redis://:hunter2@127.0.0.1:{closed}/0"} if url else apart
+    with pytest.raises(TransientSourceError) as failed, redis_client(said, timeout=5, extra="redis") as client:
+        client.ping()
+    told(failed, closed)
+
+
+def test_a_bucket(closed: int) -> None:
+    said = {"login": "u", "password": "hunter2", "endpoint_url": f"http://127.0.0.1:{closed}", "region_name": "eu"}
+    with pytest.raises(TransientSourceError) as failed:
+        Bucket(Connection(said)).list("s3://plays/*.csv")
+    told(failed, closed)
+
+
+def test_what_lies_behind_a_client_s_error(closed: int) -> None:
+    with pytest.raises(httpx.ConnectError) as refused:
+        httpx.get(f"http://127.0.0.1:{closed}/?token=hunter2")
+    assert cause(refused.value) == "ConnectError: Connection refused"
+    with pytest.raises(redis.ConnectionError) as unknown:
+        redis.Redis(host="nowhere.invalid").ping()
+    assert cause(unknown.value).startswith("ConnectionError: ")
+    assert cause(ValueError("hunter2")) == "ValueError"
