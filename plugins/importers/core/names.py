@@ -75,6 +75,13 @@ _FEW = 30
 """More names than that nobody reads."""
 
 
+def few(names: Iterable[str], most: int = 10) -> str:
+    """`a, b, c and 9,997 more`: of a file that is read by the wrong delimiter each word may be a column."""
+    told = list(names)
+    untold = len(told) - most
+    return ", ".join(told) if untold <= 0 else f"{', '.join(told[:most])} and {untold:,} more"
+
+
 def did_you_mean(got: str, allowed: Iterable[str]) -> str:
     """`did you mean 'x'?` and what is allowed, for an error's last sentence; of very many names, those most like it."""
     every = sorted(allowed)

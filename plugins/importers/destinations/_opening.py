@@ -107,7 +107,7 @@ def check_what_is_newer(connection: psycopg.Connection, tenant: str, stream: Str
 
 def check_not_renamed(connection: psycopg.Connection, tenant: str, name: str, stream: Stream) -> None:
     """A table that a stream has never loaded is read anew: not one that has its rows, by another name, already."""
-    if stream.load_mode is not LoadMode.APPEND or not tables.existing(connection, tenant, stream.target):
+    if stream.load_mode is not LoadMode.APPEND or RUN not in tables.existing(connection, tenant, stream.target):
         return
     found = connection.execute(
         SQL(

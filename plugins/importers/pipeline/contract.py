@@ -22,6 +22,7 @@ from pyarrow import types as t
 
 from importers.core.destination import Mask
 from importers.core.model import OURS, Column, Stream
+from importers.core.names import few
 from importers.core.tenant import Load, Treat
 from importers.core.widening import wider
 from importers.exceptions import ContractError
@@ -84,7 +85,7 @@ def _vanished(offered: Stream, known: Stream, missed: Collection[Column]) -> Con
         for old in missed
         if len(likely := [column for column in new if column.type == old.type]) == 1
     ]
-    gone = ", ".join(column.name for column in missed)
+    gone = few(column.name for column in missed)
     return ContractError(
         f"columns have gone that the last run had: {gone}" + (f" ({'; '.join(renamed)})" if renamed else ""),
         got=f"delivered: {_told(offered)}; agreed: {_told(known)}",
@@ -93,7 +94,7 @@ def _vanished(offered: Stream, known: Stream, missed: Collection[Column]) -> Con
 
 
 def _told(stream: Stream) -> str:
-    return ", ".join(f"{column.name} {column.type}" for column in stream.columns)
+    return few((f"{column.name} {column.type}" for column in stream.columns), 30)
 
 
 def dropped(columns: Mapping[str, object], known: Stream) -> set[str]:

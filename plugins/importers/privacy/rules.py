@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pyarrow import types as t
 
 from importers.core.model import PersonalData, Stream
-from importers.core.names import is_like_a_value
+from importers.core.names import few, is_like_a_value
 from importers.core.tenant import Mask, Privacy, Subject, Treat, Treatment
 from importers.exceptions import UnclassifiedError
 from importers.privacy.hints import words
@@ -120,6 +120,10 @@ def _made_of_values(path: str, *, nested: bool) -> bool:
 _KEY = re.compile(r"[A-Za-z_$][A-Za-z0-9_$-]{0,60}(?:\{(?:key|value)\})?")
 
 
+_MOST = 200
+"""Lines that somebody may still want to copy."""
+
+
 def unclassified(left: Sequence[Part], stream: str) -> UnclassifiedError:
     """The refusal, with all leaves that nobody classified and a guess for each."""
     from importers.privacy.detect import suggest  # with what it knows of numbers, which a run that goes well needs not
@@ -132,10 +136,13 @@ def unclassified(left: Sequence[Part], stream: str) -> UnclassifiedError:
         names.append(f"{len(hidden)} whose names look like values and aren't shown")
         around = {leaf.parents[-1] for leaf in hidden if leaf.parents and not is_like_a_value(leaf.parents[-1])}
         lines += [f"    {name}: drop  # its keys look like values" for name in sorted(around)]
-    many = f"{len(left)} columns" if len(left) > 1 else "a column"
+    more = [f"    # and {len(lines) - _MOST:,} more: are the delimiter, the format and the header right?"][
+        : len(lines) > _MOST
+    ]
+    many = f"{len(left):,} columns" if len(left) > 1 else "a column"
     return UnclassifiedError(
         f"no policy covers {many}",
-        got=", ".join(names),
-        do="\n".join(["say what happens to each, for example:", "privacy:", "  columns:", *lines]),
+        got=few(names, 30),
+        do="\n".join(["say what happens to each, for example:", "privacy:", "  columns:", *lines[:_MOST], *more]),
         stream=stream,
     )

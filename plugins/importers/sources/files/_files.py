@@ -31,7 +31,7 @@ from importers.core.model import (
     Stream,
     Window,
 )
-from importers.core.names import Name, as_name, did_you_mean, is_given
+from importers.core.names import Name, as_name, did_you_mean, few, is_given
 from importers.core.source import Partition, Source, SourceConfig
 from importers.exceptions import ConfigError, ContractError, EmptySourceError
 from importers.sources._text.cells import ARROW, ColumnType, arrow_type
@@ -458,8 +458,8 @@ def wanted(stream: Stream, schema: pa.Schema) -> pa.Schema:
     lacking = [column.name for column in stream.columns if column.name not in there]
     if lacking:
         raise ContractError(
-            f"the files have no column {', '.join(map(repr, lacking))}",
-            got=f"the columns {', '.join(schema.names)}",
+            f"the files have no column {few(map(repr, lacking))}",
+            got=f"the columns {few(schema.names, 30)}",
             stream=stream.name,
         )
     return pa.schema([(column.name, loadable(schema.field(column.name).type)) for column in stream.columns])
@@ -481,7 +481,7 @@ def same_columns(path: str, got: Sequence[str], expected: Sequence[str]) -> None
     raise ContractError(
         f"the file '{path}' has other columns than the files before it: "
         + "; ".join(f"{what} {_listed(names)}" for what, names in (("more:", extra), ("fewer:", lacking)) if names),
-        got=f"{len(got)} columns, of which {len(known)} are known; expected {', '.join(expected)}",
+        got=f"{len(got)} columns, of which {len(known)} are known; expected {few(expected, 30)}",
         do="correct the file, or give files of another shape a pipeline of their own",
     )
 
@@ -493,5 +493,5 @@ def shown(name: str) -> str:
 
 def _listed(names: Sequence[str]) -> str:
     told = [name for name in names if name != UNSHOWN]
-    untold = len(names) - len(told)
+    untold, told = len(names) - len(told), [few(told, 30)] if told else []
     return ", ".join([*told, f"{untold} that {'isn' if untold == 1 else 'aren'}'t shown"] if untold else told)

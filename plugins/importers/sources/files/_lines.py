@@ -8,6 +8,7 @@ import pyarrow as pa
 from pydantic import Field, field_validator
 
 from importers.core.model import Batch, Reject, Stream
+from importers.core.names import few
 from importers.exceptions import ContractError
 from importers.sources._text.blocks import Block, one_batch
 from importers.sources._text.cells import ARROW, TypeName, arrow_type
@@ -57,7 +58,7 @@ def offered(schema: pa.Schema, stream: Stream, setting: LinesConfig) -> None:
         told = [shown(name) for name in new]
         raise ContractError(
             "the files have got a key that they lacked a moment ago, so that nobody has classified it",
-            got=", ".join(dict.fromkeys(told)),
+            got=few(dict.fromkeys(told)),
             do="run again: then it is looked at; or set `unknown_keys: ignore` not to read such keys",
             stream=stream.name,
         )

@@ -14,7 +14,7 @@ import pyarrow as pa
 from pydantic import AfterValidator, Field, model_validator
 
 from importers.core.model import Batch, Stream
-from importers.core.names import did_you_mean, is_like_a_value
+from importers.core.names import did_you_mean, few, is_like_a_value
 from importers.exceptions import ConfigError, ContractError
 from importers.sources._text.blocks import BLOCK, LineNumbers, Places, blocks
 from importers.sources._text.cells import arrow_type, infer
@@ -305,7 +305,7 @@ class Csv(FileSource[CsvConfig]):
         if values:
             raise ContractError(
                 f"the first record of the file '{file.path}' doesn't look like names of columns",
-                got=f"{len(names)} cells; column {', '.join(values)} looks like a value, which isn't shown",
+                got=f"{len(names):,} cells; column {few(values)} looks like a value, which isn't shown",
                 do="set `header: false`, best with `column_names`; or `header: true` if they are names after all",
             )
 
@@ -332,7 +332,7 @@ class Csv(FileSource[CsvConfig]):
         twice = [str(index) for index, name in enumerate(names, 1) if counts[name] > 1]
         if twice:  # without a header these are data, so they aren't named
             raise ContractError(
-                f"the file '{file.path}' has a column name more than once, in columns {', '.join(twice)}",
+                f"the file '{file.path}' has a column name more than once, in columns {few(twice)}",
                 do="give `column_names`, one for each column",
             )
         return names, end if setting.header else start

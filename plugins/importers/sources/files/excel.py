@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from importers.core.model import Batch, Reject, Stream
-from importers.core.names import is_like_a_value
+from importers.core.names import few, is_like_a_value
 from importers.core.places import numbered
 from importers.exceptions import ConfigError, ContractError
 from importers.sources._text.widening import fitting
@@ -219,14 +219,14 @@ class Excel(FileSource[ExcelConfig]):
         if values:
             raise ContractError(
                 f"the first row of {where} doesn't look like names of columns",
-                got=f"{len(names)} cells; column {', '.join(values)} looks like a value, which isn't shown",
+                got=f"{len(names):,} cells; column {few(values)} looks like a value, which isn't shown",
                 do="set `range` to where the table begins; or `header: false`, best with `column_names`; or "
                 "`header: true` if they are names after all",
             )
         twice = [str(number) for number, name in enumerate(names, 1) if names.count(name) > 1]
         if twice:
             raise ContractError(
-                f"{where} has a column name more than once, in columns {', '.join(twice)}",
+                f"{where} has a column name more than once, in columns {few(twice)}",
                 do="give `column_names`, one for each column",
             )
 

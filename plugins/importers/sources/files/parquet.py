@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from pydantic import Field
 
 from importers.core.model import Batch, Stream
+from importers.core.names import few
 from importers.core.places import numbered, stretch
 from importers.exceptions import ContractError
 from importers.sources._types import loadable
@@ -101,7 +102,7 @@ class Parquet(DeclaringFileSource[ParquetConfig]):
             found = parquet.schema_arrow.remove_metadata()
         twice = {name for name in found.names if found.names.count(name) > 1}
         if twice:
-            raise ContractError(f"the file '{file.path}' has several columns called {', '.join(sorted(twice))}")
+            raise ContractError(f"the file '{file.path}' has several columns called {few(sorted(twice))}")
         return _loadable(found)
 
 
