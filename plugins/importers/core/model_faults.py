@@ -109,6 +109,8 @@ def _allowed(detail: ErrorDetails, value: Any, model: type[BaseModel], hidden: b
         return f"allowed: text that matches {context['pattern']}"
     if kind in ("model_type", "model_attributes_type"):
         return f"allowed: a mapping of {', '.join(_settings_at(model, detail['loc']))}"
+    if kind == "float_parsing" and (percent := re.fullmatch(r"(\d+(?:\.\d+)?) ?%", str(value))):
+        return f"a share is a number: {float(percent[1]) / 100:g}"
     if kind in _KINDS:
         text = "text in quotes, or " if kind in _LISTS and _takes_text(model, detail["loc"]) else ""
         return f"allowed: {text}{_KINDS[kind]}"

@@ -46,6 +46,8 @@ _NOTATIONS: tuple[Mapping[str, str], ...] = (
     {"timestamp_format": "%d.%m.%Y %H:%M:%S"},
 )
 """What needs no knowledge of the country: between strokes nothing says whether the day or the month comes first."""
+_NOT_AVAILABLE = ("n/a", "N/A", "#N/A")
+"""No others: `NA` is Namibia, too, and `-` may be anything."""
 _PERSON = re.compile(r"(?:^|_)(user|account|customer|client|member|person|listener|subscriber|employee|patient|player)")
 
 
@@ -109,7 +111,7 @@ def recognise(path: str) -> tuple[str, dict[str, Any]]:
     if importer == "csv":
         delimiter = _delimiter(head)
         config |= {"delimiter": delimiter} if delimiter != "," else {}
-        config |= _notation(config)
+        config |= _notation(config, _blanks(head, delimiter))
     return importer, config
 
 
@@ -123,11 +125,18 @@ def _first(path: str) -> Path:
     return Path(found[0].path)
 
 
-def _notation(config: Mapping[str, Any]) -> dict[str, Any]:
+def _blanks(head: bytes, delimiter: str) -> Mapping[str, Any]:
+    """The setting for cells that say that they are none, if there are any."""
+    cells = set(re.split(rf"[{re.escape(delimiter)}\r\n]", head.decode(errors="replace")))
+    found = [word for word in _NOT_AVAILABLE if word in cells]
+    return {"null_values": ["", *found]} if found else {}
+
+
+def _notation(config: Mapping[str, Any], blanks: Mapping[str, Any]) -> dict[str, Any]:
     """The settings by which columns of text are numbers or dates, and no other column becomes anything else."""
     chosen: dict[str, Any] = {}
     types = _types(config)
-    for one in _NOTATIONS:
+    for one in (*_NOTATIONS, *([blanks, *({**one, **blanks} for one in _NOTATIONS)] if blanks else ())):
         new = _types({**config, **chosen, **one})
         changed = {name for name in types if new[name] != types[name]}
         if changed and all(pa.types.is_string(types[name]) for name in changed):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -152,7 +152,8 @@ def _check(job: Job, run: Run, judgement: Judgement, files: tuple[QuarantineFile
     if judgement.failures:
         kept = sum(file.rows for file in files)
         are = "row is" if kept == 1 else "rows are"
-        where = f"{kept:,} {are} in quarantine: {_named(files)}" if files else "no row is in quarantine"
+        show = f"`importers quarantine show {job.tenant.tenant}.{job.pipeline} --run {run.id}`"
+        where = f"{kept:,} {are} in quarantine: {show}" if files else "no row is in quarantine"
         raise QualityError(
             "the data breaks the rules: nothing was loaded",
             got="; ".join([*map(str, judgement.failures), *_worst(files)]),
@@ -164,13 +165,6 @@ def _check(job: Job, run: Run, judgement: Judgement, files: tuple[QuarantineFile
             "the source has no good row, and loading that would empty the table",
             do="set load.allow_empty: true if that is right",
         )
-
-
-def _named(files: Sequence[QuarantineFile]) -> str:
-    """The files, of many the first: `importers quarantine list` has them all."""
-    told = [file.uri for file in files[:3]]
-    untold = len(files) - len(told)
-    return ", ".join([*told, *([f"and {untold} more"] if untold else [])])
 
 
 def _remedy(judgement: Judgement) -> str:

@@ -43,11 +43,16 @@ class Contents:
 
 
 def contents(destination: Destination, tenant: Tenant) -> Contents:
-    """What there is and was. What is past its retention nobody reads any more."""
+    """What there is and was. What is past its retention nobody reads any more.
+
+    What a replay has put back counts once that is committed: until then the rows are told of where it has them from.
+    """
     now = datetime.now(UTC)
     held, overdue = list[Held](), list[Held]()
     registry = destination.quarantine()
     for file in registry.held(datetime.min.replace(tzinfo=UTC)):
+        if file.state is RunState.OPEN and file.root != file.run:
+            continue
         (held if kept_until(tenant, file) >= now else overdue).append(file)
     return Contents(held, overdue, registry.expired())
 
@@ -64,9 +69,9 @@ def why_not(held: Held, tenant: Tenant) -> str:
     if held.table != (effective(tenant, pipeline, stream).load.table or stream):
         return f"its rows belong into {tenant.tenant}.{held.table}, and load.table names another"
     if held.replayed_by is not None:
-        return f"run {held.replayed_by} is replaying it"
+        return f"run {held.replayed_by} replays it; if that has failed, the next replay takes it over"
     if held.state is RunState.OPEN:
-        return "its run is still open"
+        return "its run isn't committed"
     return "" if held.replayable else "its rows are read again by another run"
 
 
@@ -84,7 +89,7 @@ def show(
         is_row = pc.is_valid(table[ROW])
         bad, rejects = table.filter(is_row)[:rows], table.filter(pc.invert(is_row))[:rows]
         about = [LOCATION, REASON, *([RAW] if unmasked else [])]
-        return Shown(held, _readable(job, bad, unmasked=unmasked), rejects.select(about))
+        return Shown(held, _readable(job, bad, unmasked=unmasked), _legible(rejects.select(about)))
 
 
 def _readable(job: Job, bad: pa.Table, *, unmasked: bool) -> pa.Table:
@@ -94,6 +99,17 @@ def _readable(job: Job, bad: pa.Table, *, unmasked: bool) -> pa.Table:
     shown = [name for name in rows.schema.names if name not in OURS]
     about = [ROW, RULES] if batches[0][LOCATION].null_count else [LOCATION, RULES]
     return pa.table([*(batches[0][name] for name in about), *(rows[name] for name in shown)], names=[*about, *shown])
+
+
+def _legible(table: pa.Table) -> pa.Table:
+    """Bytes as the text that they mostly are; what is none by its hexadecimal digits."""
+    texts = [
+        pa.array([raw and raw.decode(errors="backslashreplace") for raw in column.to_pylist()], pa.string())
+        if pa.types.is_binary(column.type)
+        else column
+        for column in table.columns
+    ]
+    return pa.table(texts, names=table.column_names)
 
 
 def discard(destination: Destination, quarantine: Quarantine, files: Sequence[Held]) -> Sequence[QuarantineFile]:

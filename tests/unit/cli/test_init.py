@@ -137,6 +137,17 @@ def test_numbers_and_dates_as_other_countries_write_them_are_proposed(tmp_path: 
     assert all(f"{name}: keep  # {kind}" in text for name, kind in kinds.items())
 
 
+def test_a_cell_that_says_it_is_none_makes_no_text_of_numbers(tmp_path: Path) -> None:
+    sample = tmp_path / "sales.csv"
+    sample.write_text("id;total;rank;city\n1;3,50;1;Ulm\n2;n/a;2;Bonn\n3;1,25;N/A;Kiel\n")
+    init(sample, "--tenants", tmp_path, "--tenant", "acme")
+    text = (tmp_path / "acme.yaml").read_text()
+    assert '      decimal: ","\n' in text
+    assert '      null_values: ["", "n/a", "N/A"]\n' in text
+    kinds = {"id": "int64", "total": "double", "rank": "int64"}
+    assert all(f"{name}: keep  # {kind}" in text for name, kind in kinds.items())
+
+
 def test_what_would_change_another_column_is_not_proposed(tmp_path: Path) -> None:
     """A decimal comma would make text of 1.5."""
     sample = tmp_path / "sales.csv"

@@ -149,6 +149,11 @@ BROKEN: dict[str, tuple[str, int, tuple[str, ...]]] = {
     "period too long": (pipeline("    deadline: P9999999999Y\n"), 5, ("deadline", "longer")),
     "period without its time": (pipeline("    deadline: P1DT\n"), 5, ("ISO 8601",)),
     "fraction": (pipeline("    quarantine:\n      max_fraction: 5\n"), 6, ("got 5", "at most 1")),
+    "percent": (
+        pipeline("    quarantine:\n      max_fraction: 2.5%\n"),
+        6,
+        ("got '2.5%'", "a share is a number: 0.025"),
+    ),
     "not a number": (pipeline("    quarantine:\n      max_fraction: .nan\n"), 6, ("max_fraction",)),
     "not whole": (pipeline("    max_parallel: many\n"), 5, ("'many'", "whole number")),
     "too many": (pipeline("    max_parallel: 5000\n"), 5, ("5000", "at most 1024")),

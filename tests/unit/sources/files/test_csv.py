@@ -429,7 +429,10 @@ def test_a_name_twice_or_none(tmp_path):
 
 def test_a_document_that_is_read_as_csv_is_told_of_in_a_line(tmp_path):
     path = tmp_path / "rows.csv"
-    for cells, said in (("a,b", "in columns 1, 2, 3, 4, 5, 6, 7, 8, 9, 10 and 9,990 more"), ("7,8.5", "and 9,990 more")):
+    for cells, said in (
+        ("a,b", "in columns 1, 2, 3, 4, 5, 6, 7, 8, 9, 10 and 9,990 more"),
+        ("7,8.5", "and 9,990 more"),
+    ):
         path.write_text(",".join([cells] * 5_000) + "\n")
         with pytest.raises(ContractError) as caught:
             source(path).streams()
