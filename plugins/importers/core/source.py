@@ -7,13 +7,16 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 from functools import cache
 from time import perf_counter
 from types import NoneType
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from importers.core.connection import Connection
-from importers.core.model import JSON, Batch, Health, LoadMode, Pace, Plan, Position, Stream, Window
+from importers.core.model import JSON, Batch, Health, LoadMode, Pace, Plan, Position, Reject, Stream, Window
 from importers.exceptions import ImporterError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 class SourceConfig(BaseModel):
@@ -178,6 +181,13 @@ class Source(ABC, Generic[ConfigT]):
         By this, and nothing else, rows in quarantine are known to have been read again.
         """
         return None
+
+    def reread(self, stream: Stream, partition: JSON, rejects: Sequence[Reject]) -> Sequence[pa.RecordBatch | None]:
+        """Of each record of a partition that was no row, its row by today's settings; None if it still is none.
+
+        A replay asks. A source needn't: to most a record says nothing without what was around it.
+        """
+        return [None] * len(rejects)
 
     def acknowledge(self, position: Position) -> None:
         """Tell a broker, after commit. A courtesy: what counts is in the destination."""

@@ -114,8 +114,48 @@ def read(job: Job, partition: JSON) -> Iterator[Batch]:
         kept = batch.filter(is_row)
         rows = _versioned(job, planned, kept, as_today(job, kept))
         stays = pa.array(_current(rows, planned["stale"]) & ~_erased(job, kept, rows, erased))
-        rejects = tuple(_rejects(batch.filter(pc.invert(is_row))))
-        yield Batch(rows.filter(stays), rejects, places=named(kept[LOCATION].filter(stays)))
+        rejects, again = _read_again(job, planned, list(_rejects(batch.filter(pc.invert(is_row)))), erased)
+        yield Batch(rows.filter(stays), tuple(rejects), places=named(kept[LOCATION].filter(stays)))
+        if again is not None:
+            yield again
+
+
+def _read_again(
+    job: Job, planned: Mapping[str, Any], rejects: Sequence[Reject], erased: Erased
+) -> tuple[Sequence[Reject], Batch | None]:
+    """What still is no row, and what is one by the settings of today, as far as the source can read it again."""
+    origin = _origin(job, planned) if rejects else ()
+    found = [row for partition in origin for row in job.source.reread(job.requested, partition, rejects)]
+    rows = [_completed(job, row) for row in found if row is not None]
+    if not rows:
+        return rejects, None
+    table = pa.concat_tables([pa.Table.from_batches([row]) for row in rows], promote_options="permissive")
+    whole = stamped(job.stream, table.combine_chunks().to_batches()[0], planned["version"])
+    stays = _current(whole, planned["stale"])
+    tokens = job.policy.tokens(whole) if erased else None
+    if tokens is not None:
+        stays &= ~erased.among(tokens).to_numpy(zero_copy_only=False)
+    pairs = list(zip(rejects, found, strict=True))
+    at = pa.array([reject.location for reject, row in pairs if row is not None], pa.string())
+    kept = pa.array(stays)
+    return [reject for reject, row in pairs if row is None], Batch(whole.filter(kept), places=named(at.filter(kept)))
+
+
+def _origin(job: Job, planned: Mapping[str, Any]) -> Sequence[JSON]:
+    """The partition that a quarantine file's records were read from; none that the source doesn't know any more, and
+    where an older replay didn't say.
+    """
+    part = planned["part"]
+    parts = () if part is None else job.destination.find(planned["root"]).plan.partitions[part : part + 1]
+    return [partition for partition in parts if job.source.knows(partition)]
+
+
+def _completed(job: Job, row: pa.RecordBatch) -> pa.RecordBatch:
+    """A row with the columns that the stream has today; those that its file lacks are null."""
+    for column in job.asked.columns:
+        if column.name not in row.schema.names:
+            row = row.append_column(column.name, pa.nulls(1, column.type))
+    return row.select([*job.asked.schema.names, *([VERSION] if VERSION in row.schema.names else [])])
 
 
 def forget(job: Job, run: Run) -> None:

@@ -47,7 +47,8 @@ def _behind(error: Any, seen: set[int]) -> Iterator[BaseException]:
 
 def _words(error: BaseException) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
-        return f"the certificate isn't trusted: {error.verify_message}"
+        why = getattr(error, "verify_message", "")  # none where a pin, not OpenSSL, has refused it
+        return f"the certificate isn't trusted{why and f': {why}'}"
     if isinstance(error, ssl.SSLError):
         return f"no TLS: {error.reason}"
     if isinstance(error, socket.gaierror):

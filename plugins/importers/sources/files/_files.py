@@ -28,6 +28,7 @@ from importers.core.model import (
     Plan,
     Position,
     Reads,
+    Reject,
     Stream,
     Window,
 )
@@ -36,6 +37,7 @@ from importers.core.source import Partition, Source, SourceConfig
 from importers.exceptions import ConfigError, ContractError, EmptySourceError
 from importers.sources._text.cells import ARROW, ColumnType, arrow_type
 from importers.sources._types import is_bare, loadable
+from importers.sources.files._again import Record, reread
 from importers.sources.files._interval import Interval, changed, covered, microseconds, within
 from importers.transport.files import (
     File,
@@ -300,13 +302,19 @@ class FileSource(Source[FilesT]):
             self.files.unchanged(file)
             try:
                 for batch in self.read_slice(stream, file, part, schema):
-                    yield self._dated(batch, stream, part)
+                    yield self.dated(batch, stream, part)
             except ContractError:
                 self.files.unchanged(file)  # a file that is written to may look like anything but that
                 raise
             self.files.unchanged(file)
 
-    def _dated(self, batch: Batch, stream: Stream, part: Slice) -> Batch:
+    def record(self, stream: Stream, file: File, schema: pa.Schema) -> Record | None:
+        """What reads one record of the file by itself, if a format can; `schema` is what the plan took it to hold."""
+
+    def reread(self, stream: Stream, partition: JSON, rejects: Sequence[Reject]) -> Sequence[pa.RecordBatch | None]:
+        return reread(self, stream, partition, rejects)
+
+    def dated(self, batch: Batch, stream: Stream, part: Slice) -> Batch:
         """Rows are as new as the time that their file is of, unless a cursor says more: appended ones need no more."""
         mode = stream.load_mode
         if "from" not in part or not stream.versioned or (stream.cursor and mode is not LoadMode.APPEND):

@@ -20,6 +20,7 @@ from importers.sources._text.blocks import BLOCK, LineNumbers, Places, blocks
 from importers.sources._text.cells import arrow_type, infer
 from importers.sources._text.numbers import Numbers
 from importers.sources._text.times import DIRECTIVES, Times, kind_of, legal, suits
+from importers.sources.files._again import Record, one_row
 from importers.sources.files._detect import HEAD, delimiter_of, encoding_of, guessed
 from importers.sources.files._files import (
     FileConfig,
@@ -269,7 +270,7 @@ class Csv(FileSource[CsvConfig]):
     def read_slice(self, stream: Stream, file: File, part: Slice, schema: pa.Schema) -> Iterator[Batch]:
         if not file.size:
             return
-        names, start = self._header(file)
+        _, start = self._header(file)
         encoding, dialect = self._shape(file)
         cut = partial(dialect.cut, tidy=part["tidy"])
         end = part["end"] if self.config.skip_footer or self.files.at_random(file, encoding) else None
@@ -277,13 +278,20 @@ class Csv(FileSource[CsvConfig]):
             self.files.as_utf8(file, encoding) as fill,
             self.files.as_utf8(file, encoding) as again,
         ):
-            inferred, nulls = frozenset(names) - self.config.types.keys(), self.config.null_values
-            numbers, times, target = self._numbers, self._times, wanted(stream, schema)
-            rows = Rows(dialect, names, target, nulls, inferred, numbers, widening(stream), times)
+            rows = self._rows(stream, file, wanted(stream, schema))
             begin, line = part["start"], part["line"]
             places, lines = Places(file.path, again, begin, line), LineNumbers(file.path, again, begin, line)
             for block in blocks(fill, max(start, begin), end, cut, size=self.block, path=file.path):
                 yield rows.batch(block, places, lines)
+
+    def record(self, stream: Stream, file: File, schema: pa.Schema) -> Record:
+        there = pa.schema([field for field in stream.schema if field.name in schema.names])
+        return one_row(self._rows(stream, file, there).batch, file.path)
+
+    def _rows(self, stream: Stream, file: File, target: pa.Schema) -> Rows:
+        (names, _), dialect = self._header(file), self._shape(file).dialect
+        inferred, nulls = frozenset(names) - self.config.types.keys(), self.config.null_values
+        return Rows(dialect, names, target, nulls, inferred, self._numbers, widening(stream), self._times)
 
     def _sample(self, file: File) -> pa.Table:
         names, start = self._header(file)

@@ -14,6 +14,7 @@ from importers.core.model import Batch, Stream
 from importers.exceptions import ContractError
 from importers.sources._text.blocks import BLOCK, Block, LineNumbers, Places, Positions, blocks
 from importers.sources._text.json_lines import infer, parsed
+from importers.sources.files._again import Record, one_row
 from importers.sources.files._files import FileSource, Slice, wanted
 from importers.sources.files._lines import READABLE, LinesConfig, batch, offered, reader, sample
 from importers.transport.files import File
@@ -69,6 +70,17 @@ class Jsonl(FileSource[JsonlConfig]):
                 table, rejects, starts = lines.read(block, places)
                 where = numbers.of(block, table.num_rows, partial(_within, block, starts or ()))
                 yield batch(table, target, stream, rejects, where)
+
+    def record(self, stream: Stream, file: File, schema: pa.Schema) -> Record:
+        said = {field.name: field for field in stream.schema}
+        whole = pa.schema([said.get(field.name, field) for field in schema])
+        lines, target = reader(whole, self.config, stream), pa.schema([f for f in whole if f.name in said])
+
+        def read(block: Block, places: Places) -> Batch:
+            table, rejects, _ = lines.read(block, places)
+            return batch(table, target, stream, rejects, None)
+
+        return one_row(read, file.path)
 
     def _sample(self, file: File) -> list[bytes]:
         with self.files.as_utf8(file) as fill:

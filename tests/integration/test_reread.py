@@ -1,0 +1,110 @@
+"""What was no row, and is one by the settings of today: a replay reads it again, where the file is as it was."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from click.testing import CliRunner
+
+from importers.cli.main import main
+
+Sql = psycopg.Connection[Any]
+
+TENANT = """\
+tenant: acme
+pipelines:
+  plays:
+    importer: {importer}
+    config: {{path: "{data}/plays-*.{end}", stream: plays{more}}}
+    quarantine: {{max_fraction: 1.0}}
+    privacy:
+      purpose: tests
+      lawful_basis: contract
+      subject: {{column: who, domain: listener}}
+      columns: {{id: keep, who: pseudonymise, paid: keep, at: keep}}
+    load: {{mode: {mode}}}
+"""
+CSV = ["id,who,paid,at", *(f"{n},ann,{n}.5,2026-01-0{n}" for n in range(1, 6)), "6,bob,n/a,2026-01-06", "7,cyd,7.5"]
+
+
+def describe(home: Path, more: str = "", importer: str = "csv", mode: str = "append") -> None:
+    text = TENANT.format(data=home, more=more, importer=importer, end=importer, mode=mode)
+    (home / "tenants/acme.yaml").write_text(text)
+
+
+def answer(*args: str, code: int = 0) -> Any:
+    done = CliRunner().invoke(main, [*args, "--json"])
+    assert done.exit_code == code, done.output
+    return json.loads(done.stdout)
+
+
+def paid(sql: Sql) -> list[Any]:
+    return sql.execute("select id, paid, at::text, who is not null from acme.plays where id > 5 order by id").fetchall()
+
+
+@pytest.fixture
+def refused(home: Path) -> Path:
+    """Of two files, whose columns are in another order, a record each that the sample's types refuse."""
+    (home / "plays-1.csv").write_text("\n".join(CSV) + "\n")
+    sample = ", sample_rows: 3"
+    describe(home, sample)
+    (result,) = answer("run", "acme.plays")
+    assert (result["rows_loaded"], result["rows_quarantined"]) == (5, 2)
+    (home / "plays-2.csv").write_text("at,paid,who,id\n2026-02-01,n/a,dan,8\n2026-02-02,9.5,eve,9\n")
+    (result,) = answer("run", "acme.plays")
+    assert (result["rows_loaded"], result["rows_quarantined"]) == (1, 1)
+    describe(home, sample + ', null_values: ["", "n/a"]')
+    return home
+
+
+def test_a_record_that_is_a_row_now_is_loaded_once(refused: Path, sql: Sql) -> None:
+    (result,) = answer("quarantine", "replay", "acme.plays", code=1)
+    assert (result["rows_loaded"], result["rows_quarantined"]) == (2, 1)  # the other lacks a column
+    rows = [(6, None, "2026-01-06", True), (8, None, "2026-02-01", True), (9, 9.5, "2026-02-02", True)]
+    assert paid(sql) == rows
+    answer("quarantine", "replay", "acme.plays", code=1)
+    assert paid(sql) == rows
+
+
+def test_of_a_file_that_is_not_as_it_was_nothing_is_read(refused: Path, sql: Sql) -> None:
+    (refused / "plays-1.csv").unlink()
+    (refused / "plays-2.csv").write_text("id,who,paid,at\n2,ann,2.5,2026-02-01\n")
+    (result,) = answer("quarantine", "replay", "acme.plays", code=1)
+    assert (result["rows_loaded"], result["rows_quarantined"]) == (0, 3)
+    assert [id_ for id_, *_ in paid(sql)] == [9]
+
+
+def test_who_was_erased_meanwhile_stays_out(refused: Path, sql: Sql) -> None:
+    answer("erase", "acme", "dan", "--yes")
+    (result,) = answer("quarantine", "replay", "acme.plays", code=1)
+    assert result["rows_loaded"] == 1
+    assert [id_ for id_, *_ in paid(sql)] == [6, 9]
+
+
+def test_a_place_is_kept_by_what_is_bad_then(refused: Path) -> None:
+    rule = "    expect: [expect_column_values_to_not_be_null: {column: paid}]\n    load:"
+    file = refused / "tenants/acme.yaml"
+    file.write_text(file.read_text().replace("    load:", rule))
+    answer("quarantine", "replay", "acme.plays", code=1)
+    shown = answer("quarantine", "show", "acme.plays")
+    places = [row["_location"].rpartition("/")[2] for one in shown for row in one["rows"]]
+    assert places == ["plays-1.csv:line 7", "plays-2.csv:line 2"]
+
+
+def test_lines_of_json_too(home: Path, sql: Sql) -> None:
+    lines = [{"id": n, "who": "ann", "paid": n, "at": "2026-01-01T00:00:00"} for n in range(1, 8)]
+    lines[6]["at"] = "soon"
+    sample = ", sample_rows: 5"
+    (home / "plays-1.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    describe(home, sample + ", types: {at: timestamp}", "jsonl")
+    (result,) = answer("run", "acme.plays")
+    assert (result["rows_loaded"], result["rows_quarantined"]) == (6, 1)
+    sql.execute("alter table acme.plays alter column at type text")
+    describe(home, sample + ", types: {at: string}", "jsonl")
+    (result,) = answer("quarantine", "replay", "acme.plays")
+    assert result["rows_loaded"] == 1
+    assert paid(sql)[-1] == (7, 7, "soon", True)
