@@ -9,13 +9,10 @@ from typing import Any
 
 import psycopg
 import pytest
-from alembic import command
-from alembic.config import Config
 from click.testing import CliRunner
-from sqlalchemy import create_engine
+from older_ledger import downgrade
 
 from importers.cli.main import main
-from importers.ledger.schema import MIGRATIONS
 
 Sql = psycopg.Connection[Any]
 
@@ -128,13 +125,7 @@ def test_what_a_ledger_knew_before_goes_on(home: Path, database: str, sql: Sql) 
     run()
     describe(home, "heard")
     run()
-    engine = create_engine(database.replace("postgresql://", "postgresql+psycopg://"))
-    with engine.connect() as bound:
-        config = Config()
-        config.set_main_option("script_location", str(MIGRATIONS))
-        config.attributes["connection"] = bound
-        command.downgrade(config, "0013")
-    engine.dispose()
+    downgrade(database, "0013")
     assert sql.execute("select count(*) from _importers.position").fetchone() == (1,)
     deliver(home, 2)
     assert run() == (1, [])

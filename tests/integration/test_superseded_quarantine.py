@@ -10,16 +10,13 @@ from typing import TypeAlias
 
 import psycopg
 import pytest
-from alembic import command
-from alembic.config import Config
 from import_site import PIPELINE, RULES, Inspector, Row, Site, write
-from sqlalchemy import create_engine
+from older_ledger import downgrade
 
 from importers.core.model import LoadMode, RunKind, Window
 from importers.core.source import Source
 from importers.core.tenant import Tenant
 from importers.exceptions import QualityError
-from importers.ledger.schema import MIGRATIONS
 from importers.pipeline import extract, finish, gate, load
 from importers.pipeline.job import jobs
 from importers.pipeline.plan import plan
@@ -219,13 +216,7 @@ def test_a_source_that_can_t_say_what_it_read_ends_only_what_has_no_place_any_mo
 def test_an_older_ledger_gives_up_what_was_superseded(make: Make) -> None:
     site, look = make(LoadMode.MERGE)
     again = site.run("again", full_refresh=True)
-    engine = create_engine(site.warehouse.replace("postgresql://", "postgresql+psycopg://"))
-    with engine.connect() as bound:
-        config = Config()
-        config.set_main_option("script_location", str(MIGRATIONS))
-        config.attributes["connection"] = bound
-        command.downgrade(config, "0009")
-    engine.dispose()
+    downgrade(site.warehouse, "0009")
     with closing(site.job) as job:  # which migrates
         assert [held.run for held in job.destination.quarantine().held(datetime.min.replace(tzinfo=UTC))] == [again.run]
     assert plays(look) == {again.run: [7]}
