@@ -112,8 +112,8 @@ def check_not_renamed(connection: psycopg.Connection, tenant: str, name: str, st
     found = connection.execute(
         SQL(
             "select r.table_name from _importers.run r where r.stream = {} and r.table_name <> {}"
-            " and exists (select from {} t where t.{} = r.id) limit 1"
-        ).format(name, stream.target, Identifier(tenant, stream.target), Identifier(RUN))
+            " and r.id = any(array(select distinct {} from {})) limit 1"
+        ).format(name, stream.target, Identifier(RUN), Identifier(tenant, stream.target))
     ).fetchone()
     if found is not None:
         raise ContractError(
