@@ -147,7 +147,7 @@ class _Numbers:
         if numbers > len(self._one):
             more = np.empty(2 * numbers - len(self._one), np.uint64)
             self._one, self._two = np.append(self._one, more), np.append(self._two, more)
-        if 2 * numbers > len(self._slots):  # a quarter full is where nearly all are found at once
+        if 4 * numbers > len(self._slots):  # up to a quarter full nearly all are found at once
             self._bits = (4 * numbers).bit_length()
             self._slots = np.full(1 << self._bits, -1, np.int32)
             self._put(np.arange(self._count, dtype=np.int32))
