@@ -21,7 +21,7 @@ env: .venv/.ready  ## install the locked packages into .venv, unless they are th
 # minute longer to start.
 .venv/.ready: .tools/.ready requirements-dev.txt pyproject.toml
 	test -x $(BIN)/python || $(UV) venv --quiet --no-python-downloads --python $(PYTHON) .venv
-	@echo 'Installing what requirements-dev.txt locks into .venv (1.3 GB on disk).'
+	@echo 'Installing what requirements-dev.txt locks into .venv (1.7 GB on disk).'
 	$(UV) pip sync --quiet --python .venv --require-hashes --compile-bytecode requirements-dev.txt
 	$(UV) pip install --quiet --python .venv --no-build-isolation --no-deps -e .
 	touch $@

@@ -20,6 +20,7 @@ from ruamel.yaml import YAML
 from importers.cli.main import main as command_line
 from importers.cli.sources import entry, settings
 from importers.core.registry import source_class, sources
+from importers.core.source import Source
 from importers.core.tenant import (
     Controller,
     Expectation,
@@ -190,6 +191,8 @@ def source_page(name: str) -> str:
         lines.append(f"Needs `pip install 'airflow-provider-importers[{source['extra']}]'`.")
     if source["permitted_use"]:
         lines.append(source["permitted_use"])
+    if cls.connection_type:
+        lines.append(_connection(name, cls))
     lines += [inspect.cleandoc(text) for text in (cls.__dict__.get("__doc__"), cls.config_model.__doc__) if text]
     schema = cls.config_model.model_json_schema()["properties"]
     needed = {s["name"]: schema[s["name"]].get("examples", [None])[0] for s in source["settings"] if s["required"]}
@@ -198,6 +201,17 @@ def source_page(name: str) -> str:
         config = ", ".join(f"{key}: {value}" for key, value in needed.items())
         lines.append(_yaml(f"importer: {name}\nconfig: {{{config}}}"))
     return _page([*lines, *_table(source["settings"], name)])
+
+
+def _connection(name: str, cls: type[Source[Any]]) -> str:
+    """Which connection a source takes, and which variables are one without Airflow."""
+    when = " for paths at `s3://`" if cls.connection_type == "aws" and name != "s3" else ""
+    needed, besides = ([f"`{v}`" for v in said.values()] for said in (cls.environment, cls.environment_besides))
+    also = f" (and {', '.join(besides)}, where it takes them)" if besides else ""
+    return (
+        f"Its [connection](../../connections.md){when} is `importer_TENANT_{name}`, of Airflow's type"
+        f" `{cls.connection_type}`; without Airflow it is what these variables say: {', '.join(needed)}{also}."
+    )
 
 
 def commands() -> str:

@@ -141,6 +141,10 @@ class Postgresql(Source[PostgresqlConfig]):
     `read: cdc` takes changes from a logical replication slot of the table's own, by pgoutput. The slot moves once the
     warehouse has committed. Of a deleted row its key stays, and whose it was. A table that was truncated, made anew, or
     got a column with a value is read whole again.
+
+    Changes need `wal_level = logical` on the primary server, a role with the attribute REPLICATION, a publication and a
+    slot for each table (the error has the statements; `create_replication` makes them), and `replica identity full` of
+    a table with long values that are kept. The embedded PostgreSQL has `wal_level = replica`: read changes from another.
     """
 
     title: ClassVar[str] = "PostgreSQL"
