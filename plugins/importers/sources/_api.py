@@ -18,6 +18,7 @@ from importers.core.connection import Connection
 from importers.core.model import Batch, Column, PersonalData, Reject, Stream
 from importers.core.source import Source
 from importers.exceptions import FatalSourceError, ImporterError, TransientSourceError
+from importers.sources._text.cells import called
 from importers.transport.http.address import Route, base_url, needed
 from importers.transport.http.auth import Anybody, Auth
 from importers.transport.http.client import Answer, Client
@@ -142,6 +143,13 @@ class Field:
         """JSON has no times, and numbers come as text."""
         return self.type if pa.types.is_boolean(self.type) or pa.types.is_nested(self.type) else pa.string()
 
+    @property
+    def called(self) -> str:
+        """What people call a value of it."""
+        if self.epoch is not None:
+            return f"a whole number of {'seconds' if self.epoch == 's' else 'milliseconds'} since 1970"
+        return f"of type {self.type}" if pa.types.is_nested(self.type) else called(self.type)
+
     def made(self, texts: pa.Array) -> pa.Array:
         if self.epoch is not None:
             texts = pc.cast(pc.cast(texts, pa.int64()), pa.timestamp(self.epoch))
@@ -177,6 +185,9 @@ def moments(field: Field, records: Sequence[Any]) -> list[int | None]:
     return made
 
 
+_UNFIT = (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError, UnicodeError)
+
+
 class Rows:
     """Makes Arrow rows of JSON objects. What isn't named in a field isn't kept."""
 
@@ -196,22 +207,36 @@ class Rows:
     def batch(self, records: Sequence[Any], place: str) -> Batch:
         """The rows, and a Reject for each record that isn't as the fields say."""
         rows, unfit = self._halved(records, 0)
-        rejects = [
-            Reject(_raw(record), f"{place}, record {at + 1}", "not as the API describes it") for at, record in unfit
-        ]
+        rejects = [Reject(_raw(record), f"{place}, record {at + 1}", self._why(record)) for at, record in unfit]
         return Batch(rows, tuple(rejects))
 
     def _halved(self, records: Sequence[Any], start: int) -> tuple[pa.RecordBatch, list[tuple[int, Any]]]:
         """Rows of what fits, at once if all does, and what doesn't even when it stands alone."""
         try:
             return self._all(records), []
-        except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError, UnicodeError):
+        except _UNFIT:
             if len(records) == 1:
                 return _empty(self._schema), [(start, records[0])]
         half = len(records) // 2
         first, second = self._halved(records[:half], start), self._halved(records[half:], start + half)
         table = pa.Table.from_batches([first[0], second[0]], self._schema)
         return table.combine_chunks().to_batches()[0] if len(table) else _empty(self._schema), first[1] + second[1]
+
+    def _why(self, record: Any) -> str:
+        """The first column that a record has no value for, and what it would have to be. Never what it is."""
+        if not isinstance(record, Mapping):
+            return "not an object"
+        between = {self._between.field.name: self._between.field} if self._between else {}
+        for name, field in (self._fields | between).items():
+            for path in filter(None, (field.path, field.older)):
+                try:
+                    found = pa.array([record], type=_struct({path: field.sent}))
+                    field.made(pc.struct_field(found, list(path)))
+                except _UNFIT:
+                    return f"column '{name}': not {field.called}"
+        if self._between is not None:
+            return f"column '{self._between.field.name}': no moment, and the stream is read by it"
+        return "not as the API describes it"
 
     def _all(self, records: Sequence[Any]) -> pa.RecordBatch:
         if not all(isinstance(record, Mapping) for record in records):

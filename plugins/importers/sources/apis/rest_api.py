@@ -53,6 +53,10 @@ class RestConfig(HttpConfig):
         return self
 
 
+_HOST_VARIABLE = "REST_API_HOST"
+_HOST = f"fill in the connection's host, which without Airflow is what {_HOST_VARIABLE} says"
+
+
 class Rest(ListedSource[RestConfig]):
     """Numbers keep their digits. A record that isn't as its columns say goes to quarantine; what no column names isn't
     kept.
@@ -68,7 +72,7 @@ class Rest(ListedSource[RestConfig]):
     connection_type: ClassVar[str | None] = "http"
     connection_optional: ClassVar[bool] = True
     environment: ClassVar[Mapping[str, str]] = {
-        "host": "REST_API_HOST",
+        "host": _HOST_VARIABLE,
         "login": "REST_API_LOGIN",
         "password": "REST_API_PASSWORD",
     }
@@ -78,11 +82,9 @@ class Rest(ListedSource[RestConfig]):
         said = self.config.base_url
         if "host" not in connection:
             if self.config.auth != "none":
-                raise ConfigError("nothing says who may have the credentials", do="fill in the connection's host")
+                raise ConfigError("nothing says who may have the credentials", do=_HOST)
             if said is None:
-                raise ConfigError(
-                    "nothing says where the API is", do="set `base_url`, or fill in the connection's host"
-                )
+                raise ConfigError("nothing says where the API is", do=f"set `base_url`, or {_HOST}")
             return encrypted(said)
         host = base_url(connection, "")
         if said is not None and not _below(said, host):

@@ -35,7 +35,9 @@ class Budget:
         while (seconds := self._missing()) > 0:
             if waited + seconds > self._longest:
                 raise TransientSourceError(
-                    "the account's rate limit is used up", do="try again when it has recovered", retry_after=seconds
+                    "the account's rate limit is used up",
+                    do=f"try again when it has recovered, in {seconds:,.0f} s",
+                    retry_after=seconds,
                 )
             seconds += SystemRandom().uniform(0, 0.05)  # so that workers don't come back in step
             self._wait(seconds)

@@ -247,9 +247,11 @@ class Client:
             return None
         if status == 429 or status >= 500 or status in (408, 425):
             told = retry_after(answer.headers)
-            return TransientSourceError(
-                f"{self.host} can't answer now", got=got, do="try again later", retry_after=told
-            )
+            do = "try again later"
+            if told is not None and told > self._config.max_wait:
+                got += f", and to be left alone for {told:,.0f} s"
+                do = f"try again then: `max_wait` lets a call wait for {self._config.max_wait:g} s"
+            return TransientSourceError(f"{self.host} can't answer now", got=got, do=do, retry_after=told)
         if status in (401, 403):
             do = "correct the connection, and see that the account may read this"
             return FatalSourceError(f"{self.host} refuses the credentials", got=got, do=do)

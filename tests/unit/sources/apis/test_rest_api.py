@@ -141,6 +141,23 @@ def test_a_record_without_its_moment_is_refused(serve: Serve) -> None:
     (batch,) = at.read(stream, plan.partitions[0])
     assert batch.rows.column("id").to_pylist() == [0, 3]
     assert [reject.location for reject in batch.rejects] == ["page 1, record 2", "page 1, record 3"]
+    assert [reject.reason.partition(",")[0] for reject in batch.rejects] == [
+        "column 'at': no moment",
+        "column 'at': not a time with a zone",
+    ]
+
+
+def test_a_record_that_is_refused_says_which_column_has_no_value_of_its_type(serve: Serve) -> None:
+    found = [ORDERS[0], {**ORDERS[1], "id": "kanarienvogel"}, {**ORDERS[2], "of": "kanarienvogel"}, "kanarienvogel"]
+    at = source(serve(lambda _: Reply(found)))
+    (stream,) = at.streams()
+    (batch,) = at.read(stream, at.plan(stream, Window(), {}).partitions[0])
+    assert batch.rows.column("id").to_pylist() == [0]
+    assert [reject.reason for reject in batch.rejects] == [
+        "column 'id': not a whole number",
+        "column 'who': not text",
+        "not an object",
+    ]
 
 
 def test_the_moment_is_looked_at_even_if_nobody_wants_its_column(serve: Serve) -> None:
@@ -254,7 +271,7 @@ def test_whoever_chooses_the_host_is_whoever_has_the_credentials(serve: Serve) -
     http, other = serve(lambda _: Reply(ORDERS)), serve(lambda _: Reply(ORDERS))
     both = SAID | {"host": f"{http.address}/v1"}
     for connection, base in ((SAID, http.address), (both, other.address), (both, f"{http.address}/v11")):
-        with pytest.raises(ConfigError, match=r"who may have the credentials|at another host"):
+        with pytest.raises(ConfigError, match=r"who may have the credentials.*REST_API_HOST|at another host"):
             rows(source(http, connection, auth="basic", base_url=base))
     assert not http.asked
     assert not other.asked

@@ -193,7 +193,10 @@ def test_a_play_that_is_none_is_refused_and_the_others_are_read(http: Loopback, 
     (recent,) = [one for one in source.streams() if one.name == "recent_tracks"]
     (batch,) = source.read(recent, {"from": 0, "to": None})
     assert batch.rows.num_rows == 9
-    assert [reject.location for reject in batch.rejects] == ["page 1, record 4", "page 1, record 8"]
+    assert [(reject.location, reject.reason) for reject in batch.rejects] == [
+        ("page 1, record 4", "column 'played_at': not a whole number of seconds since 1970"),
+        ("page 1, record 8", "not an object"),
+    ]
 
 
 def test_a_run_ends_at_the_newest_play_and_a_lookback_begins_before_the_last(
