@@ -96,6 +96,9 @@ def _readable(line: bytes) -> bool:
     return True
 
 
+SAMPLE = "raise `sample_rows` until the sample shows it"
+
+
 class Read(NamedTuple):
     """The rows, the rejects, and at which bytes of the file the rows begin; None: one a line."""
 
@@ -107,8 +110,14 @@ class Read(NamedTuple):
 class Lines:
     """Reads blocks of lines as tables of `schema`: at once if all fit, else without those that don't."""
 
-    def __init__(self, schema: pa.Schema, unknown_keys: UnknownKeys, widens: Collection[str] = ()) -> None:
-        """A column of integers that `widens` is one of numbers from the first block on that has fractions."""
+    def __init__(
+        self, schema: pa.Schema, unknown_keys: UnknownKeys, widens: Collection[str] = (), shown_by: str = SAMPLE
+    ) -> None:
+        """A column of integers that `widens` is one of numbers from the first block on that has fractions.
+
+        `shown_by` says what lets a new key be seen, for an error.
+        """
+        self._shown_by = shown_by
         self._stops, self._widens = unknown_keys is UnknownKeys.STOP, frozenset(widens)
         self._take(schema)
 
@@ -147,7 +156,7 @@ class Lines:
                 lines.append((start, text))
                 may_widen = may_widen and not _rounds(value, self._wide.struct)
         if unknown and self._stops:
-            raise _unclassified(unknown, places)
+            raise _unclassified(unknown, places, self._shown_by)
         table, unfit = self._widened(lines) if may_widen else self._parser.fitting(lines)
         rejects += [(start, text, UNFIT) for start, text in unfit]
         refused = {start for start, _ in unfit}
@@ -254,13 +263,13 @@ def _texts(block: Block) -> Iterator[tuple[int, bytes]]:
             yield start + len(line) - len(line.lstrip(BLANK)), text
 
 
-def _unclassified(unknown: Sequence[tuple[int, str]], places: Callable[[int], str]) -> ContractError:
+def _unclassified(unknown: Sequence[tuple[int, str]], places: Callable[[int], str], shown_by: str) -> ContractError:
     start, key = unknown[0]
     return ContractError(
         f"{places(start)} has a key that the sample didn't show, so that nobody has classified it",
         got=f"{_told(key)}; in {len(unknown)} line(s) of the first block that has any",
-        do="raise `sample_rows` until the sample shows it, and classify it; or set `unknown_keys: ignore` not to read "
-        "such keys",
+        do=f"{shown_by}, and say in `privacy.columns` what happens to it: it takes both; or set `unknown_keys: ignore` "
+        "not to read such keys",
     )
 
 

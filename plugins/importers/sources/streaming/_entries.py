@@ -9,10 +9,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from importers.core.model import Batch, Reject, Stream
+from importers.core.names import some
 from importers.exceptions import ContractError
 from importers.sources._text.cells import called, convert
 
 _ESCAPE = "backslashreplace"
+UNSAID, NAME = "the source's `columns` don't name", "name them there, with their types"
+UNSAMPLED, SAMPLE = "the sample didn't show", "raise `sample_rows` until it does, or name all fields in `columns`"
 
 
 def entries_batch(
@@ -21,18 +24,20 @@ def entries_batch(
     known: Collection[str],
     own: Mapping[str, pa.Array],
     places: Sequence[str],
+    *,
+    sampled: bool,
 ) -> Batch:
     """A field that an entry lacks is null; an entry with one that isn't of its column's type is a Reject.
 
     `known` are the fields that the policy has seen, `own` the columns that no entry has, `places` where each entry
-    stands. Raises ContractError for a field that isn't known.
+    stands. `sampled`: a sample told the fields, not `columns`. Raises ContractError for a field that isn't known.
     """
     new = {name for fields in entries for name in fields} - {name.encode() for name in known}
     if new:
         raise ContractError(
-            "entries have fields that nobody has classified",
-            got=f"{len(new)} fields among {len(entries)} entries",
-            do="say all of them in `columns`, or raise `sample_rows`",
+            f"entries have fields that {UNSAMPLED if sampled else UNSAID}, so that nobody has classified them",
+            got=some(name.decode(errors=_ESCAPE) for name in new),
+            do=f"{SAMPLE if sampled else NAME}, and say in `privacy.columns` what happens to them: it takes both",
         )
     bad: dict[int, str] = {}
     columns = []

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from importers.core.model import Column, PersonalData, Reject, Stream
 from importers.exceptions import ConfigError
 from importers.sources._text.blocks import Block, one_batch
-from importers.sources._text.json_lines import Lines, UnknownKeys, infer, parsed
+from importers.sources._text.json_lines import SAMPLE, Lines, UnknownKeys, infer, parsed
 from importers.transport.messages import Headers, Messages, Part
 
 VALUE = "message_value"
@@ -91,7 +91,9 @@ class Json:
     """JSON objects: all at once by Arrow's parser, and one by one only where some are none."""
 
     def __init__(self, known: pa.Schema, unknown_keys: UnknownKeys) -> None:
-        self._lines = Lines(known, unknown_keys)
+        self._lines = Lines(
+            known, unknown_keys, shown_by=f"name it in the source's `columns` if those are said, else {SAMPLE}"
+        )
 
     def read(self, values: pa.Array, place: Place) -> Decoded:
         if len(values) and not values.null_count:

@@ -154,7 +154,8 @@ class RedisStreams(Source[RedisStreamsConfig]):
     def _batch(self, stream: Stream, page: Sequence[Entry], known: Sequence[str]) -> Batch:
         ids, fields = zip(*page, strict=True)
         own = {ID: pa.array(ids), AT: pa.array([order(number)[0] for number in ids])} if self.config.entry else {}
-        return entries_batch(stream, fields, known, own, [f"{self.config.key}@{number}" for number in ids])
+        places = [f"{self.config.key}@{number}" for number in ids]
+        return entries_batch(stream, fields, known, own, places, sampled=not self.config.columns)
 
     def _range(self, stream: Stream, window: Window, before: Mapping[str, Any] | None, last: str) -> tuple[str, str]:
         """The first and the last id to read; a parenthesis excludes the id itself."""

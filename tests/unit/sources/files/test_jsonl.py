@@ -168,6 +168,7 @@ def test_a_key_past_the_sample_stops_the_run_or_is_not_read(tmp_path, line, said
         everything(source(path, sample_rows=1))
     assert f"{path}:line 3 has a key" in str(caught.value)
     assert f"{said}; in 2 line(s)" in str(caught.value)
+    assert "Raise `sample_rows` until the sample shows it, and say in `privacy.columns`" in str(caught.value)
     assert not any(secret in str(caught.value) for secret in ("bob", "1234"))
     rows, rejects, _ = everything(source(path, sample_rows=1, unknown_keys="ignore"))
     assert [row["id"] for row in rows] == [1, 9, 2, 2]
