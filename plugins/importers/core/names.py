@@ -71,20 +71,6 @@ def is_given(name: str) -> bool:
     return bool(_GIVEN.fullmatch(name)) and not is_like_a_value(name)
 
 
-_SOME = 5
-
-
-def some(names: Iterable[str]) -> str:
-    """`a, b and 2 more`: the first names that look given, and how many there are besides. The others may be data."""
-    every = sorted(names)
-    given = [name for name in every if is_given(name)]
-    left, hidden = len(given[_SOME:]), len(every) - len(given)
-    told = [", ".join(given[:_SOME])] if given else []
-    told += [f"{left} more"] if left else []
-    told += [f"{hidden} whose names may be data and aren't shown"] if hidden else []
-    return " and ".join(told)
-
-
 _FEW = 30
 """More names than that nobody reads."""
 
@@ -94,6 +80,14 @@ def few(names: Iterable[str], most: int = 10) -> str:
     told = list(names)
     untold = len(told) - most
     return ", ".join(told) if untold <= 0 else f"{', '.join(told[:most])} and {untold:,} more"
+
+
+def shown(names: Iterable[str]) -> str:
+    """`a, b and 1 whose names may be data`: the first names that look given; the others are only counted."""
+    every = sorted(names)
+    given = [name for name in every if is_given(name)]
+    hidden = f"{len(every) - len(given)} whose names may be data and aren't shown" if len(given) < len(every) else ""
+    return " and ".join(filter(None, (few(given, 5), hidden)))
 
 
 def did_you_mean(got: str, allowed: Iterable[str]) -> str:

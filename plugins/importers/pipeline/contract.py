@@ -86,10 +86,12 @@ def _vanished(offered: Stream, known: Stream, missed: Collection[Column]) -> Con
         if len(likely := [column for column in new if column.type == old.type]) == 1
     ]
     gone = few(column.name for column in missed)
+    also = f", and what is new: {few(column.name for column in new)}" if new else ""
+    named = f"privacy.columns has to name {gone} as before{also}"
     return ContractError(
         f"columns have gone that the last run had: {gone}" + (f" ({'; '.join(renamed)})" if renamed else ""),
         got=f"delivered: {_told(offered)}; agreed: {_told(known)}",
-        do="mend the source; or name them in load.optional, if they may be missing: then they are null",
+        do=f"mend the source; or name them in load.optional, if they may be missing: then they are null, and {named}",
     )
 
 

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from importers.core.model import Batch, Reject, Stream
-from importers.core.names import some
+from importers.core.names import shown
 from importers.exceptions import ContractError
 from importers.sources._text.cells import called, convert
 
@@ -36,7 +36,7 @@ def entries_batch(
     if new:
         raise ContractError(
             f"entries have fields that {UNSAMPLED if sampled else UNSAID}, so that nobody has classified them",
-            got=some(name.decode(errors=_ESCAPE) for name in new),
+            got=shown(name.decode(errors=_ESCAPE) for name in new),
             do=f"{SAMPLE if sampled else NAME}, and say in `privacy.columns` what happens to them: it takes both",
         )
     bad: dict[int, str] = {}
