@@ -1,6 +1,7 @@
 """Kafka into Arrow beside Kafka's own ConsumerPerformance, and Kafka into PostgreSQL under a policy.
 
-Broker, reader and warehouse share this machine. Only the ratio of the first two counts: they alternate in one run.
+The latter beside a bare consumer, and the server's COPY of rows that are encoded already: no way in is faster than that
+on one connection. Broker, reader and warehouse share this machine. Only ratios count: all alternate in one run.
 """
 
 from __future__ import annotations
@@ -11,12 +12,15 @@ import os
 import re
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psycopg
 from confluent_kafka import Producer
 from tests.services.kafka import Kafka, kafka_server, kafka_tool
 
+from bench import bare
 from importers.api import get_importer
 from importers.core.connection import Connection
 from importers.core.model import Window
@@ -42,15 +46,25 @@ def measure(rows: int, rounds: int) -> dict[str, Any]:
         home.chmod(0o755)  # the server may be another user
         os.environ |= {"IMPORTERS_HOME": str(home), "KAFKA_BROKERS": kafka.address}
         os.environ.pop("POSTGRES_URL", None)
-        start_postgres(home)
+        url = start_postgres(home)
         raw = _filled(kafka, "raw", rows, lambda n: b"%0*d" % (BYTES, n))
         plays = _filled(kafka, "plays", rows, _play)
-        found: dict[str, list[float]] = {"tool": [], "arrow": [], "chain": []}
+        found: dict[str, list[float]] = {"tool": [], "arrow": [], "copy": [], "bare": [], "chain": []}
+        steps = list[dict[str, float]]()
         for number in range(rounds):
             found["tool"].append(_tool(kafka, raw, rows))
             found["arrow"].append(_arrow(kafka, raw, rows))
-            found["chain"].append(_chain(plays, rows, number))
-    return {"messages": rows, "messages_a_second": {what: list(map(round, rates)) for what, rates in found.items()}}
+            found["copy"].append(_copy(url, rows))
+            found["bare"].append(_rate(rows, lambda: bare.follow(kafka, plays, rows, url)))
+            found["chain"].append(_rate(rows, lambda: steps.append(_chain(plays, rows, number))))  # noqa: B023
+    rates = {what: list(map(round, rates)) for what, rates in found.items()}
+    return {"messages": rows, "messages_a_second": rates, "seconds_of_the_chain": steps}
+
+
+def _rate(rows: int, work: Callable[[], Any]) -> float:
+    started = time.perf_counter()
+    work()
+    return rows / (time.perf_counter() - started)
 
 
 def _filled(kafka: Kafka, topic: str, rows: int, value: Any) -> str:
@@ -95,25 +109,46 @@ def _arrow(kafka: Kafka, topic: str, rows: int) -> float:
     return rows / seconds
 
 
-def _chain(topic: str, rows: int, number: int) -> float:
+def _copy(url: str, rows: int) -> float:
+    lines = [b"\n".join(map(_play, range(at, min(at + bare.MOST, rows)))) for at in range(0, rows, bare.MOST)]
+    parts = [list(bare.encoded(each)) for each in lines]  # a header, the rows, an end
+    blocks = [parts[0][0], *(block for part in parts for block in part[1:-1]), parts[0][-1]]
+    with psycopg.connect(url) as connection:
+        connection.execute(f"drop table if exists copied; create table copied {bare.TABLE}")
+        connection.commit()
+
+        def work() -> None:
+            with connection.transaction(), connection.cursor().copy("copy copied from stdin (format binary)") as sink:
+                for block in blocks:
+                    sink.write(block)
+
+        return _rate(rows, work)
+
+
+def _chain(topic: str, rows: int, number: int) -> dict[str, float]:
+    """Seconds by step."""
     config = {"topic": topic, "columns": COLUMNS, "metadata": [], "privacy": PRIVACY, "load": {"table": "plays"}}
-    started = time.perf_counter()
     result = asyncio.run(get_importer("kafka", f"bench_{number}", config).import_data(progress=lambda _: None))
-    seconds = time.perf_counter() - started
     if result.rows_loaded != rows:
         raise SystemExit(f"{result.rows_loaded} of {rows} rows were loaded")
-    return rows / seconds
+    return {step: round(seconds, 2) for step, seconds in result.timings.items()}
 
 
 def show(measured: dict[str, Any]) -> str:
     """A table for people: the best of each."""
     best = {what: max(rates) for what, rates in measured["messages_a_second"].items()}
     ratio = best["arrow"] / best["tool"]
-    return "\n".join(
-        [
-            f"{measured['messages']:,} messages of {BYTES} bytes in one partition",
-            f"ConsumerPerformance                {best['tool'] / 1e6:6.2f} M messages/s   1.00",
-            f"Kafka → Arrow, all columns         {best['arrow'] / 1e6:6.2f} M messages/s   {ratio:.2f}",
-            f"Kafka → policy → PostgreSQL        {best['chain'] / 1e6:6.2f} M rows/s",
-        ]
-    )
+    steps = min(measured["seconds_of_the_chain"], key=lambda each: sum(each.values()))
+    lines = [
+        f"{measured['messages']:,} messages of {BYTES} bytes in one partition",
+        f"ConsumerPerformance                {best['tool'] / 1e6:6.2f} M messages/s   1.00",
+        f"Kafka → Arrow, all columns         {best['arrow'] / 1e6:6.2f} M messages/s   {ratio:.2f}",
+    ]
+    for what, said in (
+        ("copy", "COPY of rows that are encoded"),
+        ("bare", "a bare consumer and COPY"),
+        ("chain", "Kafka → policy → PostgreSQL"),
+    ):
+        lines.append(f"{said:35}{best[what] / 1e6:6.2f} M rows/s       {best[what] / best['copy']:.2f}")
+    told = ", ".join(f"{step} {seconds:.1f}" for step, seconds in steps.items() if seconds > 0.05)
+    return "\n".join([*lines, f"of which in seconds: {told}"])

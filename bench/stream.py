@@ -23,13 +23,11 @@ from typing import Any
 from unittest.mock import patch
 
 import numpy as np
-import psycopg
-import pyarrow as pa
-from confluent_kafka import Consumer, Producer, TopicPartition
-from pgpq import ArrowToPostgresBinaryEncoder
-from pyarrow import json as arrow_json
+from confluent_kafka import Producer
 from tests.services.kafka import Kafka, kafka_server
 
+from bench import bare
+from bench.bare import LINGER, MOST, Tell
 from bench.kafka import COLUMNS, PRIVACY, _filled, _play
 from importers.core.connection import Connection
 from importers.core.model import Batch, MicroBatch, Receipt
@@ -42,15 +40,11 @@ from importers.transport.embedded import start_postgres
 
 RATE, EVENTS, WARM_UP = 1_000, 6_000, 1_000
 """Events a second, events of a round, and how many of its first aren't counted."""
-LINGER, MOST = 0.005, 65_536
-SCHEMA = pa.schema([("id", pa.int64()), ("who", pa.string()), ("track", pa.string()), ("ms", pa.int64())])
 RULES = [
     {"expect_column_values_to_not_be_null": {"column": "track"}},
     {"expect_column_values_to_be_between": {"column": "ms", "min_value": 0}},
 ]
 PARTS = ("heard", "treated", "committed")
-Tell = Callable[[str, int], None]
-"""Told one of the parts, and how many events have come through it by now."""
 
 
 def measure(rows: int, rounds: int) -> dict[str, Any]:
@@ -62,16 +56,16 @@ def measure(rows: int, rounds: int) -> dict[str, Any]:
         url = start_postgres(home)
         full = _filled(kafka, "full", rows, _play)
         for number in range(2):  # a broker that has just started compiles itself, and answers in seconds
-            _latencies(kafka, kafka.topic(f"warm-{number}"), _bare, url)
+            _latencies(kafka, kafka.topic(f"warm-{number}"), bare.follow, url)
         found: dict[str, list[Any]] = defaultdict(list)
         for number in range(rounds):
-            for what, follow, place in (("bare", _bare, url), ("governed", _governed, f"full_{number}")):
+            for what, follow, place in (("bare", bare.follow, url), ("governed", _governed, f"full_{number}")):
                 seconds, busy = _spent(follow, kafka, full, rows, place)
                 found[what].append(round(rows / seconds))
                 found[f"{what} µs"].append(round(1e6 * busy / rows, 2))
-            for what, follow in (("bare ms", _bare), ("governed ms", _governed)):
+            for what, follow in (("bare ms", bare.follow), ("governed ms", _governed)):
                 topic = kafka.topic(f"events-{number}-{what.split()[0]}")
-                place = url if follow is _bare else f"events_{number}"
+                place = url if follow is bare.follow else f"events_{number}"
                 found[what].append(_latencies(kafka, topic, follow, place))
     return {"rows": rows, "events_a_second": RATE, "linger_ms": LINGER * 1000, **found}
 
@@ -128,41 +122,6 @@ def _governed(kafka: Kafka, topic: str, rows: int, tenant: str, tell: Tell = lam
             total = stream(job, lambda: done >= rows)
     if total.loaded != rows:
         raise SystemExit(f"{total.loaded} of {rows} rows were loaded")
-
-
-def _bare(kafka: Kafka, topic: str, rows: int, url: str, tell: Tell | None = None) -> None:
-    """Waits for as long as we do where it is to be quick, and longer where it is to be fast."""
-    linger, tell = (LINGER, tell) if tell else (10 * LINGER, lambda *_: None)
-    settings = {"bootstrap.servers": kafka.address, "group.id": "bare", "enable.auto.commit": False}
-    tuned = {"fetch.wait.max.ms": 10, "fetch.queue.backoff.ms": 1, "queued.max.messages.kbytes": 65_536}
-    consumer, done = Consumer({**settings, **tuned}), 0
-    consumer.assign([TopicPartition(topic, 0, 0)])
-    with psycopg.connect(url, autocommit=True) as connection, closing(consumer):
-        connection.execute("drop table if exists bare")
-        connection.execute("create table bare (id bigint, who text, track text, ms bigint)")
-        while done < rows:
-            got = consumer.consume(1, 0.25)
-            got += consumer.consume(MOST - 1, linger) if got else []
-            if got:
-                done += len(got)
-                tell("heard", done)
-                blocks = list(_encoded(b"\n".join(message.value() for message in got)))
-                tell("treated", done)
-                cursor, statement = connection.cursor(), "copy bare from stdin (format binary)"
-                with connection.transaction(), cursor.copy(statement) as sink:
-                    for block in blocks:
-                        sink.write(block)
-                tell("committed", done)
-
-
-def _encoded(lines: bytes) -> Iterator[bytes]:
-    options = arrow_json.ReadOptions(use_threads=False, block_size=len(lines) + 1)
-    parsing = arrow_json.ParseOptions(explicit_schema=SCHEMA)
-    encoder = ArrowToPostgresBinaryEncoder(SCHEMA)
-    yield encoder.write_header()
-    for batch in arrow_json.read_json(pa.BufferReader(lines), options, parsing).to_batches():
-        yield encoder.write_batch(batch)
-    yield encoder.finish()
 
 
 def _latencies(kafka: Kafka, topic: str, follow: Callable[..., None], place: str) -> dict[str, Any]:
