@@ -61,9 +61,9 @@ class TopicSource(Source[TopicT]):
     extra: ClassVar[str | None] = "kafka"
     partition_model: ClassVar[Any] = TopicPart
     follows: ClassVar[bool] = True
-    worth: ClassVar[int | None] = 500_000
+    worth: ClassVar[int | None] = 2_000_000
     """How many messages of a partition are worth a part of their own, which another process or task reads beside the
-    rest; None where a partition isn't cut."""
+    rest: to start one takes as long as half a million. None where a partition isn't cut."""
 
     @abstractmethod
     def reached_by(self) -> Mapping[str, JSON]:

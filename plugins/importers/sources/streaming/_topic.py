@@ -149,8 +149,8 @@ class TopicConfig(SourceConfig):
         8,
         ge=1,
         le=1024,
-        description="How many parts the topic is read in at most. Of Kafka a partition with a million unread messages "
-        "or more is cut into several.",
+        description="How many parts the topic is read in at most. Of Kafka a partition with four million unread "
+        "messages or more is cut into several.",
     )
     timeout: float = Field(
         30, gt=0, le=600, description="For how many seconds the broker may keep silent before a read is given up."

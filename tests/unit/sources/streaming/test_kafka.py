@@ -162,9 +162,9 @@ def test_a_large_partition_is_read_in_parts_each_message_once_and_the_later_ones
 
 
 def test_a_partition_of_which_a_part_is_worth_no_process_is_read_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    at = source(monkeypatch, {0: Extent(5, 1_000_004)})
-    assert ranges(at, {}) == [[0, 5, 1_000_004]]
-    assert ranges(source(monkeypatch, {0: Extent(5, 1_000_005)}), {}) == [[0, 5, 500_005], [0, 500_005, 1_000_005]]
+    at = source(monkeypatch, {0: Extent(5, 4_000_004)})
+    assert ranges(at, {}) == [[0, 5, 4_000_004]]
+    assert ranges(source(monkeypatch, {0: Extent(5, 4_000_005)}), {}) == [[0, 5, 2_000_005], [0, 2_000_005, 4_000_005]]
 
 
 def test_what_is_left_to_read(monkeypatch: pytest.MonkeyPatch) -> None:
