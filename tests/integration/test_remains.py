@@ -204,3 +204,12 @@ def test_a_key_that_comes_twice_is_told_of_as_such(home: Path, sql: Sql) -> None
     assert table(sql, "id, seconds") == [(0, 3), (1, 1)]
     deliver(home, 1, "2,cyd,Kiel,1")
     assert run() == []
+
+
+@pytest.mark.parametrize("key", ["{pseudonymise: {domain: call}}", "{encrypt: {deterministic: true}}"])
+def test_keys_in_quarantine_are_looked_for_as_they_stand_in_the_table(home: Path, key: str) -> None:
+    describe(home, id=key)
+    deliver(home, 0, "0,ann,Ulm,1", "1,bob,Bonn,1")
+    run()
+    deliver(home, 1, "0,ann,Ulm,-1", "7,dan,Kiel,-1", ",eve,Kiel,-1")
+    assert run() == ["acme.calls: 1 row in an older version, as the newer is in quarantine"]
