@@ -139,6 +139,13 @@ def test_another_type_is_refused(store: Any) -> None:
     assert SECRET not in str(caught.value)
 
 
+def test_a_type_that_airflow_does_not_know_is_generic_to_it(store: Any) -> None:
+    """So its command line writes one whose provider isn't installed."""
+    store("importer_acme_vault_api", SECRET, conn_type="generic")
+    found = connections.resolve(tenant(), "things")
+    assert found == {"login": "me", "password": SECRET}
+
+
 @pytest.mark.parametrize("extra", [SECRET, f'["{SECRET}"]', f'{{"a": "{SECRET}"'])
 def test_an_extra_that_is_no_object_is_refused_unshown(extra: str, caplog: pytest.LogCaptureFixture) -> None:
     said = SimpleNamespace(conn_id="x", extra=extra)

@@ -9,7 +9,8 @@ from types import SimpleNamespace
 from typing import Any, ClassVar, cast
 
 import pytest
-from airflow.sdk import RetryAction
+from airflow.providers.standard.operators.empty import EmptyOperator
+from airflow.sdk import DAG, RetryAction
 from airflow.sdk.exceptions import TaskDeferred
 from hypothesis import given
 from hypothesis import strategies as st
@@ -181,6 +182,36 @@ def test_a_wait_that_was_told_is_the_triggerers_and_the_try_goes_on() -> None:
 def test_who_is_told_to_wait_for_ever_fails_some_time() -> None:
     with pytest.raises(TransientSourceError):
         Told(task_id="told", tenant="acme").go_on({}, event=None, waited=WAITS)  # type: ignore[typeddict-item]
+
+
+@pytest.mark.parametrize("records", [0, 3])
+def test_a_run_of_a_stream_that_found_nothing_lasts_on_in_the_triggerer(
+    records: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with DAG("acme.plays", schedule=None):
+        operator = PlanOperator(task_id="plan", tenant="acme", pipeline="plays")
+        operator >> EmptyOperator(task_id="extract")
+    skipped: list[Any] = []
+    job = SimpleNamespace(close=lambda: None, stream=SimpleNamespace(reads=Reads.POSITION))
+    for name, instead in {
+        "find_installation": lambda: SimpleNamespace(staging=None),
+        "check_reach": lambda staging: None,
+        "_is_streamed": lambda job, request: True,
+    }.items():
+        monkeypatch.setattr(f"importers.operators.steps.{name}", instead)
+    monkeypatch.setattr(operator, "_job", lambda installation: job)
+    monkeypatch.setattr(operator, "_drain", lambda job: records)
+    monkeypatch.setattr(operator, "skip", lambda ti, tasks: skipped.extend(tasks))
+    given = context("scheduled", ti=None)
+    if records:
+        assert operator.execute(given) == []
+    else:
+        with pytest.raises(TaskDeferred) as deferred:
+            operator.execute(given)
+        assert timedelta() < deferred.value.trigger.moment - datetime.now(UTC) <= timedelta(seconds=10)
+        assert skipped == []
+        assert getattr(operator, deferred.value.method_name)(given, None) == []
+    assert [task.task_id for task in skipped] == ["extract"]
 
 
 def decide(error: BaseException, number: int = 1) -> Any:

@@ -98,6 +98,16 @@ def test_presets_are_airflows(tmp_path: Path, preset: str) -> None:
     assert made.timetable.can_be_scheduled
 
 
+def test_a_continuous_dag_that_fails_and_fails_is_paused(tmp_path: Path) -> None:
+    """By Airflow itself, which starts the next run as soon as one has failed."""
+    assert dag(tmp_path, schedule='"@continuous"').max_consecutive_failed_dag_runs > 0
+    assert (
+        dag(tmp_path, schedule='"@daily"').max_consecutive_failed_dag_runs
+        == dag(tmp_path).max_consecutive_failed_dag_runs
+        == 0
+    )
+
+
 def test_a_deadline_survives_serialisation(tmp_path: Path) -> None:
     made = dag(tmp_path, deadline="PT30M", alerts="[slack]")
     (alert,) = made.deadline

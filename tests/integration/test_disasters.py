@@ -127,6 +127,14 @@ def test_the_server_crashes_within_copy(encryption_key: str, tmp_path: Path) -> 
             finished(site, sql)
 
 
+def test_where_the_embedded_server_listens_is_not_the_environments_to_say(
+    postgres: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGPORT", "54991")  # of another server, which somebody works with
+    with psycopg.connect(postgres) as connection:
+        assert connection.execute("select 1").fetchone() == (1,)
+
+
 def _crash(home: Path) -> None:
     """What PostgreSQL calls an immediate shutdown: nothing is flushed, the next start recovers from the log."""
     pidfile = home / "postgres" / "postmaster.pid"

@@ -262,16 +262,18 @@ class Load(_Strict):
     """How rows meet the table. `primary_key` and `cursor` refine what the source says."""
 
     mode: LoadMode | None = None
-    """How rows meet those that are there; by default what the source is for (files: append)."""
+    """How rows meet those that are there; by default what the source is for (files: append). See
+    docs/load-modes.md."""
     table: Annotated[str, Field(min_length=1, max_length=63)] | None = None
     """The table, in the schema of the tenant's name; by default the stream's name. Another one is read from the
     beginning."""
     primary_key: (
         Annotated[tuple[str, ...], BeforeValidator(_several, json_schema_input_type=str | list[str])] | None
     ) = None
-    """What tells rows apart. Needed by merge."""
+    """What tells rows apart. Needed by merge and history."""
     cursor: str | None = None
-    """The column that says which of two rows with one key is newer: a moment or a growing number."""
+    """The column that says which of two rows with one key is newer: a moment or a growing number. Without
+    one `history` keeps another version of every row with each run."""
     lookback: Annotated[int, Field(ge=0)] | None = None
     """How far before its position a run reads again, in the cursor's unit, for rows that come late."""
     schema_change: Literal["evolve", "freeze", "discard", "quarantine"] = "evolve"

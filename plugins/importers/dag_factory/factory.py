@@ -69,6 +69,12 @@ def _tenants(wanted: str | None, share: Share) -> Iterator[TenantFile]:
         log.warning("left out: %s", error)
 
 
+FAILURES = 10
+"""After so many runs in a row that failed Airflow pauses a `@continuous` DAG. The next one begins as one ends: what a
+person has to mend would fail some thousand times a day.
+"""
+
+
 def pipeline_dag(file: TenantFile, pipeline: str) -> DAG:
     """Raises ConfigError for an importer that there isn't, AirflowException for what Airflow refuses."""
     tenant = file.tenant
@@ -87,6 +93,7 @@ def pipeline_dag(file: TenantFile, pipeline: str) -> DAG:
         start_date=start_of(spec),
         catchup=spec.catchup,
         max_active_runs=spec.max_active_runs,
+        max_consecutive_failed_dag_runs=FAILURES if spec.schedule == "@continuous" else 0,
         deadline=deadlines(tenant.tenant, spec),
         default_args={"owner": tenant.tenant, **RETRIES},
         tags=[tenant.tenant, importer, sources()[importer]],

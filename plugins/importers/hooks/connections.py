@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from importers.core.model import JSON
     from importers.core.tenant import Tenant
 
+GENERIC = "generic"
+"""What Airflow's command line makes of a type whose provider isn't installed; it has the same fields."""
+
 
 def resolve(tenant: Tenant, pipeline: str) -> Connection | None:
     """The tenant's own connection, else the shared one if the tenant's file allows it; None if the source takes none.
@@ -42,9 +45,9 @@ def resolve(tenant: Tenant, pipeline: str) -> Connection | None:
         if source.connection_optional:
             return None
         raise _missing(tenant, pipeline)
-    if found.conn_type != source.connection_type:
+    if found.conn_type not in {source.connection_type, GENERIC}:
         what = f"the connection '{found.conn_id}' is of another type than {source.title} needs"
-        do = f"make it of type {source.connection_type}"
+        do = f"make it of type {source.connection_type}, or of {GENERIC} where Airflow doesn't know that one"
         raise ConfigError(what, got=str(found.conn_type), do=do, tenant=tenant.tenant, pipeline=pipeline)
     return handed_over(found, _from_hook(source, found))
 

