@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -14,7 +14,6 @@ from threading import Event, Thread
 
 from polars.exceptions import PanicException
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_when_event_set, wait_exponential_jitter
-from tenacity.nap import sleep_using_event
 
 from importers.core.registry import source_class
 from importers.core.settings import importer_settings, pipeline_of
@@ -146,10 +145,11 @@ class Streams:
 
     def _keep(self, status: Status) -> None:
         """Begins anew, from the tenant's file as it is then: a mistake that was mended counts from the next time on."""
+        file = _File(self._directory, status.name.tenant)
         attempts = Retrying(
             retry=retry_if_exception_type((Exception, PanicException)),
             wait=_wait,
-            sleep=sleep_using_event(self._stop),
+            sleep=lambda seconds: _rest(seconds, self._stop, file),
             stop=stop_when_event_set(self._stop),
             before_sleep=lambda state: self._failed(status, state),
             retry_error_callback=lambda _: None,
@@ -158,11 +158,12 @@ class Streams:
             for attempt in attempts:
                 with attempt:
                     while not self._stop.is_set():
-                        self._follow(status, attempt.retry_state)
+                        file.note()
+                        self._follow(status, attempt.retry_state, file)
         finally:
             status.state = State.ENDED if self._stop.is_set() else State.FAILING
 
-    def _follow(self, status: Status, attempt: RetryCallState) -> None:
+    def _follow(self, status: Status, attempt: RetryCallState, file: _File) -> None:
         """Until the tenant's file changes: whoever tightens a policy must not wait for a failure."""
 
         def noted(beat: Beat) -> None:
@@ -173,9 +174,8 @@ class Streams:
             attempt.attempt_number = 1  # whatever goes wrong next, its first wait is short again
 
         status.state = State.STARTING if not status.failures else status.state
-        changed = _change_of(self._directory, status.name.tenant)
         with closing(self._job(status.name)) as job:
-            stream(job, lambda: self._stop.is_set() or changed(), noted)
+            stream(job, lambda: self._stop.is_set() or file.changed(), noted)
 
     def _job(self, name: Name) -> Job:
         """Raises ConfigError, by the file's line where that is known."""
@@ -200,27 +200,37 @@ class Streams:
         _log.log(logging.INFO if busy else logging.ERROR, "%s; again in %.0f s", status.error, seconds)
 
 
-def _change_of(directory: Path, tenant: str) -> Callable[[], bool]:
-    """Whether the tenant's file isn't any more what it is now; looks every few seconds."""
-    file = find_tenant(directory, tenant)
-    before, looked = _stamp(file), time.monotonic()
+class _File:
+    """A tenant's file, and whether it is still what it was when it was noted; looks every few seconds."""
 
-    def changed() -> bool:
-        nonlocal looked
-        if time.monotonic() - looked < LOOK:
+    def __init__(self, directory: Path, tenant: str) -> None:
+        self._directory, self._tenant = directory, tenant
+        self.note()
+
+    def note(self) -> None:
+        """Before it is read: what is changed later counts as changed."""
+        self._before, self._looked = self._stamp(), time.monotonic()
+
+    def changed(self) -> bool:
+        if time.monotonic() - self._looked < LOOK:
             return False
-        looked = time.monotonic()
-        return _stamp(file) != before
+        self._looked = time.monotonic()
+        return self._stamp() != self._before
 
-    return changed
+    def _stamp(self) -> tuple[int, int, int] | None:
+        try:
+            about = find_tenant(self._directory, self._tenant).stat()
+        except (ConfigError, OSError):
+            return None
+        return about.st_mtime_ns, about.st_size, about.st_ino
 
 
-def _stamp(file: Path) -> tuple[int, int, int] | None:
-    try:
-        about = file.stat()
-    except OSError:
-        return None
-    return about.st_mtime_ns, about.st_size, about.st_ino
+def _rest(seconds: float, stop: Event, file: _File) -> None:
+    """Wait, but no longer than until the file changes: who has mended it wants to see it go on."""
+    until = time.monotonic() + seconds
+    while (left := until - time.monotonic()) > 0:
+        if stop.wait(min(left, LOOK)) or file.changed():
+            return
 
 
 _backing_off = wait_exponential_jitter(initial=FIRST_WAIT, max=LONGEST_WAIT)

@@ -12,7 +12,7 @@ import pytest
 from importers.exceptions import ContractError
 from importers.pipeline.stream import Beat
 from importers.server import streams
-from importers.server.streams import Name, State, Streams
+from importers.server.streams import Name, State, Status, Streams
 
 UNREAD, COMMITTED, NOTHING = Beat(behind=3), Beat(rows=1, loaded=1, behind=2), Beat()
 
@@ -38,8 +38,7 @@ def kept(monkeypatch: pytest.MonkeyPatch) -> Callable[[Sequence[Sequence[Beat]]]
                 stop.set()
 
         monkeypatch.setattr(streams, "stream", stream)
-        monkeypatch.setattr(streams, "sleep_using_event", lambda _: sleep)
-        monkeypatch.setattr(streams, "_change_of", lambda *_: bool)
+        monkeypatch.setattr(streams, "_rest", lambda seconds, *_: sleep(seconds))
         monkeypatch.setattr(Streams, "_job", lambda *_: _Job())
         made._keep(status)
         assert (status.state, status.failures) == (State.ENDED, len(attempts))
@@ -64,3 +63,42 @@ def test_who_has_committed_or_read_all_runs_and_waits_shortly_again(kept: Any, w
     states, waits = kept([[UNREAD], [UNREAD], [UNREAD, well]])
     assert states == [State.RUNNING, State.FAILING, State.FAILING, State.RUNNING]
     assert waits[1] >= 2 > waits[2]
+
+
+class _Counted(Event):
+    """Nobody waits for it: it tells of how many times and how long somebody would have."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waits: list[float] = []
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.waits.append(timeout or 0.0)
+        return self.is_set() or len(self.waits) == 100
+
+
+@pytest.mark.parametrize(
+    ("text", "changes"), [("tenant: acme", True), ("", True), (None, False)], ids=["mended", "appears", "unchanged"]
+)
+def test_a_file_that_changes_ends_the_wait_of_a_stream_that_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str | None, changes: bool
+) -> None:
+    """Changed while the stream was failing, so after it had been read."""
+    file, stop, runs = tmp_path / "acme.yaml", _Counted(), list[int]()
+    if text != "":
+        file.write_text("tenant: acme\npipelines: {}\n")
+
+    def stream(*_: Any) -> None:
+        runs.append(len(stop.waits))
+        if len(runs) == 2:
+            stop.set()
+        elif text is not None:
+            file.write_text(text or "tenant: acme\n")
+        raise ContractError("there is poison")
+
+    monkeypatch.setattr(streams, "LOOK", 0.0)
+    monkeypatch.setattr(streams, "_wait", lambda _: 60.0)
+    monkeypatch.setattr(streams, "stream", stream)
+    monkeypatch.setattr(Streams, "_job", lambda *_: _Job())
+    Streams(None, tmp_path, [Name("acme", "listening")], stop)._keep(Status(Name("acme", "listening")))  # type: ignore[arg-type]
+    assert runs == ([0, 1] if changes else [0, 100])
