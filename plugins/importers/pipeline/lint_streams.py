@@ -9,7 +9,7 @@ from functools import cached_property
 
 from pydantic import ValidationError
 
-from importers.core.model import LoadMode
+from importers.core.model import OURS, LoadMode
 from importers.core.names import nearest
 from importers.core.registry import destination_class, destinations, source_class, sources
 from importers.core.settings import StreamSettings, effective, importer_settings
@@ -21,6 +21,8 @@ from importers.exceptions import ConfigError
 _STEP = re.compile(r"[.\[{]")
 _UNCLASSIFIED = frozenset({"files", "databases", "streaming"})
 """Families whose sources deliver whatever is there."""
+_BROKERS = ("message_", "entry_")
+"""How columns begin that a broker adds, and whose class is known."""
 _UPSERTS = (LoadMode.MERGE, LoadMode.HISTORY)
 
 
@@ -33,8 +35,7 @@ def contradictions(file: TenantFile, name: str, pipeline: Pipeline, *, family: s
         yield from said.keys()
         if family in _UNCLASSIFIED:
             yield from said.accountability()
-        if files:
-            yield from said.uncovered()
+            yield from said.uncovered(known=_BROKERS if family == "streaming" else ())
 
 
 @dataclass(frozen=True)
@@ -134,13 +135,16 @@ class _Said:
         said |= refined.privacy.columns if refined else {}
         return said if set(said) == {"*"} else {name: how for name, how in said.items() if name != "*"}
 
-    def uncovered(self) -> Iterator[ConfigError]:
-        """Columns that the file names and its policy forgets: the first run would stop at them."""
+    def uncovered(self, *, known: tuple[str, ...]) -> Iterator[ConfigError]:
+        """Columns that the file names and its policy forgets: the first run would stop at them.
+
+        `known` is how columns begin whose class the source's author knows.
+        """
         privacy = self.settings.privacy
         if not privacy.columns or privacy.unclassified != "stop":
             return
         for what, column, path in self._named():
-            if not self._covered(column):
+            if not self._covered(column) and column not in OURS and not column.startswith(known):
                 meant = nearest(column, privacy.columns)
                 hint = f"did you mean '{meant}'? If not, " if meant else ""
                 yield self.file.error(
@@ -159,6 +163,10 @@ class _Said:
             yield "load.cursor names", load.cursor, self.at("load", "cursor")
         ours: KeyPath = ("pipelines", self.pipeline)
         pipeline = self.file.tenant.pipelines[self.pipeline]
+        cursor = importer_settings(self.file.tenant, self.pipeline)[1].get("cursor")
+        if isinstance(cursor, str) and len(pipeline.streams) < 2:  # of several, some may lack it
+            place: KeyPath = (*ours, "config") if "cursor" in pipeline.config else ("importers", pipeline.importer)
+            yield "the source's cursor is", cursor, (*place, "cursor")
         refined = pipeline.streams.get(self.stream)
         places = [((*ours, "expect"), pipeline.expect)]
         places += [((*ours, "streams", self.stream, "expect"), refined.expect)] if refined else []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -12,6 +13,7 @@ from importers.core.source import SourceConfig
 from importers.exceptions import ConfigError
 from importers.pipeline import lint as linting
 from importers.pipeline.lint import lint
+from importers.pipeline.lint_streams import _Said
 from importers.pipeline.tenants import find_tenant, read_tenant, read_tenants
 
 
@@ -26,6 +28,9 @@ class Shelf(SourceConfig):
     batch_size: int = 1000
 
 
+FAMILIES = {"shelf": "files", "shop": "apis", "base": "databases", "topic": "streaming"}
+
+
 class ShelfSource:
     config_model = Shelf
     ordered = False
@@ -33,7 +38,7 @@ class ShelfSource:
 
 @pytest.fixture(autouse=True)
 def shelf(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(linting, "sources", lambda: {"shelf": "files", "shop": "apis"})
+    monkeypatch.setattr(linting, "sources", lambda: FAMILIES)
     monkeypatch.setattr(linting, "source_class", lambda _: ShelfSource)
 
 
@@ -282,6 +287,53 @@ def test_a_tenant_is_found_by_name(tenants: Path) -> None:
 def test_a_byte_order_mark_is_no_mistake(tenants: Path) -> None:
     (tenants / "acme.yaml").write_text("\ufefftenant: acme\n" + FINE, encoding="utf-8")
     assert lint(tenants) == []
+
+
+@pytest.mark.parametrize(
+    ("load", "privacy", "words"),
+    [
+        ("{primary_key: [ordr_id, total]}", "{}", "load.primary_key names 'ordr_id', which.*Did you mean 'order_id'"),
+        ("{cursor: changed}", "{}", "load.cursor names 'changed', which"),
+        ("{}", "{subject: {column: who, domain: d}}", "privacy.subject names 'who', which"),
+    ],
+)
+@pytest.mark.parametrize("importer", ["shelf", "base", "topic"])
+def test_a_name_that_no_column_with_a_class_has_can_only_be_a_mistake(
+    tenants: Path, importer: str, load: str, privacy: str, words: str
+) -> None:
+    text = (
+        f"pipelines:\n  a:\n    importer: {importer}\n    config: {{path: x}}\n    streams:\n      orders:\n"
+        f"        load: {load}\n        privacy: {privacy}\n"
+        "    privacy: {lawful_basis: contract, columns: {order_id: keep, total: keep, items: keep}}\n"
+    )
+    (message,) = found(tenants, text)
+    assert re.search(words, message)
+    assert message.startswith("acme.yaml:8:" if "load" in words else "acme.yaml:9:")
+    for right in ("unclassified: drop, columns: {", 'reason: counts, columns: {"*": keep, '):
+        assert found(tenants, text.replace("columns: {", right)) == []
+
+
+def test_a_source_s_cursor_is_a_column_too(tenants: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(linting, "_refused", lambda *_: [])
+    monkeypatch.setattr(_Said, "_unsuited", lambda *_: [])
+    text = "pipelines:\n  a: {importer: base, privacy: {columns: {changed_at: keep}}, config: {path: x,\n%s}%s}\n"
+    (message,) = found(tenants, text % ("cursor: change_at", ""))
+    assert message.startswith("acme.yaml:4: the source's cursor is 'change_at', which privacy.columns doesn't name")
+    assert "Did you mean 'changed_at'" in message
+    assert found(tenants, text % ("cursor: changed_at", "")) == []
+    assert found(tenants, text % ("cursor: change_at", ", streams: {one: , other: }")) == [], "one may lack it"
+
+
+def test_what_may_be_a_column_nevertheless_is_no_mistake(tenants: Path) -> None:
+    text = "pipelines:\n  a: {importer: %s, config: {path: x}, load: {primary_key: %s}, privacy: %s}\n"
+    own = "{columns: {a: keep}}"
+    assert found(tenants, text % ("topic", "[message_partition, message_offset]", own)) == []
+    assert found(tenants, text % ("topic", "entry_id", own)) == []
+    assert len(found(tenants, text % ("shelf", "entry_id", own))) == 1
+    assert found(tenants, text % ("shop", "id", own)) == []
+    assert found(tenants, text % ("base", "id", "{}")) == []
+    assert found(tenants, text % ("base", "buyer.id", "{columns: {buyer: keep}}")) == []
+    assert found(tenants, text % ("base", "buyer", "{columns: {buyer.id: keep}}")) == []
 
 
 NOBODY = "{subject: {none: true, reason: made up}"
