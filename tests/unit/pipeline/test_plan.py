@@ -76,3 +76,28 @@ def test_a_table_that_is_new_to_a_stream_is_read_as_by_a_full_refresh(
     )
     new.destination.former = lambda stream: ("before", STORED)
     assert start(new, full_refresh=full_refresh) == {"lane": 2}
+
+
+@pytest.mark.parametrize(
+    ("state", "loaded", "anew"),
+    [
+        (RunState.OPEN, (), True),
+        (RunState.OPEN, (0,), True),
+        (RunState.OPEN, (1,), False),  # what is still to be read is known
+        (RunState.OPEN, (0, 1), False),
+        (RunState.COMMITTED, (), False),
+    ],
+)
+def test_an_open_run_is_planned_anew_where_what_is_still_to_be_read_isn_t_known(
+    state: RunState, loaded: tuple[int, ...], *, anew: bool
+) -> None:
+    planned = Plan([{"new": 1}, {"old": 1}])
+    found = [SimpleNamespace(state=state, plan=planned, receipts=dict.fromkeys(loaded)), "planned anew"]
+    aborted = []
+    of = job()
+    of.source.knows = lambda partition: "new" in partition
+    of.destination.open = lambda *_: found.pop(0)
+    of.destination.abort = lambda run, stream: aborted.append((run.plan, stream))
+    run: Any = plan(of, "k")
+    assert (run == "planned anew") is anew
+    assert aborted == ([(planned, of.stream)] if anew else [])
