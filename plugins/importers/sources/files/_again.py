@@ -6,7 +6,9 @@ A file tells how its records are to be read, by its header and its dialect. So i
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Callable, Mapping, Sequence
+from math import inf
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import pyarrow as pa
@@ -29,47 +31,74 @@ def reread(
     """Of each reject its row, or None."""
     planned = cast(Mapping[str, Any], partition)
     schema = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(planned["schema"])))
-    readers: dict[str, Record] = {}
+    slices = _by_name(planned["slices"])
+    readers: dict[File, Record | None] = {}
     found: list[pa.RecordBatch | None] = []
     for reject in rejects:
-        part = next((part for part in planned["slices"] if _is_in(part["path"], reject.location)), None)
-        if part is None:
-            found.append(None)
-            continue
-        if part["path"] not in readers:
-            readers[part["path"]] = _reader(source, stream, part, schema)
-        found.append(readers[part["path"]](reject.raw))
+        part = _slice_of(reject.location, slices)
+        row = None
+        if part is not None:
+            file = File.of(part)
+            if file not in readers:
+                readers[file] = _reader(source, stream, file, schema)
+            row = _row(readers[file], reject.raw)
+        found.append(None if part is None or row is None else source.dated(Batch(row), stream, part).rows)
     return found
 
 
-def one_row(read: Callable[[Block, Places], Batch], path: str) -> Record:
-    """By what reads blocks of a file."""
+def one_row(read: Callable[[Block, Places], Batch], name: str) -> Record:
+    """By what reads blocks of a file, whose `name` messages have."""
 
     def record(raw: bytes) -> pa.RecordBatch | None:
-        batch = read(Block(0, bytearray(raw), len(raw)), Places(path, lambda _, __: 0, line=None))
+        batch = read(Block(0, bytearray(raw), len(raw)), Places(name, lambda _, __: 0, line=None))
         return batch.rows if batch.rows.num_rows == 1 and not batch.rejects else None
 
     return record
 
 
-def _is_in(path: str, location: str) -> bool:
-    """Whether a place, as `Places` writes it, is in the file."""
-    return location.startswith((f"{path}:line ", f"{path}@byte "))
+def _by_name(slices: Sequence[Slice]) -> dict[str, list[Slice]]:
+    """The slices under their files' names, in their order. Those of an archive's members also under the archive's: so
+    places were written once.
+    """
+    found: dict[str, list[Slice]] = {}
+    for part in slices:
+        for name in {File.of(part).shown, part["path"]}:
+            found.setdefault(name, []).append(part)
+    return found
 
 
-def _reader(source: FileSource[Any], stream: Stream, part: Slice, schema: pa.Schema) -> Record:
-    file = File.of(part)
+def _slice_of(location: str, slices: Mapping[str, Sequence[Slice]]) -> Slice | None:
+    """Which one a place, as `Places` writes it, lies in; None where it may be in several files."""
+    place = _PLACE.fullmatch(location)
+    parts = slices.get(place["file"], ()) if place else ()
+    if place is None or len({File.of(part) for part in parts}) != 1:
+        return None
+    begin = _line if place["by"] == ":line " else _byte
+    return next((part for part in reversed(parts) if begin(part) <= int(place["number"])), None)
+
+
+_PLACE = re.compile(r"(?P<file>.*)(?P<by>:line |@byte )(?P<number>\d+)", re.DOTALL)
+
+
+def _byte(part: Slice) -> int:
+    return int(part["start"])
+
+
+def _line(part: Slice) -> float:
+    """That it begins with; a slice for which nobody has counted has places by bytes alone."""
+    return float(part.get("line", inf if part["start"] else 1))
+
+
+def _reader(source: FileSource[Any], stream: Stream, file: File, schema: pa.Schema) -> Record | None:
     try:
         source.files.unchanged(file)
-        record = source.record(stream, file, schema)
+        return source.record(stream, file, schema)
     except (ConfigError, ContractError, FatalSourceError):  # it has changed, or is gone
-        record = None
+        return None
 
-    def dated(raw: bytes) -> pa.RecordBatch | None:
-        try:
-            row = record(raw) if record else None
-        except ContractError:
-            return None
-        return None if row is None else source.dated(Batch(row), stream, part).rows
 
-    return dated
+def _row(record: Record | None, raw: bytes) -> pa.RecordBatch | None:
+    try:
+        return record(raw) if record else None
+    except ContractError:
+        return None

@@ -67,7 +67,7 @@ class Avro(DeclaringFileSource[AvroConfig]):
         with _container(self.files, file) as (raw, header):
             decoder = _Decoder(Parser(file.path).parse(header.schema), self._reader, target.names, file.path)
             # records before a slice that begins later aren't counted: it would mean to look at every block before it
-            place = f"{file.path}:record " if part["start"] == 0 else f"{file.path}@byte {part['start']}, record "
+            place = f"{file.shown}:record " if part["start"] == 0 else f"{file.shown}@byte {part['start']}, record "
             number = 1
             for rows, data in _groups(raw, header, part):
                 yield Batch(_cast(decoder.table(rows, data), target, file.path), places=stretch(place, number))

@@ -280,13 +280,13 @@ class Csv(FileSource[CsvConfig]):
         ):
             rows = self._rows(stream, file, wanted(stream, schema))
             begin, line = part["start"], part["line"]
-            places, lines = Places(file.path, again, begin, line), LineNumbers(file.path, again, begin, line)
+            places, lines = Places(file.shown, again, begin, line), LineNumbers(file.shown, again, begin, line)
             for block in blocks(fill, max(start, begin), end, cut, size=self.block, path=file.path):
                 yield rows.batch(block, places, lines)
 
     def record(self, stream: Stream, file: File, schema: pa.Schema) -> Record:
         there = pa.schema([field for field in stream.schema if field.name in schema.names])
-        return one_row(self._rows(stream, file, there).batch, file.path)
+        return one_row(self._rows(stream, file, there).batch, file.shown)
 
     def _rows(self, stream: Stream, file: File, target: pa.Schema) -> Rows:
         (names, _), dialect = self._header(file), self._shape(file).dialect
@@ -299,7 +299,7 @@ class Csv(FileSource[CsvConfig]):
         rows = Rows(dialect, names, pa.schema([(name, pa.string()) for name in names]), self.config.null_values)
         with self.files.as_utf8(file, encoding) as fill:
             for block in blocks(fill, start, self._data_end(file), dialect.cut, size=SAMPLE, path=file.path):
-                batch = rows.batch(block, Places(file.path, fill, line=None)).rows
+                batch = rows.batch(block, Places(file.shown, fill, line=None)).rows
                 return pa.Table.from_batches([batch[: self.config.sample_rows]])
         return rows.schema.empty_table()
 

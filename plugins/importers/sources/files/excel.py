@@ -130,7 +130,7 @@ class Excel(FileSource[ExcelConfig]):
             again = workbook.cells(part["sheet"], self._range, lasting)
             cells = again.after(int(self.config.header)) if again else cells
         sampled = frozenset(names) - self.config.types.keys()
-        rows = _Rows(names, target, self.config, sampled, widening(stream), f"{file.path}!{part['sheet']}")
+        rows = _Rows(names, target, self.config, sampled, widening(stream), f"{file.shown}!{part['sheet']}")
         for start in range(0, cells.text.num_rows, ROWS):
             yield rows.batch(cells.after(start))
 

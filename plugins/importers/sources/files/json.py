@@ -153,11 +153,11 @@ class Json(FileSource[JsonConfig]):
     def read_slice(self, stream: Stream, file: File, part: Slice, schema: pa.Schema) -> Iterator[Batch]:  # noqa: ARG002 - it is the whole
         lines, target = reader(nested_schema(schema), self.config, stream), wanted(stream, schema)
         with self._text(file) as fill, self._text(file) as again:
-            places, record = Places(file.path, again), 1
+            places, record = Places(file.shown, again), 1
             for block in self._document(file, fill).blocks(self.block):
                 table, rejects, starts = lines.read(block, places)
                 table = flat(table) if self.config.nested is Nested.FLATTEN else table
-                where, record = _records(block, table.num_rows, starts, file.path, record)
+                where, record = _records(block, table.num_rows, starts, file.shown, record)
                 yield batch(table, target, stream, rejects, where)
 
     def _document(self, file: File, fill: Fill) -> Document:

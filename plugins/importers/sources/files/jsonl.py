@@ -65,7 +65,7 @@ class Jsonl(FileSource[JsonlConfig]):
         lines, target = reader(schema, self.config, stream), wanted(stream, schema)
         with self.files.as_utf8(file) as fill, self.files.as_utf8(file) as again:
             begin, line = part["start"], None if part["start"] else 1
-            places, numbers = Places(file.path, again, begin, line), LineNumbers(file.path, again, begin, line)
+            places, numbers = Places(file.shown, again, begin, line), LineNumbers(file.shown, again, begin, line)
             for block in blocks(fill, begin, part["end"], cut_lines, size=self.block, path=file.path):
                 table, rejects, starts = lines.read(block, places)
                 where = numbers.of(block, table.num_rows, partial(_within, block, starts or ()))
@@ -80,7 +80,7 @@ class Jsonl(FileSource[JsonlConfig]):
             table, rejects, _ = lines.read(block, places)
             return batch(table, target, stream, rejects, None)
 
-        return one_row(read, file.path)
+        return one_row(read, file.shown)
 
     def _sample(self, file: File) -> list[bytes]:
         with self.files.as_utf8(file) as fill:

@@ -77,10 +77,10 @@ class Parquet(DeclaringFileSource[ParquetConfig]):
                 for read in parquet.iter_batches(ROWS, row_groups=groups, columns=names, use_threads=False):
                     rows = _plain(read)
                     if where is None:
-                        yield Batch(_as(target, rows, file.path), places=stretch(f"{file.path}:row ", number))
+                        yield Batch(_as(target, rows, file.path), places=stretch(f"{file.shown}:row ", number))
                     elif len(kept := where.rows(rows)):
                         found = _as(_loadable(rows.schema), rows, file.path).take(pa.array(kept))
-                        places = numbered(f"{file.path}:row ", kept + number)
+                        places = numbered(f"{file.shown}:row ", kept + number)
                         yield Batch(_as(target, found, file.path), places=places)
                     number += rows.num_rows
                 if number != 1 + sum(sizes[: groups[-1] + 1]):  # of a damaged page the reader may make no row at all

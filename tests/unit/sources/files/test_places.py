@@ -1,6 +1,7 @@
 """A row's place leads to it: whoever goes there finds the record, whatever stands before it."""
 
 import json
+import zipfile
 from pathlib import Path
 
 import fastavro
@@ -126,3 +127,30 @@ def test_of_avro_it_is_the_record(tmp_path):
         fastavro.writer(file, schema, [{"k": n} for n in range(1, 31)], sync_interval=16)
     rows, _ = placed(Avro, AvroConfig(path=str(path), max_partitions=1))
     assert rows == [(n, f"rows.avro:record {n}") for n in range(1, 31)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "config", "write", "place"),
+    [
+        (Json, JsonConfig, lambda to, n: to.write(json.dumps([{"k": n}]).encode()), "record 1"),
+        (Jsonl, JsonlConfig, lambda to, n: to.write(b'{"k": %d}\n' % n), "line 1"),
+        (Parquet, ParquetConfig, lambda to, n: pq.write_table(pa.table({"k": [n]}), to), "row 1"),
+        (Csv, CsvConfig, lambda to, n: to.write(b"k\n%d\n" % n), "line 2"),
+        (
+            Avro,
+            AvroConfig,
+            lambda to, n: fastavro.writer(
+                to, {"type": "record", "name": "r", "fields": [{"name": "k", "type": "long"}]}, [{"k": n}]
+            ),
+            "record 1",
+        ),
+    ],
+)
+def test_of_an_archive_it_names_the_member(tmp_path, kind, config, write, place):
+    path = tmp_path / "rows.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for n in (1, 2):
+            with archive.open(f"{n}.rows", "w") as member:
+                write(member, n)
+    rows, _ = placed(kind, config(path=str(path)), whole_below=1 << 20)
+    assert rows == [(1, f"rows.zip!1.rows:{place}"), (2, f"rows.zip!2.rows:{place}")]

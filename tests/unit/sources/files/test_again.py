@@ -1,0 +1,125 @@
+"""Records that were no rows are read again as their own file, and their own part of it, says."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from importers.core.model import VERSION, LoadMode, Reject, Stream, Window
+from importers.sources.files._files import FileSource
+from importers.sources.files.csv import Csv, CsvConfig
+from importers.sources.files.jsonl import Jsonl, JsonlConfig
+
+DAY_ONE = 1_767_225_600_000_000  # microseconds of 2026-01-01T00:00Z: `date -ud 2026-01-01 +%s`
+JANUARY = Window("2026-01-01T00:00:00+00:00", "2026-02-01T00:00:00+00:00")
+EVERYTHING = Window()
+
+
+def small(kind: type[FileSource[Any]], settings: Any) -> FileSource[Any]:
+    """As if few bytes were many: then even they are cut."""
+    made = type("Small", (kind,), {"whole_below": 1, "block": 64, "__doc__": "Cuts small files."})
+    source: FileSource[Any] = made(settings, tenant="acme")
+    return source
+
+
+def planned(source: FileSource[Any], window: Window) -> tuple[Stream, Any]:
+    (offered,) = source.streams()
+    stream = replace(offered, load_mode=LoadMode.APPEND)
+    (partition,) = source.plan(stream, window, {}).partitions
+    return stream, partition
+
+
+def rejects(source: FileSource[Any], stream: Stream, partition: Any) -> list[Reject]:
+    return [reject for batch in source.read(stream, partition) for reject in batch.rejects]
+
+
+def rows(found: Any) -> list[dict[str, Any] | None]:
+    return [None if row is None else row.to_pylist()[0] for row in found]
+
+
+def csv(path: Path, **more: Any) -> FileSource[Any]:
+    return small(Csv, CsvConfig(path=[str(path)], sample_rows=1, max_partitions=1, delimiter=",", **more))
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Path:
+    """Of members whose columns are in another order, so that the one's records are rows by the other's header too."""
+    path = tmp_path / "plays.zip"
+    with zipfile.ZipFile(path, "w") as made:
+        made.writestr("a.csv", "id,paid\n1,1.5\n")
+        made.writestr("b.csv", "paid,id\nn/a,2\n")
+        made.writestr("c.csv", "id,paid\n3,n/a\n")
+        made.writestr("d.csv", "id,paid\n4,4.5\n")
+    return path
+
+
+def test_a_member_is_read_by_its_own_header(archive: Path) -> None:
+    stream, partition = planned(csv(archive), EVERYTHING)
+    refused = rejects(csv(archive), stream, partition)
+    assert [reject.location for reject in refused] == [f"{archive}!b.csv:line 2", f"{archive}!c.csv:line 2"]
+    again = csv(archive, null_values=["n/a"]).reread(stream, partition, refused)
+    assert rows(again) == [{"id": 2, "paid": None}, {"id": 3, "paid": None}]
+
+
+def test_a_place_without_a_member_is_read_only_where_there_is_one_member(archive: Path) -> None:
+    stream, partition = planned(csv(archive), EVERYTHING)
+    old = Reject(b"3,n/a", f"{archive}:line 2", "")
+    lenient = csv(archive, null_values=["n/a"])
+    assert rows(lenient.reread(stream, partition, [old])) == [None]
+    only = {**partition, "slices": [part for part in partition["slices"] if part["member"] == "c.csv"]}
+    assert rows(lenient.reread(stream, only, [old])) == [{"id": 3, "paid": None}]
+
+
+def test_a_place_that_names_no_file_of_the_partition_is_nobody_s(archive: Path) -> None:
+    stream, partition = planned(csv(archive), EVERYTHING)
+    places = (f"{archive}!e.csv:line 2", f"{archive}!c.csv", f"{archive}!c.csv:record 2", "")
+    found = csv(archive).reread(stream, partition, [Reject(b"3,1.5", place, "") for place in places])
+    assert rows(found) == [None] * 4
+
+
+RECORDS = {"csv": ("id\n", "{}\n", "x{}\n"), "jsonl": ("", '{{"id": {}}}\n', '{{"id": "x{}"}}\n')}
+
+
+@pytest.mark.parametrize(("kind", "config"), [(Csv, CsvConfig), (Jsonl, JsonlConfig)])
+def test_a_record_is_as_new_as_its_part_of_the_file(tmp_path: Path, kind: Any, config: Any) -> None:
+    """Of one file's parts a later one is newer, by a microsecond; every second record was refused."""
+    header, number, text = RECORDS[kind.__name__.lower()]
+    path = tmp_path / "plays-2026-01-01"
+    path.write_text(header + "".join((text if n % 2 else number).format(n) for n in range(20)))
+    setting = {"path": [str(path)], "interval": "plays-%Y-%m-%d", "max_partitions": 4, "sample_rows": 1}
+    strict, lenient = (small(kind, config(types={"id": said}, **setting)) for said in ("integer", "string"))
+    stream, today = (replace(*source.streams(), load_mode=LoadMode.APPEND) for source in (strict, lenient))
+    parts: list[Any] = list(strict.plan(stream, JANUARY, {}).partitions)
+    refused = [rejects(strict, stream, part) for part in parts]
+    versions = [DAY_ONE + number for number, some in enumerate(refused) for _ in some]
+    assert set(versions) == {DAY_ONE + number for number in range(4)}
+    whole = {**parts[0], "slices": [piece for part in parts for piece in part["slices"]]}
+    found = lenient.reread(today, whole, [reject for some in refused for reject in some])
+    texts = [f"x{n}" for n in range(1, 20, 2)]
+    assert rows(found) == [{"id": id_, VERSION: version} for id_, version in zip(texts, versions, strict=True)]
+
+
+@pytest.mark.parametrize("change", ["other bytes", "a minute later", "gone"])
+def test_of_a_file_that_has_changed_nothing_is_read(tmp_path: Path, change: str) -> None:
+    """Though the record would be a row by the header that it has now, and another one."""
+    path = tmp_path / "plays.csv"
+    path.write_text("id,paid\n1,1.5\n2,n/a\n")
+    stream, partition = planned(csv(path), EVERYTHING)
+    refused = rejects(csv(path), stream, partition)
+    was = path.stat().st_mtime_ns
+    lenient = csv(path, null_values=["n/a"])
+    assert rows(lenient.reread(stream, partition, refused)) == [{"id": 2, "paid": None}]
+    if change == "other bytes":
+        path.write_text("paid,id\nn/a,22\n")
+        os.utime(path, ns=(was, was))
+    elif change == "a minute later":
+        path.write_text("paid,id\n1.5,1\nn/a,2\n")
+        os.utime(path, ns=(was, was + 60 * 10**9))
+    else:
+        path.unlink()
+    assert rows(csv(path, null_values=["n/a"]).reread(stream, partition, refused)) == [None]
