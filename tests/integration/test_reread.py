@@ -72,7 +72,7 @@ def test_a_record_that_is_a_row_now_is_loaded_once(refused: Path, sql: Sql) -> N
 
 def test_of_a_file_that_is_not_as_it_was_nothing_is_read(refused: Path, sql: Sql) -> None:
     (refused / "plays-1.csv").unlink()
-    (refused / "plays-2.csv").write_text("id,who,paid,at\n2,ann,2.5,2026-02-01\n")
+    (refused / "plays-2.csv").write_text("at,id,who,paid\n2026-02-01,1,ann,2.5\n")  # what was refused is a row by it
     (result,) = answer("quarantine", "replay", "acme.plays", code=1)
     assert (result["rows_loaded"], result["rows_quarantined"]) == (0, 3)
     assert [id_ for id_, *_ in paid(sql)] == [9]
@@ -85,14 +85,46 @@ def test_who_was_erased_meanwhile_stays_out(refused: Path, sql: Sql) -> None:
     assert [id_ for id_, *_ in paid(sql)] == [6, 9]
 
 
-def test_a_place_is_kept_by_what_is_bad_then(refused: Path) -> None:
+def demand_paid(home: Path) -> None:
+    """A rule that breaks what was no row: it goes into quarantine again, as one."""
     rule = "    expect: [expect_column_values_to_not_be_null: {column: paid}]\n    load:"
-    file = refused / "tenants/acme.yaml"
+    file = home / "tenants/acme.yaml"
     file.write_text(file.read_text().replace("    load:", rule))
-    answer("quarantine", "replay", "acme.plays", code=1)
+
+
+def places_of_rows() -> list[str]:
     shown = answer("quarantine", "show", "acme.plays")
-    places = [row["_location"].rpartition("/")[2] for one in shown for row in one["rows"]]
-    assert places == ["plays-1.csv:line 7", "plays-2.csv:line 2"]
+    return [row["_location"].rpartition("/")[2] for one in shown for row in one["rows"]]
+
+
+def test_who_was_erased_meanwhile_does_not_come_into_quarantine_again(refused: Path) -> None:
+    demand_paid(refused)
+    answer("erase", "acme", "dan", "--yes")
+    (result,) = answer("quarantine", "replay", "acme.plays", code=1)
+    assert (result["rows_read"], result["rows_quarantined"], result["rows_suppressed"]) == (3, 2, 1)
+    assert places_of_rows() == ["plays-1.csv:line 7"]
+
+
+def test_a_place_is_kept_by_what_is_bad_then(refused: Path) -> None:
+    demand_paid(refused)
+    answer("quarantine", "replay", "acme.plays", code=1)
+    assert places_of_rows() == ["plays-1.csv:line 7", "plays-2.csv:line 2"]
+
+
+def test_what_a_later_run_has_read_again_is_not_loaded_twice(home: Path, sql: Sql) -> None:
+    """Of two days in one quarantine file the second has been read once more since, and is right by now."""
+    for day, id_ in ((1, 8), (2, 9)):
+        (home / f"plays-2026-02-0{day}.csv").write_text(f"id,who,paid,at\n{id_},ann,n/a,2026-02-0{day}\n")
+    daily = ', interval: "plays-%Y-%m-%d", types: {paid: number}'
+    describe(home, daily)
+    (result,) = answer("run", "acme.plays", "--from", "2026-02-01T00:00Z", "--to", "2026-02-03T00:00Z")
+    assert (result["rows_loaded"], result["rows_quarantined"]) == (0, 2)
+    describe(home, daily + ', null_values: ["", "n/a"]')
+    answer("run", "acme.plays", "--from", "2026-02-02T00:00Z", "--to", "2026-02-03T00:00Z")
+    assert [id_ for id_, *_ in paid(sql)] == [9]
+    (result,) = answer("quarantine", "replay", "acme.plays")
+    assert result["rows_loaded"] == 1
+    assert [id_ for id_, *_ in paid(sql)] == [8, 9]
 
 
 def test_lines_of_json_too(home: Path, sql: Sql) -> None:

@@ -114,16 +114,19 @@ def read(job: Job, partition: JSON) -> Iterator[Batch]:
         kept = batch.filter(is_row)
         rows = _versioned(job, planned, kept, as_today(job, kept))
         stays = pa.array(_current(rows, planned["stale"]) & ~_erased(job, kept, rows, erased))
-        rejects, again = _read_again(job, planned, list(_rejects(batch.filter(pc.invert(is_row)))), erased)
+        rejects, again = _read_again(job, planned, list(_rejects(batch.filter(pc.invert(is_row)))))
         yield Batch(rows.filter(stays), tuple(rejects), places=named(kept[LOCATION].filter(stays)))
         if again is not None:
             yield again
 
 
 def _read_again(
-    job: Job, planned: Mapping[str, Any], rejects: Sequence[Reject], erased: Erased
+    job: Job, planned: Mapping[str, Any], rejects: Sequence[Reject]
 ) -> tuple[Sequence[Reject], Batch | None]:
-    """What still is no row, and what is one by the settings of today, as far as the source can read it again."""
+    """What still is no row, and what is one by the settings of today, as far as the source can read it again.
+
+    Such rows are as new to the chain as any that a source delivers: it leaves out erased subjects' as it does theirs.
+    """
     origin = _origin(job, planned) if rejects else ()
     found = [row for partition in origin for row in job.source.reread(job.requested, partition, rejects)]
     rows = [_completed(job, row) for row in found if row is not None]
@@ -131,13 +134,9 @@ def _read_again(
         return rejects, None
     table = pa.concat_tables([pa.Table.from_batches([row]) for row in rows], promote_options="permissive")
     whole = stamped(job.stream, table.combine_chunks().to_batches()[0], planned["version"])
-    stays = _current(whole, planned["stale"])
-    tokens = job.policy.tokens(whole) if erased else None
-    if tokens is not None:
-        stays &= ~erased.among(tokens).to_numpy(zero_copy_only=False)
     pairs = list(zip(rejects, found, strict=True))
     at = pa.array([reject.location for reject, row in pairs if row is not None], pa.string())
-    kept = pa.array(stays)
+    kept = pa.array(_current(whole, planned["stale"]))
     return [reject for reject, row in pairs if row is None], Batch(whole.filter(kept), places=named(at.filter(kept)))
 
 
