@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from itertools import permutations
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import psycopg
 import pyarrow as pa
@@ -32,9 +33,10 @@ from tests.support.runs import (
 )
 from tests.support.runs import erase as erase_from
 
-from importers.core.model import Column, LoadMode, Reads, TableColumn
+from importers.core.model import Column, LoadMode, Reads, Run, TableColumn
+from importers.destinations._owner import Owner
 from importers.destinations.postgresql import PostgresDestination
-from importers.exceptions import ConfigError, ContractError, ImporterError
+from importers.exceptions import ConfigError, ContractError, ImporterError, RunBusyError
 
 
 def destination(url: str, tenant: str = "acme", key: str = "k1") -> PostgresDestination:
@@ -321,3 +323,18 @@ def test_two_pipelines_of_a_new_tenant_start_at_once(database: str, sql: psycopg
         for thread in threads:
             thread.join()
         assert failures == []
+
+
+def test_who_lets_go_of_a_run_waits_until_it_is_let_go(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server sees some time later that a session was closed."""
+    run = cast(Run, SimpleNamespace(id=7, stream="acme.plays.plays", key="today"))
+    first, second = Owner(database), Owner(database)
+    first.hold(run)
+    with pytest.raises(RunBusyError):
+        second.hold(run)
+    with monkeypatch.context() as patched:
+        patched.setattr(psycopg.Connection, "close", lambda self: None)
+        first.let_go()
+    with closing(cast(psycopg.Connection, first._session)):
+        second.hold(run)
+        second.let_go()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing, suppress
 from datetime import timedelta
 
 import psycopg
@@ -31,9 +32,10 @@ class Owner:
             )
 
     def let_go(self) -> None:
-        """Of every run."""
-        if self._session is not None:
-            self._session.close()
+        """Of every run. Of a session that was merely closed the server keeps the lock for a moment yet."""
+        if self._session is not None and not self._session.closed:
+            with suppress(psycopg.Error), closing(self._session) as session:
+                session.execute("select pg_advisory_unlock_all()")
 
 
 def is_gone(connection: psycopg.Connection, run: Run) -> bool:
