@@ -12,7 +12,7 @@ import pytest
 
 from importers.core import registry
 from importers.core.destination import Destination
-from importers.core.model import LoadMode, Plan, Receipt, RunKind, RunState, Stream, TableColumn, Window
+from importers.core.model import LoadMode, Plan, Receipt, RunKind, RunState, Stream, TableColumn, Unlike, Window
 from importers.exceptions import ConfigError, ContractError, RunAbortedError, RunBusyError
 from tests.support.runs import (
     CURSOR,
@@ -253,6 +253,13 @@ def test_merge_keeps_what_an_aborted_run_observed(warehouse: Warehouse) -> None:
     with closing(warehouse.open()) as second:
         import_all(second, MERGED, "r2", merged((1, "b", 2, False)))
     assert warehouse.rows("plays", "id", "what") == [(1, "b")]
+
+
+def test_a_column_that_goes_before_a_commit_is_nothing_to_take_out(acme: Destination, warehouse: Warehouse) -> None:
+    first = import_all(acme, MERGED, "r1", A)
+    run = prepare(acme, open_run(acme, MERGED, "r2", []), MERGED, [])
+    acme.commit(run, MERGED, gone=[Unlike(name, name, "keep", "drop", (first.id,)) for name in ("town", "what")])
+    assert warehouse.rows("plays", "id", "what") == [(1, None), (2, None)]
 
 
 @pytest.mark.parametrize("mode", [LoadMode.APPEND, LoadMode.MERGE, LoadMode.REPLACE])

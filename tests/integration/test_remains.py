@@ -163,6 +163,25 @@ def test_of_a_document_only_the_leaf_goes(home: Path, sql: Sql) -> None:
     assert (old[3], new[3]) == ([], None)
 
 
+@pytest.mark.parametrize(
+    ("by_hand", "stays"),
+    [
+        ("alter table acme.calls__rows drop column town cascade", [0, 1, 2]),
+        ("drop table acme.calls__rows cascade", [2]),
+    ],
+)
+def test_a_column_that_the_table_has_no_more_holds_nothing(
+    strict: Path, sql: Sql, by_hand: str, stays: list[int]
+) -> None:
+    """The ledger goes on saying what was loaded into it."""
+    sql.execute(by_hand)  # type: ignore[arg-type]
+    assert not any("town" in note for note in run("--full-refresh"))
+    assert [id_ for (id_,) in table(sql, "id")] == stays
+    deliver(strict, 3, "2,cyd,Kiel,-1")
+    note = run()[-1]
+    assert note == "acme.calls: 1 row in an older version, as the newer is in quarantine"
+
+
 def test_runs_that_were_open_at_once_are_told_apart(home: Path, sql: Sql) -> None:
     """One that was opened first came to its gate last, under the newer policy: its version isn't this run's."""
     describe(home)

@@ -88,7 +88,7 @@ def remove(connection: psycopg.Connection, schema: str, stream: Stream, unlike: 
     """Take out of the table what it holds of these; whose a row is stays known."""
     rows = tables.rows_table(stream)
     columns = tables.existing(connection, schema, rows)
-    for one in unlike:
+    for one in (one for one in unlike if one.column in columns):
         new: dict[str, Composable] = {one.column: _without(columns, one)}
         if SUBJECT in columns and columns[one.column] == owners.TOKEN and not one.path:
             new[SUBJECT] = SQL(
@@ -117,6 +117,9 @@ def _run() -> Identifier:
 
 
 def _holds(columns: Mapping[str, str], one: Unlike) -> Composed:
+    """Whether a row has something of it: none where the column is gone, or the table was made anew without it."""
+    if one.column not in columns:
+        return SQL("false").format()
     return SQL("({} is distinct from {})").format(Identifier("t", one.column), _without(columns, one))
 
 

@@ -59,7 +59,7 @@ def _outdone(job: Job, run: Run) -> tuple[str, ...]:
 
 
 def _remains(job: Job, run: Run, unlike: Sequence[Unlike], *, kept_out: bool) -> Remains:
-    """The count alone fails no run: rows in quarantine that can't be read aren't looked for in the table then."""
+    """What is in quarantine fails no run here: rows that can't be read aren't looked for in the table then."""
     look = partial(job.destination.remains, run, job.stream, unlike=unlike, whole=run.plan.refresh)
     if not kept_out:
         return look(iter(()))
