@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+import pytest
 from click.testing import CliRunner
 
 from importers import get_importer
@@ -56,6 +57,35 @@ def test_whom_nobody_ever_imported_there_is_not(home: Path) -> None:
     refused = CliRunner().invoke(main, ["erase", "acne", "ann", "--yes"])
     assert refused.exit_code == 2
     assert "no tenant 'acne'" in refused.stderr
+
+
+@pytest.mark.parametrize("command", ["erase", "readmit"])
+def test_a_directory_that_is_mistyped_does_not_hide_a_tenant_s_file(home: Path, sql: Sql, command: str) -> None:
+    imported(home)
+    told = CliRunner().invoke(main, [command, "acme", "ann", "--yes", "--tenants", str(home / "tenant")])
+    assert told.exit_code == 2
+    assert "there is no directory" in told.stderr
+    assert sql.execute("select count(*) from _importers.erasure").fetchone() == (0,)
+
+
+def test_whoever_has_no_directory_at_all_names_none(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    imported(home)
+    monkeypatch.delenv("IMPORTERS_TENANTS")
+    monkeypatch.chdir(home)
+    assert answer("erase", "acme", "ann", "--yes")["finished_at"] is not None
+
+
+def test_how_long_quarantine_is_kept_nobody_has_said(home: Path, sql: Sql, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So what lies elsewhere may be there yet, however old it is."""
+    imported(home)
+    sql.execute("update _importers.quarantine set at = now() - interval '200 days'")
+    monkeypatch.setenv("IMPORTERS_QUARANTINE", str(home / "elsewhere"))
+    told = CliRunner().invoke(main, ["erase", "acme", "ann", "--yes", "--json"])
+    assert told.exit_code == 3
+    receipt = json.loads(told.stdout)
+    assert receipt["finished_at"] is None
+    failed = [place["kind"] for place in receipt["places"] if place["outcome"] == "failed"]
+    assert failed == ["quarantine"]
 
 
 def test_runs_say_that_no_file_describes_them(home: Path) -> None:

@@ -169,8 +169,8 @@ def described(directory: Path | None, tenant: str) -> Tenant:
 def described_or_loaded(directory: Path | None, tenant: str) -> Tenant:
     """The tenant as its file describes it; of one that has none, but rows, nothing is known but its name.
 
-    So it is where rows were imported from Python alone. Raises ConfigError for a file that is wrong, and for a tenant
-    that nobody has ever heard of.
+    So it is where rows were imported from Python alone. Raises ConfigError for a file that is wrong, for a directory
+    that is named and isn't there, and for a tenant that nobody has ever heard of.
     """
     from importers.core.tenant import Tenant
     from importers.exceptions import ConfigError
@@ -181,6 +181,8 @@ def described_or_loaded(directory: Path | None, tenant: str) -> Tenant:
     try:
         file = find_tenant(directory or DIRECTORY, tenant)
     except ConfigError:
+        if directory is not None and not directory.is_dir():  # mistyped: the file may well be where it was meant to be
+            raise
         with history.reading(Installation.from_environment().warehouse) as connection:
             if not history.begun(connection) or not history.runs(connection, tenant, limit=1):
                 raise

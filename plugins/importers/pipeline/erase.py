@@ -182,7 +182,7 @@ class _Quarantine:
             note = "isn't whole, and nobody reads it: a sweep ends it"
             yield Place("quarantine", uri, Outcome.STAYS, note=note)
         for uri, (stream, since) in self._registered.items():
-            if not self._quarantine.is_here(uri) and datetime.now(UTC) < self._kept_until(stream, since):
+            if not self._quarantine.is_here(uri) and self._may_be_kept(stream, since):
                 note = "lies elsewhere than IMPORTERS_QUARANTINE says: set that to its place, and erase again"
                 yield Place("quarantine", uri, Outcome.FAILED, note=note)
 
@@ -201,6 +201,11 @@ class _Quarantine:
         if uri not in self._registered:
             return ": they stay until the run is over"
         return f": they stay until {self._kept_until(*self._registered[uri]):%Y-%m-%d}"
+
+    def _may_be_kept(self, stream: str, since: datetime) -> bool:
+        """Of a pipeline that no file describes nobody knows how long: it may have said more than the default."""
+        described = StreamName.of(stream).pipeline in self._tenant.pipelines
+        return not described or datetime.now(UTC) < self._kept_until(stream, since)
 
     def _kept_until(self, stream: str, since: datetime) -> datetime:
         _, pipeline, name = StreamName.of(stream)
