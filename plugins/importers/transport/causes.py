@@ -23,7 +23,8 @@ def host_and_port(address: str) -> str:
         host, port = parts.hostname or "", parts.port
     except ValueError:
         return ""
-    if parts.netloc.count("@") > 1 or "@" in parts.path:
+    behind = parts.path + parts.query + parts.fragment  # where a password ends up that has a `/`, `?` or `#`
+    if not host or parts.netloc.count("@") > 1 or "@" in behind:
         return ""
     return f"{host}:{port}" if port else host
 

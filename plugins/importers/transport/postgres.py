@@ -73,18 +73,49 @@ def translated(doing: str) -> Iterator[None]:
 
 
 def said_of_connection(error: Exception) -> str:
-    """What libpq says where no server has answered: which address, and why not. Empty for any others.
+    """What libpq says where a connection has failed: to which address, and why. Empty for any other error.
 
-    Those of a server may hold values. Of a password with an unescaped `@` libpq takes a part for the host.
+    Of what a server has answered only what it means: its words name roles, and may hold values. Of a password with an
+    unescaped `@` libpq takes a part for the host.
     """
     said = _UNREACHED.search(str(error))
-    return "" if said is None or "@" in said[0] else said[0]
+    if said is None or "@" in said[0]:
+        return ""
+    answered = _ANSWERED.search(said[0])
+    if answered is None:
+        return said[0]
+    state = refusal(said[0][answered.end() :])
+    why = _FATAL.get(state) or _FATAL.get(state[:2])
+    known = ", ".join(filter(None, (why, state and f"SQLSTATE {state}")))
+    return said[0][: answered.start()] + (known or "the server refuses")
 
 
 _UNREACHED = re.compile(
     "(?:connection to server|failed to resolve host|could not translate host|server closed the connection"
     "|connection timeout|timeout expired)[^\n]{0,300}"
 )
+_ANSWERED = re.compile("(?<=failed: )(?:(?:FATAL|ERROR|PANIC):|[^:\n]{1,40}:  )")
+"""A severity, in the server's language; libpq puts two spaces behind it."""
+
+
+def refusal(text: str) -> str:
+    """What the SQLSTATE of a refused connection would have been: libpq keeps none. Empty for what isn't known."""
+    return next((state for words, state in _REFUSED.items() if words in text), "")
+
+
+_REFUSED = {
+    "password authentication failed": "28P01",
+    "no pg_hba.conf entry": "28000",
+    "permission denied for database": "42501",
+    "not currently accepting": "57P03",
+    "starting up": "57P03",
+    "shutting down": "57P03",
+    "too many": "53300",
+    "authentication": "28000",
+    "role": "28000",
+    "database": "3D000",
+}
+"""By words of the server's texts, in English."""
 
 
 def _translate(error: psycopg.Error, doing: str) -> ImporterError:

@@ -6,6 +6,7 @@ import socket
 from collections.abc import Iterator
 
 import httpx
+import psycopg
 import pytest
 import redis
 
@@ -13,7 +14,7 @@ from importers.core.connection import Connection
 from importers.exceptions import TransientSourceError
 from importers.sources.databases._pg_connection import Database
 from importers.transport.causes import cause, host_and_port
-from importers.transport.postgres import connect
+from importers.transport.postgres import connect, said_of_connection
 from importers.transport.redis import redis_client
 from importers.transport.s3 import Bucket
 from importers.transport.sql import SqlConfig
@@ -87,3 +88,51 @@ def test_what_lies_behind_a_client_s_error(closed: int) -> None:
         redis.Redis(host="nowhere.invalid").ping()
     assert cause(unknown.value).startswith("ConnectionError: ")
     assert cause(ValueError("hunter2")) == "ValueError"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://user:4711?secret@host:6379/0",
+        "redis://:4711#x@host",
+        "redis://user:4711#x@host",
+        "redis://user:4711/secret@host:6379/0",
+        "redis://:4711",
+        "redis://user:se?cr:et@host",
+    ],
+)
+def test_what_a_password_cuts_in_the_wrong_place_is_not_told(url: str) -> None:
+    assert host_and_port(url) == ""
+
+
+@pytest.mark.parametrize("url", ["redis://u:p@cache:6379/0?protocol=3", "redis://cache:6379"])
+def test_an_address_that_is_whole_is_told(url: str) -> None:
+    assert host_and_port(url) == "cache:6379"
+
+
+AT = 'connection to server at "db" (10.0.0.7), port 5432 failed: '
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [  # as libpq 17 writes them: a server's severity, in its own language, is followed by two spaces
+        (
+            f'connection failed: {AT}FATAL:  password authentication failed for user "ann"',
+            AT + "it refuses these credentials, SQLSTATE 28P01",
+        ),
+        (
+            f'connection failed: {AT}FATAL:  database "ann" does not exist',
+            AT + "there is no such database, SQLSTATE 3D000",
+        ),
+        (f"connection failed: {AT}FATAL:  ann may not come in", AT + "the server refuses"),
+        (f'connection failed: {AT}ВАЖНО:  роль "ann" не существует', AT + "the server refuses"),
+        (f"connection failed: {AT.replace('db', 'role')}FATAL:  ann", AT.replace("db", "role") + "the server refuses"),
+        (f"connection failed: {AT}ERROR:  ann is not there", AT + "the server refuses"),
+        (f"connection failed: {AT}Connection refused\n\tIs the server running?", AT + "Connection refused"),
+        (f"connection failed: {AT}fe_sendauth: no password supplied", AT + "fe_sendauth: no password supplied"),
+        ("failed to resolve host 'db': [Errno -2] Name or service not known", None),
+        ("FATAL:  ann", ""),
+    ],
+)
+def test_of_a_connection_libpq_s_words_are_told_and_a_server_s_are_not(text: str, said: str | None) -> None:
+    assert said_of_connection(psycopg.OperationalError(text)) == (text if said is None else said)

@@ -15,7 +15,7 @@ from importers.core.connection import Connection
 from importers.core.model import JSON
 from importers.core.registry import optional
 from importers.exceptions import ConfigError, FatalSourceError, ImporterError
-from importers.transport.postgres import said_of_connection
+from importers.transport.postgres import refusal, said_of_connection
 from importers.transport.sql import Pool, SqlConfig, failure
 
 SYSTEM = "PostgreSQL"
@@ -123,25 +123,10 @@ def _ours(error: Any, doing: str, names: Mapping[str, JSON]) -> ImporterError:
     if isinstance(error, OSError | pa.ArrowException) and "ERROR:" in text:  # in mid-stream ADBC keeps the words alone
         state = "57014" if "canceling statement" in text else "22000"
     if not state and ("FATAL" in text or "authentication" in text):  # libpq refuses to connect without a SQLSTATE
-        state = next((found for words, found in _REFUSED.items() if words in text), "")
+        state = refusal(text)
     got = {"SQLSTATE": state} | dict(names)
     said = ", ".join(f"{name} {value}" for name, value in got.items() if value)
     if not said:  # no server has answered: ADBC's words in mid-stream are none of libpq's
         streams = isinstance(error, OSError | pa.ArrowException)
         said = ("" if streams else said_of_connection(error)) or type(error).__name__
     return failure(SYSTEM, doing, state, said, reached=not isinstance(error, OSError | psycopg.OperationalError))
-
-
-_REFUSED = {
-    "password authentication failed": "28P01",
-    "no pg_hba.conf entry": "28000",
-    "permission denied for database": "42501",
-    "not currently accepting": "57P03",
-    "starting up": "57P03",
-    "shutting down": "57P03",
-    "too many": "53300",
-    "authentication": "28000",
-    "role": "28000",
-    "database": "3D000",
-}
-"""Words of a refused connection → what its SQLSTATE would have been; the server's texts, in English."""

@@ -213,6 +213,10 @@ class Client:
             raise FatalSourceError(what, got=f"a link to {urlsplit(url).hostname}", do="correct the address")
         return url
 
+    @property
+    def _place(self) -> str:
+        return host_and_port(self._address) or "the API"
+
     def _exchanged(self, request: httpx2.Request) -> Answer:
         try:
             response = self._session.send(request, stream=True)
@@ -221,10 +225,10 @@ class Client:
             finally:
                 response.close()
         except self._httpx2.TimeoutException as error:
-            what = f"{host_and_port(self._address)} didn't answer in time"
+            what = f"{self._place} didn't answer in time"
             raise TransientSourceError(what, got=type(error).__name__) from None
         except self._httpx2.HTTPError as error:  # their texts may quote an address
-            raise TransientSourceError(f"{host_and_port(self._address)} can't be reached", got=cause(error)) from None
+            raise TransientSourceError(f"{self._place} can't be reached", got=cause(error)) from None
         return Answer(self.host, response.status_code, dict(response.headers), body)
 
     def _body(self, response: httpx2.Response) -> bytes:
