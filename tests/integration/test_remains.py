@@ -13,9 +13,10 @@ import pytest
 from click.testing import CliRunner
 
 from importers.cli.main import main
-from importers.pipeline.finish import commit
+from importers.pipeline import finish
 from importers.pipeline.installation import Installation
 from importers.pipeline.job import resume
+from importers.pipeline.remains import left
 from importers.pipeline.tenants import read_tenants
 
 Sql = psycopg.Connection[Any]
@@ -110,15 +111,16 @@ def test_who_looks_later_finds_it_said(strict: Path) -> None:
 
 def test_whose_a_row_is_stays_known(home: Path, sql: Sql) -> None:
     describe(home)
-    deliver(home, 0, "0,ann,Ulm,1", "1,bob,Ulm,1")
+    deliver(home, 0, "0,ann,Ulm,1", "1,bob,Ulm,1", "3,,Ulm,1")
     run()
-    describe(home, caller="drop")
+    describe(home, caller="drop", town="drop")
     (home / "calls-0.csv").unlink()
     deliver(home, 1, "2,cyd,Ulm,1")
     run("--full-refresh")
-    assert [caller for _, caller in table(sql, "id, caller")] == [None] * 3
+    assert table(sql, "id, caller, town") == [(id_, None, None) for id_ in range(4)]
+    assert sql.execute("select id from acme.calls__rows where _subject is null order by 1").fetchall() == [(3,)]
     answer("erase", "acme", "ann", "--yes")
-    assert [id_ for (id_,) in table(sql, "id")] == [1, 2]
+    assert [id_ for (id_,) in table(sql, "id")] == [1, 2, 3]
 
 
 def test_what_is_kept_now_or_is_a_key_stays_and_is_said(home: Path, sql: Sql) -> None:
@@ -201,6 +203,39 @@ def test_runs_that_were_open_at_once_are_told_apart(home: Path, sql: Sql) -> Non
     assert table(sql, "id, town") == [(0, None), (2, None)]
 
 
+def test_what_a_newer_policy_has_let_in_meanwhile_stays(home: Path, sql: Sql, monkeypatch: pytest.MonkeyPatch) -> None:
+    describe(home)
+    deliver(home, 0, "0,ann,Ulm,1")
+    run()
+    describe(home, town="drop")
+    deliver(home, 1, "1,bob,Bonn,1")
+    commit = finish.commit
+
+    def after_another(*args: Any) -> Any:
+        monkeypatch.setattr(finish, "commit", commit)
+        describe(home)
+        deliver(home, 2, "2,cyd,Kiel,1")
+        answer("run", "acme.calls", "--start", "2020-01-01T00:00:00Z", "--end", "2100-01-01T00:00:00Z")
+        return commit(*args)
+
+    monkeypatch.setattr(finish, "commit", after_another)
+    run("--full-refresh")
+    assert [town is not None for _, town in table(sql, "id, town")] == [True] * 3
+
+
+def test_of_a_table_that_pipelines_share_only_the_stream_s_own_rows_are_told(home: Path) -> None:
+    describe(home)
+    deliver(home, 0, "0,ann,Ulm,1")
+    run()
+    file = home / "tenants/acme.yaml"
+    _, block = file.read_text().split("pipelines:\n")
+    file.write_text(file.read_text() + block.replace("  calls:\n", "  more:\n").replace("calls-*", "more-*"))
+    deliver(home, 1, "1,bob,Bonn,1")
+    (home / "calls-1.csv").rename(home / "more-1.csv")
+    (result,) = answer("run", "acme.more", "--full-refresh")
+    assert (result["rows_loaded"], result["notes"]) == (1, [])
+
+
 def test_a_commit_that_comes_again_says_and_does_nothing_more(strict: Path, sql: Sql) -> None:
     notes = run("--full-refresh", "--key", "again")
     number, said = sql.execute("select id, notes from _importers.run where key = 'again'").fetchone() or (0, [])
@@ -208,7 +243,8 @@ def test_a_commit_that_comes_again_says_and_does_nothing_more(strict: Path, sql:
     (file,), _ = read_tenants(strict / "tenants", lambda _: True)
     job, opened = resume(Installation.from_environment(), file.tenant, "calls", number)
     with closing(job):
-        commit(job, opened)
+        assert left(job, opened) == ((), ())
+        finish.commit(job, opened)
     assert sql.execute("select notes from _importers.run where id = %s", (number,)).fetchone() == (notes,)
 
 

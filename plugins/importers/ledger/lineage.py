@@ -78,16 +78,19 @@ def in_force(connection: psycopg.Connection, stream: str, table: str) -> dict[st
 
 
 def unlike(connection: psycopg.Connection, run: Run) -> list[Unlike]:
-    """What the stream's other runs have put into the run's table under another treatment of a leaf than the run's.
+    """What the stream's other runs have put into the run's table under an earlier treatment of a leaf than the run's.
 
     Runs of all states: a merge keeps what an aborted one had loaded. Leaves that the run doesn't know are left out.
+    Which treatment is earlier their gates say, not when they were opened: what a newer policy has let in since isn't
+    this run's to judge.
     """
     rows = connection.execute(
         """with known as (
              select r.id, coalesce(r.schema_version, (select max(v.version) from _importers.schema_version v
                where v.stream = r.stream and v.first_run <= r.id)) as version
              from _importers.run r where r.stream = %(stream)s and r.table_name = %(table)s),
-           made as (select version, array_agg(id order by id) as runs from known where id <> %(run)s group by version)
+           made as (select version, array_agg(id order by id) as runs from known
+             where version < (select version from known where id = %(run)s) group by version)
            select l.source, l.column_name, l.treatment, now.treatment,
              array_agg(distinct id order by id) as runs, coalesce(l.key_version, 1), coalesce(now.key_version, 1)
            from made cross join lateral unnest(made.runs) id
