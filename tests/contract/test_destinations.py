@@ -255,6 +255,28 @@ def test_merge_keeps_what_an_aborted_run_observed(warehouse: Warehouse) -> None:
     assert warehouse.rows("plays", "id", "what") == [(1, "b")]
 
 
+def test_a_run_that_was_planned_before_its_table_was_dropped_doesn_t_load(
+    acme: Destination, warehouse: Warehouse
+) -> None:
+    """It would load what was new, and then stand for all."""
+    import_all(acme, PLAYS, "r1", A, position={"lane": 1})
+    run = open_run(acme, PLAYS, "r2", position={"lane": 2})
+    warehouse.drop("plays")
+    with pytest.raises(ContractError, match="was dropped after this run was planned"):
+        prepare(acme, run, PLAYS, [B])
+    assert acme.position(PLAYS) == {}
+    acme.abort(run, PLAYS)
+    import_all(acme, PLAYS, "r3", A, B, position={"lane": 3})
+    assert len(warehouse.rows("plays", "id")) == 3
+
+
+def test_a_table_of_another_mode_is_not_one_that_was_dropped(acme: Destination) -> None:
+    """The run is refused at its gate; whoever takes the mode back goes on where the table is."""
+    import_all(acme, PLAYS, "r1", A, position={"lane": 1})
+    acme.abort(open_run(acme, MERGED, "r2"), MERGED)
+    assert acme.position(PLAYS) == {"lane": 1}
+
+
 def test_a_column_that_goes_before_a_commit_is_nothing_to_take_out(acme: Destination, warehouse: Warehouse) -> None:
     first = import_all(acme, MERGED, "r1", A)
     run = prepare(acme, open_run(acme, MERGED, "r2", []), MERGED, [])

@@ -200,6 +200,10 @@ class Warehouse(ABC):
     def rows(self, table: str, *columns: str, tenant: str = "acme") -> list[Any]:
         """What the analyst sees, in the columns' order."""
 
+    @abstractmethod
+    def drop(self, table: str) -> None:
+        """As an administrator of acme's may."""
+
 
 class PostgresWarehouse(Warehouse):
     def __init__(self, url: str) -> None:
@@ -213,6 +217,10 @@ class PostgresWarehouse(Warehouse):
         query = SQL("select {0} from {1} order by {0}").format(names, Identifier(tenant, table))
         with psycopg.connect(self._url) as connection:
             return connection.execute(query).fetchall()
+
+    def drop(self, table: str) -> None:
+        with psycopg.connect(self._url) as connection:
+            connection.execute(SQL("drop table {}").format(Identifier("acme", table)))
 
 
 WAREHOUSES: dict[str, type[PostgresWarehouse]] = {"postgresql": PostgresWarehouse}

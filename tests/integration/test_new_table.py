@@ -77,6 +77,83 @@ def test_a_new_table_gets_everything_and_the_old_one_goes_on_where_it_was(home: 
     assert ids(sql, "calls") == ids(sql, "heard") == [1, 2, 3]
 
 
+@pytest.mark.parametrize("load", [APPEND, MERGE])
+def test_a_table_that_was_dropped_is_read_anew(home: Path, sql: Sql, load: str) -> None:
+    """Of the bad row there is one in quarantine, though it was read twice."""
+    describe(home, load=load)
+    deliver(home, 1)
+    deliver(home, 2, seconds=-1)
+    run()
+    describe(home, "heard", load)
+    run()
+    sql.execute(f"drop table acme.calls{'__rows' if load == MERGE else ''} cascade")  # type: ignore[arg-type]
+    deliver(home, 3)
+    describe(home, load=load, rule="expect_column_values_to_not_be_null: {column: id}")
+    if load == APPEND:
+        refused = CliRunner().invoke(main, ["quarantine", "replay", "acme.calls"])
+        assert "isn't there any more" in " ".join(refused.stderr.split())
+    (plan,) = answer("plan", "acme.calls")
+    describe(home, load=load)
+    loaded, notes = run()
+    assert (loaded, plan["position_lanes"]) == (2, 0)
+    describe(home, load=load, rule="expect_column_values_to_not_be_null: {column: id}")
+    assert notes[:1] == plan["notes"] == ["acme.calls was dropped: what the source has is read from the beginning"]
+    assert [result["rows_loaded"] for result in answer("quarantine", "replay", "acme.calls")] == [1]
+    assert run() == (0, [])
+    assert ids(sql, "calls") == [1, 2, 3]
+    describe(home, "heard", load, rule="expect_column_values_to_not_be_null: {column: id}")
+    assert [result["rows_loaded"] for result in answer("quarantine", "replay", "acme.calls")] == [1]  # its own
+
+
+def test_an_interval_that_makes_a_table_anew_doesn_t_stand_for_the_rest(home: Path, sql: Sql) -> None:
+    more = ", interval: {pattern: calls-%Y-%m-%d}"
+    describe(home, load=MERGE, more=more)
+    deliver(home, 1, name="2026-01-01")
+    deliver(home, 2, name="2026-01-02")
+    run()
+    describe(home, "heard", MERGE, more=more)
+    run()
+    describe(home, load=MERGE, more=more)
+    sql.execute("drop table acme.calls__rows cascade")
+    run("--start", "2026-01-01T00:00:00Z", "--end", "2026-01-02T00:00:00Z")
+    assert run() == (2, ["acme.calls was dropped: what the source has is read from the beginning"])
+    assert run() == (0, [])
+    assert ids(sql, "calls") == [1, 2]
+
+
+def test_a_table_under_the_name_of_one_that_was_dropped_is_not_read_twice(home: Path, sql: Sql) -> None:
+    describe(home)
+    deliver(home, 1)
+    run()
+    describe(home, "heard")
+    run()
+    describe(home)
+    deliver(home, 2)
+    run()
+    sql.execute("drop table acme.heard")
+    sql.execute("alter table acme.calls rename to heard")
+    describe(home, "heard")
+    refused = CliRunner().invoke(main, ["run", "acme.calls"])
+    assert "'heard' has rows that were appended to 'calls'" in " ".join(refused.stderr.split())
+    assert ids(sql, "heard") == [1, 2]
+
+
+def test_a_table_that_was_renamed_before_positions_were_a_table_s_goes_on(home: Path, sql: Sql) -> None:
+    """It has rows of both names."""
+    describe(home)
+    deliver(home, 1)
+    run()
+    deliver(home, 2)
+    run()
+    sql.execute("alter table acme.calls rename to heard")
+    sql.execute("update _importers.position set table_name = 'heard'")
+    sql.execute("update _importers.run set table_name = 'heard' where id = (select max(id) from _importers.run)")
+    deliver(home, 3)
+    describe(home, "heard")
+    assert run() == (1, [])
+    assert ids(sql, "heard") == [1, 2, 3]
+
+
 def test_a_table_under_another_name_is_not_read_twice(home: Path, sql: Sql) -> None:
     describe(home)
     deliver(home, 1)
@@ -124,11 +201,19 @@ def test_what_a_ledger_knew_before_goes_on(home: Path, database: str, sql: Sql) 
     deliver(home, 1)
     run()
     describe(home, "heard")
-    run()
-    downgrade(database, "0013")
-    assert sql.execute("select count(*) from _importers.position").fetchone() == (1,)
     deliver(home, 2)
+    run()
+    sql.execute(
+        "insert into _importers.run (tenant, stream, key, generation, kind, mode, table_name, version, plan, state)"
+        " select tenant, stream, 'gone', 1, kind, mode, 'gone', version, plan, 'aborted' from _importers.run limit 1"
+    )
+    downgrade(database, "0013")
+    lanes = sql.execute("select lane from _importers.position order by 1").fetchall()
+    assert lanes == [("calls-1.csv",), ("calls-2.csv",)]  # of the table that was loaded last
+    deliver(home, 3)
     assert run() == (1, [])
+    tables = sql.execute("select distinct table_name from _importers.position order by 1").fetchall()
+    assert tables == [("calls",), ("heard",)]
     describe(home)
     assert run() == (1, [])  # what it lacks of the file that came meanwhile; none is there twice
-    assert (ids(sql, "calls"), ids(sql, "heard")) == ([1, 2], [1, 2])
+    assert (ids(sql, "calls"), ids(sql, "heard")) == ([1, 3], [1, 2, 3])

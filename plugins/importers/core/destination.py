@@ -109,11 +109,14 @@ class Destination(ABC):
 
     @abstractmethod
     def position(self, stream: Stream) -> Position:
-        """The committed position: how far the stream has come in its table of today."""
+        """The committed position: how far the stream has come in its table of today; nothing where that is gone."""
 
     @abstractmethod
     def former(self, stream: Stream) -> tuple[str, Position] | None:
-        """Of the other tables that the stream has come into the last one, and its position; None if it is the first."""
+        """Of the other tables that the stream has come into the last one, and its position; None if it is the first.
+
+        Where today's was dropped it is that one. Another that was dropped has no name.
+        """
 
     @abstractmethod
     def renew(self, run: Run, lease: float | None) -> None:

@@ -35,6 +35,9 @@ Transaction = Callable[[str], AbstractContextManager[psycopg.Connection]]
 # The first half of our advisory locks' keys; the second is a hash of what is locked.
 OPEN, ERASE, DDL, COMMIT = 0x1A10, 0x1A11, 0x1A12, 0x1A14
 
+DROPPED = " (dropped)"
+"""Behind the name of a table that is gone, beside a position."""
+
 LOCK_TIMEOUT = "5s"
 """How long a swap waits for readers before it lets them through and tries again, and a new run for an abandoned one."""
 
@@ -165,13 +168,40 @@ def position(connection: psycopg.Connection, stream: str, table: str) -> dict[st
     return dict(rows.fetchall())
 
 
-def former(connection: psycopg.Connection, stream: str, table: str) -> tuple[str, dict[str, Any]] | None:
-    """Of the stream's other tables the one that was loaded last, and how far."""
+def former(
+    connection: psycopg.Connection, stream: str, table: str, *, is_there: bool
+) -> tuple[str, dict[str, Any]] | None:
+    """Of the stream's tables the one that was loaded last, and how far: of those that aren't there, `table` first."""
     row = connection.execute(
-        "select table_name from _importers.position where stream = %s and table_name <> %s order by run desc limit 1",
-        (stream, table),
+        """select table_name from _importers.position
+           where stream = %(stream)s and (table_name <> %(table)s or not %(is_there)s)
+           order by table_name = %(table)s desc, table_name = %(dropped)s desc, run desc limit 1""",
+        {"stream": stream, "table": table, "dropped": table + DROPPED, "is_there": is_there},
     ).fetchone()
-    return (row[0], position(connection, stream, row[0])) if row else None
+    if row is None:
+        return None
+    (found,) = row
+    name = table if found == table + DROPPED else "" if found.endswith(DROPPED) else found
+    return name, position(connection, stream, found)
+
+
+def set_aside(connection: psycopg.Connection, tenant: str, table: str) -> set[str]:
+    """A table that is made now has nothing up to any position: those under its name are of one that was dropped.
+
+    They say no more than from where on a source that begins with what is new has more. Returns whose they are: streams.
+    """
+    names = {"table": table, "tenant": f"{tenant}.", "dropped": table + DROPPED}
+    connection.execute(
+        """delete from _importers.position p where table_name = %(dropped)s and starts_with(stream, %(tenant)s)
+           and exists (select from _importers.position where stream = p.stream and table_name = %(table)s)""",
+        names,
+    )
+    found = connection.execute(
+        "update _importers.position set table_name = %(dropped)s"
+        " where table_name = %(table)s and starts_with(stream, %(tenant)s) returning stream",
+        names,
+    )
+    return {stream for (stream,) in found.fetchall()}
 
 
 def insert_run(

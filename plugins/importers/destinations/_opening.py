@@ -105,20 +105,56 @@ def check_what_is_newer(connection: psycopg.Connection, tenant: str, stream: Str
         )
 
 
-def check_not_renamed(connection: psycopg.Connection, tenant: str, name: str, stream: Stream) -> None:
-    """A table that a stream has never loaded is read anew: not one that has its rows, by another name, already."""
+def check_not_renamed(connection: psycopg.Connection, tenant: str, name: str, stream: Stream, *, known: bool) -> None:
+    """A table isn't read into that has the stream's rows, by another name, already.
+
+    One that the stream has loaded before is `known`: all of its rows would be others' then, so that its first one
+    tells, and the table isn't read at every run.
+    """
     if stream.load_mode is not LoadMode.APPEND or RUN not in tables.existing(connection, tenant, stream.target):
         return
+    theirs = SQL("any(array(select distinct {run} from {table}))")
+    if known:
+        theirs = SQL(
+            "(select {run} from {table} limit 1) and not exists (select from {table} t"
+            " join _importers.run o on o.id = t.{run} where o.stream = r.stream and o.table_name = {target})"
+        )
     found = connection.execute(
         SQL(
-            "select r.table_name from _importers.run r where r.stream = {} and r.table_name <> {}"
-            " and r.id = any(array(select distinct {} from {})) limit 1"
-        ).format(name, stream.target, Identifier(RUN), Identifier(tenant, stream.target))
+            "select r.table_name from _importers.run r where r.stream = {stream} and r.table_name <> {target}"
+            " and r.id = {theirs} limit 1"
+        ).format(
+            stream=name,
+            target=stream.target,
+            theirs=theirs.format(run=Identifier(RUN), table=Identifier(tenant, stream.target), target=stream.target),
+        )
     ).fetchone()
     if found is not None:
         raise ContractError(
             f"the table '{stream.target}' has rows that were appended to '{found[0]}', and would have them twice",
             do="give the table its name back, and load.table too; or set load.table to a name that no table has",
+        )
+
+
+def check_not_dropped(connection: psycopg.Connection, tenant: str, stream: Stream) -> None:
+    """What a dropped table had is read again, and so is its quarantine: appended, that would be there twice."""
+    if stream.load_mode is not LoadMode.APPEND or stream.reads is Reads.WINDOW:
+        return
+    if not tables.existing(connection, tenant, stream.target):
+        raise ContractError(
+            f"the table '{stream.target}' isn't there any more: the next run reads everything again, rows in "
+            "quarantine too",
+            do="run the pipeline, then replay what is in quarantine",
+        )
+
+
+def check_planned_without(run: Run, of_dropped: set[str]) -> None:
+    """A run that was planned by a position of the table that has been dropped since would load only what is new."""
+    if run.kind is RunKind.INCREMENTAL and run.stream in of_dropped:
+        raise ContractError(
+            f"the table '{run.table}' was dropped after this run was planned: it would get only what is new",
+            do="start a new run: it reads from the beginning",
+            run=run.id,
         )
 
 

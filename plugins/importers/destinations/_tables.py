@@ -118,8 +118,8 @@ def holding(connection: psycopg.Connection, schema: str, table: str) -> dict[str
 
 def ensure(
     connection: psycopg.Connection, schema: str, stream: Stream, columns: Sequence[TableColumn], *, frozen: bool = False
-) -> None:
-    """Create the table, or widen and extend it so that `columns` fit.
+) -> bool:
+    """Create the table (True), or widen and extend it so that `columns` fit.
 
     Raises ContractError if they can't, and for a `frozen` table unless they are what it has.
     """
@@ -140,6 +140,7 @@ def ensure(
         _create(connection, schema, stream, wanted)
     if stream.keyed:
         _show(connection, schema, stream)
+    return not have
 
 
 def misfits(have: Mapping[str, str], columns: Sequence[TableColumn]) -> dict[str, tuple[str, str]]:

@@ -36,6 +36,7 @@ from importers.core.model import (
     Unlike,
     Window,
 )
+from importers.core.names import ROWS
 from importers.core.quarantine import QuarantineRegistry
 from importers.core.retention import Expirer
 from importers.destinations import _control as control
@@ -154,9 +155,13 @@ class PostgresDestination(Destination):
             opening.check_what_is_newer(connection, self.tenant, stream)
             opening.check_not_expired(connection, name, kind, stream, window)
             moves = stream.resumes(kind)
-            position = control.position(connection, name, stream.target) if moves else {}
-            if moves and not position:
-                opening.check_not_renamed(connection, self.tenant, name, stream)
+            if moves and not self._is_there(connection, stream):
+                control.set_aside(connection, self.tenant, stream.target)
+            position = self._position(connection, stream) if moves else {}
+            if moves:
+                opening.check_not_renamed(connection, self.tenant, name, stream, known=bool(position))
+            if kind is RunKind.REPLAY:
+                opening.check_not_dropped(connection, self.tenant, stream)
             sealed = plan(position)
             if not moves:
                 sealed = replace(sealed, position={})
@@ -212,11 +217,22 @@ class PostgresDestination(Destination):
 
     def position(self, stream: Stream) -> Position:
         with self._transaction("reading the position") as connection:
-            return control.position(connection, self._name(stream), stream.target)
+            return self._position(connection, stream)
+
+    def _position(self, connection: psycopg.Connection, stream: Stream) -> Position:
+        """Nothing if the table was dropped: one that is made anew is read from the beginning."""
+        is_there = self._is_there(connection, stream)
+        return control.position(connection, self._name(stream), stream.target) if is_there else {}
+
+    def _is_there(self, connection: psycopg.Connection, stream: Stream) -> bool:
+        """Whether there is a table of its name, of whatever mode: another's is refused, and not made anew."""
+        names = (stream.target, stream.target + ROWS)
+        return any(tables.existing(connection, self.tenant, name) for name in names)
 
     def former(self, stream: Stream) -> tuple[str, Position] | None:
         with self._transaction("reading the position of another table") as connection:
-            return control.former(connection, self._name(stream), stream.target)
+            is_there = self._is_there(connection, stream)
+            return control.former(connection, self._name(stream), stream.target, is_there=is_there)
 
     def _own(self, run: Run, lease: float | None) -> None:
         if lease is None:
@@ -254,7 +270,9 @@ class PostgresDestination(Destination):
             _check_pins(now, pins)
             self._live = None
             control.lock(connection, control.DDL, self.tenant)  # its schema may be made now, for two pipelines at once
-            tables.ensure(connection, self.tenant, stream, columns, frozen=frozen)
+            if tables.ensure(connection, self.tenant, stream, columns, frozen=frozen):
+                of_dropped = control.set_aside(connection, self.tenant, stream.target)
+                opening.check_planned_without(now, of_dropped)
             if run.mode is LoadMode.REPLACE:
                 tables.create_shadow(connection, self.tenant, stream, run.id)
             types = tables.existing(connection, self.tenant, tables.rows_table(stream))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 from importers.core.model import LoadMode, Plan, Position, Reads, Run, RunKind, RunState, Window
 from importers.exceptions import ConfigError
@@ -42,10 +43,10 @@ def plan(
             if kind is RunKind.REPLAY:
                 planned = replay.plan_of(job)
                 return replace(planned, notes=(*planned.notes, *notes))
-            begins, anew = start(job, kind, position, full_refresh=full_refresh)
+            begins, anew, again = start(job, kind, position, full_refresh=full_refresh)
             planned = job.source.plan(asked, window, begins)
             said = (*planned.notes, *anew, *notes)
-            return replace(planned, stream=job.stream, notes=said, refresh=full_refresh)
+            return replace(planned, stream=job.stream, notes=said, refresh=again)
 
         if kind is not RunKind.REPLAY:
             job.source.subscribe(asked)
@@ -76,27 +77,38 @@ def foresee(job: Job, window: Window | None = None, *, full_refresh: bool = Fals
         job = agreed(job)
         asked = job.requested
         treatments.refuse_unfit(job)
-        begins, anew = start(job, kind, position_of(job, window), full_refresh=full_refresh)
+        begins, anew, _ = start(job, kind, position_of(job, window), full_refresh=full_refresh)
         planned = job.source.plan(asked, window, begins)
         changed = () if full_refresh else treatments.changed(job)
         return replace(planned, notes=(*planned.notes, *anew, *changed))
 
 
-def start(job: Job, kind: RunKind, position: Position, *, full_refresh: bool = False) -> tuple[Position, Sequence[str]]:
-    """Where a run begins to read that finds its table at `position`, and what is to be said of it.
+class Start(NamedTuple):
+    """Where a run begins to read, what is to be said of it, and whether it reads again what its table has had."""
 
-    A table that the stream has never loaded is read from the beginning, as by a full refresh, whatever is in others.
+    position: Position
+    notes: Sequence[str]
+    again: bool
+
+
+def start(job: Job, kind: RunKind, position: Position, *, full_refresh: bool = False) -> Start:
+    """Where a run begins to read that finds its table at `position`.
+
+    A table that the stream has never loaded is read from the beginning, as by a full refresh, whatever is in others;
+    and so is one that was dropped.
     """
     new = job.destination.is_new()
     former = None if new or position or not job.stream.resumes(kind) else job.destination.former(job.stream)
     if former is None:
         only = _only_this_window(job) if kind is RunKind.WINDOW and not new else ()
-        return job.source.refreshed(position) if full_refresh else position, only
+        return Start(job.source.refreshed(position) if full_refresh else position, only, full_refresh)
     table, there = former
-    return job.source.refreshed(there), (
-        f"{_table(job)} is new to this pipeline: what the source has is read from the beginning. "
-        f"{job.tenant.tenant}.{table}, which it loaded before, stays as it is",
-    )
+    dropped = table == job.stream.target
+    why = "was dropped" if dropped else "is new to this pipeline"
+    note = f"{_table(job)} {why}: what the source has is read from the beginning"
+    if table and not dropped:
+        note += f". {job.tenant.tenant}.{table}, which it loaded before, stays as it is"
+    return Start(job.source.refreshed(there), (note,), full_refresh or dropped)
 
 
 def _only_this_window(job: Job) -> Sequence[str]:

@@ -183,7 +183,7 @@ class _Session:
 
         def sealed(position: Position) -> Plan:
             found.update(position)
-            self.begins, anew = start(self._job, RunKind.INCREMENTAL, position)
+            self.begins, anew, _ = start(self._job, RunKind.INCREMENTAL, position)
             said = (*anew, *notes)
             for note in said:
                 _log.warning("%s", note)

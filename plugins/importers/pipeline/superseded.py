@@ -29,7 +29,8 @@ def superseded(job: Job, run: Run) -> list[str]:
     find = cache(job.destination.find)
     ended = []
     for held in job.destination.quarantine().held(datetime.min.replace(tzinfo=UTC), job.stream):
-        if held.state is RunState.COMMITTED and held.root < run.id and held.part is not None:
+        is_older = held.root < run.id and held.table == run.table
+        if held.state is RunState.COMMITTED and is_older and held.part is not None:
             parts = find(held.root).plan.partitions
             then = _unchanging(job.source, parts[held.part]) if held.part < len(parts) else None
             if whole if then is None else then.items() <= read.items():
