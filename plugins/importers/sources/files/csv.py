@@ -270,7 +270,7 @@ class Csv(FileSource[CsvConfig]):
     def read_slice(self, stream: Stream, file: File, part: Slice, schema: pa.Schema) -> Iterator[Batch]:
         if not file.size:
             return
-        _, start = self._header(file)
+        names, start = self._header(file)
         encoding, dialect = self._shape(file)
         cut = partial(dialect.cut, tidy=part["tidy"])
         end = part["end"] if self.config.skip_footer or self.files.at_random(file, encoding) else None
@@ -278,7 +278,7 @@ class Csv(FileSource[CsvConfig]):
             self.files.as_utf8(file, encoding) as fill,
             self.files.as_utf8(file, encoding) as again,
         ):
-            rows = self._rows(stream, file, wanted(stream, schema))
+            rows = self._rows(stream, file, names, wanted(stream, schema))
             begin, line = part["start"], part["line"]
             places, lines = Places(file.shown, again, begin, line), LineNumbers(file.shown, again, begin, line)
             for block in blocks(fill, max(start, begin), end, cut, size=self.block, path=file.path):
@@ -286,12 +286,13 @@ class Csv(FileSource[CsvConfig]):
 
     def record(self, stream: Stream, file: File, schema: pa.Schema) -> Record:
         there = pa.schema([field for field in stream.schema if field.name in schema.names])
-        return one_row(self._rows(stream, file, there).batch, file.shown)
+        return one_row(self._rows(stream, file, self._header(file)[0], there).batch, file.shown)
 
-    def _rows(self, stream: Stream, file: File, target: pa.Schema) -> Rows:
-        (names, _), dialect = self._header(file), self._shape(file).dialect
+    def _rows(self, stream: Stream, file: File, names: list[str], target: pa.Schema) -> Rows:
         inferred, nulls = frozenset(names) - self.config.types.keys(), self.config.null_values
-        return Rows(dialect, names, target, nulls, inferred, self._numbers, widening(stream), self._times)
+        return Rows(
+            self._shape(file).dialect, names, target, nulls, inferred, self._numbers, widening(stream), self._times
+        )
 
     def _sample(self, file: File) -> pa.Table:
         names, start = self._header(file)
