@@ -70,8 +70,8 @@ class Parquet(DeclaringFileSource[ParquetConfig]):
             sizes = [parquet.metadata.row_group(group).num_rows for group in range(part["end"])]
             together = _neighbours(possible, sizes)
             if all(len(groups) == 1 for groups in together):  # else batches would end where dictionaries do
-                few = _of_few_texts(parquet, possible).intersection(names)
-                parquet = pq.ParquetFile(raw, metadata=parquet.metadata, read_dictionary=few)
+                coded = _of_few_texts(parquet, possible).intersection(names)
+                parquet = pq.ParquetFile(raw, metadata=parquet.metadata, read_dictionary=coded)
             for groups in together:
                 number = 1 + sum(sizes[: groups[0]])
                 for read in parquet.iter_batches(ROWS, row_groups=groups, columns=names, use_threads=False):
@@ -129,19 +129,19 @@ def _of_few_texts(parquet: pq.ParquetFile, groups: Sequence[int]) -> set[str]:
 
     To make them of it once they are read takes a third of the time that the reader takes to do so.
     """
-    few: dict[int, str] = {}
+    found: dict[int, str] = {}
     number = 0
     for field in parquet.schema_arrow:
         text = pa.types.is_string(field.type) or pa.types.is_large_string(field.type)
         if text and "." not in field.name:  # which would be taken for a path
-            few[number] = field.name
+            found[number] = field.name
         number += _leaves(field.type)
     for group in groups:
-        for number in list(few):
+        for number in list(found):
             chunk = parquet.metadata.row_group(group).column(number)
             if chunk.total_uncompressed_size >= 4 * chunk.num_values:
-                del few[number]
-    return set(few.values())
+                del found[number]
+    return set(found.values())
 
 
 def _leaves(kind: pa.DataType) -> int:
