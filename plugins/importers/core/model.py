@@ -311,6 +311,11 @@ class Leaf:
     key_version: int | None = None
 
 
+def treated(treatment: str, key_version: int | None) -> str:
+    """How a leaf was treated, in words: two that read alike make the same value of the same."""
+    return treatment if key_version in (None, 1) else f"{treatment}, key version {key_version}"
+
+
 @dataclass(frozen=True, slots=True)
 class LoadedAs:
     """How a leaf was treated by the last committed run of a stream that had it, and by all since the run `since`.

@@ -12,7 +12,7 @@ from itertools import takewhile
 import psycopg
 from psycopg.types.json import Jsonb
 
-from importers.core.model import Leaf, LoadedAs, PersonalData, Run, Unlike
+from importers.core.model import Leaf, LoadedAs, PersonalData, Run, Unlike, treated
 
 
 def record(
@@ -103,13 +103,9 @@ def unlike(connection: psycopg.Connection, run: Run) -> list[Unlike]:
         {"stream": run.stream, "table": run.table, "run": run.id},
     ).fetchall()
     return [
-        Unlike(source, column, _said(then, was), _said(now, is_), tuple(runs), _within(source, column))
+        Unlike(source, column, treated(then, was), treated(now, is_), tuple(runs), _within(source, column))
         for source, column, then, now, runs, was, is_ in rows
     ]
-
-
-def _said(treatment: str, key_version: int) -> str:
-    return treatment if key_version == 1 else f"{treatment}, key version {key_version}"
 
 
 def _within(source: str, column: str) -> tuple[str | None, ...]:

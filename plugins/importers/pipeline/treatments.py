@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from importers.core.model import Leaf, LoadedAs, LoadMode, Reads, Stream
+from importers.core.model import Leaf, LoadedAs, LoadMode, Reads, Stream, treated
 from importers.core.tenant import Treat
 from importers.exceptions import ContractError
 from importers.pipeline.job import Job
@@ -62,7 +62,7 @@ def _told(job: Job, ever: Sequence[LoadedAs], leaf: Leaf) -> str:
 
 
 def _said(leaf: Leaf) -> str:
-    return leaf.treatment if leaf.key_version in (None, 1) else f"{leaf.treatment}, key version {leaf.key_version}"
+    return treated(leaf.treatment, leaf.key_version)
 
 
 def removable(stream: Stream, column: str | None, now: str) -> bool:
