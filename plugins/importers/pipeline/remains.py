@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from importers.core.model import LoadMode, Remains, Run, RunState, Unlike
+from importers.core.model import LoadMode, QuarantineFile, Remains, Run, RunState, Unlike
 from importers.core.tenant import Treat
 from importers.exceptions import ImporterError
 from importers.pipeline.job import Job
@@ -37,12 +37,12 @@ def left(job: Job, run: Run) -> tuple[Sequence[Unlike], tuple[str, ...]]:
     if now.state is RunState.COMMITTED:
         return (), ()
     files = job.destination.quarantine().of_run(run.id, ended=False) if run.mode is LoadMode.MERGE else ()
-    kept_out = any(file.rows for file in files)
+    kept_out = [file for file in files if file.rows]
     outdone = _outdone(job, now)
     if not (kept_out or run.plan.refresh):
         return (), outdone
     unlike = job.destination.unlike(run)
-    found = _remains(job, run, unlike, kept_out=kept_out)
+    found = _remains(job, run, unlike, kept_out)
     held = [(one, rows) for one, rows in zip(unlike, found.unlike, strict=True) if rows]
     going = [one for one, _ in held if run.plan.refresh and removable(job.stream, one.column, one.now)]
     untouched = _untouched(job, run, found)
@@ -58,23 +58,23 @@ def _outdone(job: Job, run: Run) -> tuple[str, ...]:
     return (gave,) if outdone else ()
 
 
-def _remains(job: Job, run: Run, unlike: Sequence[Unlike], *, kept_out: bool) -> Remains:
+def _remains(job: Job, run: Run, unlike: Sequence[Unlike], kept_out: Sequence[QuarantineFile]) -> Remains:
     """What is in quarantine fails no run here: rows that can't be read aren't looked for in the table then."""
     look = partial(job.destination.remains, run, job.stream, unlike=unlike, whole=run.plan.refresh)
     if not kept_out:
         return look(iter(()))
     try:
-        return look(_keys(job, run))
+        return look(_keys(job, kept_out))
     except ImporterError as error:
         _log.warning("what the table has of rows in quarantine can't be told: %s", error.what)
         return look(iter(()))
 
 
-def _keys(job: Job, run: Run) -> Iterator[pa.RecordBatch]:
-    """The keys of the rows that the run has put into quarantine, as they would stand in the table."""
+def _keys(job: Job, files: Sequence[QuarantineFile]) -> Iterator[pa.RecordBatch]:
+    """The keys of the rows in the run's quarantine files, as they would stand in the table."""
     key = list(job.stream.primary_key)
     stored = [name for name in key if not job.policy.pseudonymises(name)]
-    for file in job.destination.quarantine().of_run(run.id, ended=False):
+    for file in files:
         for batch in job.quarantine.batches(file.uri, job.keys.quarantine()):
             rows = job.fitted(as_today(job, batch.filter(pc.is_valid(batch[ROW])))).select(key)
             treated = job.policy.keys(rows)
