@@ -17,7 +17,7 @@ from importers.destinations import _control as control
 from importers.destinations import _erasure as erasure
 from importers.destinations import _loading as loading
 from importers.destinations import _tables as tables
-from importers.destinations._rows import binary_copy
+from importers.destinations._rows import binary_copy, send
 from importers.exceptions import ContractError, RunAbortedError
 
 DIGEST = "live"
@@ -112,16 +112,8 @@ class LiveTable:
         """COPY the batches, and merge them where rows have keys: then, how many stand in the table."""
         if types != self._types:
             self._make(types)
-        data = binary_copy(batches, types, run.id, 0)
-        first = next(data, None)
-        if first is None:
-            return None
         with self.connection.cursor() as cursor:
-            with cursor.copy(self._copy) as sink:
-                sink.write(first)
-                for block in data:
-                    sink.write(block)
-            if self._stream.keyed:
+            if send(cursor, self._copy, binary_copy(batches, types, run.id, 0)) and self._stream.keyed:
                 cursor.execute(self._merge)
                 return cursor.rowcount
         return None

@@ -16,7 +16,7 @@ from importers.destinations import _history as history
 from importers.destinations import _owners as owners
 from importers.destinations import _tables as tables
 from importers.destinations._quarantine import SUPERSEDED, has_quarantine
-from importers.destinations._rows import binary_copy
+from importers.destinations._rows import binary_copy, send
 
 _INCOMING = Identifier("pg_temp", "importers_incoming")
 _KEYED = (LoadMode.MERGE, LoadMode.HISTORY)
@@ -52,14 +52,7 @@ def copy(
     statement = SQL("copy {} ({}) from stdin (format binary)").format(target, _names(list(types)))
     # The server takes longer than we do: rows are treated and encoded while it works on those before.
     with closing(ahead(binary_copy(batches, types, run.id, partition))) as data, connection.cursor() as cursor:
-        first = next(data, None)
-        if first is None:
-            return None
-        with cursor.copy(statement) as sink:
-            sink.write(first)
-            for block in data:
-                sink.write(block)
-        if run.mode in _KEYED:
+        if send(cursor, statement, data) and run.mode in _KEYED:
             cursor.execute(merge(Identifier(schema, into), stream, list(types), run.kind))
             return cursor.rowcount
     return None

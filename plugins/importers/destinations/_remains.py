@@ -14,7 +14,7 @@ from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 from importers.core.model import DELETED, RUN, SUBJECT, Remains, Run, Stream, Unlike
 from importers.destinations import _owners as owners
 from importers.destinations import _tables as tables
-from importers.destinations._rows import binary_copy
+from importers.destinations._rows import binary_copy, send
 from importers.destinations._types import JSONB
 
 _WITHHELD = Identifier("pg_temp", "importers_withheld")
@@ -71,17 +71,9 @@ def _put(
         SQL("create temp table importers_withheld on commit drop as select {} from {} limit 0").format(key, table)
     )
     types = {name: columns[name] for name in stream.primary_key}
-    data = binary_copy(withheld, types, run.id, 0)
-    first = next(data, None)
-    if first is None:
-        return
-    with (
-        connection.cursor() as cursor,
-        cursor.copy(SQL("copy {} ({}) from stdin (format binary)").format(_WITHHELD, key)) as sink,
-    ):
-        sink.write(first)
-        for block in data:
-            sink.write(block)
+    statement = SQL("copy {} ({}) from stdin (format binary)").format(_WITHHELD, key)
+    with connection.cursor() as cursor:
+        send(cursor, statement, binary_copy(withheld, types, run.id, 0))
 
 
 def remove(connection: psycopg.Connection, schema: str, stream: Stream, unlike: Iterable[Unlike]) -> None:

@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+import psycopg
 import pyarrow as pa
 import pyarrow.compute as pc
 from pgpq import ArrowToPostgresBinaryEncoder
 from pgpq.encoders import StringEncoderBuilder
 from pgpq.schema import Jsonb
+from psycopg.abc import Query
 
 from importers.core.model import DELETED, PARTITION, RUN
 from importers.destinations._types import JSONB, UUID, from_sql
@@ -37,6 +39,18 @@ def binary_copy(
             yield encoder.write_batch(rows)
     if encoder is not None:
         yield encoder.finish()
+
+
+def send(cursor: psycopg.Cursor, statement: Query, blocks: Iterator[bytes]) -> bool:
+    """`COPY … FROM STDIN` of the blocks; no block: no statement, and False."""
+    first = next(blocks, None)
+    if first is None:
+        return False
+    with cursor.copy(statement) as sink:
+        sink.write(first)
+        for block in blocks:
+            sink.write(block)
+    return True
 
 
 def conform(batch: pa.RecordBatch, table: Mapping[str, str], run: int, partition: int) -> pa.RecordBatch:

@@ -155,10 +155,12 @@ class PostgresDestination(Destination):
             opening.check_what_is_newer(connection, self.tenant, stream)
             opening.check_not_expired(connection, name, kind, stream, window)
             moves = stream.resumes(kind)
-            if moves and not self._is_there(connection, stream):
-                control.set_aside(connection, self.tenant, stream.target)
-            position = self._position(connection, stream) if moves else {}
+            position: Position = {}
             if moves:
+                if self._is_there(connection, stream):
+                    position = control.position(connection, name, stream.target)
+                else:
+                    control.set_aside(connection, self.tenant, stream.target)
                 opening.check_not_renamed(connection, self.tenant, name, stream, known=bool(position))
             if kind is RunKind.REPLAY:
                 opening.check_not_dropped(connection, self.tenant, stream)
@@ -217,12 +219,8 @@ class PostgresDestination(Destination):
 
     def position(self, stream: Stream) -> Position:
         with self._transaction("reading the position") as connection:
-            return self._position(connection, stream)
-
-    def _position(self, connection: psycopg.Connection, stream: Stream) -> Position:
-        """Nothing if the table was dropped: one that is made anew is read from the beginning."""
-        is_there = self._is_there(connection, stream)
-        return control.position(connection, self._name(stream), stream.target) if is_there else {}
+            is_there = self._is_there(connection, stream)
+            return control.position(connection, self._name(stream), stream.target) if is_there else {}
 
     def _is_there(self, connection: psycopg.Connection, stream: Stream) -> bool:
         """Whether there is a table of its name, of whatever mode: another's is refused, and not made anew."""
