@@ -33,7 +33,8 @@ from importers.core.connection import Connection
 from importers.core.model import Batch, MicroBatch, Receipt
 from importers.core.tenant import Tenant
 from importers.pipeline.installation import Installation
-from importers.pipeline.job import Job, jobs
+from importers.pipeline.job import Job
+from importers.pipeline.jobs import jobs
 from importers.pipeline.segment import Segment
 from importers.pipeline.stream import stream
 from importers.transport.embedded import start_postgres

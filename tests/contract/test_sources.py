@@ -25,7 +25,8 @@ from importers.core.source import Source
 from importers.core.tenant import Tenant
 from importers.exceptions import ConfigError, FatalSourceError, ImporterError, PrivacyError, TransientSourceError
 from importers.pipeline.installation import Installation
-from importers.pipeline.job import Job, jobs
+from importers.pipeline.job import Job
+from importers.pipeline.jobs import jobs
 from importers.pipeline.run import Result, run
 from importers.pipeline.stream import Beat
 from importers.pipeline.stream import stream as follow

@@ -28,7 +28,7 @@ from importers.operators import (
     PlanOperator,
     ValidateOperator,
 )
-from importers.pipeline import job as jobs
+from importers.pipeline.job import open_source
 from importers.sources.databases._pg_connection import address
 from importers.sources.files.s3 import S3, S3Config
 
@@ -301,7 +301,7 @@ def test_templates_in_a_tenant_file_stay_text(tmp_path: Path, monkeypatch: pytes
         assert not [name for name in task.template_fields if template in str(getattr(task, name))]
     plan = dag.get_task("plan")
     described, name = plan.described()  # type: ignore[attr-defined]
-    assert jobs.open_source(described, name).config.shelf == template
+    assert open_source(described, name).config.shelf == template
 
 
 def test_a_tenants_shared_connections_hold_for_operators_with_an_importer(

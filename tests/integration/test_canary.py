@@ -20,7 +20,7 @@ from importers.core.tenant import Tenant
 from importers.exceptions import ImporterError, QualityError, TransientSourceError, UnclassifiedError
 from importers.pipeline import extract, finish, gate, load, plan
 from importers.pipeline.installation import Installation
-from importers.pipeline.job import jobs
+from importers.pipeline.jobs import jobs
 from importers.pipeline.run import run
 
 CANARY = "zz-canary-7c1e-käfig"

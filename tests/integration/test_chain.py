@@ -21,7 +21,8 @@ from importers.destinations import _owner, postgresql
 from importers.exceptions import ConfigError, ContractError, PrivacyError, QualityError
 from importers.pipeline import extract, gate, load, plan
 from importers.pipeline.installation import Installation
-from importers.pipeline.job import Job, jobs
+from importers.pipeline.job import Job
+from importers.pipeline.jobs import jobs
 from importers.pipeline.run import Result, run
 from importers.pipeline.sweep import sweep
 from importers.transport import postgres as transport

@@ -19,7 +19,7 @@ from importers.exceptions import TransientSourceError
 from importers.pipeline.finish import commit
 from importers.pipeline.gate import gate
 from importers.pipeline.installation import Installation
-from importers.pipeline.job import resume
+from importers.pipeline.jobs import resume
 from importers.pipeline.load import load
 from importers.pipeline.tenants import read_tenant
 

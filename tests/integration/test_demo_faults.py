@@ -12,7 +12,7 @@ from bench.listening import write_history
 
 from importers.core.tenant import Tenant
 from importers.pipeline.installation import Installation
-from importers.pipeline.job import jobs
+from importers.pipeline.jobs import jobs
 from importers.pipeline.run import run
 from importers.pipeline.tenants import read_tenant
 

@@ -13,7 +13,7 @@ from import_site import Inspector, Site
 from importers.core.model import LoadMode
 from importers.core.tenant import Tenant
 from importers.exceptions import EmptySourceError, ImporterError
-from importers.pipeline.job import jobs
+from importers.pipeline.jobs import jobs
 from importers.pipeline.run import run
 
 

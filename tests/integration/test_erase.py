@@ -25,7 +25,7 @@ from importers.exceptions import ConfigError
 from importers.pipeline import extract, finish, gate, load, plan
 from importers.pipeline.erase import Request, erase, tokens_of
 from importers.pipeline.installation import Installation
-from importers.pipeline.job import jobs, resume
+from importers.pipeline.jobs import jobs, resume
 from importers.pipeline.tenants import read_tenant
 
 MakeSite: TypeAlias = Callable[[LoadMode], tuple[Site, psycopg.Connection[Any]]]

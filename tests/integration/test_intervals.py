@@ -17,7 +17,7 @@ from importers.core.model import Plan, RunKind, Window
 from importers.core.tenant_file import parse_tenant
 from importers.pipeline import extract, finish, gate, load, plan
 from importers.pipeline.installation import Installation
-from importers.pipeline.job import jobs
+from importers.pipeline.jobs import jobs
 
 TENANT = """
 tenant: acme

@@ -13,7 +13,8 @@ from importers.core.tenant import Tenant
 from importers.pipeline import extract, finish, gate, load, plan
 from importers.pipeline.held import contents, show
 from importers.pipeline.installation import Installation
-from importers.pipeline.job import Job, jobs
+from importers.pipeline.job import Job
+from importers.pipeline.jobs import jobs
 from importers.pipeline.run import run
 
 LINES = ["id,n,said", '1,1,"two\nlines"', "2,-5,x", "", "3,3,x", "2,4,x", "7,7", "5,-1,x"]

@@ -29,7 +29,8 @@ from importers.exceptions import (
 )
 from importers.pipeline import plan
 from importers.pipeline.installation import Installation
-from importers.pipeline.job import Job, jobs
+from importers.pipeline.job import Job
+from importers.pipeline.jobs import jobs
 from importers.pipeline.preview import preview
 from importers.pipeline.run import Result, run
 from importers.sources.databases import _pg_changes as changes

@@ -15,7 +15,8 @@ from importers.core.connection import Connection
 from importers.core.tenant import Tenant
 from importers.pipeline import plan
 from importers.pipeline.installation import Installation
-from importers.pipeline.job import Job, jobs
+from importers.pipeline.job import Job
+from importers.pipeline.jobs import jobs
 from importers.pipeline.run import Result, run
 from importers.sources.databases.postgresql import Postgresql
 

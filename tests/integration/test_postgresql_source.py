@@ -32,7 +32,8 @@ from importers.exceptions import (
 )
 from importers.pipeline import extract, plan
 from importers.pipeline.installation import Installation
-from importers.pipeline.job import Job, jobs
+from importers.pipeline.job import Job
+from importers.pipeline.jobs import jobs
 from importers.pipeline.run import Result, run
 from importers.sources.databases._pg_catalogue import Relation
 from importers.sources.databases._pg_incremental import plan_by_cursor

@@ -14,7 +14,8 @@ from importers.core.model import LoadMode, Window
 from importers.core.tenant import Tenant
 from importers.exceptions import ConfigError, PrivacyError
 from importers.pipeline.erase import Request, erase
-from importers.pipeline.job import Job, jobs
+from importers.pipeline.job import Job
+from importers.pipeline.jobs import jobs
 from importers.pipeline.preview import preview
 
 NEGATIVE, TWICE = (

@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from importers.cli.main import main
 from importers.pipeline import finish
 from importers.pipeline.installation import Installation
-from importers.pipeline.job import resume
+from importers.pipeline.jobs import resume
 from importers.pipeline.remains import left
 from importers.pipeline.tenants import read_tenants
 

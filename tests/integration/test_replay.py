@@ -22,7 +22,7 @@ from victims import Victims
 from importers.core.model import LoadMode, RunKind, Window
 from importers.core.tenant import Tenant
 from importers.exceptions import ConfigError, QualityError
-from importers.pipeline.job import jobs
+from importers.pipeline.jobs import jobs
 from importers.pipeline.plan import plan
 from importers.pipeline.replay import held
 from importers.pipeline.run import run

@@ -16,7 +16,7 @@ import pytest
 
 from importers.core.tenant import Tenant
 from importers.pipeline.installation import Installation
-from importers.pipeline.job import jobs
+from importers.pipeline.jobs import jobs
 from importers.pipeline.run import run
 
 EDGES = {

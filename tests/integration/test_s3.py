@@ -25,7 +25,7 @@ from importers.exceptions import (
     TransientSourceError,
 )
 from importers.pipeline.installation import Installation
-from importers.pipeline.job import jobs
+from importers.pipeline.jobs import jobs
 from importers.pipeline.run import Result, run
 from importers.sources.files.csv import Csv, CsvConfig
 from importers.sources.files.s3 import S3, S3Config

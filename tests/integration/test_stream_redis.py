@@ -18,7 +18,7 @@ from importers.core.model import Pace
 from importers.core.tenant import Tenant
 from importers.exceptions import ContractError
 from importers.pipeline.installation import Installation
-from importers.pipeline.job import jobs
+from importers.pipeline.jobs import jobs
 from importers.pipeline.stream import Beat, stream
 from importers.sources.streaming.redis_streams import RedisStreams, RedisStreamsConfig
 

@@ -47,7 +47,8 @@ from importers.exceptions import (
 )
 from importers.pipeline import stream as streaming
 from importers.pipeline.erase import tokens_of
-from importers.pipeline.job import Job, refine
+from importers.pipeline.job import Job
+from importers.pipeline.jobs import refine
 from importers.pipeline.run import run
 from importers.pipeline.segment import Segment
 from importers.pipeline.stream import Beat, stream

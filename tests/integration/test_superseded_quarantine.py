@@ -18,7 +18,7 @@ from importers.core.source import Source
 from importers.core.tenant import Tenant
 from importers.exceptions import QualityError
 from importers.pipeline import extract, finish, gate, load
-from importers.pipeline.job import jobs
+from importers.pipeline.jobs import jobs
 from importers.pipeline.plan import plan
 from importers.pipeline.run import run
 from importers.sources.files.csv import Csv

@@ -17,7 +17,7 @@ from importers.core.tenant import Tenant
 from importers.destinations import postgresql
 from importers.pipeline import extract, plan
 from importers.pipeline.installation import Installation
-from importers.pipeline.job import jobs
+from importers.pipeline.jobs import jobs
 from importers.pipeline.sweep import sweep
 from importers.transport import postgres as transport
 

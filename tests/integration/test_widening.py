@@ -14,7 +14,7 @@ from importers.core.tenant import Tenant
 from importers.exceptions import ContractError
 from importers.pipeline.held import contents, show
 from importers.pipeline.installation import Installation
-from importers.pipeline.job import jobs
+from importers.pipeline.jobs import jobs
 from importers.pipeline.preview import preview
 from importers.pipeline.run import Result, run
 

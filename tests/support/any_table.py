@@ -25,7 +25,7 @@ from hypothesis import HealthCheck, given, settings
 
 from importers.core.tenant import Tenant
 from importers.pipeline.installation import Installation
-from importers.pipeline.job import jobs
+from importers.pipeline.jobs import jobs
 from importers.pipeline.run import run
 
 Table = pa.Table

@@ -24,7 +24,8 @@ from importers.core.model import RunKind as Kind
 from importers.core.tenant import Tenant
 from importers.exceptions import RunBusyError
 from importers.pipeline.installation import Installation
-from importers.pipeline.job import Job, jobs
+from importers.pipeline.job import Job
+from importers.pipeline.jobs import jobs
 from importers.pipeline.run import Progress, Result, run
 from importers.pipeline.sweep import sweep
 from importers.sources.databases.postgresql import Postgresql

@@ -10,7 +10,7 @@ from importers.core.model import RunKind, Window
 from importers.core.tenant import Tenant
 from importers.pipeline import replay
 from importers.pipeline.installation import Installation
-from importers.pipeline.job import jobs
+from importers.pipeline.jobs import jobs
 from importers.pipeline.run import Progress, Result, run
 
 

@@ -35,7 +35,7 @@ class Reading:
     def jobs(self) -> list[Job]:
         """One for each stream, in the installation that the environment describes. Raises ConfigError."""
         from importers.pipeline.installation import Installation
-        from importers.pipeline.job import jobs
+        from importers.pipeline.jobs import jobs
 
         return jobs(Installation.from_environment(), self.tenant, self.pipeline, self.streams)
 

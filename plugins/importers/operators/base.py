@@ -116,7 +116,7 @@ class RunOperator(ImportOperator):
 
     def resumed(self) -> tuple[Job, Run]:
         """The job and the run as they are stored now. Raises RunAbortedError for a run that isn't the pipeline's."""
-        from importers.pipeline.job import resume
+        from importers.pipeline.jobs import resume
 
         tenant, pipeline = self.described()
         connection = resolve(tenant, pipeline) if self.asks_source else None

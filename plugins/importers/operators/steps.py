@@ -128,7 +128,7 @@ class PlanOperator(ImportOperator, SkipMixin):
             self.log.info("%s: %s → %s", leaf.source, leaf.treatment, leaf.column or "nowhere")
 
     def _job(self, installation: Any) -> Job:
-        from importers.pipeline.job import jobs
+        from importers.pipeline.jobs import jobs
 
         tenant, pipeline = self.described()
         streams = [self.stream] if self.stream else []

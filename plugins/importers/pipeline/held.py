@@ -17,7 +17,8 @@ from importers.core.quarantine import ExpiredFile, Held
 from importers.core.settings import effective, kept_in_quarantine
 from importers.core.tenant import Tenant
 from importers.pipeline.installation import Installation
-from importers.pipeline.job import Job, resume
+from importers.pipeline.job import Job
+from importers.pipeline.jobs import resume
 from importers.pipeline.replay import as_today
 from importers.staging.quarantine import LOCATION, RAW, REASON, ROW, RULES, Quarantine
 

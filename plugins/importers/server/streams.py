@@ -20,7 +20,8 @@ from importers.core.settings import importer_settings, pipeline_of
 from importers.core.tenant import Tenant
 from importers.exceptions import ConfigError, ImporterError, RunBusyError, TransientSourceError
 from importers.pipeline.installation import Installation
-from importers.pipeline.job import Job, jobs
+from importers.pipeline.job import Job
+from importers.pipeline.jobs import jobs
 from importers.pipeline.lint import check
 from importers.pipeline.stream import Beat, stream
 from importers.pipeline.tenants import find_tenant, read_tenant, read_tenants

@@ -19,7 +19,7 @@ from importers.core.tenant import Tenant
 from importers.exceptions import ConfigError
 from importers.pipeline.connection import connection_ids, from_environment
 from importers.pipeline.installation import Installation
-from importers.pipeline.job import jobs
+from importers.pipeline.jobs import jobs
 from importers.pipeline.lint import lint
 
 PUBLIC = re.findall(

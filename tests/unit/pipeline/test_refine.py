@@ -11,7 +11,7 @@ from importers.core.model import Column, PersonalData, Reads, Stream
 from importers.core.settings import effective
 from importers.core.tenant import Tenant
 from importers.keys.keyring import Keyring
-from importers.pipeline.job import refine
+from importers.pipeline.jobs import refine
 from importers.privacy.policy import Policy
 
 USERS = Stream("plays", (Column("user", pa.string(), PersonalData.IDENTIFIER),), Reads.POSITION, subject="user")

@@ -17,7 +17,7 @@ from importers.core.model import Plan, Stream, Window
 from importers.core.tenant import Tenant
 from importers.exceptions import ConfigError, ContractError, TransientSourceError
 from importers.pipeline.installation import Installation
-from importers.pipeline.job import jobs
+from importers.pipeline.jobs import jobs
 from importers.sources.audio.spotify_api import Spotify, SpotifyConfig
 
 RECORDED = Path(__file__).parent / "spotify"
