@@ -72,8 +72,8 @@ class QuarantineRegistry(ABC):
         """The run's registered files; with `ended` those too that no longer are in quarantine."""
 
     @abstractmethod
-    def held(self, since: datetime, stream: Stream | None = None) -> Sequence[Held]:
-        """What the pipeline, or one stream, has in quarantine since a moment, the oldest first: files with rows."""
+    def held(self, stream: Stream | None = None, since: datetime | None = None) -> Sequence[Held]:
+        """What the pipeline, or one stream, has in quarantine, at most since a moment, the oldest first: with rows."""
 
     @abstractmethod
     def superseded_by(self, run: Run) -> Sequence[str]:

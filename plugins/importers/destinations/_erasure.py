@@ -27,6 +27,10 @@ class Shown:
             if shown.num_rows:
                 yield shown
 
+    def outdone(self, stand: int | None) -> int:
+        """How many of them gave way at once, if so many `stand` in the table; none where rows have no keys."""
+        return 0 if stand is None else self.loaded - stand
+
 
 def suppressed(connection: psycopg.Connection, tenant: str, domain: str | None) -> Known:
     """Who of the domain is erased."""

@@ -57,10 +57,9 @@ class LiveTable:
                 [batch.treated] if types else [], Erased(self._erased.tokens, blind, self._erased.version)
             )
             stand = self.load(run, shown, types) if types else None
-            outdone = 0 if stand is None else shown.loaded - stand
             with connection.pipeline():
                 suppressed = batch.suppressed + shown.suppressed
-                written = add_to_receipt(connection, run, batch.rows, shown.loaded, suppressed, outdone)
+                written = add_to_receipt(connection, run, batch.rows, shown.loaded, suppressed, shown.outdone(stand))
                 if whole:
                     commit(connection)
             return _receipt(run, written)
@@ -162,7 +161,7 @@ def _move_position(connection: psycopg.Connection, run: Run, since: Position, to
 
 
 def add_to_receipt(
-    connection: psycopg.Connection, run: Run, rows: int, loaded: int, suppressed: int, outdone: int = 0
+    connection: psycopg.Connection, run: Run, rows: int, loaded: int, suppressed: int, outdone: int
 ) -> psycopg.Cursor:
     """The run's only receipt: it sums what its micro-batches did. Returns the sums."""
     return connection.execute(

@@ -41,10 +41,10 @@ _HELD = f"""
     join _importers.run r on r.id = q.run
     left join lateral (select r.plan -> 'partitions' -> q.partition as part) from_ on r.kind = 'replay'
     join _importers.run o on o.id = coalesce((from_.part ->> 'root')::bigint, r.id)
-  where r.stream like %s and q.at >= %s and q.rows > 0 and {THERE}
+  where r.stream like %s and q.at >= coalesce(%s::timestamptz, '-infinity') and q.rows > 0 and {THERE}
   order by q.run, q.partition, q.uri
 """
-"""Of streams by a pattern, since a moment. What a replay has put back says in the replay's plan where it came from."""
+"""Of streams by a pattern, since a moment, or ever. What a replay has put back says in its plan where it came from."""
 
 
 def uris_of(run: Run) -> list[str]:
@@ -120,7 +120,7 @@ class PostgresQuarantine(QuarantineRegistry):
             )
             return [QuarantineFile(*row) for row in rows.fetchall()]
 
-    def held(self, since: datetime, stream: Stream | None = None) -> Sequence[Held]:
+    def held(self, stream: Stream | None = None, since: datetime | None = None) -> Sequence[Held]:
         with (
             self._transaction("listing quarantine") as connection,
             connection.cursor(row_factory=kwargs_row(_held)) as cursor,

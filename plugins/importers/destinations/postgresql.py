@@ -307,9 +307,8 @@ class PostgresDestination(Destination):
             _check_digest(now, staged)
             shown = erasure.Shown(batches, self._erased(connection, stream.subject_domain))
             stand = loading.copy(connection, self.tenant, stream, run, staged.partition, shown)
-            outdone = 0 if stand is None else shown.loaded - stand
             suppressed = shown.suppressed + staged.suppressed
-            receipt = replace(receipt, loaded=shown.loaded, suppressed=suppressed, outdone=outdone)
+            receipt = replace(receipt, loaded=shown.loaded, suppressed=suppressed, outdone=shown.outdone(stand))
             control.complete_receipt(connection, receipt)
         return receipt
 

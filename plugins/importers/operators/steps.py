@@ -208,8 +208,9 @@ class CommitOperator(StepOperator):
     def work(self, job: Job, run: Run) -> Mapping[str, JSON]:
         from importers.pipeline.finish import commit, lag
 
-        unread = lag(job, run, commit(job, run))
-        for note in job.destination.find(run.id).notes:
+        position, notes = commit(job, run)
+        unread = lag(job, run, position)
+        for note in notes:
             self.log.warning("%s", note)
         return {"partitions": len(run.plan.partitions), **({"lag": unread} if unread else {})}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from contextlib import suppress
+from typing import NamedTuple
 
 from importers.core.model import Position, Run, RunKind, RunState
 from importers.exceptions import ImporterError
@@ -16,14 +17,24 @@ from importers.pipeline.superseded import forget, superseded
 _log = logging.getLogger(__name__)
 
 
-def commit(job: Job, run: Run) -> Position:
-    """Make the run count and move the position; then tell a broker. Again: a no-op."""
+class Committed(NamedTuple):
+    """How far the stream has come, and what the commit says of what it left."""
+
+    position: Position
+    notes: tuple[str, ...]
+
+
+def commit(job: Job, run: Run) -> Committed:
+    """Make the run count and move the position; then tell a broker. Again: a no-op.
+
+    `run` is as it is stored once all of it is loaded: its receipts tell how many rows gave way to others.
+    """
     with job.at():
         gone, notes = left(job, run)
         position = job.destination.commit(run, job.stream, superseded(job, run), gone, notes)
         if run.kind is not RunKind.REPLAY:  # which has read nothing from it
             job.source.acknowledge(position)
-        return position
+        return Committed(position, notes or run.notes)
 
 
 def lag(job: Job, run: Run, position: Position) -> Mapping[str, int]:

@@ -51,7 +51,7 @@ def contents(destination: Destination, tenant: Tenant) -> Contents:
     now = datetime.now(UTC)
     held, overdue = list[Held](), list[Held]()
     registry = destination.quarantine()
-    for file in registry.held(datetime.min.replace(tzinfo=UTC)):
+    for file in registry.held():
         if file.state is RunState.OPEN and file.root != file.run:
             continue
         (held if kept_until(tenant, file) >= now else overdue).append(file)

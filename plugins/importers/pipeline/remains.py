@@ -31,14 +31,11 @@ def left(job: Job, run: Run) -> tuple[Sequence[Unlike], tuple[str, ...]]:
 
     Nothing of a run that is committed already: it has said so. Raises what the warehouse raises.
     """
-    if run.mode not in (LoadMode.MERGE, LoadMode.HISTORY):
-        return (), ()
-    now = job.destination.find(run.id)
-    if now.state is RunState.COMMITTED:
+    if run.mode not in (LoadMode.MERGE, LoadMode.HISTORY) or run.state is RunState.COMMITTED:
         return (), ()
     files = job.destination.quarantine().of_run(run.id, ended=False) if run.mode is LoadMode.MERGE else ()
     kept_out = [file for file in files if file.rows]
-    outdone = _outdone(job, now)
+    outdone = _outdone(job, run)
     if not (kept_out or run.plan.refresh):
         return (), outdone
     unlike = job.destination.unlike(run)

@@ -30,7 +30,7 @@ from importers.staging.quarantine import ABOUT, LOCATION, RAW, REASON, ROW
 def held(job: Job) -> list[Held]:
     """What the stream has in quarantine for its table, and may still keep there: past its retention nobody reads it."""
     kept = kept_in_quarantine(job.tenant, job.pipeline, job.stream.name)
-    files = job.destination.quarantine().held(datetime.now(UTC) - kept.time, job.stream)
+    files = job.destination.quarantine().held(job.stream, datetime.now(UTC) - kept.time)
     return [file for file in files if file.table == job.stream.target]
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from copy import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import count
 from threading import Lock
@@ -125,7 +125,7 @@ def run(
             try:
                 passed = _through_the_gate(fixed, opened, clock, processes or _processes())
                 with clock.step("commit"):
-                    position = finish.commit(fixed, passed.run)
+                    committed = finish.commit(fixed, passed.run)
             except BaseException as error:
                 finish.fail(job, opened, error)
                 with suppress(ImporterError):  # what went wrong first is what the reader needs
@@ -133,11 +133,11 @@ def run(
                 raise
             with clock.step("clean"):
                 finish.clean(job, opened)
-            return _result(fixed, passed, position, clock, finish.lag(fixed, opened, position))
+            return _result(fixed, passed, committed, clock, finish.lag(fixed, opened, committed.position))
 
 
 def _through_the_gate(job: Job, opened: Run, clock: Clock, processes: int) -> gate.Passed:
-    """Stage → gate → load, the first and the last over all partitions at once."""
+    """Stage → gate → load, the first and the last over all partitions at once. The run then has all its receipts."""
     if opened.state is RunState.COMMITTED:
         return gate.Passed(opened, {}, tuple(job.destination.quarantine().of_run(opened.id)))
     numbers = range(len(opened.plan.partitions))
@@ -148,7 +148,7 @@ def _through_the_gate(job: Job, opened: Run, clock: Clock, processes: int) -> ga
             passed = gate.gate(job, opened)
         with clock.spent("load"):
             each(_load, job, passed.run, list(numbers), "load", clock)
-    return passed
+    return replace(passed, run=job.destination.find(opened.id))
 
 
 def _processes() -> int:
@@ -255,8 +255,8 @@ def _timed(step: Step, job: Job, run: Run, partition: int) -> tuple[int, float]:
     return rows, time.perf_counter() - started
 
 
-def _result(job: Job, passed: gate.Passed, position: Position, clock: Clock, lag: Mapping[str, int]) -> Result:
-    run = passed.run if passed.run.state is RunState.COMMITTED else job.destination.find(passed.run.id)
+def _result(job: Job, passed: gate.Passed, committed: finish.Committed, clock: Clock, lag: Mapping[str, int]) -> Result:
+    run = passed.run
     receipts = tuple(receipt for _, receipt in sorted(run.receipts.items()))
     rules: dict[str, int] = {}
     for file in passed.quarantined:
@@ -273,12 +273,12 @@ def _result(job: Job, passed: gate.Passed, position: Position, clock: Clock, lag
         rows_loaded=loaded,
         rows_quarantined=quarantined,
         rows_suppressed=suppressed,
-        position=position,
+        position=committed.position,
         receipts=receipts,
         timings=clock.seconds,
         lineage=tuple(job.policy.lineage(job.stream.schema)),
         rules=rules,
         quarantine=passed.quarantined,
         lag=lag,
-        notes=(*run.plan.notes, *run.notes),
+        notes=(*run.plan.notes, *committed.notes),
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
@@ -28,7 +27,7 @@ def superseded(job: Job, run: Run) -> list[str]:
         read.update(_unchanging(job.source, partition) or {})
     find = cache(job.destination.find)
     ended = []
-    for held in job.destination.quarantine().held(datetime.min.replace(tzinfo=UTC), job.stream):
+    for held in job.destination.quarantine().held(job.stream):
         is_older = held.root < run.id and held.table == run.table
         if held.state is RunState.COMMITTED and is_older and held.part is not None:
             parts = find(held.root).plan.partitions
