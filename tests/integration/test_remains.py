@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
@@ -147,6 +148,31 @@ def test_a_history_keeps_its_versions_without_the_values(home: Path, sql: Sql) -
     assert "town: drop now; of 2 rows among those, loaded as pseudonymise(town), the values were removed" in note
     assert {town for _, town in table(sql, "id, town")} == {None}
     assert len(table(sql, "id")) == 4
+
+
+def test_what_ends_a_version_has_nothing_of_its_treatment(
+    home: Path, database: str, sql: Sql, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is a row of the run that found the key gone: no later one would take the values out of it."""
+    monkeypatch.setenv("POSTGRESQL_SOURCE_URL", database)
+    sql.execute("create table calls (id int, caller text, town text, seconds int)")
+    sql.execute("insert into calls values (0, 'ann', 'Ulm', 1), (1, 'bob', 'Bonn', 1)")
+    config = "{tables: [calls], table_schema: public, read: full}"
+
+    def by(**columns: str) -> None:
+        describe(home, mode="history", importer="postgresql", **columns)
+        file = home / "tenants/acme.yaml"
+        file.write_text(re.sub(r"config: .*", f"config: {config}", file.read_text()))
+
+    by(town="keep")
+    run()
+    by(caller="drop", town="drop")
+    sql.execute("delete from calls where id = 0")
+    run()
+    ends = sql.execute("select id, caller, town, _subject is not null from acme.calls__rows where _deleted").fetchall()
+    assert ends == [(0, None, None, True)]
+    (cleared,) = [place for place in answer("erase", "acme", "ann", "--yes")["places"] if place["outcome"] == "clear"]
+    assert cleared["rows"] == 2
 
 
 def test_of_a_document_only_the_leaf_goes(home: Path, sql: Sql) -> None:

@@ -63,22 +63,20 @@ def close_the_absent(
     """What a complete snapshot lacks is deleted; what it has again, unchanged since before it was deleted, holds anew.
 
     A snapshot of which rows are in quarantine isn't complete: those keys aren't absent. It closes nothing.
-    A tombstone is a row of this run, whose subject may be another column than that of the row which it ends.
+    A tombstone is a row of this run: values of the row which it ends would count as treated like the run's, and their
+    subject may be another column.
     """
     snapshot = run.plan.complete or stream.reads is Reads.SNAPSHOT
     if not snapshot or run.kind is not RunKind.INCREMENTAL or has_quarantine(connection, run):
         return
-    for which, row, deleted in ((_ABSENT, "n", True), (_BACK, "r", False)):
-        # Later than what it follows, also where a cursor is ahead of the moment at which the run was opened.
-        new: dict[str, Composable] = {
-            VERSION: SQL("greatest({}, n.{} + 1)").format(run.version, Identifier(VERSION)),
-            DELETED: Literal(deleted),
-            RUN: Literal(run.id),
-            PARTITION: Literal(0),
-            UNTIL: Literal(UNPLACED),
-        }
-        if deleted:
-            new |= owners.taken_over(connection, "n", columns, stream, run)
+    # Later than what it follows, also where a cursor is ahead of the moment at which the run was opened.
+    later: dict[str, Composable] = {
+        VERSION: SQL("greatest({}, n.{} + 1)").format(run.version, Identifier(VERSION)),
+        PARTITION: Literal(0),
+        UNTIL: Literal(UNPLACED),
+    }
+    ended = owners.ended(connection, "n", columns, stream, run)
+    for which, row, new in ((_ABSENT, "n", ended | later), (_BACK, "r", {DELETED: Literal(False)} | later)):
         values = [new.get(name, Identifier(row, name)) for name in columns]
         statement = "insert into {table} ({columns}) select {values} " + which
         connection.execute(

@@ -7,10 +7,10 @@ from contextlib import closing
 
 import psycopg
 import pyarrow as pa
-from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
+from psycopg.sql import SQL, Composed, Identifier, Literal
 
 from importers.core.ahead import ahead
-from importers.core.model import DELETED, OURS, PARTITION, RUN, UNTIL, VERSION, LoadMode, Run, RunKind, Stream
+from importers.core.model import DELETED, PARTITION, RUN, UNTIL, VERSION, LoadMode, Run, RunKind, Stream
 from importers.core.names import StreamName
 from importers.destinations import _history as history
 from importers.destinations import _owners as owners
@@ -120,10 +120,7 @@ def _end_the_absent(connection: psycopg.Connection, schema: str, stream: Stream,
     Of a table that pipelines share, only what this stream's runs have loaded: the others' rows aren't its source's.
     """
     columns = tables.existing(connection, schema, tables.rows_table(stream))
-    kept = {*stream.primary_key, stream.subject, *OURS}
-    new: dict[str, Composable] = {name: SQL("null") for name in columns if name not in kept}
-    new |= {DELETED: Literal(True), RUN: Literal(run.id), VERSION: Literal(run.version)}
-    new |= owners.taken_over(connection, "n", columns, stream, run)
+    new = owners.ended(connection, "n", columns, stream, run) | {VERSION: Literal(run.version)}
     connection.execute(
         SQL(
             "update {t} n set {new} where {r} <> {run} and {v} <= {version} and not {deleted}"

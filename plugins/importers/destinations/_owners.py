@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 import psycopg
 from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 
-from importers.core.model import RUN, SUBJECT, Run, Stream
+from importers.core.model import DELETED, OURS, RUN, SUBJECT, Run, Stream
 from importers.core.names import StreamName
 from importers.destinations._types import UUID, sql_type
 
@@ -56,17 +56,23 @@ def earlier(connection: psycopg.Connection, tenant: str, stream: Stream) -> froz
     return columns if columns - {stream.subject} else frozenset()
 
 
-def taken_over(
+def ended(
     connection: psycopg.Connection, row: str, columns: Mapping[str, str], stream: Stream, run: Run
 ) -> dict[str, Composable]:
-    """What becomes of a row, called `row`, that `run` ends as its own: `_subject` keeps whose it was.
+    """What becomes of a row, called `row`, that `run` ends as its own: nothing stays but its key, and whose it was."""
+    kept = {*stream.primary_key, stream.subject, *OURS}
+    gone: dict[str, Composable] = {name: SQL("null") for name in columns if name not in kept}
+    return gone | {DELETED: Literal(True), RUN: Literal(run.id)} | _taken_over(connection, row, columns, stream, run)
 
-    Nothing, where the subject has always been the same column: that says it for this run, too.
-    """
+
+def _taken_over(
+    connection: psycopg.Connection, row: str, columns: Mapping[str, str], stream: Stream, run: Run
+) -> dict[str, Composable]:
+    """`_subject` keeps whose the row was; a table without it has had the same column for its subject in all runs."""
     tenant = StreamName.of(run.stream).tenant
-    subjects = earlier(connection, tenant, stream)
-    if not subjects or SUBJECT not in columns:
+    if SUBJECT not in columns:
         return {}
+    subjects = earlier(connection, tenant, stream) | ({stream.subject} if stream.subject else frozenset())
     said = [
         SQL(
             "case when {run} in (select id from _importers.run"
