@@ -270,6 +270,39 @@ def test_a_run_that_was_planned_before_its_table_was_dropped_doesn_t_load(
     assert len(warehouse.rows("plays", "id")) == 3
 
 
+@pytest.mark.parametrize("gate", ["before", "after"])
+def test_nor_does_it_count_if_another_has_made_the_table_anew(
+    acme: Destination, warehouse: Warehouse, gate: str
+) -> None:
+    """The window's rows would stand for all that the table had."""
+    import_all(acme, PLAYS, "r1", A, position={"lane": 1})
+    run = open_run(acme, PLAYS, "r2", position={"lane": 2})
+    if gate == "before":
+        run = prepare(acme, run, PLAYS, [B])
+    warehouse.drop("plays")
+    with closing(warehouse.open()) as second:
+        import_all(second, PLAYS, "w", rows((7, "g")), kind=RunKind.WINDOW)
+    if gate == "before":
+        load(acme, run, PLAYS, 0, B)
+    with pytest.raises(ContractError, match="was dropped after this run was planned"):
+        acme.commit(run, PLAYS) if gate == "before" else prepare(acme, run, PLAYS, [B])
+    assert acme.position(PLAYS) == {}
+    acme.abort(run, PLAYS)
+    assert warehouse.rows("plays", "id") == [(7,)]
+
+
+def test_a_full_refresh_needs_nothing_of_a_table_that_was_dropped(acme: Destination, warehouse: Warehouse) -> None:
+    import_all(acme, MERGED, "r1", merged((1, "a", 1, False)), position={"lane": 1})
+    plan = Plan([None], {"lane": 2}, stream=MERGED, refresh=True)
+    run = acme.open(MERGED, "r2", RunKind.INCREMENTAL, Window(), lambda _: plan, b"sealed")
+    warehouse.drop("plays__rows")
+    batch = merged((1, "a", 1, False), (2, "b", 2, False))
+    run = prepare(acme, run, MERGED, [batch])
+    load(acme, run, MERGED, 0, batch)
+    assert acme.commit(run, MERGED) == acme.position(MERGED) == {"lane": 2}
+    assert warehouse.rows("plays", "id") == [(1,), (2,)]
+
+
 def test_a_table_of_another_mode_is_not_one_that_was_dropped(acme: Destination) -> None:
     """The run is refused at its gate; whoever takes the mode back goes on where the table is."""
     import_all(acme, PLAYS, "r1", A, position={"lane": 1})

@@ -220,7 +220,7 @@ class PostgresWarehouse(Warehouse):
 
     def drop(self, table: str) -> None:
         with psycopg.connect(self._url) as connection:
-            connection.execute(SQL("drop table {}").format(Identifier("acme", table)))
+            connection.execute(SQL("drop table {} cascade").format(Identifier("acme", table)))
 
 
 WAREHOUSES: dict[str, type[PostgresWarehouse]] = {"postgresql": PostgresWarehouse}

@@ -105,6 +105,19 @@ def test_a_table_that_was_dropped_is_read_anew(home: Path, sql: Sql, load: str) 
     assert [result["rows_loaded"] for result in answer("quarantine", "replay", "acme.calls")] == [1]  # its own
 
 
+def test_a_table_that_was_renamed_away_from_its_view_is_read_anew(home: Path, sql: Sql) -> None:
+    describe(home, load=MERGE)
+    deliver(home, 1)
+    run()
+    sql.execute("grant select on acme.calls to pg_monitor")
+    sql.execute("alter table acme.calls__rows rename to earlier")
+    deliver(home, 2)
+    assert run() == (2, ["acme.calls was dropped: what the source has is read from the beginning"])
+    assert ids(sql, "calls") == [1, 2]
+    assert ids(sql, "earlier") == [1]
+    assert sql.execute("select has_table_privilege('pg_monitor', 'acme.calls', 'select')").fetchone() == (True,)
+
+
 def test_an_interval_that_makes_a_table_anew_doesn_t_stand_for_the_rest(home: Path, sql: Sql) -> None:
     more = ", interval: {pattern: calls-%Y-%m-%d}"
     describe(home, load=MERGE, more=more)

@@ -94,6 +94,22 @@ def test_a_table_of_integers_becomes_one_of_numbers(
     assert table(sql) == [(0, 9.0, "2023-12-31 00:00:00"), *WIDE]
 
 
+@pytest.mark.parametrize(("load", "on"), [("append", "plays"), ("merge", "plays"), ("merge", "plays__rows")])
+def test_views_that_are_in_the_way_of_a_wider_type_are_named(
+    installation: Installation, sql: psycopg.Connection, tmp_path: Path, load: str, on: str
+) -> None:
+    loaded = {"load": {"mode": load, "primary_key": "id"}} if load == "merge" else {}
+    (tmp_path / "a.csv").write_text("id,n,d\n1,10,2024-01-01\n")
+    imported(installation, tenant(tmp_path, **loaded))
+    sql.execute(f"create view acme.mine as select n from acme.{on}")  # type: ignore[arg-type]
+    sql.execute("create view acme.other as select id from acme.plays__rows" if load == "merge" else "select 1")
+    (tmp_path / "b.csv").write_text("id,n,d\n2,12.5,2024-01-02\n")
+    with pytest.raises(ContractError, match=r"double precision.*got bigint, shown by acme\.mine\. Drop these views"):
+        imported(installation, tenant(tmp_path, **loaded))
+    sql.execute("drop view acme.mine")
+    assert imported(installation, tenant(tmp_path, **loaded)).rows_loaded == 1
+
+
 @pytest.mark.parametrize(
     "pipeline",
     [

@@ -164,7 +164,8 @@ class Plan:
     every partition is read alike; sources leave it out. A `live` run has no partitions: each of its
     micro-batches counts, and moves the position, as soon as it is committed. Nothing of it is taken back.
     `notes` are what people should know of it, in a sentence each, without a value. `refresh` says that somebody asked
-    for all that there is, whatever was read before.
+    for all that there is, whatever was read before. A plan that has `resumed` leaves out what its table had: the
+    destination says so, which gave it the position.
     """
 
     partitions: Sequence[JSON]
@@ -175,6 +176,7 @@ class Plan:
     complete: bool = False
     notes: tuple[str, ...] = ()
     refresh: bool = False
+    resumed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

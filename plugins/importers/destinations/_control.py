@@ -17,7 +17,6 @@ from importers.core.model import (
     LoadMode,
     PersonalData,
     Plan,
-    Position,
     Reads,
     Receipt,
     Run,
@@ -88,6 +87,7 @@ def _plan(stored: Mapping[str, Any]) -> Plan:
         stored.get("complete", False),
         tuple(stored.get("notes", ())),
         stored.get("refresh", False),
+        stored.get("resumed", False),
     )
 
 
@@ -185,10 +185,10 @@ def former(
     return name, position(connection, stream, found)
 
 
-def set_aside(connection: psycopg.Connection, tenant: str, table: str) -> set[str]:
+def set_aside(connection: psycopg.Connection, tenant: str, table: str) -> None:
     """A table that is made now has nothing up to any position: those under its name are of one that was dropped.
 
-    They say no more than from where on a source that begins with what is new has more. Returns whose they are: streams.
+    They say no more than from where on a source that begins with what is new has more.
     """
     names = {"table": table, "tenant": f"{tenant}.", "dropped": table + DROPPED}
     connection.execute(
@@ -196,12 +196,11 @@ def set_aside(connection: psycopg.Connection, tenant: str, table: str) -> set[st
            and exists (select from _importers.position where stream = p.stream and table_name = %(table)s)""",
         names,
     )
-    found = connection.execute(
+    connection.execute(
         "update _importers.position set table_name = %(dropped)s"
-        " where table_name = %(table)s and starts_with(stream, %(tenant)s) returning stream",
+        " where table_name = %(table)s and starts_with(stream, %(tenant)s)",
         names,
     )
-    return {stream for (stream,) in found.fetchall()}
 
 
 def insert_run(
@@ -224,7 +223,7 @@ def insert_run(
         "stream": _stored(plan.stream),
         "complete": plan.complete,
         "notes": plan.notes,
-    } | {said: True for said in ("live", "refresh") if getattr(plan, said)}
+    } | {said: True for said in ("live", "refresh", "resumed") if getattr(plan, said)}
     row = connection.execute(
         """
         insert into _importers.run
@@ -288,13 +287,16 @@ def merged_position(run: Run) -> dict[str, Any]:
     return merged
 
 
-def store_position(connection: psycopg.Connection, run: Run, lanes: Position) -> None:
+def store_position(connection: psycopg.Connection, run: Run) -> dict[str, Any]:
+    """Move the lanes that the run has read; returns where they are."""
+    lanes = merged_position(run)
     with connection.cursor() as cursor:
         cursor.executemany(
             """insert into _importers.position (stream, table_name, lane, value, run) values (%s, %s, %s, %s, %s)
                on conflict (stream, table_name, lane) do update set value = excluded.value, run = excluded.run""",
             [(run.stream, run.table, lane, Jsonb(value), run.id) for lane, value in lanes.items()],
         )
+    return lanes
 
 
 def close_run(connection: psycopg.Connection, run: int, state: RunState, notes: Sequence[str] = ()) -> None:

@@ -271,7 +271,7 @@ class PostgresEraser(Eraser):
         names += [] if table.keyed else [tables.shadow_table(run) for (run,) in shadows]
         found = {}
         for name in names:
-            if _holds_rows(connection, self._tenant, name):
+            if tables.holds_rows(connection, self._tenant, name):
                 columns, whose = tables.existing(connection, self._tenant, name), sorted({SUBJECT, *table.subjects})
                 found[self._named(name)] = [column for column in whose if columns.get(column) == owners.TOKEN]
         return found
@@ -333,16 +333,6 @@ class PostgresEraser(Eraser):
 
     def _identifier(self, name: str) -> Identifier:
         return Identifier(self._tenant, name.removeprefix(f"{self._tenant}."))
-
-
-def _holds_rows(connection: psycopg.Connection, schema: str, table: str) -> bool:
-    """Whether there is a table of that name, and not a view on one."""
-    found = connection.execute(
-        """select from pg_class c join pg_namespace n on n.oid = c.relnamespace
-           where n.nspname = %s and c.relname = %s and c.relkind in ('r', 'p')""",
-        (schema, table),
-    )
-    return found.fetchone() is not None
 
 
 def _note(connection: psycopg.Connection, erasure: int, places: Sequence[Place]) -> None:

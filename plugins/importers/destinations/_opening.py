@@ -8,7 +8,7 @@ import psycopg
 from psycopg.errors import LockNotAvailable
 from psycopg.sql import SQL, Identifier
 
-from importers.core.model import RUN, LoadMode, Plan, Reads, Run, RunKind, Stream, Window
+from importers.core.model import RUN, LoadMode, Plan, Position, Reads, Run, RunKind, Stream, Window
 from importers.core.names import StreamName
 from importers.destinations import _control as control
 from importers.destinations import _owner as owner
@@ -148,9 +148,12 @@ def check_not_dropped(connection: psycopg.Connection, tenant: str, stream: Strea
         )
 
 
-def check_planned_without(run: Run, of_dropped: set[str]) -> None:
-    """A run that was planned by a position of the table that has been dropped since would load only what is new."""
-    if run.kind is RunKind.INCREMENTAL and run.stream in of_dropped:
+def check_goes_on(run: Run, position: Position) -> None:
+    """A run that goes on from a position of the table that has been dropped since would load only what is new.
+
+    Whoever finds the table gone, or makes it anew, sets the position aside: the stream has none there now.
+    """
+    if run.plan.resumed and not position:
         raise ContractError(
             f"the table '{run.table}' was dropped after this run was planned: it would get only what is new",
             do="start a new run: it reads from the beginning",

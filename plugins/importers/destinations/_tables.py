@@ -9,14 +9,15 @@ history  `t` is a view that says from when to when each version held; `t__rows` 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import psycopg
 from psycopg import sql
 from psycopg.sql import SQL, Composed, Identifier
 
 from importers.core.model import DELETED, PARTITION, RUN, SUBJECT, UNTIL, VERSION, LoadMode, Stream, TableColumn
-from importers.core.names import ROWS
+from importers.core.names import ROWS, few
 from importers.destinations import _history as history
 from importers.destinations import _owners as owners
 from importers.destinations._types import sql_type, wider
@@ -83,6 +84,11 @@ def check_names(schema: str, stream: Stream, columns: Sequence[TableColumn]) -> 
         raise ContractError(f"column '{column.name[:80]}' {problem}", do="rename it at the source, or `drop` it")
 
 
+def holds_rows(connection: psycopg.Connection, schema: str, name: str) -> bool:
+    """Whether there is a table of that name, and not a view on one."""
+    return _kind_of(connection, schema, name) in _KIND.values()
+
+
 def existing(connection: psycopg.Connection, schema: str, table: str) -> dict[str, str]:
     """Column → type of a table, in order; empty if there is none."""
     return dict(columns_of(connection, schema, table).fetchall())
@@ -135,9 +141,10 @@ def ensure(
             _check_frozen(schema, stream, have, wanted)
         _evolve(connection, schema, stream, have, wanted)
     else:
-        if stream.keyed and _kind_of(connection, schema, stream.target) in _KIND.values():
+        if stream.keyed and holds_rows(connection, schema, stream.target):
             raise _of_another_mode(schema, stream)  # where the view would be, there is a table
-        _create(connection, schema, stream, wanted)
+        with _hidden(connection, schema, stream):  # a view that is there may show one that was renamed
+            _create(connection, schema, stream, wanted)
     if stream.keyed:
         _show(connection, schema, stream)
     return not have
@@ -244,15 +251,49 @@ def _widen(connection: psycopg.Connection, schema: str, stream: Stream, name: st
                 do="say `integer` of it in `types`, and fractions go to quarantine; or `decimal`, and give load.table "
                 "a new name",
             )
-    grants: list[Composed] = []
-    if stream.keyed:  # the view's column would change under it
-        grants = _grants(connection, schema, stream.target)
-        connection.execute(SQL("drop view if exists {}").format(Identifier(schema, stream.target)))
-    connection.execute(SQL("alter table {} alter column {} type {}").format(table, column, SQL(width)))
-    if stream.keyed:
-        _show(connection, schema, stream)
-        for grant in grants:
-            connection.execute(grant)
+    on_it = _views_on(connection, schema, stream, name)
+    if on_it:
+        raise ContractError(
+            f'column \'{name}\' of "{schema}"."{stream.target}" has to become {width}, and PostgreSQL lets no view'
+            " stay on it meanwhile",
+            got=f"{have}, shown by {few(on_it)}",
+            do="drop these views, run, and make them again",
+        )
+    with _hidden(connection, schema, stream):  # the view's column would change under it
+        connection.execute(SQL("alter table {} alter column {} type {}").format(table, column, SQL(width)))
+
+
+@contextmanager
+def _hidden(connection: psycopg.Connection, schema: str, stream: Stream) -> Iterator[None]:
+    """Without the view on a table with keys, which is made anew then, for whom it was granted to."""
+    if not stream.keyed:
+        yield
+        return
+    grants = _grants(connection, schema, stream.target)
+    connection.execute(SQL("drop view if exists {}").format(Identifier(schema, stream.target)))
+    yield
+    _show(connection, schema, stream)
+    for grant in grants:
+        connection.execute(grant)
+
+
+def _views_on(connection: psycopg.Connection, schema: str, stream: Stream, column: str) -> list[str]:
+    """Others' views that show the column of the table that holds the rows, or anything of our view on it."""
+    rows = connection.execute(
+        """
+        select distinct v.oid::regclass::text
+        from pg_depend d join pg_rewrite r on r.oid = d.objid join pg_class v on v.oid = r.ev_class
+        join pg_class c on c.oid = d.refobjid join pg_namespace n on n.oid = c.relnamespace
+        left join pg_attribute a on a.attrelid = c.oid and a.attnum = d.refobjsubid
+        where d.classid = 'pg_rewrite'::regclass and d.refclassid = 'pg_class'::regclass and v.oid <> c.oid
+          and n.nspname = %(schema)s and ((c.relname = %(rows)s and a.attname = %(column)s
+            and v.oid is distinct from to_regclass(format('%%I.%%I', n.nspname, %(view)s::text)))
+            or (c.relname = %(view)s and c.relkind = 'v'))
+        order by 1
+        """,
+        {"schema": schema, "rows": rows_table(stream), "view": stream.target, "column": column},
+    )
+    return [name for (name,) in rows.fetchall()]
 
 
 def _grants(connection: psycopg.Connection, schema: str, view: str) -> list[Composed]:
@@ -275,7 +316,6 @@ def _grants(connection: psycopg.Connection, schema: str, view: str) -> list[Comp
 
 def _show(connection: psycopg.Connection, schema: str, stream: Stream) -> None:
     """(Re)make the view on a table with keys: every column but ours, no row that was deleted.
-
     With history, when each version held comes first: PostgreSQL lets a view grow at its end alone.
     """
     ours = our_columns(stream)

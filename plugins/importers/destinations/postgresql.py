@@ -165,7 +165,9 @@ class PostgresDestination(Destination):
             if kind is RunKind.REPLAY:
                 opening.check_not_dropped(connection, self.tenant, stream)
             sealed = plan(position)
-            if not moves:
+            if moves:
+                sealed = replace(sealed, resumed=bool(position) and not sealed.refresh)
+            else:
                 sealed = replace(sealed, position={})
             opening.check_overlap(connection, name, key, kind, stream, window, sealed)
             version = opening.next_version(connection, self.tenant, stream, window)
@@ -225,7 +227,7 @@ class PostgresDestination(Destination):
     def _is_there(self, connection: psycopg.Connection, stream: Stream) -> bool:
         """Whether there is a table of its name, of whatever mode: another's is refused, and not made anew."""
         names = (stream.target, stream.target + ROWS)
-        return any(tables.existing(connection, self.tenant, name) for name in names)
+        return any(tables.holds_rows(connection, self.tenant, name) for name in names)
 
     def former(self, stream: Stream) -> tuple[str, Position] | None:
         with self._transaction("reading the position of another table") as connection:
@@ -269,8 +271,8 @@ class PostgresDestination(Destination):
             self._live = None
             control.lock(connection, control.DDL, self.tenant)  # its schema may be made now, for two pipelines at once
             if tables.ensure(connection, self.tenant, stream, columns, frozen=frozen):
-                of_dropped = control.set_aside(connection, self.tenant, stream.target)
-                opening.check_planned_without(now, of_dropped)
+                control.set_aside(connection, self.tenant, stream.target)
+            opening.check_goes_on(now, control.position(connection, run.stream, run.table))
             if run.mode is LoadMode.REPLACE:
                 tables.create_shadow(connection, self.tenant, stream, run.id)
             types = tables.existing(connection, self.tenant, tables.rows_table(stream))
@@ -361,6 +363,7 @@ class PostgresDestination(Destination):
             # It copies rows, where a history closes what is absent; and it must hold nothing yet that an erasure needs.
             control.lock(connection, control.ERASE, self.tenant, shared=True)
             now = self._fence(connection, run.id, "for update")
+            position = control.position(connection, run.stream, run.table)
             if now.state is not RunState.COMMITTED:
                 missing = sorted(set(range(len(now.plan.partitions))) - set(now.receipts))
                 if missing:
@@ -371,15 +374,16 @@ class PostgresDestination(Destination):
                         run=run.id,
                         **self._where(stream),
                     )
+                opening.check_goes_on(now, position)
                 connection.execute(f"set local lock_timeout = '{control.LOCK_TIMEOUT}'")
                 control.lock(connection, control.COMMIT, run.stream)  # two that replace each other's rows must see it
                 loading.make_it_count(connection, self.tenant, stream, now)
                 remains.remove(connection, self.tenant, stream, gone)
                 if now.kind is RunKind.INCREMENTAL and now.mode is not LoadMode.REPLACE:
-                    control.store_position(connection, now, control.merged_position(now))
+                    position |= control.store_position(connection, now)
                 quarantine.supersede(connection, now, superseded)
                 control.close_run(connection, run.id, RunState.COMMITTED, notes)
-            return control.position(connection, run.stream, run.table)
+            return position
 
     # -- abort, erase, and what the ledger keeps
 
