@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from importers.core.tenant import Tenant
-from importers.destinations import _owner, postgresql
+from importers.destinations import _owner, _session
 from importers.exceptions import ConfigError, ContractError, PrivacyError, QualityError
 from importers.pipeline import extract, gate, load, plan
 from importers.pipeline.installation import Installation
@@ -227,7 +227,7 @@ def test_a_run_connects_for_its_work_and_to_show_that_it_is_alive(
         connected.append(application)
         return transport.connect(url, application)
 
-    for module in (postgresql, _owner):
+    for module in (_session, _owner):
         monkeypatch.setattr(module, "connect", connect)
     second = first.rename(tmp_path / "more.csv")
     assert import_once(installation, tenant("csv", second, KEEP)).rows_loaded == 1

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 
 from importers.cli.main import main
 from importers.core.tenant import Tenant
-from importers.destinations import postgresql
+from importers.destinations import _session
 from importers.pipeline import extract, plan
 from importers.pipeline.installation import Installation
 from importers.pipeline.jobs import jobs
@@ -77,7 +77,7 @@ def test_a_sweep_holds_one_connection_however_many_pipelines_there_are(
         opened.append(transport.connect(url, application))
         return opened[-1]
 
-    monkeypatch.setattr(postgresql, "connect", connect)
+    monkeypatch.setattr(_session, "connect", connect)
     assert sweep(installation, {"acme": tenant}, datetime.now(UTC) + timedelta(days=365)).staging.deleted
     assert len(opened) > 2
     assert all(connection.closed for connection in opened)

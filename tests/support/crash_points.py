@@ -14,10 +14,10 @@ import psycopg
 
 from importers.destinations import _control as control
 from importers.destinations import _erasure as erasure
+from importers.destinations import _evolving as evolving
 from importers.destinations import _live as live
 from importers.destinations import _loading as loading
 from importers.destinations import _quarantine as registry
-from importers.destinations import _tables as tables
 from importers.destinations._erasing import PostgresEraser
 from importers.destinations._expiring import PostgresExpirer
 from importers.destinations.postgresql import PostgresDestination
@@ -184,7 +184,7 @@ POINTS: dict[str, Point] = {
     "gate: before": Before(gate, "gate"),
     "gate: duplicates quarantined, not registered": Before(registry.PostgresQuarantine, "register"),
     "gate: quarantine registered": After(gate, "_register"),
-    "gate: the table made, not committed": After(tables, "ensure"),
+    "gate: the table made, not committed": After(evolving, "ensure"),
     "gate: COMMIT sent": CommitSent(lineage, "record"),
     "gate: done": After(gate, "gate"),
     "load: a receipt, no row": After(control, "insert_receipt"),

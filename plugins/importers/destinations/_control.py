@@ -1,4 +1,4 @@
-"""The rows of `_importers`: runs, receipts, positions. Every statement that moves state is here or in postgresql.py."""
+"""Runs and receipts as `_importers` has them, and the locks under which they, and a table's rows, move."""
 
 from __future__ import annotations
 
@@ -33,9 +33,6 @@ Transaction = Callable[[str], AbstractContextManager[psycopg.Connection]]
 
 # The first half of our advisory locks' keys; the second is a hash of what is locked.
 OPEN, ERASE, DDL, COMMIT = 0x1A10, 0x1A11, 0x1A12, 0x1A14
-
-DROPPED = " (dropped)"
-"""Behind the name of a table that is gone, beside a position."""
 
 LOCK_TIMEOUT = "5s"
 """How long a swap waits for readers before it lets them through and tries again, and a new run for an abandoned one."""
@@ -160,49 +157,6 @@ def receipts(connection: psycopg.Connection, run: int) -> dict[int, Receipt]:
     return {row[0]: Receipt(run, *row) for row in rows.fetchall()}
 
 
-def position(connection: psycopg.Connection, stream: str, table: str) -> dict[str, Any]:
-    """How far the stream has come in a table; another one is read from the beginning."""
-    rows = connection.execute(
-        "select lane, value from _importers.position where stream = %s and table_name = %s", (stream, table)
-    )
-    return dict(rows.fetchall())
-
-
-def former(
-    connection: psycopg.Connection, stream: str, table: str, *, is_there: bool
-) -> tuple[str, dict[str, Any]] | None:
-    """Of the stream's tables the one that was loaded last, and how far: of those that aren't there, `table` first."""
-    row = connection.execute(
-        """select table_name from _importers.position
-           where stream = %(stream)s and (table_name <> %(table)s or not %(is_there)s)
-           order by table_name = %(table)s desc, table_name = %(dropped)s desc, run desc limit 1""",
-        {"stream": stream, "table": table, "dropped": table + DROPPED, "is_there": is_there},
-    ).fetchone()
-    if row is None:
-        return None
-    (found,) = row
-    name = table if found == table + DROPPED else "" if found.endswith(DROPPED) else found
-    return name, position(connection, stream, found)
-
-
-def set_aside(connection: psycopg.Connection, tenant: str, table: str) -> None:
-    """A table that is made now has nothing up to any position: those under its name are of one that was dropped.
-
-    They say no more than from where on a source that begins with what is new has more.
-    """
-    names = {"table": table, "tenant": f"{tenant}.", "dropped": table + DROPPED}
-    connection.execute(
-        """delete from _importers.position p where table_name = %(dropped)s and starts_with(stream, %(tenant)s)
-           and exists (select from _importers.position where stream = p.stream and table_name = %(table)s)""",
-        names,
-    )
-    connection.execute(
-        "update _importers.position set table_name = %(dropped)s"
-        " where table_name = %(table)s and starts_with(stream, %(tenant)s)",
-        names,
-    )
-
-
 def insert_run(
     connection: psycopg.Connection,
     stream: Stream,
@@ -274,29 +228,6 @@ def complete_receipt(connection: psycopg.Connection, receipt: Receipt) -> None:
         "update _importers.receipt set loaded = %s, suppressed = %s, outdone = %s where run = %s and partition = %s",
         (receipt.loaded, receipt.suppressed, receipt.outdone, receipt.run, receipt.partition),
     )
-
-
-def merged_position(run: Run) -> dict[str, Any]:
-    """The plan's lanes and the receipts', which are disjoint. Raises ContractError for a lane that two of them give."""
-    merged: dict[str, Any] = dict(run.plan.position)
-    for receipt in run.receipts.values():
-        twice = merged.keys() & receipt.position.keys()
-        if twice:
-            raise ContractError("two partitions gave one lane of the position", do="report this: the source is wrong")
-        merged |= receipt.position
-    return merged
-
-
-def store_position(connection: psycopg.Connection, run: Run) -> dict[str, Any]:
-    """Move the lanes that the run has read; returns where they are."""
-    lanes = merged_position(run)
-    with connection.cursor() as cursor:
-        cursor.executemany(
-            """insert into _importers.position (stream, table_name, lane, value, run) values (%s, %s, %s, %s, %s)
-               on conflict (stream, table_name, lane) do update set value = excluded.value, run = excluded.run""",
-            [(run.stream, run.table, lane, Jsonb(value), run.id) for lane, value in lanes.items()],
-        )
-    return lanes
 
 
 def close_run(connection: psycopg.Connection, run: int, state: RunState, notes: Sequence[str] = ()) -> None:

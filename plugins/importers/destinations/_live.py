@@ -11,11 +11,12 @@ from psycopg.sql import SQL, Identifier
 from psycopg.types.json import Jsonb
 
 from importers.core.erasure import Blind, Erased
-from importers.core.model import MicroBatch, Position, Receipt, Run, RunKind, RunState, Stream
+from importers.core.model import MicroBatch, Receipt, Run, RunKind, RunState, Stream
 from importers.core.names import StreamName
 from importers.destinations import _control as control
 from importers.destinations import _erasure as erasure
 from importers.destinations import _loading as loading
+from importers.destinations import _positions as positions
 from importers.destinations import _tables as tables
 from importers.destinations._rows import binary_copy, send
 from importers.exceptions import ContractError, RunAbortedError
@@ -79,7 +80,7 @@ class LiveTable:
                 connection.execute("begin")
             control.lock(connection, control.ERASE, tenant, shared=True)
             fence = _fence(connection, run)
-            moved = _move_position(connection, run, batch.since, batch.position)
+            moved = positions.compare_and_set(connection, run, batch.since, batch.position)
             _register(connection, run, batch)
             if batch.treated is not None:
                 erased = self._erased.ask(connection, tenant, domain) if domain is not None else None
@@ -134,30 +135,6 @@ def _check_ours(run: Run, batch: MicroBatch, fence: psycopg.Cursor, moved: Seque
 def _fence(connection: psycopg.Connection, run: Run) -> psycopg.Cursor:
     """Hold the run against whoever would close it."""
     return connection.execute("select state from _importers.run where id = %s for no key update", (run.id,))
-
-
-def _move_position(connection: psycopg.Connection, run: Run, since: Position, to: Position) -> list[psycopg.Cursor]:
-    """Compare and set, lane by lane: as many rows are changed as lanes are where this process has left them."""
-    known = [(lane, Jsonb(since[lane]), Jsonb(at)) for lane, at in to.items() if lane in since]
-    new = [(lane, Jsonb(at)) for lane, at in to.items() if lane not in since]
-    moved = []
-    if known:
-        changed = connection.execute(
-            """update _importers.position p set value = m.after, run = %s
-               from unnest(%s::text[], %s::jsonb[], %s::jsonb[]) as m(lane, before, after)
-               where p.stream = %s and p.table_name = %s and p.lane = m.lane and p.value = m.before""",
-            (run.id, *map(list, zip(*known, strict=True)), run.stream, run.table),
-        )
-        moved.append(changed)
-    if new:
-        inserted = connection.execute(
-            """insert into _importers.position (stream, table_name, lane, value, run)
-               select %s, %s, lane, value, %s from unnest(%s::text[], %s::jsonb[]) as m(lane, value)
-               on conflict do nothing""",
-            (run.stream, run.table, run.id, *map(list, zip(*new, strict=True))),
-        )
-        moved.append(inserted)
-    return moved
 
 
 def add_to_receipt(

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 import psycopg
 import pyarrow as pa
@@ -41,15 +41,18 @@ from importers.core.quarantine import QuarantineRegistry
 from importers.core.retention import Expirer
 from importers.destinations import _control as control
 from importers.destinations import _erasure as erasure
+from importers.destinations import _evolving as evolving
 from importers.destinations import _live as live
 from importers.destinations import _loading as loading
 from importers.destinations import _opening as opening
 from importers.destinations import _owner as owner
+from importers.destinations import _positions as positions
 from importers.destinations import _quarantine as quarantine
 from importers.destinations import _remains as remains
 from importers.destinations import _tables as tables
 from importers.destinations._erasing import PostgresEraser
 from importers.destinations._expiring import PostgresExpirer
+from importers.destinations._session import Session
 from importers.destinations._unfit import unfit
 from importers.exceptions import (
     ConfigError,
@@ -59,8 +62,7 @@ from importers.exceptions import (
     TransientSourceError,
 )
 from importers.ledger import lineage as ledger_lineage
-from importers.ledger.schema import migrate, revision
-from importers.transport.postgres import connect, safe_url, translated
+from importers.transport.postgres import safe_url, translated
 
 
 class PostgresDestination(Destination):
@@ -72,51 +74,22 @@ class PostgresDestination(Destination):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._connection: psycopg.Connection | None = None
+        self._session = Session(self._url, f"importers {self.tenant}.{self.pipeline}")
+        self._transaction = self._session.transaction
         self._owner = owner.Owner(self._url)
         self._live: live.LiveTable | None = None
 
-    # -- connections
-
-    @property
-    def connection(self) -> psycopg.Connection:
-        """This object's connection, in autocommit mode; a new one when the last was lost."""
-        if self._connection is None or self._connection.closed:
-            self._adopt(connect(self._url, self._application))
-        return cast("psycopg.Connection", self._connection)
-
-    @property
-    def _application(self) -> str:
-        return f"importers {self.tenant}.{self.pipeline}"
-
-    def _adopt(self, connection: psycopg.Connection) -> None:
-        self._connection = connection
-        with translated("migrating _importers"):
-            migrate(connection)
-
-    @contextmanager
-    def _transaction(self, doing: str) -> Iterator[psycopg.Connection]:
-        connection = self.connection
-        with translated(doing), ExitStack() as stack:
-            try:
-                stack.enter_context(connection.transaction())
-            except psycopg.OperationalError:  # lost while it was idle: nothing has begun, nothing is done twice
-                connection = self.connection
-                stack.enter_context(connection.transaction())
-            yield connection
-
     def close(self) -> None:
         self._owner.let_go()
-        if self._connection is not None:
-            self._connection.close()
-        self._connection = self._live = None
+        self._session.close()
+        self._live = None
 
     def check(self) -> Health:
         started = time.perf_counter()
         try:
             with self._transaction("checking") as connection:
                 connection.execute("select 1")
-            return Health(True, f"PostgreSQL {self.connection.info.server_version // 10000}", _since(started))
+            return Health(True, f"PostgreSQL {connection.info.server_version // 10000}", _since(started))
         except ImporterError as error:
             return Health(False, f"{safe_url(self._url)}: {error}", _since(started))
 
@@ -158,9 +131,9 @@ class PostgresDestination(Destination):
             position: Position = {}
             if moves:
                 if self._is_there(connection, stream):
-                    position = control.position(connection, name, stream.target)
+                    position = positions.read(connection, name, stream.target)
                 else:
-                    control.set_aside(connection, self.tenant, stream.target)
+                    positions.set_aside(connection, self.tenant, stream.target)
                 opening.check_not_renamed(connection, self.tenant, name, stream, known=bool(position))
             if kind is RunKind.REPLAY:
                 opening.check_not_dropped(connection, self.tenant, stream)
@@ -201,15 +174,7 @@ class PostgresDestination(Destination):
         return found
 
     def is_new(self) -> bool:
-        if self._connection is not None and not self._connection.closed:
-            return False
-        with translated("looking for _importers"), ExitStack() as stack:
-            connection = stack.enter_context(closing(connect(self._url, self._application)))
-            if revision(connection) is None:
-                return True
-            stack.pop_all()  # who asks has more to ask then
-        self._adopt(connection)
-        return False
+        return self._session.is_new()
 
     def remembered(self) -> Sequence[Stream]:
         with self._transaction("looking up which streams there were") as connection:
@@ -222,7 +187,7 @@ class PostgresDestination(Destination):
     def position(self, stream: Stream) -> Position:
         with self._transaction("reading the position") as connection:
             is_there = self._is_there(connection, stream)
-            return control.position(connection, self._name(stream), stream.target) if is_there else {}
+            return positions.read(connection, self._name(stream), stream.target) if is_there else {}
 
     def _is_there(self, connection: psycopg.Connection, stream: Stream) -> bool:
         """Whether there is a table of its name, of whatever mode: another's is refused, and not made anew."""
@@ -232,7 +197,7 @@ class PostgresDestination(Destination):
     def former(self, stream: Stream) -> tuple[str, Position] | None:
         with self._transaction("reading the position of another table") as connection:
             is_there = self._is_there(connection, stream)
-            return control.former(connection, self._name(stream), stream.target, is_there=is_there)
+            return positions.former(connection, self._name(stream), stream.target, is_there=is_there)
 
     def _own(self, run: Run, lease: float | None) -> None:
         if lease is None:
@@ -270,9 +235,9 @@ class PostgresDestination(Destination):
             _check_pins(now, pins)
             self._live = None
             control.lock(connection, control.DDL, self.tenant)  # its schema may be made now, for two pipelines at once
-            if tables.ensure(connection, self.tenant, stream, columns, frozen=frozen):
-                control.set_aside(connection, self.tenant, stream.target)
-            opening.check_goes_on(now, control.position(connection, run.stream, run.table))
+            if evolving.ensure(connection, self.tenant, stream, columns, frozen=frozen):
+                positions.set_aside(connection, self.tenant, stream.target)
+            opening.check_goes_on(now, positions.read(connection, run.stream, run.table))
             if run.mode is LoadMode.REPLACE:
                 tables.create_shadow(connection, self.tenant, stream, run.id)
             types = tables.existing(connection, self.tenant, tables.rows_table(stream))
@@ -293,7 +258,7 @@ class PostgresDestination(Destination):
 
     def misfits(self, stream: Stream, columns: Sequence[TableColumn]) -> Mapping[str, tuple[str, str]]:
         with self._transaction("looking at the table") as connection:
-            return tables.misfits(tables.existing(connection, self.tenant, tables.rows_table(stream)), columns)
+            return evolving.misfits(tables.existing(connection, self.tenant, tables.rows_table(stream)), columns)
 
     def unfit(self, rows: pa.RecordBatch, key: Sequence[str] = ()) -> Mapping[str, Mask]:
         return unfit(rows, key)
@@ -325,7 +290,7 @@ class PostgresDestination(Destination):
             return self._live_table(stream).take(run, batch, self._blind)
 
     def _live_table(self, stream: Stream) -> live.LiveTable:
-        connection = self.connection
+        connection = self._session.connection
         if self._live is None or self._live.connection is not connection:
             self._live = live.LiveTable(connection, self.tenant, stream)
         return self._live
@@ -363,7 +328,7 @@ class PostgresDestination(Destination):
             # It copies rows, where a history closes what is absent; and it must hold nothing yet that an erasure needs.
             control.lock(connection, control.ERASE, self.tenant, shared=True)
             now = self._fence(connection, run.id, "for update")
-            position = control.position(connection, run.stream, run.table)
+            position = positions.read(connection, run.stream, run.table)
             if now.state is not RunState.COMMITTED:
                 missing = sorted(set(range(len(now.plan.partitions))) - set(now.receipts))
                 if missing:
@@ -380,7 +345,7 @@ class PostgresDestination(Destination):
                 loading.make_it_count(connection, self.tenant, stream, now)
                 remains.remove(connection, self.tenant, stream, gone)
                 if now.kind is RunKind.INCREMENTAL and now.mode is not LoadMode.REPLACE:
-                    position |= control.store_position(connection, now)
+                    position |= positions.store(connection, now)
                 quarantine.supersede(connection, now, superseded)
                 control.close_run(connection, run.id, RunState.COMMITTED, notes)
             return position
