@@ -464,7 +464,7 @@ def test_followed_it_gives_each_row_once_and_goes_on_after_any_batch(name: str, 
         stream = stream_of(at, world)
         batches = came(at, stream, {}, len(world.rows))
         assert (batches[0].rows.num_rows, batches[0].rejects) == (0, ())
-        assert batches[0].position, "the first says where reading begins"
+        assert batches[0].position is not None, "the first says where reading begins"
         assert by_key(world, rows_in(batches)) == by_key(world, world.rows)
         moving = [batch for batch in batches if batch.position is not None]
         assert len(moving) >= 3

@@ -192,9 +192,11 @@ class Reject:
 class Batch:
     """Rows as one Arrow record batch (may hold `_version`, `_deleted`) and what could not become a row.
 
-    `position` only where reading alone tells it (a chain of next-links, a source that is followed). `behind`: how many
-    records a source that is followed is known to have beyond it. `places` says where its rows stood, as
-    `core.places.PLACES`, where the source has places that a person can go to.
+    `position` only where reading alone tells it (a chain of next-links, a source that is followed). `reached`: the
+    lanes that it moves when it and all before it in its plan are loaded, which matters to whoever follows the source
+    alone: a run's position is its plan's. `behind`: how many records a source that is followed is known to have beyond
+    it. `places` says where its rows stood, as `core.places.PLACES`, where the source has places that a person can go
+    to.
     """
 
     rows: pa.RecordBatch
@@ -202,6 +204,7 @@ class Batch:
     position: Position | None = None
     places: pa.RecordBatch | None = None
     behind: int = 0
+    reached: Position | None = None
 
 
 @dataclass(frozen=True, slots=True)

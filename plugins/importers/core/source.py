@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing
 from functools import cache
-from time import perf_counter
+from time import perf_counter, sleep
 from types import NoneType
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
@@ -65,7 +66,7 @@ class Source(ABC, Generic[ConfigT]):
     ordered: ClassVar[bool] = False
     """Whether its rows have an order, and come in it: within a partition, and one partition after the other."""
     follows: ClassVar[bool] = False
-    """Whether it can be followed: rows come as they are written, in place of a run's."""
+    """Whether it can be followed: rows come as they are written, in place of a run's. Whatever has a position can."""
 
     def __init__(
         self, config: ConfigT, *, tenant: str, connection: Connection | None = None, pipeline: str = ""
@@ -161,8 +162,28 @@ class Source(ABC, Generic[ConfigT]):
 
         Each batch has the lanes that it moves in its `position`. The first is empty and says where reading begins, so
         that a stream which starts with what is new starts there again. Rows are read as `read` does, raising the same.
+
+        By default `plan` and `read` are asked again whenever something `comes`.
         """
-        raise NotImplementedError
+        from importers.core.polling import polled  # brings pyarrow, which reading a tenant file need not cost
+
+        with closing(self.in_batches(pace.rows)) as at:
+            yield from polled(at, stream, position, pace)
+
+    def comes(self, position: Position, seconds: float) -> bool:
+        """Whether there is something to plan after the position; waited for so many `seconds` at most.
+
+        By default that isn't known before it is planned, which is done as often. For a source that is asked like this.
+        """
+        sleep(seconds)
+        return True
+
+    def in_batches(self, rows: int) -> Self:
+        """Another reader of the same, whose batches have no more rows, if a setting `batch_rows` says how many."""
+        at_once = getattr(self.config, "batch_rows", None)
+        said = {} if at_once is None else {"batch_rows": min(at_once, rows)}
+        config = self.config.model_copy(update=said)
+        return type(self)(config, tenant=self.tenant, connection=self.connection, pipeline=self.pipeline)
 
     def close(self) -> None:
         """End what it keeps from call to call: connections, sessions, tokens. Whoever made it does, in every case.
