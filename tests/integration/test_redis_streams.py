@@ -72,7 +72,7 @@ def test_entries_that_were_trimmed_before_they_were_read_are_told(redis: Redis, 
     client.xtrim(key, maxlen=3, approximate=False)
     with pytest.raises(ContractError, match="1 entries less"):
         read(at, position)
-    plan, rows = read(source(redis, key, lost_entries="skip"), position)
+    plan, rows = read(source(redis, key, lost_messages="skip"), position)
     assert [row["n"] for row in rows] == ["6", "7", "8"]
     _, rows = read(at, dict(plan.position))
     assert rows == []  # and nobody stops at it again

@@ -46,9 +46,9 @@ def entry(name: str) -> dict[str, Any]:
 
 
 def settings(model: type[BaseModel]) -> list[dict[str, Any]]:
-    """The settings of a source: name, type in words, whether required, default, description."""
+    """The settings of a source, those first that are required: name, type in words, default, description."""
     schema = model.model_json_schema()
-    return [
+    found = [
         {
             "name": name,
             "type": _words(field, schema.get("$defs", {})),
@@ -58,6 +58,7 @@ def settings(model: type[BaseModel]) -> list[dict[str, Any]]:
         }
         for name, field in schema["properties"].items()
     ]
+    return sorted(found, key=lambda each: not each["required"])
 
 
 _TYPES = {

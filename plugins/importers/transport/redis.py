@@ -18,23 +18,28 @@ _PASSED_ON = ("db", "ssl", "ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_c
 """What the extra of Airflow's Redis connections may hold; all are redis-py's own names."""
 
 
-@contextmanager
-def redis_client(said: Mapping[str, JSON], *, timeout: float, extra: str) -> Iterator[Redis]:
-    """A client that answers in bytes. `said` is a connection's: a `url`, or `host`, `port`, `login`, `password`, ….
+class RedisServer:
+    """A client that answers in bytes, and connects when it is first asked. Raises ConfigError.
 
-    What goes wrong while it is used is raised by its remedy. `timeout` is in seconds.
+    `said` is a connection's: a `url`, or `host`, `port`, `login`, `password`, …. `timeout` is in seconds.
     """
-    redis = optional("redis", extra)
-    retry = optional("redis.retry", extra).Retry(optional("redis.backoff", extra).NoBackoff(), 0)
-    common: dict[str, Any] = {"socket_timeout": timeout, "socket_connect_timeout": timeout, "retry": retry}
-    with _translated(redis, _place(said)):
-        client = (
-            redis.Redis.from_url(said["url"], **common) if said.get("url") else redis.Redis(**_named(said), **common)
-        )
-        try:
-            yield client
-        finally:
-            client.close()
+
+    def __init__(self, said: Mapping[str, JSON], *, timeout: float, extra: str) -> None:
+        self._redis, self._place = optional("redis", extra), _place(said)
+        retry = optional("redis.retry", extra).Retry(optional("redis.backoff", extra).NoBackoff(), 0)
+        common: dict[str, Any] = {"socket_timeout": timeout, "socket_connect_timeout": timeout, "retry": retry}
+        cls = self._redis.Redis
+        with _translated(self._redis, self._place):
+            self._client = cls.from_url(said["url"], **common) if said.get("url") else cls(**_named(said), **common)
+
+    @contextmanager
+    def asked(self) -> Iterator[Redis]:
+        """What goes wrong while the client is used is raised by its remedy."""
+        with _translated(self._redis, self._place):
+            yield self._client
+
+    def close(self) -> None:
+        self._client.close()
 
 
 def _place(said: Mapping[str, JSON]) -> str:

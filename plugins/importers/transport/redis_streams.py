@@ -5,15 +5,13 @@ https://redis.io/docs/latest/develop/data-types/streams/
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
-from time import sleep
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from importers.core.model import JSON, Pace
 from importers.exceptions import ContractError, FatalSourceError
-from importers.transport.redis import redis_client
+from importers.transport.redis import RedisServer
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -21,18 +19,21 @@ if TYPE_CHECKING:
 Fields: TypeAlias = Mapping[bytes, bytes]
 Entry: TypeAlias = tuple[str, Fields]
 """An id, `MILLISECONDS-NUMBER`, and what the entry has."""
-BEGINNING = "0-0"
 ACKNOWLEDGED = 10_000  # at once
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """The `last` id that was given, how many entries were ever `added`, how many there are, the `oldest` of these."""
+    """The `last` id that was given, how many entries were ever `added`, how many there are, the `oldest` of these, and
+    the `first` one that was asked for, both None where there is none.
+    """
 
     last: str
     added: int
     length: int
     oldest: str | None
+    first: str | None
 
     def lost(self, read: str, added: int) -> int:
         """How many entries were trimmed unread, since the one called `read`, when so many had been `added`: as many as
@@ -48,78 +49,92 @@ class Standing:
             )
         return since - self.length if unread else 0
 
-    def misses(self, due: str) -> bool:
-        """Whether an entry that isn't there was trimmed: that begins with the oldest, and one alone is deleted."""
-        return self._begins_after(due) or order(self.last) < order(due)
+    def misses(self, due: str, *, may: bool) -> bool:
+        """Whether an entry that isn't there was trimmed: that begins with the oldest, and one alone is deleted.
+
+        Raises ContractError then, unless entries `may` be missed; and if that was another stream.
+        """
+        is_another = order(self.last) < order(due)
+        if is_another or (self._begins_after(due) and not may):
+            raise ContractError(
+                "entries were trimmed while they were read",
+                got=f"entry {due} comes next, and isn't there",
+                do="start a new run; keep the stream longer",
+            )
+        return self._begins_after(due)
 
     def _begins_after(self, number: str) -> bool:
         return self.oldest is None or order(self.oldest) > order(number)
 
 
 class RedisStream:
-    """The stream under a key, and a client to ask for it."""
+    """The stream under a key. Each call raises FatalSourceError or TransientSourceError."""
 
-    def __init__(self, client: Redis, key: str) -> None:
-        self._client: Any = client
-        self._key = key
+    def __init__(self, server: RedisServer, key: str) -> None:
+        self._server, self._key = server, key
 
-    def standing(self) -> Standing:
-        """Raises FatalSourceError if there is no such stream."""
-        if not self._client.exists(self._key):
-            raise FatalSourceError(f"there is no stream '{self._key}'", do="correct `key`")
-        return _standing(self._client.xinfo_stream(self._key))
+    def close(self) -> None:
+        self._server.close()
+
+    def standing(self, start: str = "-") -> Standing:
+        """At one moment, with the first entry from `start` on, as XRANGE takes it. Raises FatalSourceError if there is
+        no such stream.
+        """
+        with self._server.asked() as client:
+            asked: Any = client.pipeline(transaction=True)
+            asked.exists(self._key).xinfo_stream(self._key).xrange(self._key, start, "+", 1)
+            is_there, *answers = asked.execute(raise_on_error=False)
+            if not is_there:
+                raise FatalSourceError(f"there is no stream '{self._key}'", do="correct `key`")
+            for refusal in (each for each in answers if isinstance(each, Exception)):
+                raise refusal
+        about, found = answers
+        oldest, first = about["first-entry"], _entries(found)
+        return Standing(
+            about["last-generated-id"].decode(),
+            about["entries-added"],
+            about["length"],
+            oldest[0].decode() if oldest else None,
+            first[0][0] if first else None,
+        )
 
     def newest(self, count: int) -> list[Entry]:
-        return _entries(self._client.xrevrange(self._key, count=count))
+        with self._server.asked() as client:
+            return _entries(client.xrevrange(self._key, count=count))
 
-    def first(self, start: str, to: str) -> str | None:
-        """The id of the first entry of a range, as XRANGE takes it."""
-        found = _entries(self._client.xrange(self._key, start, to, 1))
-        return found[0][0] if found else None
-
-    def pages(self, start: str, to: str, due: str | None, size: int) -> Iterator[list[Entry]]:
-        """The entries of a range, the first of which is `due`, so many at a time.
+    def pages(self, first: str, to: str, size: int, *, skip: bool) -> Iterator[list[Entry]]:
+        """The entries of a range, so many at a time.
 
         Each call asks for one entry more than it takes: the next has to begin with that one. Raises ContractError if
-        some were trimmed meanwhile.
+        some were trimmed meanwhile, unless it is to `skip` them: then that is logged.
         """
         while True:
-            found = _entries(self._client.xrange(self._key, start, to, size + 1))
-            if due is not None and (not found or found[0][0] != due) and self.standing().misses(due):
-                raise ContractError(
-                    "entries were trimmed while they were read",
-                    got=f"entry {due} comes next, and isn't there",
-                    do="start a new run; keep the stream longer",
-                )
+            with self._server.asked() as client:
+                found = _entries(client.xrange(self._key, first, to, size + 1))
+            if (not found or found[0][0] != first) and self.standing().misses(first, may=skip):
+                _log.warning("%s: entries from %s on were trimmed while they were read", self._key, first)
             if found:
                 yield found[:size]
             if len(found) <= size:
                 return
-            start = due = found[size][0]
+            first = found[size][0]
 
-    def come(self, after: str, size: int, pace: Pace) -> tuple[list[Entry], Standing] | None:
-        """What comes after an id, and how the stream stood then, in one transaction; None for `pace.idle` seconds."""
-        if not self._client.xread({self._key: after}, count=1, block=max(1, round(pace.idle * 1000))):
-            return None
-        sleep(pace.linger)
-        asked = self._client.pipeline(transaction=True).xrange(self._key, f"({after}", "+", size)
-        found, about = asked.xinfo_stream(self._key).execute()
-        return _entries(found), _standing(about)
+    def comes(self, after: str, seconds: float) -> bool:
+        """Whether there is an entry after that one; waited for so long at most."""
+        with self._server.asked() as client:
+            return bool(client.xread({self._key: after}, count=1, block=max(1, round(seconds * 1000))))
 
     def acknowledge(self, group: str, last: str) -> None:
         """Entries up to that one, whoever they were given to. The group goes on after it."""
-        if not any(each["name"] == group.encode() for each in self._client.xinfo_groups(self._key)):
-            self._client.xgroup_create(self._key, group, last)
-        while pending := self._client.xpending_range(self._key, group, "-", last, ACKNOWLEDGED):
-            self._client.xack(self._key, group, *(each["message_id"] for each in pending))
-        self._client.xgroup_setid(self._key, group, last)
+        with self._server.asked() as client:
+            self._acknowledge(client, group, last)
 
-
-@contextmanager
-def redis_stream(said: Mapping[str, JSON], key: str, *, timeout: float, extra: str) -> Iterator[RedisStream]:
-    """As `redis_client` does it."""
-    with redis_client(said, timeout=timeout, extra=extra) as client:
-        yield RedisStream(client, key)
+    def _acknowledge(self, client: Redis, group: str, last: str) -> None:
+        if not any(each["name"] == group.encode() for each in client.xinfo_groups(self._key)):
+            client.xgroup_create(self._key, group, last)
+        while pending := client.xpending_range(self._key, group, "-", last, ACKNOWLEDGED):
+            client.xack(self._key, group, *(each["message_id"] for each in pending))
+        client.xgroup_setid(self._key, group, last)
 
 
 def order(number: str) -> tuple[int, int]:
@@ -128,11 +143,5 @@ def order(number: str) -> tuple[int, int]:
     return int(moment), int(sequence or 0)
 
 
-def _entries(found: list[tuple[bytes, Fields]]) -> list[Entry]:
+def _entries(found: Any) -> list[Entry]:
     return [(number.decode(), fields) for number, fields in found]
-
-
-def _standing(about: Mapping[str, Any]) -> Standing:
-    first = about["first-entry"]
-    oldest = first[0].decode() if first else None
-    return Standing(about["last-generated-id"].decode(), about["entries-added"], about["length"], oldest)

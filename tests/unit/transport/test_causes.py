@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
+from typing import Any
 
 import httpx
 import psycopg
@@ -15,7 +16,7 @@ from importers.exceptions import TransientSourceError
 from importers.sources.databases._pg_connection import Database
 from importers.transport.causes import cause, host_and_port
 from importers.transport.postgres import connect, said_of_connection
-from importers.transport.redis import redis_client
+from importers.transport.redis import RedisServer
 from importers.transport.s3 import Bucket
 from importers.transport.sql import SqlConfig
 
@@ -66,9 +67,10 @@ def test_of_a_password_that_is_taken_for_a_host_nothing_is_told() -> None:
 
 @pytest.mark.parametrize("url", [True, False])
 def test_redis(closed: int, *, url: bool) -> None:
-    apart = {"host": "127.0.0.1", "port": closed, "password": "hunter2"}
+    apart: dict[str, Any] = {"host": "127.0.0.1", "port": closed, "password": "hunter2"}
     said = {"url": f"redis://:hunter2@127.0.0.1:{closed}/0"} if url else apart
-    with pytest.raises(TransientSourceError) as failed, redis_client(said, timeout=5, extra="redis") as client:
+    server = RedisServer(said, timeout=5, extra="redis")
+    with pytest.raises(TransientSourceError) as failed, server.asked() as client:
         client.ping()
     told(failed, closed)
 

@@ -17,11 +17,11 @@ from typing import Any, ClassVar, TypeVar, cast
 
 import pyarrow as pa
 
-from importers.core.model import JSON, Batch, Column, LoadMode, Pace, Plan, Position, Reads, Stream, Window
-from importers.core.names import as_name
+from importers.core.model import JSON, Batch, Column, LoadMode, Pace, Plan, Position, Stream, Window
 from importers.core.places import ascending, together
-from importers.core.source import Partition, Source
+from importers.core.source import Partition
 from importers.exceptions import ConfigError, ContractError, TransientSourceError
+from importers.sources.streaming._log import Log
 from importers.sources.streaming._messages import (
     PARTS,
     Decoded,
@@ -55,12 +55,12 @@ class TopicPart(Partition):
     known: str
 
 
-class TopicSource(Source[TopicT]):
+class TopicSource(Log[TopicT]):
     """A leaf says what librdkafka needs to reach the cluster."""
 
     extra: ClassVar[str | None] = "kafka"
     partition_model: ClassVar[Any] = TopicPart
-    follows: ClassVar[bool] = True
+    identity: ClassVar[tuple[str, ...]] = (Metadata.PARTITION.column, Metadata.OFFSET.column)
     worth: ClassVar[int | None] = 2_000_000
     """How many messages of a partition are worth a part of their own, which another process or task reads beside the
     rest: to start one takes as long as half a million. None where a partition isn't cut."""
@@ -92,18 +92,11 @@ class TopicSource(Source[TopicT]):
         messages = sum(extent.high - extent.low for extent in extents.values())
         return f"{len(extents)} partitions, about {messages:,} messages"
 
-    def sparse(self) -> bool:
-        return True
+    def values(self) -> pa.Schema:
+        return self._values.schema(self._cluster)
 
-    def streams(self) -> Sequence[Stream]:
-        values = tuple(Column(field.name, field.type, None) for field in self._values.schema(self._cluster))
-        about = tuple(described(which, self.config.key_type) for which in dict.fromkeys(self.config.metadata))
-        key = (Metadata.PARTITION.column, Metadata.OFFSET.column)
-        named = {column.name for column in about}
-        twice = named & {column.name for column in values}
-        if twice:
-            raise ConfigError(f"the values have a key '{min(twice)}' of their own", do="leave it out of `metadata`")
-        return [Stream(self._name, (*values, *about), Reads.POSITION, key if named.issuperset(key) else ())]
+    def about(self) -> Sequence[Column]:
+        return [described(which, self.config.key_type) for which in dict.fromkeys(self.config.metadata)]
 
     def suits(self, mode: LoadMode) -> None:
         latest = self.config.auto_offset_reset is Reset.LATEST and self.config.start_time is None
@@ -121,7 +114,7 @@ class TopicSource(Source[TopicT]):
             if not window.bounded:
                 self._same(now, position)
             ranges = reach.within(stream, window) if window.bounded else reach.since(position)
-        known = base64.b64encode(self._known(stream).serialize()).decode()
+        known = base64.b64encode(self.known(stream).serialize()).decode()
         partitions: list[JSON] = [
             {"ranges": part, "known": known} for part in packed(ranges, self.config.max_partitions, self.worth)
         ]
@@ -166,7 +159,7 @@ class TopicSource(Source[TopicT]):
                     yield self._batch(stream, decoder, got)
 
     def follow(self, stream: Stream, position: Position, pace: Pace) -> Generator[Batch, None, None]:
-        decoder = self._values.decoder(self._known(stream), stream.schema)
+        decoder = self._values.decoder(self.known(stream), stream.schema)
         with self._cluster() as cluster:
             now = self._identity(cluster)
             self._same(now, position)
@@ -249,16 +242,6 @@ class TopicSource(Source[TopicT]):
         ]
         return together(stood) if len(stood) > 1 else stood[0][0] if stood else None
 
-    def _known(self, stream: Stream) -> pa.Schema:
-        """The columns of the values that the policy has seen, with the types that the stream was taken to have."""
-        return pa.schema(
-            [
-                (column.name, column.type)
-                for column in (*stream.columns, *stream.unread)
-                if column.name not in self._about
-            ]
-        )
-
     @property
     def _about(self) -> Mapping[str, Metadata]:
         """The columns that aren't the values'."""
@@ -269,10 +252,6 @@ class TopicSource(Source[TopicT]):
         settings = {**self.config.settings, **self.reached_by()}
         at_once = self.config.max_poll_records
         return Cluster(settings, group=group, timeout=self.config.timeout, extra=str(self.extra), at_once=at_once)
-
-    @property
-    def _name(self) -> str:
-        return self.config.stream or as_name(self.config.topic)
 
     def _lane(self, number: int) -> str:
         return f"{self.config.topic}/{number}"

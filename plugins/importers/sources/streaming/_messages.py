@@ -12,8 +12,7 @@ from typing import Protocol
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from importers.core.model import Column, PersonalData, Reject, Stream
-from importers.exceptions import ConfigError
+from importers.core.model import Column, PersonalData, Reject
 from importers.sources._text.blocks import Block, one_batch
 from importers.sources._text.json_lines import SAMPLE, Lines, UnknownKeys, infer, parsed
 from importers.transport.messages import Headers, Messages, Part
@@ -58,16 +57,6 @@ def described(which: Metadata, key: KeyType) -> Column:
     """The column. Keys mostly say whose message it is, and headers may say anything."""
     kind = pa.string() if key is KeyType.TEXT else pa.binary()
     return Column(which.column, _TYPES.get(which, kind), _CLASSES.get(which, PersonalData.NONE))
-
-
-def backfills(stream: Stream, own: tuple[str, ...], time: str) -> None:
-    """Raises ConfigError where an old message would overwrite a newer one: by other keys than the broker's `own`."""
-    if stream.keyed and stream.cursor is None and stream.primary_key != own:
-        raise ConfigError(
-            "of two messages with one key, which is newer can't be told in a backfill",
-            do=f"set load.cursor, such as {time}",
-            stream=stream.name,
-        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Mapping
-from datetime import datetime
 from itertools import pairwise
 from typing import TypeAlias, cast
 
 from importers.core.model import Position, Stream, Window
 from importers.core.names import did_you_mean
 from importers.exceptions import ConfigError, ContractError
-from importers.sources.streaming._messages import Metadata, backfills
-from importers.sources.streaming._topic import OnLost, Reset, TopicConfig
+from importers.sources.streaming._log import milliseconds, since_1970
+from importers.sources.streaming._messages import Metadata
+from importers.sources.streaming._topic import Reset, TopicConfig
 from importers.transport.partitioned import Broker, Extent
 
-_log = logging.getLogger(__name__)
 Ranges: TypeAlias = Mapping[int, tuple[int, int]]
 """Offsets [start, end) by partition."""
 
@@ -46,10 +44,10 @@ class Reach:
 
         By the broker's index: where producers' clocks differ, messages in between may be of another time.
         """
-        backfills(stream, (Metadata.PARTITION.column, Metadata.OFFSET.column), Metadata.TIMESTAMP.column)
-        start, end = (moment and datetime.fromisoformat(moment) for moment in (window.start, window.end))
-        low = self._at(start) if start else self._lows
-        high = self._at(end) if end else {number: each.high for number, each in self.extents.items()}
+        own = (Metadata.PARTITION.column, Metadata.OFFSET.column)
+        start, end = milliseconds(stream, window, own, Metadata.TIMESTAMP.column)
+        low = self._lows if start is None else self._at(start)
+        high = self._at(end) if end is not None else {number: each.high for number, each in self.extents.items()}
         return {number: (low[number], max(low[number], high[number])) for number in self.extents}
 
     def refreshed(self, position: Position) -> Position:
@@ -82,7 +80,7 @@ class Reach:
         latest = config.auto_offset_reset is Reset.LATEST
         first = {number: extent.high if latest else extent.low for number, extent in self.extents.items()}
         if config.start_time is not None:
-            first = self._at(config.start_time)
+            first = self._at(since_1970(config.start_time))
         unknown = [number for number in config.start_offsets if number not in self.extents]
         if unknown:
             raise ConfigError(
@@ -91,8 +89,9 @@ class Reach:
             )
         return first | config.start_offsets
 
-    def _at(self, moment: datetime) -> dict[int, int]:
-        found = self._cluster.since(self._config.topic, list(self.extents), round(moment.timestamp() * 1000))
+    def _at(self, moment: int) -> dict[int, int]:
+        """By a moment in milliseconds since 1970."""
+        found = self._cluster.since(self._config.topic, list(self.extents), moment)
         return {number: min(found.get(number, extent.high), extent.high) for number, extent in self.extents.items()}
 
     def _there(self, number: int, start: int, extent: Extent) -> int:
@@ -106,13 +105,7 @@ class Reach:
                 got=got,
                 do="find out which; then read it anew by a full refresh with load.mode merge",
             )
-        if self._config.lost_messages is OnLost.STOP:
-            raise ContractError(
-                f"messages of {self.lane(number)} were deleted before they were read",
-                got=got,
-                do="keep them longer, or run more often; to go on without them set `lost_messages: skip`",
-            )
-        _log.warning("%s: %d messages were deleted before they were read", self.lane(number), extent.low - start)
+        self._config.lost(self.lane(number), extent.low - start, got)
         return extent.low
 
 

@@ -8,11 +8,11 @@ from typing import Self
 from pydantic import AwareDatetime, Field, field_validator, model_validator
 
 from importers.core.model import JSON
-from importers.core.names import Name, did_you_mean
+from importers.core.names import did_you_mean
 from importers.core.secret_shapes import INSTEAD, names_a_secret
-from importers.core.source import SourceConfig
 from importers.sources._text.cells import TypeName
 from importers.sources._text.json_lines import UnknownKeys
+from importers.sources.streaming._log import LogConfig
 from importers.sources.streaming._messages import KeyType, Metadata
 from importers.transport.broker import AT_ONCE, OURS
 
@@ -81,22 +81,13 @@ class Reset(StrEnum):
     LATEST = "latest"
 
 
-class OnLost(StrEnum):
-    STOP = "stop"
-    SKIP = "skip"
-
-
-class TopicConfig(SourceConfig):
+class TopicConfig(LogConfig):
     topic: str = Field(min_length=1, max_length=249, description="The topic.", examples=["plays"])
-    stream: Name | None = Field(None, description="What to call the stream. By default like the topic.")
     format: Format = Field(
         Format.JSON,
         description="What a message's value is: a `json` object, whose keys become columns; a record of `avro` or "
         "`protobuf`, whose schema is in a registry that the connection names, and whose fields become columns; or "
         "`text` or `bytes`, which become the column `message_value`.",
-    )
-    columns: dict[str, TypeName] = Field(
-        {}, description="The keys of JSON values, with their types. By default a sample of the topic's end tells."
     )
     types: dict[str, TypeName] = Field({}, description="Types of keys, where the sample would mislead.")
     sample_rows: int = Field(
@@ -128,23 +119,12 @@ class TopicConfig(SourceConfig):
         "does a full refresh, but not after what is unread.",
     )
     start_offsets: dict[int, int] = Field({}, description="Offsets that the first run begins with, by partition.")
-    lost_messages: OnLost = Field(
-        OnLost.STOP,
-        description="What to do when the broker has deleted messages before they were read: `stop`, or `skip` them.",
-    )
-    consumer_group: str | None = Field(
-        None,
-        min_length=1,
-        description="A group whose offsets are set once a run has committed, for whoever watches it. What is read next "
-        "is decided by the warehouse alone.",
-    )
     max_poll_records: int = Field(
         AT_ONCE, ge=1, le=100_000, description="How many messages a call to the client takes."
     )
     max_messages: int | None = Field(
         None, ge=1, description="How many messages of a partition one run reads at most. By default all there are."
     )
-    batch_rows: int = Field(65_536, ge=1, le=1_000_000, description="How many messages are decoded at once.")
     max_partitions: int = Field(
         8,
         ge=1,
@@ -152,15 +132,16 @@ class TopicConfig(SourceConfig):
         description="How many parts the topic is read in at most. Of Kafka a partition with four million unread "
         "messages or more is cut into several.",
     )
-    timeout: float = Field(
-        30, gt=0, le=600, description="For how many seconds the broker may keep silent before a read is given up."
-    )
     settings: dict[str, str | int | float | bool] = Field(
         {},
         description="How librdkafka fetches and waits: its settings `fetch.…`, `queued.…`, `socket.…` and such. Where "
         "to connect, how to log in and whom to trust only the connection says, and what it says comes first.",
         examples=[{"fetch.wait.max.ms": 100}],
     )
+
+    @property
+    def place(self) -> str:
+        return self.topic
 
     @model_validator(mode="after")
     def _told_by_schemas(self) -> Self:

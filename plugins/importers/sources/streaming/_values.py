@@ -7,8 +7,8 @@ from math import ceil
 
 import pyarrow as pa
 
-from importers.core.names import as_name, did_you_mean
-from importers.exceptions import ConfigError, ContractError, EmptySourceError
+from importers.core.names import did_you_mean
+from importers.exceptions import ConfigError, ContractError
 from importers.sources._text.cells import ARROW
 from importers.sources._text.json_lines import UnknownKeys
 from importers.sources.streaming._messages import VALUE, Decoder, Json, Raw, infer_json
@@ -78,11 +78,7 @@ class Values:
         if values:
             what = "a record whose schema can be had" if registered else "a JSON object"
             raise ContractError(f"no message of '{topic}' is {what}", do="correct `format`")
-        raise EmptySourceError(
-            f"the topic '{topic}' is empty: nothing tells its columns",
-            do="say them in `columns`, or start the pipeline when there are messages",
-            stream=self._config.stream or as_name(topic),
-        )
+        raise self._config.empty()
 
     def _registered(self, values: list[bytes]) -> pa.Schema | None:
         framing = self._framing()

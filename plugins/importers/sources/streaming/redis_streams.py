@@ -2,71 +2,59 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from functools import cached_property
 from typing import Any, ClassVar, cast
 
 import pyarrow as pa
 from pydantic import Field
 
+from importers.core.closing import close_kept
 from importers.core.connection import Connection
-from importers.core.model import JSON, Batch, Column, Pace, PersonalData, Plan, Position, Reads, Stream, Window
-from importers.core.names import Name, as_name
-from importers.core.source import Partition, Source, SourceConfig
-from importers.exceptions import ContractError, EmptySourceError
+from importers.core.model import JSON, Batch, Column, PersonalData, Plan, Position, Stream, Window
+from importers.core.source import Partition
 from importers.sources._text.cells import ARROW, TypeName
 from importers.sources.streaming._entries import entries_batch
-from importers.sources.streaming._messages import backfills
-from importers.sources.streaming._topic import OnLost
-from importers.transport.redis_streams import BEGINNING, Entry, RedisStream, Standing, order, redis_stream
+from importers.sources.streaming._log import Log, LogConfig, OnLost, milliseconds
+from importers.transport.redis import RedisServer
+from importers.transport.redis_streams import Entry, RedisStream, order
 
-_log = logging.getLogger(__name__)
-MOMENT = pa.timestamp("ms", "UTC")
-ENTRY = (Column("entry_id", pa.string(), PersonalData.NONE), Column("entry_at", MOMENT, PersonalData.NONE))
+ENTRY = (
+    Column("entry_id", pa.string(), PersonalData.NONE),
+    Column("entry_at", pa.timestamp("ms", "UTC"), PersonalData.NONE),
+)
 """What Redis itself gives: an entry's id, `MILLISECONDS-NUMBER`, and the time in it."""
 ID, AT = (column.name for column in ENTRY)
 
 
-class RedisStreamsConfig(SourceConfig):
+class RedisStreamsConfig(LogConfig):
     """The connection names the server."""
 
     key: str = Field(min_length=1, description="The stream's key.", examples=["plays"])
-    stream: Name | None = Field(None, description="What to call the stream. By default like the key.")
-    columns: dict[str, TypeName] = Field(
-        {}, description="The entries' fields, with their types. By default those of the latest entries, as text."
-    )
-    sample_rows: int = Field(1_000, ge=1, le=100_000, description="How many of the latest entries tell the fields.")
     entry: bool = Field(True, description="Whether an entry's id and time become the columns `entry_id`, `entry_at`.")
-    lost_entries: OnLost = Field(
-        OnLost.STOP,
-        description="What to do when entries were trimmed before they were read: `stop`, or `skip` them.",
-    )
-    consumer_group: str | None = Field(
-        None,
-        min_length=1,
-        description="A group that is told, once a run has committed: its entries up to there are acknowledged.",
-    )
     batch_rows: int = Field(10_000, ge=1, le=1_000_000, description="How many entries are read at once.")
-    timeout: float = Field(30, gt=0, le=600, description="For how many seconds Redis may keep silent.")
+
+    @property
+    def place(self) -> str:
+        return self.key
 
 
 class Range(Partition):
-    """Ids as XRANGE takes them, the known `fields`, and the `first` entry of the range, if there was one."""
+    """The first and the last id, as XRANGE takes them, how many were `added` before, and the `known` fields."""
 
-    start: str = Field(alias="from")
+    first: str = Field(alias="from")
     to: str
+    added: int
     known: list[str] = Field(alias="fields")
-    first: str | None
 
 
-class RedisStreams(Source[RedisStreamsConfig]):
+class RedisStreams(Log[RedisStreamsConfig]):
     """Each run reads the entries after the last one's, up to the last that was there when it began.
 
-    Nothing is taken away from the stream, and nobody's group is needed: the warehouse knows what was read. A field that
-    an entry lacks is null. Needs Redis 7.0.
+    Nothing is taken away from the stream, and nobody's group is needed: the warehouse knows what was read. Of a
+    `consumer_group` the entries up to there are acknowledged. A field that an entry lacks is null; fields whose types
+    `columns` doesn't say are text. Needs Redis 7.0.
     """
 
     title: ClassVar[str] = "A stream of Redis"
@@ -75,81 +63,67 @@ class RedisStreams(Source[RedisStreamsConfig]):
     extra: ClassVar[str | None] = "redis"
     connection_type: ClassVar[str | None] = "redis"
     environment: ClassVar[Mapping[str, str]] = {"url": "REDIS_URL"}
-    follows: ClassVar[bool] = True
+    identity: ClassVar[tuple[str, ...]] = (ID,)
+    leave_out: ClassVar[str] = "set `entry: false`"
+
+    @cached_property
+    def _entries(self) -> RedisStream:
+        server = RedisServer(self.connection or Connection({}), timeout=self.config.timeout, extra=str(self.extra))
+        return RedisStream(server, self.config.key)
+
+    def close(self) -> None:
+        close_kept(self, "_entries")
 
     def reach(self) -> str:
-        with self._stream() as entries:
-            return f"{entries.standing().length:,} entries"
+        return f"{self._entries.standing().length:,} entries"
 
-    def sparse(self) -> bool:
-        return True
+    def about(self) -> Sequence[Column]:
+        return ENTRY if self.config.entry else ()
 
-    def streams(self) -> Sequence[Stream]:
-        fields = self.config.columns or dict.fromkeys(self._sampled(), TypeName.STRING)
-        columns = (*(Column(name, ARROW[kind], None) for name, kind in fields.items()), *self._own)
-        return [Stream(self._name, columns, Reads.POSITION, (ID,) if self.config.entry else ())]
+    def values(self) -> pa.Schema:
+        kinds = self.config.columns or dict.fromkeys(self._sampled(), TypeName.STRING)
+        return pa.schema([(name, ARROW[kind]) for name, kind in kinds.items()])
+
+    def _sampled(self) -> list[str]:
+        found = self._entries.newest(self.config.sample_rows)
+        if not found:
+            raise self.config.empty()
+        return sorted({name.decode() for _, fields in found for name in fields})
 
     def plan(self, stream: Stream, window: Window, position: Position) -> Plan:
-        """An entry's id begins with its time, so that a window is a range of ids.
-
-        A partition names the first entry of its range, which must still be there when it is read.
+        """An entry's id begins with its time, so that a window is a range of ids. The first of them is named, which
+        must still be there when it is read.
         """
-        before = cast("Mapping[str, Any] | None", position.get(self.config.key))
-        with self._stream() as entries:
-            now = entries.standing()
-            start, to = self._range(stream, window, before, now.last)
-            first = entries.first(start, to)
-            if before is not None and not window.bounded:
-                self._there(before, entries.standing())  # asked for last: what is trimmed from now on, the read tells
-        sealed: Position = {} if window.bounded else {self.config.key: _at(now)}
-        if now.last == BEGINNING or (not window.bounded and before is not None and now.last == before["id"]):
+        before = None if window.bounded else self._at(position)
+        start, end = self._ids(stream, window, before)
+        now = self._entries.standing(start)
+        lost = now.lost(before["id"], before["added"]) if before else 0
+        self.config.lost(self.config.key, lost, f"{lost} entries less than were added")
+        sealed: Position = {} if window.bounded else {self.config.key: {"id": now.last, "added": now.added}}
+        if now.first is None or (end is not None and order(now.first) >= order(end)):
             return Plan([], sealed)
-        part: dict[str, Any] = {"from": start, "to": to, "fields": self._known(stream), "first": first}
-        return Plan([part], sealed)
+        to = now.last if end is None or order(end) > order(now.last) else f"({end}"
+        added = before["added"] + lost if before else now.added - now.length
+        return Plan([{"from": now.first, "to": to, "added": added, "fields": self.known(stream).names}], sealed)
+
+    def _ids(self, stream: Stream, window: Window, before: Mapping[str, Any] | None) -> tuple[str, str | None]:
+        """From which on is read, as XRANGE takes it, and before which, if that isn't the end."""
+        if not window.bounded:
+            return f"({before['id']}" if before else "-", None
+        start, end = milliseconds(stream, window, self.identity, AT)
+        return f"{start or 0}-0", None if end is None else f"{end}-0"
+
+    def _at(self, position: Position) -> Mapping[str, Any] | None:
+        """The last id that was read, and how many entries had been added by then."""
+        return cast("Mapping[str, Any] | None", position.get(self.config.key))
 
     def read(self, stream: Stream, partition: JSON) -> Iterator[Batch]:
         part = cast("Mapping[str, Any]", partition)
-        with self._stream() as entries:
-            for page in entries.pages(part["from"], part["to"], part["first"], self.config.batch_rows):
-                yield self._batch(stream, page, part["fields"])
-
-    def follow(self, stream: Stream, position: Position, pace: Pace) -> Generator[Batch, None, None]:
-        key, size = self.config.key, min(pace.rows, self.config.batch_rows)
-        known, nothing = self._known(stream), pa.RecordBatch.from_pylist([], stream.schema)
-        with self._stream() as entries:
-            now = entries.standing()
-            begins: JSON = {"id": BEGINNING, "added": now.added - now.length}
-            at = cast("Mapping[str, Any]", position.get(key, begins))
-            self._there(at, now)
-            yield Batch(nothing, position={key: at}, behind=now.added - at["added"])
-            while True:
-                came = entries.come(at["id"], size, pace)
-                if came is None:
-                    yield Batch(nothing)
-                    continue
-                page, now = came
-                self._there(at, now)
-                # Of a part, what was deleted among it isn't counted: then fewer are known to be read, not more.
-                at = {"id": page[-1][0], "added": at["added"] + size} if len(page) == size else _at(now)
-                made = self._batch(stream, page, known) if page else Batch(nothing)
-                yield replace(made, position={key: at}, behind=now.added - at["added"])
-
-    def acknowledge(self, position: Position) -> None:
-        """Entries up to the position are acknowledged, whoever they were given to; the group goes on after it."""
-        group, at = self.config.consumer_group, cast("Mapping[str, Any] | None", position.get(self.config.key))
-        if group is not None and at is not None:
-            with self._stream() as entries:
-                entries.acknowledge(group, at["id"])
-
-    @property
-    def _own(self) -> tuple[Column, ...]:
-        """The columns that aren't the entries' fields."""
-        return ENTRY if self.config.entry else ()
-
-    def _known(self, stream: Stream) -> list[str]:
-        """The fields that the policy has seen."""
-        own = {column.name for column in self._own}
-        return [column.name for column in (*stream.columns, *stream.unread) if column.name not in own]
+        added, skip = part["added"], self.config.lost_messages is OnLost.SKIP
+        for page in self._entries.pages(part["from"], part["to"], self.config.batch_rows, skip=skip):
+            added += len(page)  # without those that were deleted among them: fewer are known to be read, not more
+            reached: Position = {self.config.key: {"id": page[-1][0], "added": added}}
+            yield replace(self._batch(stream, page, part["fields"]), reached=reached)
 
     def _batch(self, stream: Stream, page: Sequence[Entry], known: Sequence[str]) -> Batch:
         ids, fields = zip(*page, strict=True)
@@ -157,49 +131,16 @@ class RedisStreams(Source[RedisStreamsConfig]):
         places = [f"{self.config.key}@{number}" for number in ids]
         return entries_batch(stream, fields, known, own, places, sampled=not self.config.columns)
 
-    def _range(self, stream: Stream, window: Window, before: Mapping[str, Any] | None, last: str) -> tuple[str, str]:
-        """The first and the last id to read; a parenthesis excludes the id itself."""
-        if not window.bounded:
-            return f"({before['id']}" if before else "-", last
-        backfills(stream, (ID,), AT)
-        start = f"{_milliseconds(window.start)}-0" if window.start else "-"
-        end = f"({_milliseconds(window.end)}-0" if window.end else last
-        return start, min(end, last, key=lambda number: order(number.lstrip("(")))
+    def comes(self, position: Position, seconds: float) -> bool:
+        at = self._at(position)
+        return at is None or self._entries.comes(at["id"], seconds)
 
-    def _there(self, before: Mapping[str, Any], now: Standing) -> None:
-        """Raises ContractError if entries were trimmed that come next, unless they may be."""
-        lost = now.lost(before["id"], before["added"])
-        if lost > 0 and self.config.lost_entries is OnLost.STOP:
-            raise ContractError(
-                "entries were trimmed before they were read",
-                got=f"{lost} entries less than were added",
-                do="keep the stream longer, or run more often; to go on without them set `lost_entries: skip`",
-            )
-        if lost > 0:
-            _log.warning("%s: %d entries were trimmed before they were read", self.config.key, lost)
+    def lag(self, position: Position) -> Mapping[str, int]:
+        at, now = self._at(position), self._entries.standing()
+        return {self.config.key: max(0, now.added - at["added"]) if at else now.length}
 
-    def _sampled(self) -> list[str]:
-        with self._stream() as entries:
-            found = entries.newest(self.config.sample_rows)
-        if not found:
-            raise EmptySourceError(
-                "the stream is empty: nothing tells its fields", do="say them in `columns`", stream=self._name
-            )
-        return sorted({field.decode() for _, fields in found for field in fields})
-
-    def _stream(self) -> AbstractContextManager[RedisStream]:
-        said = self.connection or Connection({})
-        return redis_stream(said, self.config.key, timeout=self.config.timeout, extra=str(self.extra))
-
-    @property
-    def _name(self) -> str:
-        return self.config.stream or as_name(self.config.key)
-
-
-def _at(now: Standing) -> Mapping[str, Any]:
-    """The position of whoever has read all that there is."""
-    return {"id": now.last, "added": now.added}
-
-
-def _milliseconds(moment: str) -> int:
-    return round(datetime.fromisoformat(moment).timestamp() * 1000)
+    def acknowledge(self, position: Position) -> None:
+        """Entries up to the position are acknowledged, whoever they were given to; the group goes on after it."""
+        group, at = self.config.consumer_group, self._at(position)
+        if group is not None and at is not None:
+            self._entries.acknowledge(group, at["id"])
