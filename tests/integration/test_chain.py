@@ -280,6 +280,22 @@ def test_what_was_anonymised_under_another_policy_isn_t_loaded(
     assert one(sql, "select what from acme.plays") == "a***@example.org"
 
 
+def test_a_column_that_wasn_t_read_isn_t_loaded_as_null(
+    installation: Installation, sql: psycopg.Connection, tmp_path: Path
+) -> None:
+    """The file keeps it since: its values would be missing for good, as the position moves."""
+    file = csv(tmp_path, "1,a")
+    with closing(job_of(installation, tenant("csv", file, {"id": "keep", "what": "drop"}))) as job:
+        opened = plan.plan(job, "r1")
+        extract.stage(job, opened, 0)
+        with closing(Job(installation, tenant("csv", file, KEEP), "listening", job.stream)) as changed:
+            with pytest.raises(ConfigError, match=r"left out when.*got what\. Run extract"):
+                gate.gate(changed, opened)
+            extract.stage(changed, opened, 0)
+            load.load(changed, gate.gate(changed, opened).run, 0)
+    assert one(sql, "select what from acme.plays") == "a"
+
+
 def test_a_run_isn_t_loaded_under_two_policies(
     installation: Installation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from importers.core.model import JSON, LoadMode, QuarantineFile, Reads, Run, RunKind, RunState, Staged, Stream
+from importers.core.names import few
 from importers.core.places import located
 from importers.exceptions import ConfigError, ContractError, QualityError
 from importers.keys.keyring import RunKey
@@ -48,6 +49,7 @@ def gate(job: Job, run: Run) -> Passed:
         _check_same_subject(job, run)
         key = job.keys.open_run_key(run_key(run))
         chosen = {number: _choose(job, run, number, key) for number in range(len(run.plan.partitions))}
+        _check_all_was_read(job, run, chosen)
         verdicts = {number: read_verdict(job, staged, key) for number, staged in chosen.items()}
         profile = profiles.merged(job, chosen.values(), key)
         judgement = _judge(job, run, chosen, verdicts, profile, key)
@@ -189,6 +191,20 @@ def _check_same_subject(job: Job, run: Run) -> None:
             do="start a new run",
             run=run.id,
         )
+
+
+def _check_all_was_read(job: Job, run: Run, chosen: Mapping[int, Staged]) -> None:
+    """A column that the file of today keeps, and that of then didn't ask the source for, would be null."""
+    for number, staged in chosen.items():
+        unread = [name for name in job.asked.schema.names if name not in staged.schema.names]
+        if unread and number not in run.receipts:
+            raise ConfigError(
+                "the tenant's file asks for columns that it left out when this partition was read",
+                got=few(unread),
+                do="run extract and validate again, or start a new run",
+                run=run.id,
+                partition=number,
+            )
 
 
 def _check_same_policy(job: Job, run: Run) -> None:
