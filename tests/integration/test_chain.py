@@ -296,6 +296,21 @@ def test_a_column_that_wasn_t_read_isn_t_loaded_as_null(
     assert one(sql, "select what from acme.plays") == "a"
 
 
+def test_what_a_column_had_isn_t_told_once_it_is_dropped(
+    installation: Installation, sql: psycopg.Connection, tmp_path: Path
+) -> None:
+    """Its partition was read, and profiled, while it was kept."""
+    file = csv(tmp_path, *(f"{n},{n}" for n in range(40)))
+    with closing(job_of(installation, tenant("csv", file, KEEP))) as job:
+        opened = plan.plan(job, "r1")
+        extract.stage(job, opened, 0)
+        whose = tenant("csv", file, {"id": "keep", "what": "drop"})
+        with closing(Job(installation, whose, "listening", job.stream)) as changed:
+            gate.gate(changed, opened)
+    told = one(sql, "select counts -> 'profile' -> 'columns' from _importers.judgement")
+    assert {column["name"]: "deciles" in column for column in told} == {"id": True, "what": False}
+
+
 def test_a_run_isn_t_loaded_under_two_policies(
     installation: Installation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -59,7 +59,11 @@ def earlier(job: Job, run: Run) -> list[Earlier]:
 
 
 def said(job: Job, profile: Profile) -> dict[str, JSON]:
-    """For the ledger. A key of an object that looks like a value is no name to write down."""
+    """For the ledger. A key of an object that looks like a value is no name to write down.
+
+    A column may have been profiled by a file that let its values be shown, and today's doesn't.
+    """
     of_persons = job.policy.subject_domain is not None
     parts = [leaf for leaf in leaves(job.stream.schema) if not is_data(leaf)]
-    return told(profile, {leaf.path for leaf in parts} | {leaf.column for leaf in parts}, of_persons=of_persons)
+    named = {leaf.path for leaf in parts} | {leaf.column for leaf in parts}
+    return told(profile, named, job.policy.shown(), of_persons=of_persons)

@@ -12,19 +12,27 @@ from importers.quality.profile import ColumnProfile, Profile, histogram
 from importers.quality.spread import FEWEST, Spread
 
 
-def told(profile: Profile, named: Collection[str], *, of_persons: bool = False) -> dict[str, JSON]:
+def told(
+    profile: Profile, named: Collection[str], shown: Collection[str] | None = None, *, of_persons: bool = False
+) -> dict[str, JSON]:
     """`rows`, and of each of the `named` columns `name`, `type`, `nulls`, `distinct`, `distinct_exact` and `among`.
 
-    Of those that are shown, where there are enough values that a quantile isn't somebody's, `mean`, `deciles` (from the
-    least to the greatest value), `histogram` (`[low, high, rows]`, of a sample) and `spread`, for drift. Where rows are
-    `of_persons` nothing is told beyond the first and the ninth decile: an extreme is one person's.
+    Of those that are `shown` (None: of all of which the profile has values), where there are enough values that a
+    quantile isn't somebody's, `mean`, `deciles` (from the least to the greatest value), `histogram` (`[low, high,
+    rows]`, of a sample) and `spread`, for drift. Where rows are `of_persons` nothing is told beyond the first and the
+    ninth decile: an extreme is one person's.
     """
-    columns: list[JSON] = [_column(one, profile, of_persons=of_persons) for one in profile.told() if one.path in named]
+    columns: list[JSON] = []
+    for one in (one for one in profile.told() if one.path in named):
+        about = _about(one)
+        if shown is None or one.path in shown:
+            about |= _of_values(one, profile, of_persons=of_persons)
+        columns.append(about)
     return {"rows": profile.rows, "columns": columns}
 
 
-def _column(one: ColumnProfile, profile: Profile, *, of_persons: bool) -> dict[str, JSON]:
-    said: dict[str, JSON] = {
+def _about(one: ColumnProfile) -> dict[str, JSON]:
+    return {
         "name": one.path,
         "type": one.type,
         "nulls": one.nulls,
@@ -32,14 +40,17 @@ def _column(one: ColumnProfile, profile: Profile, *, of_persons: bool) -> dict[s
         "distinct_exact": one.distinct_exact,
         "among": one.among,
     }
+
+
+def _of_values(one: ColumnProfile, profile: Profile, *, of_persons: bool) -> dict[str, JSON]:
     values = profile.values(one.path)
     if values.len() < FEWEST:
-        return said
+        return {}
     spread, deciles, bars = Spread.of(values), one.deciles, one.histogram
     if of_persons and deciles:
         deciles = (None, *deciles[1:-1], None)
         bars = tuple(histogram(values.filter(values.is_between(deciles[1], deciles[9]))))
-    return said | {
+    return {
         "mean": _plain(one.mean),
         "deciles": [_plain(value) for value in deciles],
         "histogram": [[_plain(bar.low), _plain(bar.high), bar.rows] for bar in bars],
