@@ -10,10 +10,9 @@ from typing import Any
 
 import psycopg
 import pytest
-from click.testing import CliRunner
+from command_line import answer, call
 
 from importers import get_importer
-from importers.cli.main import main
 
 Sql = psycopg.Connection[Any]
 
@@ -38,18 +37,12 @@ def describe(home: Path, phone: str = "keep", town: str = "keep", load: str = AP
     (home / "tenants/acme.yaml").write_text(TENANT.format(data=home, phone=phone, town=town, load=load))
 
 
-def answer(*args: str, code: int = 0) -> Any:
-    done = CliRunner().invoke(main, [*args, "--json"])
-    assert done.exit_code == code, done.output
-    return json.loads(done.stdout) if code == 0 else None
-
-
 def run(home: Path, *options: str, code: int = 0) -> list[str]:
     """A run that finds a file more; its notes."""
     number = len(list(home.glob("calls-*.csv")))
     (home / f"calls-{number}.csv").write_text(f"id,caller,phone,town\n{number},ann,+49 30 90182{number},Ulm\n")
-    result = answer("run", "acme.calls", *options, code=code)
-    return result[0]["notes"] if result else []
+    done = call("run", "acme.calls", *options, "--json", code=code)
+    return [] if code else json.loads(done.stdout)[0]["notes"]
 
 
 def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -151,8 +144,7 @@ def test_a_treatment_that_makes_another_type_is_refused_before_anything_is_read(
     run(home)
     describe(home, after, load=load)
     for command in ("plan", "preview", "run"):
-        refused = CliRunner().invoke(main, [command, "acme.calls"])
-        assert refused.exit_code == 1
+        refused = call(command, "acme.calls", code=1)
         told = " ".join(refused.stderr.split())
         assert f"column 'phone' of acme.calls is {have} and can't hold {comes}; got " in told
         assert "et load.table to a new name, and load everything there with the next run" in told

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
-from click.testing import CliRunner
+from command_line import answer, call
 from older_ledger import downgrade
-
-from importers.cli.main import main
 
 Sql = psycopg.Connection[Any]
 
@@ -39,12 +36,6 @@ def describe(home: Path, table: str = "calls", load: str = APPEND, rule: str = R
 def deliver(home: Path, *ids: int, seconds: int = 1, name: str | None = None) -> None:
     lines = [f"{id_},{seconds},2026-01-01" for id_ in ids]
     (home / f"calls-{name or ids[0]}.csv").write_text("\n".join(["id,seconds,day", *lines, ""]))
-
-
-def answer(*args: str) -> Any:
-    done = CliRunner().invoke(main, [*args, "--json"])
-    assert done.exit_code == 0, done.output
-    return json.loads(done.stdout)
 
 
 def run(*options: str) -> tuple[int, list[str]]:
@@ -90,7 +81,7 @@ def test_a_table_that_was_dropped_is_read_anew(home: Path, sql: Sql, load: str) 
     deliver(home, 3)
     describe(home, load=load, rule="expect_column_values_to_not_be_null: {column: id}")
     if load == APPEND:
-        refused = CliRunner().invoke(main, ["quarantine", "replay", "acme.calls"])
+        refused = call("quarantine", "replay", "acme.calls", code=1)
         assert "isn't there any more" in " ".join(refused.stderr.split())
     (plan,) = answer("plan", "acme.calls")
     describe(home, load=load)
@@ -146,7 +137,7 @@ def test_a_table_under_the_name_of_one_that_was_dropped_is_not_read_twice(home: 
     sql.execute("drop table acme.heard")
     sql.execute("alter table acme.calls rename to heard")
     describe(home, "heard")
-    refused = CliRunner().invoke(main, ["run", "acme.calls"])
+    refused = call("run", "acme.calls", code=1)
     assert "'heard' has rows that were appended to 'calls'" in " ".join(refused.stderr.split())
     assert ids(sql, "heard") == [1, 2]
 
@@ -173,8 +164,7 @@ def test_a_table_under_another_name_is_not_read_twice(home: Path, sql: Sql) -> N
     run()
     sql.execute("alter table acme.calls rename to heard")
     describe(home, "heard")
-    refused = CliRunner().invoke(main, ["run", "acme.calls"])
-    assert refused.exit_code == 1
+    refused = call("run", "acme.calls", code=1)
     assert "'heard' has rows that were appended to 'calls'" in " ".join(refused.stderr.split())
     assert ids(sql, "heard") == [1]
 

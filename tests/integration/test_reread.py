@@ -8,9 +8,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from click.testing import CliRunner
-
-from importers.cli.main import main
+from command_line import answer
 
 Sql = psycopg.Connection[Any]
 
@@ -34,12 +32,6 @@ CSV = ["id,who,paid,at", *(f"{n},ann,{n}.5,2026-01-0{n}" for n in range(1, 6)), 
 def describe(home: Path, more: str = "", importer: str = "csv", mode: str = "append") -> None:
     text = TENANT.format(data=home, more=more, importer=importer, end=importer, mode=mode)
     (home / "tenants/acme.yaml").write_text(text)
-
-
-def answer(*args: str, code: int = 0) -> Any:
-    done = CliRunner().invoke(main, [*args, "--json"])
-    assert done.exit_code == code, done.output
-    return json.loads(done.stdout)
 
 
 def paid(sql: Sql) -> list[Any]:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
-from click.testing import CliRunner
+from command_line import answer, call
 
 from importers import get_importer
-from importers.cli.main import main
 
 Sql = psycopg.Connection[Any]
 
@@ -34,12 +32,6 @@ def imported(home: Path) -> None:
     asyncio.run(get_importer("csv", tenant_id="acme", config=config).import_data())
 
 
-def answer(*args: str) -> Any:
-    done = CliRunner().invoke(main, [*args, "--json"])
-    assert done.exit_code == 0, done.output
-    return json.loads(done.stdout)
-
-
 def test_a_person_is_erased_and_let_in_again_by_what_the_ledger_knows(home: Path, sql: Sql) -> None:
     imported(home)
     receipt = answer("erase", "acme", "ann", "--yes")
@@ -54,16 +46,14 @@ def test_a_person_is_erased_and_let_in_again_by_what_the_ledger_knows(home: Path
 
 def test_whom_nobody_ever_imported_there_is_not(home: Path) -> None:
     imported(home)
-    refused = CliRunner().invoke(main, ["erase", "acne", "ann", "--yes"])
-    assert refused.exit_code == 2
+    refused = call("erase", "acne", "ann", "--yes", code=2)
     assert "no tenant 'acne'" in refused.stderr
 
 
 @pytest.mark.parametrize("command", ["erase", "readmit"])
 def test_a_directory_that_is_mistyped_does_not_hide_a_tenant_s_file(home: Path, sql: Sql, command: str) -> None:
     imported(home)
-    told = CliRunner().invoke(main, [command, "acme", "ann", "--yes", "--tenants", str(home / "tenant")])
-    assert told.exit_code == 2
+    told = call(command, "acme", "ann", "--yes", "--tenants", str(home / "tenant"), code=2)
     assert "there is no directory" in told.stderr
     assert sql.execute("select count(*) from _importers.erasure").fetchone() == (0,)
 
@@ -80,9 +70,7 @@ def test_how_long_quarantine_is_kept_nobody_has_said(home: Path, sql: Sql, monke
     imported(home)
     sql.execute("update _importers.quarantine set at = now() - interval '200 days'")
     monkeypatch.setenv("IMPORTERS_QUARANTINE", str(home / "elsewhere"))
-    told = CliRunner().invoke(main, ["erase", "acme", "ann", "--yes", "--json"])
-    assert told.exit_code == 3
-    receipt = json.loads(told.stdout)
+    receipt = answer("erase", "acme", "ann", "--yes", code=3)
     assert receipt["finished_at"] is None
     failed = [place["kind"] for place in receipt["places"] if place["outcome"] == "failed"]
     assert failed == ["quarantine"]
@@ -90,7 +78,7 @@ def test_how_long_quarantine_is_kept_nobody_has_said(home: Path, sql: Sql, monke
 
 def test_runs_say_that_no_file_describes_them(home: Path) -> None:
     imported(home)
-    told = CliRunner().invoke(main, ["runs", "acme"])
+    told = call("runs", "acme")
     assert "acme.csv.plays (in no tenant file)" in " ".join(told.stdout.split())
 
 

@@ -13,7 +13,6 @@ columns that are `shown`.
 from __future__ import annotations
 
 import io
-import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -25,8 +24,8 @@ import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
-from importers.exceptions import StagingError
 from importers.quality.sample import Sample, together
+from importers.quality.stored import pack, unpack
 
 SAMPLE = 20_000
 LEAST_HASHES = 4_096
@@ -146,34 +145,27 @@ class Profile:
         )
 
     def to_bytes(self) -> bytes:
-        """An Arrow IPC stream. To be sealed wherever it is stored: it holds values."""
+        """To be sealed wherever it is stored: it holds values."""
         columns = {path: [column.type, column.values, column.good, column.sum] for path, column in self.columns.items()}
         head = {"counts": [self.rows, self.looked, self.least_hashes], "size": self.sample.size, "columns": columns}
         kept = [None if column.hashes is None else column.hashes.tobytes() for column in self.columns.values()]
         parts = [_packed(self.ends), _packed(self.sample.rows), *kept]
-        batch = pa.record_batch([pa.array(parts, pa.large_binary())], ["part"])
-        batch = batch.replace_schema_metadata({"profile": json.dumps(head)})
-        sink = pa.BufferOutputStream()
-        with pa.ipc.new_stream(sink, batch.schema) as stream:
-            stream.write_batch(batch)
-        data: bytes = sink.getvalue().to_pybytes()
-        return data
+        return pack("profile", head, pa.record_batch([pa.array(parts, pa.large_binary())], ["part"]))
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
         """Raises StagingError for bytes that aren't a profile."""
-        try:
-            batch = pa.ipc.open_stream(data).read_next_batch()
-            head = json.loads(batch.schema.metadata[b"profile"])
-            ends, rows, *kept = batch.column("part").to_pylist()
-            columns = {
-                path: Merging(kind, values, good, total, None if mine is None else np.frombuffer(mine, np.uint64))
-                for (path, (kind, values, good, total)), mine in zip(head["columns"].items(), kept, strict=True)
-            }
-            count, looked, size = head["counts"]
-            return cls(count, looked, size, columns, _unpacked(ends), Sample(head["size"], _unpacked(rows)))
-        except (pa.ArrowException, pl.exceptions.PolarsError, KeyError, TypeError, ValueError, StopIteration):
-            raise StagingError("a profile can't be read", do="run the partition's validation again") from None
+        return unpack("profile", data, cls._from_parts)
+
+    @classmethod
+    def _from_parts(cls, head: Mapping[str, Any], batch: pa.RecordBatch) -> Self:
+        ends, rows, *kept = batch.column("part").to_pylist()
+        columns = {
+            path: Merging(kind, values, good, total, None if mine is None else np.frombuffer(mine, np.uint64))
+            for (path, (kind, values, good, total)), mine in zip(head["columns"].items(), kept, strict=True)
+        }
+        count, looked, size = head["counts"]
+        return cls(count, looked, size, columns, _unpacked(ends), Sample(head["size"], _unpacked(rows)))
 
 
 def sayable(values: pl.Series) -> pl.Series:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from importers.core.model import JSON
-from importers.exceptions import StagingError
 from importers.quality.runwide import State, merged
+from importers.quality.stored import pack, unpack
 
 Numbers = npt.NDArray[np.uint64]
 
@@ -78,21 +77,15 @@ class Verdict:
             "tally": [tally.rows, tally.rejects, tally.bad, tally.evaluated, tally.unexpected, tally.states],
         }
         names = [str(number) for number in range(len(lists))]
-        batch = pa.record_batch(lists, names).replace_schema_metadata({"verdict": json.dumps(head)})
-        sink = pa.BufferOutputStream()
-        with pa.ipc.new_stream(sink, batch.schema) as stream:
-            stream.write_batch(batch)
-        data: bytes = sink.getvalue().to_pybytes()
-        return data
+        return pack("verdict", head, pa.record_batch(lists, names))
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
         """Raises StagingError for bytes that aren't a verdict."""
-        try:
-            batch = pa.ipc.open_stream(data).read_next_batch()
-            head = json.loads(batch.schema.metadata[b"verdict"])
-            arrays = [column.values.to_numpy() for column in batch.columns]
-            keys = dict(zip(head["keys"], arrays[1:], strict=True))
-            return cls(head["rules"], arrays[0], Tally(*head["tally"]), keys)
-        except (pa.ArrowException, KeyError, TypeError, ValueError, StopIteration):
-            raise StagingError("a verdict can't be read", do="run the partition's validation again") from None
+        return unpack("verdict", data, cls._from_parts)
+
+    @classmethod
+    def _from_parts(cls, head: Mapping[str, Any], batch: pa.RecordBatch) -> Self:
+        arrays = [column.values.to_numpy() for column in batch.columns]
+        keys = dict(zip(head["keys"], arrays[1:], strict=True))
+        return cls(head["rules"], arrays[0], Tally(*head["tally"]), keys)
