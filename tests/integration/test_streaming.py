@@ -329,6 +329,25 @@ def test_the_last_of_a_key_wins_in_a_batch_and_over_earlier_batches(
         time.sleep(0.05)
 
 
+def test_a_run_says_of_what_a_newer_version_is_in_quarantine(
+    database: str, sql: psycopg.Connection, tmp_path: Path, encryption_key: str
+) -> None:
+    merged = Streamed(Site.make(tmp_path, database, "acme", LoadMode.MERGE), sql)
+    first = [[(n, n, "listener 1", "old", 1) for n in range(3)]]
+    merged.drain(merged.source(*first))
+    bad = [(4, 1, "listener 1", "bad", -1), (5, 2, "listener 1", "bad", -1)]
+    merged.drain(merged.source(*first, bad, [(6, 2, "listener 1", "mended", 1), (7, 2, "listener 1", "again", 1)]))
+    assert merged.ask("select notes from _importers.run order by id") == [
+        ([],),
+        (
+            [
+                f"acme.{STREAM}: of 2 rows loaded 1 gave way to another of the same key, newer or read later",
+                f"acme.{STREAM}: 1 row in an older version, as the newer is in quarantine",
+            ],
+        ),
+    ]
+
+
 def test_erased_subjects_stay_out(streamed: Streamed) -> None:
     source = streamed.source(ROWS[:5], ROWS[5:10])
 

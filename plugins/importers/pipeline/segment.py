@@ -16,6 +16,7 @@ from importers.core.model import Batch, MicroBatch, Position, Receipt, Run
 from importers.core.places import located
 from importers.core.tenant import period
 from importers.exceptions import ImporterError, QualityError
+from importers.pipeline.finish import commit
 from importers.pipeline.job import Job
 from importers.pipeline.stamp import stamped
 from importers.pipeline.table import own, prepare
@@ -86,13 +87,12 @@ class Segment:
             return job.destination.load_live(self._run, job.stream, known)
 
     def close(self) -> None:
-        """The run is over: say what its rules found, tell a broker."""
+        """The run is over: say what its rules found and what it left, tell a broker."""
         destination = self._job.destination
         self._tell_what_was_found()
         destination.note(self._run, "stream", time.monotonic() - self._began, self._rows)
-        position = destination.commit(self._run, self._job.stream)
+        commit(self._job, destination.find(self._run.id))
         destination.release(self._run)
-        self._job.source.acknowledge(position)
 
     def give_up(self) -> None:
         """The same after an error, as far as it goes: nobody has to wait for this run."""
