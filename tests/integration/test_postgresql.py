@@ -36,7 +36,7 @@ from tests.support.runs import erase as erase_from
 from importers.core.model import Column, LoadMode, Reads, Run, TableColumn
 from importers.destinations._owner import Owner
 from importers.destinations.postgresql import PostgresDestination
-from importers.exceptions import ConfigError, ContractError, ImporterError, RunBusyError
+from importers.exceptions import ConfigError, ContractError, ImporterError, RunBusyError, TransientSourceError
 
 
 def destination(url: str, tenant: str = "acme", key: str = "k1") -> PostgresDestination:
@@ -51,6 +51,22 @@ def acme(database: str) -> Iterator[PostgresDestination]:
 
 def table(sql: psycopg.Connection, query: str = "select id, what from acme.plays order by 1, 2") -> list[Any]:
     return sql.execute(query).fetchall()  # type: ignore[arg-type]
+
+
+def test_a_part_of_a_transaction_that_was_lost_isn_t_done_apart_from_it(
+    acme: PostgresDestination, sql: psycopg.Connection
+) -> None:
+    """The lock under which it was to be done is lost too: whoever reconnects works beside an erasure."""
+    run = open_run(acme, PLAYS, "r1")
+    ours = "select pg_terminate_backend(pid, 60000) from pg_stat_activity where application_name = %s"
+
+    def lose_it() -> None:
+        assert sql.execute(ours, ("importers acme.listening",)).fetchall() == [(True,)]
+        acme.note(run, "gate", 1.0)
+
+    with pytest.raises(TransientSourceError), acme.no_erasure("listener"):
+        lose_it()
+    assert table(sql, "select step from _importers.step") == []
 
 
 def test_concurrent_merges_of_the_same_keys_don_t_deadlock(database: str, sql: psycopg.Connection) -> None:

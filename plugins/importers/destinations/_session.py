@@ -7,6 +7,7 @@ from contextlib import ExitStack, closing, contextmanager
 from typing import cast
 
 import psycopg
+from psycopg.pq import TransactionStatus
 
 from importers.ledger.schema import migrate, revision
 from importers.transport.postgres import connect, translated
@@ -39,11 +40,14 @@ class Session:
     def transaction(self, doing: str) -> Iterator[psycopg.Connection]:
         """One transaction; within another, a part of it."""
         connection = self.connection
+        idle = connection.info.transaction_status is TransactionStatus.IDLE
         with translated(doing), ExitStack() as stack:
             try:
                 stack.enter_context(connection.transaction())
-            except psycopg.OperationalError:  # lost while it was idle: nothing has begun, nothing is done twice
-                connection = self.connection
+            except psycopg.OperationalError:
+                if not idle:  # what it would be a part of is lost, and what that had locked
+                    raise
+                connection = self.connection  # lost while it was idle: nothing has begun, nothing is done twice
                 stack.enter_context(connection.transaction())
             yield connection
 
