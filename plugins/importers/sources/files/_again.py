@@ -19,7 +19,8 @@ from importers.sources._text.blocks import Block, Places
 from importers.transport.files import File
 
 if TYPE_CHECKING:
-    from importers.sources.files._files import FileSource, Slice
+    from importers.sources.files._files import FileSource
+    from importers.sources.files._slices import Slice
 
 Record: TypeAlias = Callable[[bytes], pa.RecordBatch | None]
 """A record's one row; None if it still is none."""

@@ -8,7 +8,10 @@ from collections.abc import Iterable, Sequence
 import pyarrow as pa
 
 from importers.exceptions import ContractError
-from importers.sources.files._files import FileSource, FilesT, Slice, same_columns
+from importers.sources.files._columns import same_columns
+from importers.sources.files._files import FileSource
+from importers.sources.files._settings import FilesT
+from importers.sources.files._slices import Slice
 from importers.transport.files import File
 
 

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import base64
 from abc import abstractmethod
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from enum import StrEnum
 from functools import cached_property
 from hashlib import sha256
 from math import ceil
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Generic, TypeAlias, TypeVar, cast
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import pyarrow as pa
-from pydantic import BeforeValidator, Field
 
 from importers.core.closing import close_kept
 from importers.core.model import (
@@ -32,13 +29,17 @@ from importers.core.model import (
     Stream,
     Window,
 )
-from importers.core.names import Name, as_name, did_you_mean, few, is_given
-from importers.core.source import Partition, Source, SourceConfig
+from importers.core.names import as_name, did_you_mean
+from importers.core.source import Source
 from importers.exceptions import ConfigError, ContractError, EmptySourceError
-from importers.sources._text.cells import ARROW, ColumnType, arrow_type
+from importers.sources._text.cells import ARROW, arrow_type
 from importers.sources._types import is_bare, loadable
 from importers.sources.files._again import Record, reread
-from importers.sources.files._interval import Interval, changed, covered, microseconds, within
+from importers.sources.files._bucket import ENVIRONMENT, ENVIRONMENT_BESIDES, role_of
+from importers.sources.files._columns import as_asked
+from importers.sources.files._interval import changed, covered, microseconds, within
+from importers.sources.files._settings import OF_NO_RECORD, Compression, FilesT, OnChange
+from importers.sources.files._slices import FilePart, FileSlice, Slice, in_parts, one_after_the_other
 from importers.transport.files import (
     File,
     Files,
@@ -49,132 +50,9 @@ from importers.transport.files import (
     is_there,
     named,
 )
-from importers.transport.packed import Codec
-from importers.transport.s3 import IDENTITIES
 
-UNSHOWN = "a name that isn't shown"
 TOLD = 10
 """Files that are named of those that a run reads again."""
-
-ENVIRONMENT = {"login": "AWS_ACCESS_KEY_ID", "password": "AWS_SECRET_ACCESS_KEY"}
-ENVIRONMENT_BESIDES = {
-    "aws_session_token": "AWS_SESSION_TOKEN",
-    "region_name": "AWS_REGION",
-    "endpoint_url": "AWS_ENDPOINT_URL_S3",
-}
-
-Slice: TypeAlias = dict[str, Any]
-"""What a `FileSlice` says, and what a format adds."""
-
-
-class FileSlice(Partition):
-    """A file as `File.planned` has it; `start` and `end` of what is read of it (bytes, or row groups), and its `weight`
-    in bytes; the moment that it is of, `from`, if any.
-    """
-
-    path: str
-    size: int
-    mtime_ns: int
-    etag: str = ""
-    codec: str | None = None
-    member: str = ""
-    start: int
-    end: int | None
-    weight: float
-    since: int | None = Field(None, alias="from")
-
-
-SliceT = TypeVar("SliceT", bound=FileSlice)
-
-
-class FilePart(Partition, Generic[SliceT]):
-    """Slices with the sealed `schema` in Base64, and the way in which they are `read`."""
-
-    slices: list[SliceT]
-    sealed: str = Field(alias="schema")
-    read: str
-
-
-class OnChange(StrEnum):
-    ERROR = "error"
-    RELOAD = "reload"
-
-
-class Compression(StrEnum):
-    """`auto`: as the file's bytes say. The others are errors for a file that isn't so; `none` looks at nothing."""
-
-    AUTO = "auto"
-    NONE = "none"
-    GZIP = "gzip"
-    ZSTD = "zstd"
-    BZIP2 = "bz2"
-    XZ = "xz"
-    ZIP = "zip"
-
-    @property
-    def codec(self) -> Codec | None:
-        return None if self in (Compression.AUTO, Compression.NONE) else Codec(self.value)
-
-
-_OF_NO_RECORD = {"path", "stream", "types", "sample_rows", "max_partitions", "max_ratio", "on_change", "interval"}
-"""Settings that don't say which records a file has."""
-
-
-class FileConfig(SourceConfig):
-    path: Annotated[
-        list[Annotated[str, Field(min_length=1)]],
-        BeforeValidator(
-            lambda value: [value] if isinstance(value, str) else value, json_schema_input_type=str | list[str]
-        ),
-        Field(
-            min_length=1,
-            description="A path, a glob (`data/**/*.csv`), `file:///path` or `s3://bucket/prefix/*.csv`, or a list of "
-            "them. A bucket needs a connection of type `aws`.",
-            examples=["in/2026-*/*"],
-        ),
-    ]
-    compression: Compression = Field(
-        Compression.AUTO,
-        description="How the files are compressed. By default each one's first bytes say it. Of a zip archive "
-        "every member is read, if it is stored or compressed with deflate.",
-    )
-    max_ratio: int = Field(
-        250,
-        ge=1,
-        description="How many times its size a compressed file, or a zip archive with all of its members, may unpack "
-        "to, once that is more than 64 MiB. What unpacks to more is taken for a bomb and stops the run.",
-    )
-    stream: Name | None = Field(
-        None, description="What to call the stream. By default the file's name up to the first wildcard, else `rows`."
-    )
-    types: dict[str, ColumnType] = Field(
-        {},
-        description="Types of columns, where the sample would mislead: `string`, `integer`, `number`, `decimal` (38 "
-        "digits, 9 of them after the point), `decimal(12,2)` (12 digits, 2 of them after it), `boolean`, `date` "
-        "(2026-12-31), `timestamp` (2026-12-31 23:59:59), `timestamp_tz` (2026-12-31T23:59:59Z). What is written "
-        "otherwise, such as 31.12.2026, is a `string`; in a CSV file `date_format` says how it is written.",
-    )
-    sample_rows: int = Field(
-        10_000,
-        ge=1,
-        le=1_000_000,
-        description="How many rows of the first and of the last file the types come from. Fractions among integers and "
-        "times among days that come later widen a column which is kept; what else doesn't fit goes to quarantine.",
-    )
-    on_change: OnChange = Field(
-        OnChange.ERROR,
-        description="What to do with a loaded file that has changed since, when its rows are appended: stop with an "
-        "`error`, or `reload` it, which doubles the rows that it still has.",
-    )
-    interval: Interval | None = Field(
-        None,
-        description="The date in a file's path, `plays-%Y-%m-%d`: each run then reads the files of its interval, and "
-        "once more takes the place of what it loaded. See docs/backfill.md.",
-    )
-    max_partitions: int = Field(8, ge=1, le=1024, description="How many parts the files are read in at most.")
-
-
-FilesT = TypeVar("FilesT", bound=FileConfig)
 
 
 class FileSource(Source[FilesT]):
@@ -260,7 +138,7 @@ class FileSource(Source[FilesT]):
         wanted = [file for file in listed if self._wanted(file, stream, window, position)]
         if not wanted:
             return Plan(partitions=[])
-        schema = _as_asked(self._known(listed), stream)
+        schema = as_asked(self._known(listed), stream)
         self.offered(schema, stream)
         inside = [part for file in wanted for part in self.files.inside(file)]
         for file in inside:
@@ -289,7 +167,7 @@ class FileSource(Source[FilesT]):
     @property
     def _way_of_reading(self) -> str:
         """Another one may find other records in the same file: another sheet, another array, other lines."""
-        said = self.config.model_dump_json(exclude=_OF_NO_RECORD)
+        said = self.config.model_dump_json(exclude=OF_NO_RECORD)
         return sha256(said.encode()).hexdigest()[:16]
 
     def read(self, stream: Stream, partition: JSON) -> Iterator[Batch]:
@@ -402,7 +280,7 @@ class FileSource(Source[FilesT]):
         return {"from": microseconds(interval.start(file))} if interval else {}
 
     def _packed(self, files: Sequence[File]) -> list[list[Slice]]:
-        """Parts of about equal weight, in the files' order: of two rows with one key the later one is newer."""
+        """What is read of the files, in as many parts as pay."""
         total = sum(file.size for file in files)
         count = min(self.config.max_partitions, ceil(self.dense * total / self.whole_below) or 1)
         share = total / count or 1
@@ -411,95 +289,11 @@ class FileSource(Source[FilesT]):
             for file in files
             for part in self.cut(file, max(1, round(file.size / share)))
         ]
-        _one_after_the_other(slices)
-        if len(slices) <= count:
-            return [[part] for part in slices]
-        whole = sum(part["weight"] for part in slices) or 1
-        bins: list[list[Slice]] = [[] for _ in range(count)]
-        before = 0
-        for part in slices:
-            middle = 2 * before + part["weight"]
-            bins[min(count - 1, middle * count // (2 * whole))].append(part)
-            before += part["weight"]
-        return [part for part in bins if part]
-
-
-def _as_asked(schema: pa.Schema, stream: Stream) -> pa.Schema:
-    """The schema in which columns whose type is the sample's word have the type that they are asked for with."""
-    asked = {column.name: column.type for column in stream.columns if column.type in column.readable_as}
-    fields = [field.with_type(asked.get(field.name, field.type)) for field in schema]
-    return pa.schema(fields, schema.metadata)  # a format may have put something there for itself
+        one_after_the_other(slices)
+        return in_parts(slices, count)
 
 
 def _read_again(paths: Sequence[str]) -> tuple[str, ...]:
     """What is told of files that were loaded before and have changed since."""
     told = tuple(f"the file '{path}' has changed since it was loaded, and is read again" for path in paths[:TOLD])
     return told if len(paths) <= TOLD else (*told, f"and so are {len(paths) - TOLD:,} more files")
-
-
-def _one_after_the_other(slices: Sequence[Slice]) -> None:
-    """Of one time, what is later in the files' order is newer, by a microsecond."""
-    seen: Counter[int] = Counter()
-    for part in slices:
-        if "from" in part:
-            begun = part["from"]
-            part["from"] += seen[begun]
-            seen[begun] += 1
-
-
-def role_of(hook: Any) -> Mapping[str, JSON]:
-    """What Airflow's AWS hook works out: the keys of the role or profile that a connection names, else its own.
-
-    Nothing where it names none: the hook would give the worker's identity then.
-    """
-    said = hook.conn_config
-    if not (said.aws_access_key_id or any(getattr(said, name) for name in IDENTITIES)):
-        return {}
-    found = hook.get_credentials()
-    keys = {"login": found.access_key, "password": found.secret_key, "aws_session_token": found.token}
-    return {**keys, **dict.fromkeys(IDENTITIES)}
-
-
-def wanted(stream: Stream, schema: pa.Schema) -> pa.Schema:
-    """The stream's columns as the plan took them to be. Raises ContractError for one that the files lack."""
-    there = frozenset(schema.names)
-    lacking = [column.name for column in stream.columns if column.name not in there]
-    if lacking:
-        raise ContractError(
-            f"the files have no column {few(map(repr, lacking))}",
-            got=f"the columns {few(schema.names, 30)}",
-            stream=stream.name,
-        )
-    return pa.schema([(column.name, loadable(schema.field(column.name).type)) for column in stream.columns])
-
-
-def widening(stream: Stream) -> frozenset[str]:
-    """The columns that may have a wider type than the sample showed."""
-    return frozenset(column.name for column in stream.columns if column.widens)
-
-
-def same_columns(path: str, got: Sequence[str], expected: Sequence[str]) -> None:
-    """Raises ContractError unless both name the same columns, in whatever order."""
-    if set(got) == set(expected):
-        return
-    known = [name for name in expected if name in got]
-    # where it has none of the names, its first record may well be data
-    extra = [shown(name) if known else UNSHOWN for name in got if name not in expected]
-    lacking = [name for name in expected if name not in got]
-    raise ContractError(
-        f"the file '{path}' has other columns than the files before it: "
-        + "; ".join(f"{what} {_listed(names)}" for what, names in (("more:", extra), ("fewer:", lacking)) if names),
-        got=f"{len(got)} columns, of which {len(known)} are known; expected {few(expected, 30)}",
-        do="correct the file, or give files of another shape a pipeline of their own",
-    )
-
-
-def shown(name: str) -> str:
-    """The name if it looks like one that somebody gave to a column. Others may be data and aren't told."""
-    return name if is_given(name) else UNSHOWN
-
-
-def _listed(names: Sequence[str]) -> str:
-    told = [name for name in names if name != UNSHOWN]
-    untold, told = len(names) - len(told), [few(told, 30)] if told else []
-    return ", ".join([*told, f"{untold} that {'isn' if untold == 1 else 'aren'}'t shown"] if untold else told)

@@ -14,7 +14,8 @@ from importers.sources._text.blocks import Block, one_batch
 from importers.sources._text.cells import ARROW, TypeName, arrow_type
 from importers.sources._text.json_lines import Lines, UnknownKeys
 from importers.sources._types import is_bare
-from importers.sources.files._files import FileConfig, shown, widening
+from importers.sources.files._columns import shown, widening
+from importers.sources.files._settings import FileConfig
 from importers.transport.text import BOM
 
 READABLE = frozenset(ARROW.values()) - {ARROW[TypeName.DATE]}

@@ -23,8 +23,10 @@ from importers.sources._avro.schema import Node, Parser, wire_schema
 from importers.sources._text.blocks import one_batch
 from importers.sources._types import loadable
 from importers.sources.files._avro_resolve import resolved
+from importers.sources.files._columns import wanted
 from importers.sources.files._declared import DeclaringFileSource, shared_out, unfit
-from importers.sources.files._files import FileConfig, Slice, wanted
+from importers.sources.files._settings import FileConfig
+from importers.sources.files._slices import Slice
 from importers.transport.files import File, Files
 
 _UNREADABLE = (OSError, EOFError, ValueError, IndexError, OverflowError, StopIteration, struct.error)

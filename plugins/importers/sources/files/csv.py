@@ -21,20 +21,14 @@ from importers.sources._text.cells import arrow_type, infer
 from importers.sources._text.numbers import Numbers
 from importers.sources._text.times import DIRECTIVES, Times, kind_of, legal, suits
 from importers.sources.files._again import Record, one_row
+from importers.sources.files._columns import same_columns, wanted, widening
 from importers.sources.files._detect import HEAD, delimiter_of, encoding_of, guessed
-from importers.sources.files._files import (
-    FileConfig,
-    FilePart,
-    FileSlice,
-    FileSource,
-    Slice,
-    same_columns,
-    wanted,
-    widening,
-)
+from importers.sources.files._files import FileSource
 from importers.sources.files._headers import after_lines, before_footer, first_record, numbered_apart
 from importers.sources.files._records import Dialect
 from importers.sources.files._rows import Rows
+from importers.sources.files._settings import FileConfig
+from importers.sources.files._slices import FilePart, FileSlice, Slice
 from importers.transport.files import File
 from importers.transport.text import text_encoding
 

@@ -18,18 +18,12 @@ from importers.core.names import few, is_like_a_value
 from importers.core.places import numbered
 from importers.exceptions import ConfigError, ContractError
 from importers.sources._text.widening import fitting
-from importers.sources.files._files import (
-    FileConfig,
-    FilePart,
-    FileSlice,
-    FileSource,
-    Slice,
-    same_columns,
-    wanted,
-    widening,
-)
+from importers.sources.files._columns import same_columns, wanted, widening
+from importers.sources.files._files import FileSource
+from importers.sources.files._settings import FileConfig
 from importers.sources.files._sheet_types import DURATION, inferred, maybe_durations, typed
 from importers.sources.files._sheets import Cells, Range, Workbook, holding
+from importers.sources.files._slices import FilePart, FileSlice, Slice
 from importers.transport.files import File
 
 ROWS = 64 * 1024

@@ -19,10 +19,12 @@ from importers.core.places import numbered, stretch
 from importers.exceptions import ContractError
 from importers.sources._text.blocks import BLOCK, NEWLINE, Block, Places
 from importers.sources._text.json_lines import infer, parsed
-from importers.sources.files._files import FileSource, Slice, wanted
+from importers.sources.files._columns import wanted
+from importers.sources.files._files import FileSource
 from importers.sources.files._json_documents import Document
 from importers.sources.files._lines import READABLE, LinesConfig, batch, offered, reader, sample
 from importers.sources.files._nested import flat, flat_schema, nested_schema
+from importers.sources.files._slices import Slice
 from importers.transport.files import File
 from importers.transport.text import Fill, text_encoding
 

@@ -15,8 +15,10 @@ from importers.exceptions import ContractError
 from importers.sources._text.blocks import BLOCK, Block, LineNumbers, Places, Positions, blocks
 from importers.sources._text.json_lines import infer, parsed
 from importers.sources.files._again import Record, one_row
-from importers.sources.files._files import FileSource, Slice, wanted
+from importers.sources.files._columns import wanted
+from importers.sources.files._files import FileSource
 from importers.sources.files._lines import READABLE, LinesConfig, batch, offered, reader, sample
+from importers.sources.files._slices import Slice
 from importers.transport.files import File
 from importers.transport.text import Fill
 

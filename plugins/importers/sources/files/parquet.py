@@ -15,9 +15,11 @@ from importers.core.names import few
 from importers.core.places import numbered, stretch
 from importers.exceptions import ContractError
 from importers.sources._types import loadable
+from importers.sources.files._columns import wanted
 from importers.sources.files._declared import DeclaringFileSource, shared_out, unfit
-from importers.sources.files._files import FileConfig, Slice, wanted
 from importers.sources.files._parquet_texts import read_texts, text_columns
+from importers.sources.files._settings import FileConfig
+from importers.sources.files._slices import Slice
 from importers.sources.files._where import Comparisons, Where
 from importers.transport.files import File, Files
 

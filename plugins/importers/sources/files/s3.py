@@ -18,7 +18,7 @@ from importers.core.names import did_you_mean
 from importers.core.registry import source_class, sources
 from importers.core.source import Source, SourceConfig
 from importers.exceptions import ConfigError
-from importers.sources.files._files import ENVIRONMENT, ENVIRONMENT_BESIDES, role_of
+from importers.sources.files._bucket import ENVIRONMENT, ENVIRONMENT_BESIDES, role_of
 from importers.transport.files import File, Files, fixed_directory
 from importers.transport.http.address import encrypted
 from importers.transport.s3 import Found, bucket_and_key, matches

@@ -1,0 +1,96 @@
+"""The settings that every format has."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, TypeVar
+
+from pydantic import BeforeValidator, Field
+
+from importers.core.names import Name
+from importers.core.source import SourceConfig
+from importers.sources._text.cells import ColumnType
+from importers.sources.files._interval import Interval
+from importers.transport.packed import Codec
+
+
+class OnChange(StrEnum):
+    ERROR = "error"
+    RELOAD = "reload"
+
+
+class Compression(StrEnum):
+    """`auto`: as the file's bytes say. The others are errors for a file that isn't so; `none` looks at nothing."""
+
+    AUTO = "auto"
+    NONE = "none"
+    GZIP = "gzip"
+    ZSTD = "zstd"
+    BZIP2 = "bz2"
+    XZ = "xz"
+    ZIP = "zip"
+
+    @property
+    def codec(self) -> Codec | None:
+        return None if self in (Compression.AUTO, Compression.NONE) else Codec(self.value)
+
+
+OF_NO_RECORD = {"path", "stream", "types", "sample_rows", "max_partitions", "max_ratio", "on_change", "interval"}
+"""Settings that don't say which records a file has."""
+
+
+class FileConfig(SourceConfig):
+    path: Annotated[
+        list[Annotated[str, Field(min_length=1)]],
+        BeforeValidator(
+            lambda value: [value] if isinstance(value, str) else value, json_schema_input_type=str | list[str]
+        ),
+        Field(
+            min_length=1,
+            description="A path, a glob (`data/**/*.csv`), `file:///path` or `s3://bucket/prefix/*.csv`, or a list of "
+            "them. A bucket needs a connection of type `aws`.",
+            examples=["in/2026-*/*"],
+        ),
+    ]
+    compression: Compression = Field(
+        Compression.AUTO,
+        description="How the files are compressed. By default each one's first bytes say it. Of a zip archive "
+        "every member is read, if it is stored or compressed with deflate.",
+    )
+    max_ratio: int = Field(
+        250,
+        ge=1,
+        description="How many times its size a compressed file, or a zip archive with all of its members, may unpack "
+        "to, once that is more than 64 MiB. What unpacks to more is taken for a bomb and stops the run.",
+    )
+    stream: Name | None = Field(
+        None, description="What to call the stream. By default the file's name up to the first wildcard, else `rows`."
+    )
+    types: dict[str, ColumnType] = Field(
+        {},
+        description="Types of columns, where the sample would mislead: `string`, `integer`, `number`, `decimal` (38 "
+        "digits, 9 of them after the point), `decimal(12,2)` (12 digits, 2 of them after it), `boolean`, `date` "
+        "(2026-12-31), `timestamp` (2026-12-31 23:59:59), `timestamp_tz` (2026-12-31T23:59:59Z). What is written "
+        "otherwise, such as 31.12.2026, is a `string`; in a CSV file `date_format` says how it is written.",
+    )
+    sample_rows: int = Field(
+        10_000,
+        ge=1,
+        le=1_000_000,
+        description="How many rows of the first and of the last file the types come from. Fractions among integers and "
+        "times among days that come later widen a column which is kept; what else doesn't fit goes to quarantine.",
+    )
+    on_change: OnChange = Field(
+        OnChange.ERROR,
+        description="What to do with a loaded file that has changed since, when its rows are appended: stop with an "
+        "`error`, or `reload` it, which doubles the rows that it still has.",
+    )
+    interval: Interval | None = Field(
+        None,
+        description="The date in a file's path, `plays-%Y-%m-%d`: each run then reads the files of its interval, and "
+        "once more takes the place of what it loaded. See docs/backfill.md.",
+    )
+    max_partitions: int = Field(8, ge=1, le=1024, description="How many parts the files are read in at most.")
+
+
+FilesT = TypeVar("FilesT", bound=FileConfig)
