@@ -1,7 +1,7 @@
 """SIGKILL at random instants, to whole process trees and to parts of them, while files keep coming.
 
 `make soak`. IMPORTERS_SOAK_KILLS (300), IMPORTERS_SOAK_MINUTES (25) and IMPORTERS_SOAK_SEED say how much and which.
-What 300 or more came to is written to docs/soak.md.
+What 300 or more came to is written to docs/soak.md, between its words.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from victims import Death, Victims
 from importers.core.model import LoadMode
 
 DOCS = Path(__file__).parents[2] / "docs" / "soak.md"
-OF_FILES = "\n## Broken files\n"
-"""What is written by hand begins here, and stays."""
+TABLES, OF_FILES = "| | |\n|---|---|\n", "\n## Broken files\n"
+"""What a soak came to stands from the one to before the other: all else is written by hand, and stays."""
 WORTH_TELLING = 300  # kills; what a shorter soak came to is only printed
 EVENTS_A_TENANT = 12
 WHOLE, PARENT, WORKER = "the whole tree", "only the parent", "only a worker"
@@ -231,8 +231,7 @@ def test_soak(
     _forget_semaphores(soak.pids)
     report = _report(soak, budget)
     if budget.wanted >= WORTH_TELLING:
-        _, heading, kept = DOCS.read_text().partition(OF_FILES)
-        DOCS.write_text(report + heading + kept)
+        DOCS.write_text(_with(report, DOCS.read_text()))
     with capsys.disabled():
         print(report, *soak.wrong, sep="\n")
     assert not soak.wrong
@@ -260,6 +259,22 @@ def _forget_semaphores(pids: set[int]) -> None:
             path.unlink(missing_ok=True)
 
 
+def _with(report: str, page: str) -> str:
+    before, _, rest = page.partition(TABLES)
+    _, heading, after = rest.partition(OF_FILES)
+    return before + report + heading + after
+
+
+@pytest.mark.soak
+def test_a_soak_changes_no_word_of_the_page() -> None:
+    page = DOCS.read_text()
+    first, last = page.index(TABLES), page.index(OF_FILES)
+    assert _with(page[first:last], page) == page
+    told = _with("", page)
+    assert told == page[:first] + page[last:]
+    assert "| kills |" not in told
+
+
 def _report(soak: Soak, budget: Budget) -> str:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 30
     (server,) = soak.sql.execute("show server_version").fetchone() or ("?",)
@@ -275,8 +290,7 @@ def _report(soak: Soak, budget: Budget) -> str:
     ]
     return "\n".join(
         [
-            TEXT,
-            "| | |\n|---|---|",
+            TABLES.rstrip(),
             *(f"| {name} | {value} |" for name, value in rows),
             "\n| mode | killed | run again under | kills |\n|---|---|---|--:|",
             *(f"| {mode} | {who} | {again} | {n} |" for (mode, who, again), n in sorted(soak.kills.items())),
@@ -285,18 +299,3 @@ def _report(soak: Soak, budget: Budget) -> str:
             "",
         ]
     )
-
-
-TEXT = """# Killed at random
-
-`make soak` imports files into PostgreSQL by the whole chain, half of the times with worker processes, and sends SIGKILL
-at random instants: to the whole process tree, only to the parent (its workers live on as orphans), or only to a worker.
-Three times in ten the run that repairs is killed as well; sometimes another file comes in between. Then the import
-runs again, under the same key or a new one, while orphans may still be at work.
-
-Afterwards it compares, with what plain Python makes of the same files: every row of the table, the position, receipts
-against rows, the quarantine's registry with the files and their rows; that no key in the database opens anything
-staged; and after one sweep that no staged file and no shadow table is left. A tenant gets twelve such events, one after
-the other. This is what the last soak came to; `make test` does the same at every single step of every load mode
-(tests/integration/test_kills.py).
-"""
