@@ -84,7 +84,7 @@ def said_of_connection(error: Exception) -> str:
     answered = _ANSWERED.search(said[0])
     if answered is None:
         return said[0]
-    state = refusal(said[0][answered.end() :])
+    state = refusal(said[0])
     why = _FATAL.get(state) or _FATAL.get(state[:2])
     known = ", ".join(filter(None, (why, state and f"SQLSTATE {state}")))
     return said[0][: answered.start()] + (known or "the server refuses")
@@ -98,9 +98,19 @@ _ANSWERED = re.compile("(?<=failed: )(?:(?:FATAL|ERROR|PANIC):|[^:\n]{1,40}:  )"
 """A severity, in the server's language; libpq puts two spaces behind it."""
 
 
+def refused(text: str) -> str:
+    """Why a connection has failed, in the server's or libpq's own words: without the address, and any name in them."""
+    return " ".join(_QUOTED.sub('""', said) for said in _WHY.findall(text))
+
+
+_WHY = re.compile("""(?:, port [^\n ]+ failed: |on socket "[^"\n]*" failed: |^(?=FATAL:|ERROR:))(.*)""", re.MULTILINE)
+_QUOTED = re.compile('"[^"\n]*"')
+
+
 def refusal(text: str) -> str:
     """What the SQLSTATE of a refused connection would have been: libpq keeps none. Empty for what isn't known."""
-    return next((state for words, state in _REFUSED.items() if words in text), "")
+    why = refused(text)
+    return next((state for words, state in _REFUSED.items() if words in why), "")
 
 
 _REFUSED = {
@@ -111,6 +121,7 @@ _REFUSED = {
     "starting up": "57P03",
     "shutting down": "57P03",
     "too many": "53300",
+    "password": "28P01",
     "authentication": "28000",
     "role": "28000",
     "database": "3D000",
@@ -119,11 +130,13 @@ _REFUSED = {
 
 
 def _translate(error: psycopg.Error, doing: str) -> ImporterError:
-    state = error.sqlstate or ""
+    lost = isinstance(error, psycopg.OperationalError) and not error.sqlstate  # libpq reports no refusal's SQLSTATE
+    state = (refusal(str(error)) if lost else error.sqlstate) or ""
     about = error.diag
     parts = {"SQLSTATE": state, "constraint": about.constraint_name, "table": about.table_name}
     parts["column"] = about.column_name
     got = ", ".join(f"{key} {value}" for key, value in parts.items() if value) or type(error).__name__
+    got = (said_of_connection(error) if lost else "") or got
     for table, cls, do in (
         (_FATAL, FatalSourceError, "check POSTGRES_URL and the role's grants"),
         (_TRANSIENT, TransientSourceError, "try again once the server has recovered"),
@@ -133,12 +146,6 @@ def _translate(error: psycopg.Error, doing: str) -> ImporterError:
         if reason:
             return cls(f"PostgreSQL failed while {doing}: {reason}", got=got, do=do)
     if isinstance(error, psycopg.OperationalError):
-        got = got if state else said_of_connection(error) or got
-        refused = "password" in str(error) or "role" in str(error) or "does not exist" in str(error)
-        if not state and refused:  # libpq reports a refusal to connect without a SQLSTATE
-            return FatalSourceError(
-                f"PostgreSQL failed while {doing}: it refuses the connection", got=got, do="check POSTGRES_URL"
-            )
         return TransientSourceError(
             f"PostgreSQL failed while {doing}: it can't be reached or went away",
             got=got,

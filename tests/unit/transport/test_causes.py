@@ -15,7 +15,7 @@ from importers.core.connection import Connection
 from importers.exceptions import TransientSourceError
 from importers.sources.databases._pg_connection import Database
 from importers.transport.causes import cause, host_and_port
-from importers.transport.postgres import connect, said_of_connection
+from importers.transport.postgres import connect, refusal, said_of_connection
 from importers.transport.redis import RedisServer
 from importers.transport.s3 import Bucket
 from importers.transport.sql import SqlConfig
@@ -138,3 +138,37 @@ AT = 'connection to server at "db" (10.0.0.7), port 5432 failed: '
 )
 def test_of_a_connection_libpq_s_words_are_told_and_a_server_s_are_not(text: str, said: str | None) -> None:
     assert said_of_connection(psycopg.OperationalError(text)) == (text if said is None else said)
+
+
+@pytest.mark.parametrize(
+    ("text", "state"),
+    [
+        (f'connection failed: {AT}FATAL:  password authentication failed for user "too many"', "28P01"),
+        (f'connection failed: {AT}FATAL:  role "database" does not exist', "28000"),
+        (f'connection failed: {AT}FATAL:  database "role" does not exist', "3D000"),
+        (f"connection failed: {AT}fe_sendauth: no password supplied", "28P01"),
+        (f'{AT}FATAL:  no pg_hba.conf entry for host "::1", user "u", database "d", no encryption', "28000"),
+        (f"{AT}FATAL:  the database system is starting up", "57P03"),
+        (f"connection failed: {AT.replace('db', 'role.password')}Connection refused", ""),
+        (f"connection failed: {AT.replace('db', 'db-role')}FATAL:  the server rests", ""),
+        ('connection to server on socket "/role/.s.PGSQL.5432" failed: No such file or directory', ""),
+        ("failed to resolve host 'role-authentication': [Errno -2] Name or service not known", ""),
+        (f"{AT}timeout expired\n{AT}FATAL:  sorry, too many clients already", "53300"),
+    ],
+)
+def test_a_refusal_is_known_by_what_was_answered_and_never_by_a_name(text: str, state: str) -> None:
+    """The SQLSTATEs are those of postgresql.org/docs/18/errcodes-appendix.html that its sources raise."""
+    assert refusal(text) == state
+
+
+@pytest.mark.parametrize("host", ["role.invalid", "password.invalid", "certificate-authentication-fatal.invalid"])
+def test_a_host_s_name_makes_no_refusal_of_what_passes(host: str) -> None:
+    address = f"host={host} user=u dbname=d"
+    with pytest.raises(TransientSourceError):
+        connect(address)
+    said = Connection({"url": address})
+    database = Database(Owner(), said, SqlConfig())
+    with pytest.raises(TransientSourceError), database.questions("asking"):
+        pass
+    with pytest.raises(TransientSourceError), database.rows("reading"):
+        pass

@@ -15,7 +15,7 @@ from importers.core.connection import Connection
 from importers.core.model import JSON
 from importers.core.registry import optional
 from importers.exceptions import ConfigError, FatalSourceError, ImporterError
-from importers.transport.postgres import refusal, said_of_connection
+from importers.transport.postgres import refusal, refused, said_of_connection
 from importers.transport.sql import Pool, SqlConfig, failure
 
 SYSTEM = "PostgreSQL"
@@ -115,15 +115,15 @@ def translated(doing: str) -> Iterator[None]:
 
 def _ours(error: Any, doing: str, names: Mapping[str, JSON]) -> ImporterError:
     text = str(error)
-    if not getattr(error, "sqlstate", None) and ("certificate" in text or "does not support SSL" in text):
+    why = "" if getattr(error, "sqlstate", None) else refused(text)
+    if "certificate" in why or "does not support SSL" in why:
         what = f"{SYSTEM} failed while {doing}: no trusted connection is possible"
         do = "check the connection's host, and `sslmode` and `sslrootcert` in its extra"
         return FatalSourceError(what, got="no TLS, or a certificate that isn't trusted", do=do)
     state = getattr(error, "sqlstate", None) or ""
     if isinstance(error, OSError | pa.ArrowException) and "ERROR:" in text:  # in mid-stream ADBC keeps the words alone
         state = "57014" if "canceling statement" in text else "22000"
-    if not state and ("FATAL" in text or "authentication" in text):  # libpq refuses to connect without a SQLSTATE
-        state = refusal(text)
+    state = state or refusal(text)  # libpq refuses to connect without a SQLSTATE
     got = {"SQLSTATE": state} | dict(names)
     said = ", ".join(f"{name} {value}" for name, value in got.items() if value)
     if not said:  # no server has answered: ADBC's words in mid-stream are none of libpq's
