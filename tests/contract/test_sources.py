@@ -439,7 +439,8 @@ PACE = Pace(linger=0.001, rows=1, idle=0.05)
 def followed(*, others: bool = True) -> list[Any]:
     """Worlds of sources that can be followed; a source's `others` have rows of another format, from the same system."""
     names = [name for name in WORLDS if registry.source_class(source_of(name)).follows]
-    return [pytest.param(name, marks=_marks(name), id=name) for name in names if others or name == source_of(name)]
+    asked = [name for name in names if others or WORLDS[name].apart or name == source_of(name)]
+    return [pytest.param(name, marks=_marks(name), id=name) for name in asked]
 
 
 def came(at: Source[Any], stream: Stream, position: Position, rows: int) -> list[Batch]:
@@ -505,6 +506,9 @@ def test_followed_it_loads_each_row_once_wherever_it_is_broken_off(
     world.grow()
     assert follow(job_of(installation, world, whose), drain=True).loaded == len(world.more)
     assert table(sql, world, f"t{after}") == expected(world, world.rows + world.more)
+    merged = tenant(name, world, "merged", "merge")
+    assert follow(job_of(installation, world, merged), drain=True).loaded == len(world.rows + world.more)
+    assert table(sql, world, "merged") == expected(world, world.rows + world.more)
 
 
 def in_trouble_when_followed() -> list[Any]:

@@ -41,6 +41,8 @@ class World(ABC):
     """A kept column that the source leaves to the tenant to classify, if there is one."""
     secrets: ClassVar[tuple[str, ...]] = ()
     """What its connection holds that nobody may be told."""
+    apart: ClassVar[bool] = False
+    """Of a source's second world: whether it is reached in another way, and not only has rows of another format."""
     values: ClassVar[tuple[str, ...]] = ("ada@", "cødé")
     """Pieces of its rows' values, long enough that no digest or name holds one."""
 

@@ -177,6 +177,7 @@ class EventHubByAmqp(OnAServer):
 
     service = "amqp"
     server: EventHubs
+    apart = True
     wrong: ClassVar[dict[str, Any]] = {"settings": {"fetch.wait.max.ms": 1}}
     secrets: ClassVar[tuple[str, ...]] = (KEY,)
 
@@ -184,10 +185,6 @@ class EventHubByAmqp(OnAServer):
         super().__init__(directory, server)
         self.hub = server.hub(partitions=2)
         self.put(ROWS)
-
-    @classmethod
-    def modes(cls) -> list[LoadMode]:
-        return [LoadMode.APPEND]  # rows are rows from there on, and `kafka` has shown the others
 
     def config(self) -> dict[str, Any]:
         columns = {"id": "integer", "who": "string", "what": "string", "ms": "integer"}
