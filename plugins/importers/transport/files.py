@@ -37,8 +37,8 @@ from importers.transport.text import Fill, FrontToBack, is_utf8
 class File:
     """A file as it was when it was listed. Another size or time of change (ns), or another ETag, is another content.
 
-    Of a compressed file `codec` is known once it was looked into; of an archive's member `member` is the name, and
-    `size` its compressed bytes.
+    Of a compressed file `codec` is known once it was looked into; of an archive's member `member` is the name, `size`
+    its compressed bytes, and `archive` those of the whole archive.
     """
 
     path: str
@@ -47,6 +47,7 @@ class File:
     etag: str = ""
     codec: Codec | None = None
     member: str = ""
+    archive: int = 0
     lane: str = field(default="", compare=False)
     """What the file is remembered by, wherever its directory stands; empty unless `find` found it."""
 
@@ -72,7 +73,7 @@ class File:
     @property
     def planned(self) -> dict[str, JSON]:
         """As JSON, for `File.of`."""
-        inside = {"codec": self.codec and self.codec.value, "member": self.member}
+        inside = {"codec": self.codec and self.codec.value, "member": self.member, "archive": self.archive}
         return {"path": self.path, **self.identity, **{name: value for name, value in inside.items() if value}}
 
     @classmethod
@@ -85,6 +86,7 @@ class File:
             planned.get("etag", ""),
             Codec(codec) if codec else None,
             planned.get("member", ""),
+            planned.get("archive", 0),
         )
 
     @property
@@ -161,7 +163,7 @@ class Files:
             return [replace(file, codec=codec)]
         with self._raw(file) as raw:
             return [
-                replace(file, codec=codec, member=member.name, size=member.size)
+                replace(file, codec=codec, member=member.name, size=member.size, archive=file.size)
                 for member in packed.members(raw, file.path, size=file.size, ratio=self._ratio)
             ]
 
@@ -183,7 +185,8 @@ class Files:
     def _raw(self, file: File) -> Iterator[BinaryIO]:
         """The bytes as they are stored, at random."""
         if is_remote(file.path):
-            with self.bucket.opened(Found(file.path, file.size, file.mtime_ns, file.etag)) as remote:
+            size = file.archive if file.member else file.size
+            with self.bucket.opened(Found(file.path, size, file.mtime_ns, file.etag)) as remote:
                 yield remote
             return
         with reaching(file.path), Path(file.path).open("rb") as opened:

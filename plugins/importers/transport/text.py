@@ -44,6 +44,8 @@ class FrontToBack:
         self._ready, self._base, self._ended = bytearray(), 0, False
 
     def __call__(self, view: memoryview, offset: int) -> int:
+        if offset < self._base:
+            raise ValueError(f"byte {offset} has passed")
         while self._base + len(self._ready) < offset + len(view) and not self._ended:
             self._forget(offset)
             self._ready += self._more()

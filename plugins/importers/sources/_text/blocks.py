@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
 
@@ -50,6 +50,11 @@ class Block:
     def newlines(self) -> int:
         return count(np.frombuffer(self.data, np.uint8, self.length), NEWLINE)
 
+    @cached_property
+    def ends(self) -> Positions:
+        """At which of its bytes the newlines are."""
+        return np.flatnonzero(np.frombuffer(self.data, np.uint8, self.length) == NEWLINE)
+
 
 def blocks(fill: Fill, start: int, end: int | None, cut: Cut, *, size: int = BLOCK, path: str = "") -> Iterator[Block]:
     """The records of [start, end), or up to the end of the file. Raises ContractError for one that has no end."""
@@ -79,59 +84,45 @@ def _larger(data: bytearray, path: str, at: int) -> bytearray:
     return bytearray(min(2 * len(data), LONGEST))
 
 
-@dataclass(slots=True)
-class Places:
-    """Where a byte stands, for people: by line if the number of the line at `begin` is known, else by byte.
-
-    Lines are counted when somebody asks, and only onwards: a file without rejects is never read for them.
+class LineNumbers:
+    """Where what is read of a file stands, for people. A block's newlines are counted while it is at hand: no file is
+    read again to know, which of a packed one would mean all of it.
     """
 
-    path: str
-    fill: Fill
-    begin: int = 0
-    line: int | None = 1
-    _data: bytearray = field(default_factory=lambda: bytearray(1 << 20))
-
-    def __call__(self, offset: int) -> str:
-        line = self.line_of(offset)
-        return f"{self.path}@byte {offset}" if line is None else f"{self.path}:line {line}"
-
-    def line_of(self, offset: int) -> int | None:
-        """The line of a byte that isn't before the last that was asked for."""
-        while self.line is not None and self.begin < offset:
-            got = self.fill(memoryview(self._data)[: offset - self.begin], self.begin)
-            if not got:
-                break
-            self.line += count(np.frombuffer(self._data, np.uint8, got), NEWLINE)
-            self.begin += got
-        return self.line
-
-
-class LineNumbers:
-    """Which line of its file each row stands in. A block's newlines are counted while it is at hand."""
-
-    def __init__(self, path: str, fill: Fill, begin: int, line: int | None) -> None:
+    def __init__(self, path: str, begin: int = 0, line: int | None = None) -> None:
         """`line` is the number of the line at byte `begin`; of an unknown one lines are counted from that byte on."""
-        self._place = f"{path}:line " if line is not None else f"{path}@byte {begin}, line "
-        self._before = Places(path, fill, begin, 1 if line is None else line)
-        self._at, self._line = begin, 1 if line is None else line
+        self._path, self._known = path, line is not None
+        self._of_rows = f"{path}:line " if line is not None else f"{path}@byte {begin}, line "
+        self._line = 1 if line is None else line
+
+    def place(self, block: Block, offset: int) -> str:
+        """Of a byte of the file that is in the block, before `of` is asked for the block's rows."""
+        if not self._known:
+            return f"{self._path}@byte {offset}"
+        return f"{self._path}:line {self._line + int(np.searchsorted(block.ends, offset - block.offset))}"
 
     def of(self, block: Block, rows: int, starts: Callable[[], Positions]) -> pa.RecordBatch | None:
         """The places of a block's rows, blocks being asked for in their order.
 
         `starts` gives the bytes of the block that the rows begin at: it is called only if rows aren't lines.
         """
-        if block.offset != self._at:  # a header lies between
-            self._line = self._before.line_of(block.offset) or self._line
-        data = np.frombuffer(block.data, np.uint8, block.length)
         first = self._line
-        self._at, self._line = block.offset + block.length, first + block.newlines
-        if rows == block.newlines + int(block.length > 0 and data[-1] != NEWLINE):
-            return stretch(self._place, first)
+        self._line = first + block.newlines
+        if rows == block.newlines + int(block.length > 0 and block.data[block.length - 1] != NEWLINE):
+            return stretch(self._of_rows, first)
         begun = starts()
         if len(begun) != rows:
             return None
-        return numbered(self._place, np.searchsorted(np.flatnonzero(data == NEWLINE), begun) + first)
+        return numbered(self._of_rows, np.searchsorted(block.ends, begun) + first)
+
+
+def newlines(fill: Fill, start: int, end: int) -> int:
+    """How many are in [start, end)."""
+    found, data = 0, bytearray(1 << 20)
+    while start < end and (got := fill(memoryview(data)[: end - start], start)):
+        found += count(np.frombuffer(data, np.uint8, got), NEWLINE)
+        start += got
+    return found
 
 
 def count(block: Bytes, byte: int) -> int:

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from importers.core.model import JSON, Batch, Reject, Stream
 from importers.exceptions import ConfigError, ContractError, FatalSourceError
-from importers.sources._text.blocks import Block, Places
+from importers.sources._text.blocks import Block, LineNumbers
 from importers.transport.files import File
 
 if TYPE_CHECKING:
@@ -47,11 +47,11 @@ def reread(
     return found
 
 
-def one_row(read: Callable[[Block, Places], Batch], name: str) -> Record:
+def one_row(read: Callable[[Block, LineNumbers], Batch], name: str) -> Record:
     """By what reads blocks of a file, whose `name` messages have."""
 
     def record(raw: bytes) -> pa.RecordBatch | None:
-        batch = read(Block(0, bytearray(raw), len(raw)), Places(name, lambda _, __: 0, line=None))
+        batch = read(Block(0, bytearray(raw), len(raw)), LineNumbers(name))
         return batch.rows if batch.rows.num_rows == 1 and not batch.rejects else None
 
     return record
@@ -69,7 +69,7 @@ def _by_name(slices: Sequence[Slice]) -> dict[str, list[Slice]]:
 
 
 def _slice_of(location: str, slices: Mapping[str, Sequence[Slice]]) -> Slice | None:
-    """Which one a place, as `Places` writes it, lies in; None where it may be in several files."""
+    """Which one a place, as `LineNumbers` writes it, lies in; None where it may be in several files."""
     place = _PLACE.fullmatch(location)
     parts = slices.get(place["file"], ()) if place else ()
     if place is None or len({File.of(part) for part in parts}) != 1:

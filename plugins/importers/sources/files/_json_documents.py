@@ -169,8 +169,9 @@ class Document:
 
 
 def _as_lines(block: Bytes, commas: Positions) -> None:
-    """In place. A newline inside a string stays: JSON has none there, and its record is refused for it."""
+    """In place. JSON has no newline inside a string: it becomes a carriage return, for which its record is refused."""
     newlines = np.flatnonzero((block == ord("\n")) | (block == ord("\r")))
     if newlines.size:
-        block[newlines[(np.searchsorted(quotes(block), newlines) & 1) == 0]] = ord(" ")
+        inside = (np.searchsorted(quotes(block), newlines) & 1) == 1
+        block[newlines] = np.where(inside, ord("\r"), ord(" "))
     block[commas] = ord("\n")

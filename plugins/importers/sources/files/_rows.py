@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
@@ -12,7 +13,7 @@ from pyarrow import csv
 
 from importers.core.model import Batch, Reject
 from importers.exceptions import ContractError
-from importers.sources._text.blocks import Block, LineNumbers, Places, Positions, one_batch
+from importers.sources._text.blocks import Block, LineNumbers, Positions, one_batch
 from importers.sources._text.cells import ISO, PLAIN, as_numbers, convert_options, typed
 from importers.sources._text.numbers import Numbers
 from importers.sources._text.times import Times, as_times
@@ -55,21 +56,19 @@ class Rows:
         self._typed = convert_options(self._read, self._nulls, self._numbers)
         self._text_and_others = _text_and_others(schema, self._read, self._nulls, self._numbers)
 
-    def batch(self, block: Block, places: Places, lines: LineNumbers | None = None) -> Batch:
-        """The block's rows, with their `lines`, and what is none."""
-        batch, starts = self._told_apart(block, places)
-        if lines is None:
-            return batch
+    def batch(self, block: Block, lines: LineNumbers) -> Batch:
+        """The block's rows, and what is none, with their places."""
+        batch, starts = self._told_apart(block, partial(lines.place, block))
         return replace(batch, places=lines.of(block, batch.rows.num_rows, starts))
 
-    def _told_apart(self, block: Block, places: Places) -> tuple[Batch, Callable[[], Positions]]:
+    def _told_apart(self, block: Block, place: Callable[[int], str]) -> tuple[Batch, Callable[[], Positions]]:
         """The rows and rejects, and what tells at which bytes of the block the rows begin."""
         if block.torn:
-            torn = Reject(bytes(block.view), places(block.offset), "a quote is never closed")
+            torn = Reject(bytes(block.view), place(block.offset), "a quote is never closed")
             return Batch(self._empty(), (torn,)), lambda: np.empty(0, np.int64)
         rows = self._at_once(block)
         if rows is None:
-            batch, starts = self._one_by_one(block, places)
+            batch, starts = self._one_by_one(block, place)
             return batch, lambda: starts
         return Batch(rows), lambda: self._dialect.starts(block.data, block.length)
 
@@ -139,7 +138,7 @@ class Rows:
         except pa.ArrowInvalid:
             return None
 
-    def _one_by_one(self, block: Block, places: Places) -> tuple[Batch, Positions]:
+    def _one_by_one(self, block: Block, place: Callable[[int], str]) -> tuple[Batch, Positions]:
         """The rows, the rejects, and where in the block the rows begin."""
         data = bytes(block.view)
         spans, _ = self._dialect.records(data, len(data))
@@ -151,14 +150,14 @@ class Rows:
         spans = [span for number, span in enumerate(spans) if number not in refused]
         if len(spans) != text.num_rows:
             raise ContractError(
-                f"the records of '{places.path}' after byte {block.offset} can't be told apart",
+                f"the records after {place(block.offset)} can't be told apart",
                 got=f"{len(spans)} by their quotes and newlines, {text.num_rows} by the parser",
                 do="check `delimiter`, `quote` and `escape`",
             )
         rows, bad = self._converted(text)
         rejects += [(spans[number], reason) for number, reason in bad.items()]
         rejects.sort()
-        told = tuple(Reject(data[start:end], places(block.offset + start), why) for (start, end), why in rejects)
+        told = tuple(Reject(data[start:end], place(block.offset + start), why) for (start, end), why in rejects)
         starts = np.array([start for number, (start, _) in enumerate(spans) if number not in bad], np.int64)
         return Batch(rows, told), starts
 

@@ -25,6 +25,7 @@ class FileSlice(Partition):
     etag: str = ""
     codec: str | None = None
     member: str = ""
+    archive: int = 0
     start: int
     end: int | None
     weight: float

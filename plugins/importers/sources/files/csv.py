@@ -16,7 +16,7 @@ from pydantic import AfterValidator, Field, model_validator
 from importers.core.model import Batch, Stream
 from importers.core.names import did_you_mean, few, is_like_a_value
 from importers.exceptions import ConfigError, ContractError
-from importers.sources._text.blocks import BLOCK, LineNumbers, Places, blocks
+from importers.sources._text.blocks import BLOCK, LineNumbers, blocks, newlines
 from importers.sources._text.cells import arrow_type, infer
 from importers.sources._text.numbers import Numbers
 from importers.sources._text.times import DIRECTIVES, Times, kind_of, legal, suits
@@ -254,7 +254,7 @@ class Csv(FileSource[CsvConfig]):
         _, start = self._header(file)
         with self.files.as_utf8(file, self._shape(file).encoding) as fill:
             cuts, tidy = self._shape(file).dialect.splits(fill, start, end, pieces)
-            first = Places(file.path, fill).line_of(start) or 1
+            first = 1 + newlines(fill, 0, start)
         bounds = [(0, 1), *((cut.at, first + cut.newlines) for cut in cuts), (end, 0)]
         return [
             {"start": begin, "end": stop, "weight": stop - begin, "tidy": tidy, "line": line}
@@ -268,15 +268,12 @@ class Csv(FileSource[CsvConfig]):
         encoding, dialect = self._shape(file)
         cut = partial(dialect.cut, tidy=part["tidy"])
         end = part["end"] if self.config.skip_footer or self.files.at_random(file, encoding) else None
-        with (
-            self.files.as_utf8(file, encoding) as fill,
-            self.files.as_utf8(file, encoding) as again,
-        ):
-            rows = self._rows(stream, file, names, wanted(stream, schema))
-            begin, line = part["start"], part["line"]
-            places, lines = Places(file.shown, again, begin, line), LineNumbers(file.shown, again, begin, line)
-            for block in blocks(fill, max(start, begin), end, cut, size=self.block, path=file.path):
-                yield rows.batch(block, places, lines)
+        begin, line = max(start, part["start"]), part["line"]
+        rows = self._rows(stream, file, names, wanted(stream, schema))
+        with self.files.as_utf8(file, encoding) as fill:
+            lines = LineNumbers(file.shown, begin, line + newlines(fill, part["start"], begin))
+            for block in blocks(fill, begin, end, cut, size=self.block, path=file.path):
+                yield rows.batch(block, lines)
 
     def record(self, stream: Stream, file: File, schema: pa.Schema) -> Record:
         there = pa.schema([field for field in stream.schema if field.name in schema.names])
@@ -294,7 +291,7 @@ class Csv(FileSource[CsvConfig]):
         rows = Rows(dialect, names, pa.schema([(name, pa.string()) for name in names]), self.config.null_values)
         with self.files.as_utf8(file, encoding) as fill:
             for block in blocks(fill, start, self._data_end(file), dialect.cut, size=SAMPLE, path=file.path):
-                batch = rows.batch(block, Places(file.shown, fill, line=None)).rows
+                batch = rows.batch(block, LineNumbers(file.shown)).rows
                 return pa.Table.from_batches([batch[: self.config.sample_rows]])
         return rows.schema.empty_table()
 

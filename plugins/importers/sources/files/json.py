@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Annotated, ClassVar, Self
 
 import numpy as np
@@ -17,7 +17,7 @@ from importers.core.model import JSON, Batch, Plan, Position, Stream, Window
 from importers.core.names import as_name
 from importers.core.places import numbered, stretch
 from importers.exceptions import ContractError
-from importers.sources._text.blocks import BLOCK, NEWLINE, Block, Places
+from importers.sources._text.blocks import BLOCK, NEWLINE, Block
 from importers.sources._text.json_lines import infer, parsed
 from importers.sources.files._columns import wanted
 from importers.sources.files._files import FileSource
@@ -154,13 +154,12 @@ class Json(FileSource[JsonConfig]):
 
     def read_slice(self, stream: Stream, file: File, part: Slice, schema: pa.Schema) -> Iterator[Batch]:  # noqa: ARG002 - it is the whole
         lines, target = reader(nested_schema(schema), self.config, stream), wanted(stream, schema)
-        with self._text(file) as fill, self._text(file) as again:
-            places, record = Places(file.shown, again), 1
+        with self._text(file) as fill:
+            records = _Records(file.shown)
             for block in self._document(file, fill).blocks(self.block):
-                table, rejects, starts = lines.read(block, places)
+                table, rejects, starts = lines.read(block, partial(records.place, block))
                 table = flat(table) if self.config.nested is Nested.FLATTEN else table
-                where, record = _records(block, table.num_rows, starts, file.shown, record)
-                yield batch(table, target, stream, rejects, where)
+                yield batch(table, target, stream, rejects, records.of(block, table.num_rows, starts))
 
     def _document(self, file: File, fill: Fill) -> Document:
         records = self.config.records
@@ -180,14 +179,20 @@ class Json(FileSource[JsonConfig]):
             return sample(self._document(file, fill).blocks(SAMPLE), self.config)
 
 
-def _records(
-    block: Block, rows: int, starts: Sequence[int] | None, path: str, first: int
-) -> tuple[pa.RecordBatch, int]:
-    """Which record of the document each row is, counted from 1, and the number of the first one of the next block."""
-    place = f"{path}:record "
-    if starts is None:
-        return stretch(place, first), first + rows
-    ends = np.flatnonzero(np.frombuffer(block.data, np.uint8, block.length) == NEWLINE)
-    behind = int(block.data[block.length - 1] != NEWLINE)
-    numbers = np.searchsorted(ends, np.array(starts, np.int64) - block.offset) + first
-    return numbered(place, numbers), first + len(ends) + behind
+class _Records:
+    """Which record of the document what is read stands in, counted from 1; a block has one a line."""
+
+    def __init__(self, path: str) -> None:
+        self._path, self._first = f"{path}:record ", 1
+
+    def place(self, block: Block, offset: int) -> str:
+        """Of a byte of the document that is in the block, before `of` is asked for the block's rows."""
+        return f"{self._path}{self._first + int(np.searchsorted(block.ends, offset - block.offset))}"
+
+    def of(self, block: Block, rows: int, starts: Sequence[int] | None) -> pa.RecordBatch:
+        first = self._first
+        if starts is None:
+            self._first += rows
+            return stretch(self._path, first)
+        self._first += len(block.ends) + int(block.data[block.length - 1] != NEWLINE)
+        return numbered(self._path, np.searchsorted(block.ends, np.array(starts, np.int64) - block.offset) + first)

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from importers.core.model import Batch, Stream
 from importers.exceptions import ContractError
-from importers.sources._text.blocks import BLOCK, Block, LineNumbers, Places, Positions, blocks
+from importers.sources._text.blocks import BLOCK, Block, LineNumbers, Positions, blocks
 from importers.sources._text.json_lines import infer, parsed
 from importers.sources.files._again import Record, one_row
 from importers.sources.files._columns import wanted
@@ -65,11 +65,11 @@ class Jsonl(FileSource[JsonlConfig]):
 
     def read_slice(self, stream: Stream, file: File, part: Slice, schema: pa.Schema) -> Iterator[Batch]:
         lines, target = reader(schema, self.config, stream), wanted(stream, schema)
-        with self.files.as_utf8(file) as fill, self.files.as_utf8(file) as again:
-            begin, line = part["start"], None if part["start"] else 1
-            places, numbers = Places(file.shown, again, begin, line), LineNumbers(file.shown, again, begin, line)
+        with self.files.as_utf8(file) as fill:
+            begin = part["start"]
+            numbers = LineNumbers(file.shown, begin, None if begin else 1)
             for block in blocks(fill, begin, part["end"], cut_lines, size=self.block, path=file.path):
-                table, rejects, starts = lines.read(block, places)
+                table, rejects, starts = lines.read(block, partial(numbers.place, block))
                 where = numbers.of(block, table.num_rows, partial(_within, block, starts or ()))
                 yield batch(table, target, stream, rejects, where)
 
@@ -78,8 +78,8 @@ class Jsonl(FileSource[JsonlConfig]):
         whole = pa.schema([said.get(field.name, field) for field in schema])
         lines, target = reader(whole, self.config, stream), pa.schema([f for f in whole if f.name in said])
 
-        def read(block: Block, places: Places) -> Batch:
-            table, rejects, _ = lines.read(block, places)
+        def read(block: Block, numbers: LineNumbers) -> Batch:
+            table, rejects, _ = lines.read(block, partial(numbers.place, block))
             return batch(table, target, stream, rejects, None)
 
         return one_row(read, file.shown)

@@ -1,7 +1,9 @@
+import numpy as np
 import pytest
 
+from importers.core.places import located
 from importers.exceptions import ContractError
-from importers.sources._text.blocks import Places, blocks
+from importers.sources._text.blocks import LineNumbers, blocks, newlines
 
 
 def fill_from(text):
@@ -42,10 +44,20 @@ def test_what_no_cut_completes_is_torn_at_the_end_and_an_error_before(monkeypatc
         list(blocks(fill_from(b"abcdefgh"), 0, None, never, size=2, path="x"))
 
 
-@pytest.mark.parametrize("chunk", [1, 3, 100])
-def test_lines_are_counted_onwards(chunk):
+@pytest.mark.parametrize("size", [1, 3, 100])
+def test_bytes_and_rows_of_blocks_stand_in_the_lines_of_their_file(size):
     text = b"a\n\nbb\r\n\nc\nd"
-    places = Places("x", fill_from(text), _data=bytearray(chunk))
-    for offset in (0, 1, 3, 9, 11, 11):
-        assert places(offset) == f"x:line {text[:offset].count(bytes([10])) + 1}"
-    assert Places("x", fill_from(text), line=None)(9) == "x@byte 9"
+    numbers, bytes_alone = LineNumbers("x", 0, 1), LineNumbers("x", 2)
+    for block in blocks(fill_from(text), 0, None, lines, size=size):
+        for offset in range(block.offset, block.offset + block.length):
+            line = text[:offset].count(b"\n") + 1
+            assert numbers.place(block, offset) == f"x:line {line}"
+            assert bytes_alone.place(block, offset) == f"x@byte {offset}"
+        first = text[: block.offset].count(b"\n") + 1
+        for of, place in ((numbers, f"x:line {first}"), (bytes_alone, f"x@byte 2, line {first}")):
+            many = len(bytes(block.view).removesuffix(b"\n").split(b"\n"))
+            assert located(of.of(block, many, list), np.array([0])).to_pylist() == [place]
+
+
+def test_newlines_of_a_stretch_are_counted():
+    assert newlines(fill_from(b"a\nb\n\nc\n"), 1, 5) == 3

@@ -1,5 +1,7 @@
 """A row's place leads to it: whoever goes there finds the record, whatever stands before it."""
 
+import gzip
+import io
 import json
 import zipfile
 from pathlib import Path
@@ -63,6 +65,36 @@ def test_of_csv_it_is_the_line(tmp_path, case, partitions):
     assert all(lines[int(place.rpartition(" ")[2]) - 1].startswith(f"{key},") for key, place in rows)
 
 
+PACKED = {
+    "cp1252": lambda text: text.encode("cp1252"),
+    "utf-16": lambda text: text.encode("utf-16"),
+    "gz": lambda text: gzip.compress(text.encode()),
+    "zip": lambda text: zip_of("rows.csv", text.encode()),
+}
+
+
+def zip_of(name, data):
+    with zipfile.ZipFile(archive := io.BytesIO(), "w") as written:
+        written.writestr(name, data)
+    return archive.getvalue()
+
+
+@pytest.mark.parametrize("written", PACKED)
+def test_what_is_no_row_stands_in_its_line_however_the_file_is_written(tmp_path, written):
+    """Of blocks so long that who reads what is before them doesn't get it at once."""
+    path = tmp_path / "rows.csv"
+    cells = [f'{n},"{"x" * 600}M\u00fcller{chr(10) * (n % 3)}"\n' for n in range(5000)]
+    text = "k,v\n" + "".join(cell + "broken\n" * (n % 700 == 1) for n, cell in enumerate(cells))
+    path.write_bytes(PACKED[written](text))
+    config = CsvConfig(path=str(path), encoding=written if written in ("cp1252", "utf-16") else "auto")
+    rows, rejects = placed(Csv, config, block=2 << 20)
+    lines = list(enumerate(text.split("\n"), 1))
+    numbers = [int(place.rpartition(":line ")[2]) for place in rejects]
+    assert numbers == [number for number, line in lines if line == "broken"]
+    numbers = [int(place.rpartition(":line ")[2]) for _, place in rows]
+    assert numbers == [number for number, line in lines if line[:1].isdigit()]
+
+
 def test_lines_that_are_skipped_count(tmp_path):
     (tmp_path / "rows.csv").write_text("a report\n\nk,v\n1,x\n2,y\n")
     rows, _ = placed(Csv, CsvConfig(path=str(tmp_path / "rows.csv"), skip_lines=2))
@@ -98,7 +130,7 @@ def test_of_a_document_it_is_the_number_of_the_record(tmp_path):
     path.write_text(json.dumps(records, indent=1))
     rows, rejects = placed(Json, JsonConfig(path=str(path)))
     assert rows == [(n, f"rows.json:record {n}") for n in range(1, 31) if n % 4]
-    assert len(rejects) == 7
+    assert rejects == [f"rows.json:record {n}" for n in range(1, 31) if not n % 4]
 
 
 def test_of_a_sheet_it_is_the_row(tmp_path):
