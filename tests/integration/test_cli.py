@@ -15,7 +15,11 @@ from click.testing import CliRunner, Result
 from command_line import answer, call
 
 from importers.cli.main import main
+from importers.core.model import RunState
+from importers.destinations import _control as control
 from importers.exceptions import TransientSourceError
+from importers.ledger import history
+from importers.ledger.report import reported
 from importers.pipeline.finish import commit
 from importers.pipeline.gate import gate
 from importers.pipeline.installation import Installation
@@ -499,3 +503,77 @@ def test_a_frozen_schema_stops_a_run_before_it_loads(home: Path, sql: psycopg.Co
     tenant(home, text.replace("schema_change: freeze", "schema_change: evolve"))
     call("run", JOB)
     assert sql.execute("select id, extra from acme.plays where extra is not null").fetchall() == [(4, "x")]
+
+
+def states(target: str = JOB) -> list[tuple[str, str, str | None]]:
+    return [(run["stream"], run["state"], run["failure"]) for run in answer("runs", target)]
+
+
+def test_a_run_that_fails_at_its_plan_is_listed_until_its_key_is_done(home: Path, sql: psycopg.Connection[Any]) -> None:
+    call("run", JOB, "--key", "monday")
+    good = ("acme.plays.plays", "committed", None)
+    file = home / "plays_1.csv"
+    file.rename(home / "away.csv")
+    tenant(home, TENANT.replace("plays_*.csv", "elsewhere.csv"))
+    for _ in range(2):  # by one key: listed once
+        call("run", JOB, "--key", "tuesday", code=2)
+        assert states() == [("acme.plays.plays", "failed", "ConfigError"), good]
+    assert "failed: ConfigError" in call("runs", JOB).stdout
+    assert answer("runs", JOB)[0]["key"] == "tuesday"
+    tenant(home, TENANT)
+    (home / "plays_2.csv").write_text("id,listener,score\n9,ann,9\n")
+    call("run", JOB, "--key", "tuesday")
+    assert states() == [good, good]
+    assert sql.execute("select id from acme.plays order by id").fetchall() == [(1,), (3,), (9,)]
+    assert sql.execute("select max(generation) from _importers.run").fetchone() == (1,)
+
+
+def test_a_key_that_is_done_stays_done_whatever_its_next_plan_fails_at(
+    home: Path, sql: psycopg.Connection[Any]
+) -> None:
+    call("run", JOB, "--key", "monday")
+    tenant(home, TENANT.replace("{id: keep, ", "{"))
+    call("run", JOB, "--key", "monday", code=1)
+    assert [state for _, state, _ in states()] == ["failed", "committed"]
+    done = control.latest(sql, "acme.plays.plays", "monday")
+    assert done is not None
+    assert done.state is RunState.COMMITTED
+    tenant(home, TENANT)
+    (home / "plays_2.csv").write_text("id,listener,score\n9,ann,9\n")
+    call("run", JOB, "--key", "monday")  # nothing is read: the key is done
+    assert states() == [("acme.plays.plays", "committed", None)]
+    assert sql.execute("select id from acme.plays order by id").fetchall() == [(1,), (3,)]
+
+
+def test_before_its_source_told_its_streams_a_run_is_the_pipelines(home: Path, sql: psycopg.Connection[Any]) -> None:
+    tenant(home, TENANT.replace("DATA/plays_*.csv", "DATA/nowhere.csv"))
+    call("run", JOB, code=2)
+    assert states() == [("acme.plays", "failed", "ConfigError")]
+    (failed,) = history.last_runs(sql, ["acme"])[JOB]
+    assert (failed.outcome, failed.name, failed.read) == ("failed: ConfigError", "acme.plays", None)
+    assert [report.run.id for report in reported(sql, "acme", "plays")] == [failed.id]
+    tenant(home, TENANT)
+    call("run", JOB)
+    assert [run.stream for run in history.last_runs(sql, ["acme"])[JOB]] == ["acme.plays.plays"]
+    assert [state for _, state, _ in states()] == ["committed", "failed"]
+
+
+def test_a_plan_that_waits_for_another_run_is_no_failure(home: Path, sql: psycopg.Connection[Any]) -> None:
+    call("run", JOB)
+    sql.execute("update _importers.run set state = 'open', lease = now() + interval '1 hour'")
+    call("run", JOB, code=3)
+    assert [state for _, state, _ in states()] == ["open"]
+
+
+def test_an_open_run_whose_plan_is_refused_when_it_is_tried_again_stays_the_one_run(
+    home: Path, sql: psycopg.Connection[Any]
+) -> None:
+    tenant(home, TENANT.replace("0.9", "0.1"))
+    call("run", JOB, "--key", "monday", code=1)
+    tenant(home, TENANT.replace("{id: keep, ", "{"))
+    call("run", JOB, "--key", "monday", code=1)
+    assert states() == [("acme.plays.plays", "failed", "UnclassifiedError")]
+    tenant(home, TENANT)
+    call("run", JOB, "--key", "monday")
+    assert states() == [("acme.plays.plays", "committed", None)]
+    assert sql.execute("select count(*) from acme.plays").fetchone() == (2,)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from uuid import uuid4
 
 from importers.core.connection import Connection
 from importers.core.model import RunKind, Window
@@ -12,6 +13,7 @@ from importers.pipeline import replay
 from importers.pipeline.installation import Installation
 from importers.pipeline.jobs import jobs
 from importers.pipeline.run import Progress, Result, run
+from importers.pipeline.unopened import Attempt
 
 
 def _silent(_: Progress) -> None:
@@ -36,8 +38,12 @@ def run_pipeline(
     Raises ImporterError.
     """
     kind = RunKind.WINDOW if window and window.bounded else RunKind.INCREMENTAL
+    key = key or uuid4().hex
+    installation = installation or Installation.from_environment()
     results = []
-    for job in jobs(installation or Installation.from_environment(), tenant, pipeline, streams or (), connection):
+    with Attempt(installation, tenant, pipeline, streams or (), key, kind, window or Window()).listed():
+        found = jobs(installation, tenant, pipeline, streams or (), connection)
+    for job in found:
         with closing(job):
             results.append(run(job, key, kind, window, full_refresh=full_refresh, watch=progress))
     return results
@@ -57,8 +63,11 @@ def replay_pipeline(
     A result for each replay: appended windows take one each. A stream whose quarantine is empty has none. Raises
     ImporterError.
     """
+    installation = installation or Installation.from_environment()
     results = []
-    for job in jobs(installation or Installation.from_environment(), tenant, pipeline, streams or ()):
+    with Attempt(installation, tenant, pipeline, streams or (), key or uuid4().hex, RunKind.REPLAY).listed():
+        found = jobs(installation, tenant, pipeline, streams or ())
+    for job in found:
         with closing(job):
             left = 0 if job.destination.is_new() else replay.rounds(job)
             number = 0

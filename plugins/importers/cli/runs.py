@@ -86,7 +86,7 @@ def entry(run: PastRun) -> dict[str, Any]:
     """A run as JSON. The position stays inside, since a cursor may be personal: only how many lanes moved."""
     return {
         "run": run.id,
-        "stream": run.stream,
+        "stream": run.name,
         "key": run.key,
         "kind": run.kind.value,
         "mode": run.mode.value,
@@ -117,6 +117,6 @@ def _cells(row: dict[str, Any], run: PastRun) -> tuple[Any, ...]:
     bounded = row["window_start"] or row["window_end"]
     window = f"{row['window_start'] or '…'} – {row['window_end'] or '…'}" if bounded else ""
     counts = (row["rows_loaded"], row["rows_quarantined"], row["position_lanes_moved"])
-    stream = f"{row['stream']} (in no tenant file)" if row["described"] is False else row["stream"]
+    stream = f"{run.name} (in no tenant file)" if row["described"] is False else run.name
     about = (row["run"], stream, run.outcome, run.reads, window, row["opened_at"])
     return *about, "–" if row["seconds"] is None else row["seconds"], *counts, row["drift"]

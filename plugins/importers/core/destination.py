@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from importers.core.erasure import Erased, Eraser
@@ -206,6 +206,12 @@ class Destination(ABC):
     def failed(self, run: Run, kind: str | None) -> None:
         """Remember what kind of error ended an attempt at a run that is still open. None, as it is tried again, forgets
         it; to open or to commit the run does, too.
+        """
+
+    @abstractmethod
+    def unopened(self, stream: Stream, key: str, kind: RunKind, window: Window, failure: str, began: datetime) -> None:
+        """Remember what kind of error kept a run from being opened, in place of what was remembered so of its key. To
+        open it forgets that. If the run is open already, it is `failed`.
         """
 
     @abstractmethod

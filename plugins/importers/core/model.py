@@ -49,11 +49,12 @@ class RunKind(StrEnum):
 
 
 class RunState(StrEnum):
-    """Aborted and committed are final."""
+    """All but open are final. What failed was never opened: it has no plan, and its key is as free as before."""
 
     OPEN = "open"
     COMMITTED = "committed"
     ABORTED = "aborted"
+    FAILED = "failed"
 
 
 class PersonalData(StrEnum):

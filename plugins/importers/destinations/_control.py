@@ -6,6 +6,7 @@ from base64 import b64decode, b64encode
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import fields
+from datetime import datetime
 from typing import Any
 
 import psycopg
@@ -129,9 +130,10 @@ def select_run(connection: psycopg.Connection, run: int, lock_clause: str = "") 
 
 
 def latest(connection: psycopg.Connection, stream: str, key: str) -> Run | None:
-    """The newest generation of the run that a key names."""
+    """The newest generation of the run that a key names; one that was never opened is none."""
     row = connection.execute(
-        f"select {RUN_COLUMNS} from _importers.run where stream = %s and key = %s order by generation desc limit 1",
+        f"select {RUN_COLUMNS} from _importers.run where stream = %s and key = %s and state <> 'failed'"
+        " order by generation desc limit 1",
         (stream, key),
     ).fetchone()
     return run_from(row, receipts(connection, row[0])) if row else None
@@ -245,6 +247,52 @@ def note_failure(connection: psycopg.Connection, run: int, kind: str | None) -> 
         "update _importers.run set failure = %s, failed_at = case when %s then clock_timestamp() end"
         " where id = %s and state = 'open'",
         (kind, kind is not None, run),
+    )
+
+
+def forget_unopened(connection: psycopg.Connection, stream: str, key: str) -> None:
+    """Of the stream, and of its pipeline as a whole, where no stream was known yet."""
+    connection.execute(
+        "delete from _importers.run where stream = any(%s) and key = %s and state = 'failed'",
+        ([stream, stream[: stream.rindex(".") + 1]], key),
+    )
+
+
+def insert_unopened(
+    connection: psycopg.Connection,
+    stream: Stream,
+    name: str,
+    key: str,
+    kind: RunKind,
+    window: Window,
+    failure: str,
+    began: datetime,
+) -> None:
+    """Unless the run is open; two processes at once note it once. Its version is older than every row's."""
+    connection.execute(
+        """
+        insert into _importers.run (tenant, stream, key, generation, kind, mode, table_name, version, state, plan, span,
+          opened_at, closed_at, failure, failed_at)
+        select %(tenant)s, %(stream)s, %(key)s, coalesce(max(generation), 0) + 1, %(kind)s, %(mode)s, %(table)s, 0,
+          'failed', %(plan)s, case when %(bounded)s then tstzrange(%(start)s, %(end)s) end,
+          %(began)s, clock_timestamp(), %(failure)s, clock_timestamp()
+        from _importers.run where stream = %(stream)s and key = %(key)s having bool_or(state = 'open') is not true
+        on conflict (stream, key, generation) do nothing
+        """,
+        {
+            "tenant": StreamName.of(name).tenant,
+            "stream": name,
+            "key": key,
+            "kind": kind,
+            "mode": stream.load_mode,
+            "table": stream.target,
+            "plan": Jsonb({"partitions": [], "position": {}, "stream": None}),
+            "bounded": window.bounded,
+            "start": window.start,
+            "end": window.end,
+            "began": began,
+            "failure": failure,
+        },
     )
 
 

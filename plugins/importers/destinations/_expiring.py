@@ -28,7 +28,7 @@ ROUNDS = 5
 """How often a table is gone through. An update in between may move a row to where the search has been."""
 
 _DUE = """select id from _importers.run r where stream = %(stream)s and table_name = %(table)s
-    and state <> 'open' and expired_at is null and closed_at is not null
+    and state in ('committed', 'aborted') and expired_at is null and closed_at is not null
     and case when state = 'committed' and plan -> 'live' is null then closed_at
         else coalesce((select max(at) from _importers.receipt where run = r.id), closed_at) end < %(before)s"""
 """What was left may have been closed long after: it is as old as what it loaded last."""
@@ -52,7 +52,7 @@ class PostgresExpirer(Expirer):
         with self._transaction("looking for tables") as connection:
             rows = connection.execute(
                 """select distinct stream, table_name from _importers.run
-                   where tenant = %s and state <> 'open' and expired_at is null order by 1, 2""",
+                   where tenant = %s and state in ('committed', 'aborted') and expired_at is null order by 1, 2""",
                 (self._tenant,),
             )
             return [Loaded(*row) for row in rows.fetchall()]

@@ -201,8 +201,8 @@ def check_overlap(
             raise RunBusyError("an open run re-reads a part of the same range", got=f"run {row[0]}", do="wait for it")
     elif kind is RunKind.WINDOW and stream.load_mode is LoadMode.APPEND and plan.partitions:
         row = connection.execute(
-            "select key from _importers.run where stream = %s and table_name = %s and key <> %s and state <> 'aborted'"
-            " and span && tstzrange(%s, %s) limit 1",
+            "select key from _importers.run where stream = %s and table_name = %s and key <> %s"
+            " and state in ('open', 'committed') and span && tstzrange(%s, %s) limit 1",
             (name, stream.target, key, window.start, window.end),
         ).fetchone()
         if row:

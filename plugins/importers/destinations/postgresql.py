@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
 import psycopg
@@ -118,6 +118,7 @@ class PostgresDestination(Destination):
             if kind is RunKind.REPLAY:  # its plan says what was read again: by a commit that has begun, too
                 control.lock(connection, control.COMMIT, name)
             self._check_key(connection)
+            control.forget_unopened(connection, name, key)
             run = control.latest(connection, name, key)
             if run and (run.state is RunState.OPEN or self._is_done(run)):
                 if run.state is RunState.OPEN:
@@ -387,6 +388,15 @@ class PostgresDestination(Destination):
     def failed(self, run: Run, kind: str | None) -> None:
         with self._transaction("noting why the run failed") as connection:
             control.note_failure(connection, run.id, kind)
+
+    def unopened(self, stream: Stream, key: str, kind: RunKind, window: Window, failure: str, began: datetime) -> None:
+        name = self._name(stream)
+        with self._transaction("noting why no run was opened") as connection:
+            control.forget_unopened(connection, name, key)
+            control.insert_unopened(connection, stream, name, key, kind, window, failure, began)
+            found = control.latest(connection, name, key)
+            if found is not None:
+                control.note_failure(connection, found.id, failure)
 
     def judged(self, run: Run, counts: Mapping[str, JSON]) -> None:
         with self._transaction("noting what the gate said") as connection:

@@ -59,6 +59,11 @@ class PastRun:
     """Of its plan and its commit."""
 
     @property
+    def name(self) -> str:
+        """The stream; of a run that failed before its streams were known the pipeline."""
+        return self.stream.rstrip(".")
+
+    @property
     def reads(self) -> str:
         """What was asked for: the kind; of one that reads everything `full refresh`, or `replace` by its mode."""
         if self.refresh:
@@ -159,7 +164,16 @@ def last_runs(connection: psycopg.Connection, tenants: Sequence[str]) -> dict[st
     found: dict[str, list[PastRun]] = {}
     for run in _runs(connection, newest):
         found.setdefault(run.stream.rpartition(".")[0], []).append(run)
-    return found
+    return {pipeline: newest_of_each(past) for pipeline, past in found.items()}
+
+
+def newest_of_each(past: Sequence[PastRun]) -> list[PastRun]:
+    """Of a pipeline's runs, the newest first, the newest of each stream. One of none is told until another runs."""
+    found: dict[str, PastRun] = {}
+    for run in past:
+        if run is past[0] or run.name == run.stream:
+            found.setdefault(run.stream, run)
+    return list(found.values())
 
 
 def _runs(connection: psycopg.Connection, which: Composed) -> list[PastRun]:

@@ -47,7 +47,4 @@ def reported(connection: psycopg.Connection, tenant: str, pipeline: str, number:
 def _wanted(past: Sequence[PastRun], number: int | None) -> list[PastRun]:
     if number is not None:
         return [run for run in past if run.id == number]
-    newest: dict[str, PastRun] = {}
-    for run in past:
-        newest.setdefault(run.stream, run)
-    return [newest[stream] for stream in sorted(newest)]
+    return sorted(history.newest_of_each(past), key=lambda run: run.stream)

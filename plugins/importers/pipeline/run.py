@@ -24,6 +24,7 @@ from importers.core.model import Leaf, Position, QuarantineFile, Receipt, Run, R
 from importers.exceptions import ConfigError, ImporterError, TransientSourceError
 from importers.pipeline import extract, finish, gate, load, plan
 from importers.pipeline.job import Job
+from importers.pipeline.unopened import Attempt
 
 MAX_PROCESSES = 8
 
@@ -118,8 +119,11 @@ def run(
     """
     clock = Clock(job, watch)
     with closing(job):
-        with clock.step("plan"):
-            opened = plan.plan(job, key or uuid4().hex, kind, window, full_refresh=full_refresh)
+        key = key or uuid4().hex
+        window = window or Window()
+        asked = Attempt(job.installation, job.tenant, job.pipeline, [job.stream.name], key, kind, window)
+        with clock.step("plan"), asked.listed():
+            opened = plan.plan(job, key, kind, window, full_refresh=full_refresh)
         fixed = job.fixed(opened)
         with closing(fixed):
             try:

@@ -25,8 +25,11 @@ from importers.pipeline.jobs import jobs
 from importers.pipeline.lint import check
 from importers.pipeline.stream import Beat, stream
 from importers.pipeline.tenants import find_tenant, read_tenant, read_tenants
+from importers.pipeline.unopened import Attempt
 
 FIRST_WAIT, LONGEST_WAIT = 1.0, 60.0  # seconds
+SERVER = "importers.server"
+"""The key under which a stream that can't be followed is listed: each failure in place of the one before."""
 LOOK = 5.0  # seconds between two looks at a tenant's file
 _SPAN = 10  # seconds over which rows a second are counted
 _log = logging.getLogger(__name__)
@@ -175,15 +178,22 @@ class Streams:
             attempt.attempt_number = 1  # whatever goes wrong next, its first wait is short again
 
         status.state = State.STARTING if not status.failures else status.state
-        with closing(self._job(status.name)) as job:
+        tenant, name = self._tenant(status.name), status.name
+        with (
+            Attempt(self._installation, tenant, name.pipeline, [name.stream] if name.stream else [], SERVER).listed(),
+            closing(self._job(tenant, name)) as job,
+        ):
             stream(job, lambda: self._stop.is_set() or file.changed(), noted)
 
-    def _job(self, name: Name) -> Job:
+    def _tenant(self, name: Name) -> Tenant:
         """Raises ConfigError, by the file's line where that is known."""
         file = read_tenant(find_tenant(self._directory, name.tenant))
         for finding in check(file):
             raise finding
-        made = jobs(self._installation, file.tenant, name.pipeline, [name.stream] if name.stream else [])
+        return file.tenant
+
+    def _job(self, tenant: Tenant, name: Name) -> Job:
+        made = jobs(self._installation, tenant, name.pipeline, [name.stream] if name.stream else [])
         if len(made) != 1:
             streams = ", ".join(job.stream.name for job in made)
             raise ConfigError("the source has several streams", got=streams, do="name them under `streams:`")
