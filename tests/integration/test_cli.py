@@ -505,6 +505,17 @@ def test_a_frozen_schema_stops_a_run_before_it_loads(home: Path, sql: psycopg.Co
     assert sql.execute("select id, extra from acme.plays where extra is not null").fetchall() == [(4, "x")]
 
 
+def test_a_history_without_a_cursor_says_in_each_run_what_becomes_of_its_table(home: Path) -> None:
+    for key, said in ("primary_key: id", True), ("primary_key: id, cursor: seen", False):
+        (home / "plays_1.csv").write_text("id,listener,score,seen\n1,ann,1,2026-01-01\n")
+        policy = TENANT.replace("score: keep", "score: keep, seen: keep")
+        tenant(home, policy + f"    load: {{mode: history, {key}, table: {key[-2:]}s}}\n")
+        notes = answer("plan", JOB)[0]["notes"]
+        call("run", JOB)
+        for told in notes, answer("runs", JOB)[0]["notes"]:
+            assert any("each row that is read becomes a version" in note for note in told) is said
+
+
 def states(target: str = JOB) -> list[tuple[str, str, str | None]]:
     return [(run["stream"], run["state"], run["failure"]) for run in answer("runs", target)]
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from importers.core.connection import Connection
-from importers.core.model import JSON, Batch, Health, LoadMode, Pace, Plan, Position, Reject, Stream, Window
+from importers.core.model import JSON, Batch, Health, LoadMode, Pace, Plan, Position, Reads, Reject, Stream, Window
 from importers.exceptions import ImporterError
 
 if TYPE_CHECKING:
@@ -119,6 +119,10 @@ class Source(ABC, Generic[ConfigT]):
     def sparse(self) -> bool:
         """Whether records needn't have each field: then one that no sampled record has isn't missed."""
         return False
+
+    def reads(self) -> Reads | None:
+        """How each of its streams is read, as far as the settings alone say so. Asks nobody: lint calls it, too."""
+        return None
 
     def suits(self, mode: LoadMode) -> None:
         """Raises ConfigError where the settings contradict how rows are loaded. Asks nobody: lint calls it, too."""

@@ -17,7 +17,7 @@ from importers.core.registry import source_class, sources
 from importers.core.schedule import PRESETS, WITHOUT_INTERVALS
 from importers.core.settings import effective, importer_settings
 from importers.core.tenant import Expectation, Load, Pipeline
-from importers.core.tenant_file import TenantFile, undecided
+from importers.core.tenant_file import Reading, TenantFile, undecided
 from importers.core.yaml_marks import KeyPath, dotted
 from importers.exceptions import ConfigError, MissingExtraError
 from importers.pipeline.connection import takes_connection
@@ -27,12 +27,14 @@ from importers.pipeline.tenants import examine_all
 
 def lint(place: str | Path) -> list[ConfigError]:
     """All findings of a directory of tenant files, or of one file: by file, then by line."""
-    found: list[ConfigError] = []
-    for reading in examine_all(place):
-        beyond = check(reading.sound) if reading.sound else []
-        distinct = {(error.where.get("line"), error.what): error for error in [*beyond, *reading.findings]}
-        found += sorted(distinct.values(), key=lambda error: int(error.where.get("line", 0)))
-    return found
+    return [finding for reading in examine_all(place) for finding in findings(reading)]
+
+
+def findings(reading: Reading) -> list[ConfigError]:
+    """All that is wrong with a file, by line."""
+    beyond = check(reading.sound) if reading.sound else []
+    distinct = {(error.where.get("line"), error.what): error for error in [*beyond, *reading.findings]}
+    return sorted(distinct.values(), key=lambda error: int(error.where.get("line", 0)))
 
 
 def check(file: TenantFile) -> list[ConfigError]:

@@ -7,9 +7,11 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from importers.core.model import LoadMode, Plan, Position, Reads, Run, RunKind, RunState, Window
+from importers.core.settings import importer_settings
 from importers.exceptions import ConfigError
 from importers.pipeline import contract, replay, treatments
 from importers.pipeline.job import Job
+from importers.pipeline.lint_notes import AND_SO, EACH_A_VERSION, rereads
 
 
 def plan(
@@ -45,7 +47,7 @@ def plan(
                 return replace(planned, notes=(*planned.notes, *notes))
             begins, anew, again = start(job, kind, position, full_refresh=full_refresh)
             planned = job.source.plan(asked, window, begins)
-            said = (*planned.notes, *anew, *notes)
+            said = (*planned.notes, *anew, *notes, *_each_a_version(job))
             return replace(planned, stream=job.stream, notes=said, refresh=again)
 
         if kind is not RunKind.REPLAY:
@@ -80,7 +82,7 @@ def foresee(job: Job, window: Window | None = None, *, full_refresh: bool = Fals
         begins, anew, _ = start(job, kind, position_of(job, window), full_refresh=full_refresh)
         planned = job.source.plan(asked, window, begins)
         changed = () if full_refresh else treatments.changed(job)
-        return replace(planned, notes=(*planned.notes, *anew, *changed))
+        return replace(planned, notes=(*planned.notes, *anew, *changed, *_each_a_version(job)))
 
 
 class Start(NamedTuple):
@@ -146,6 +148,15 @@ def position_of(job: Job, window: Window, *, full_refresh: bool = False) -> Posi
     if full_refresh or not job.stream.resumes(kind) or job.destination.is_new():
         return {}
     return job.destination.position(job.stream)
+
+
+def _each_a_version(job: Job) -> Sequence[str]:
+    """Said in each run: how a table grows is seen late."""
+    stream = job.stream
+    unversioned = stream.load_mode is LoadMode.HISTORY and stream.cursor is None
+    if not unversioned or not rereads(importer_settings(job.tenant, job.pipeline)[0], stream.reads):
+        return ()
+    return (f"{EACH_A_VERSION}. {AND_SO[0].upper()}{AND_SO[1:]}",)
 
 
 def _check(job: Job, kind: RunKind, full_refresh: bool) -> None:

@@ -137,6 +137,41 @@ def test_lint_prints_a_line_a_finding(tenants: Path) -> None:
     assert done.stderr == "2 files checked: 2 findings\n"
 
 
+HISTORY = "    load: {mode: history, primary_key: id}\n"
+DAILY = "    schedule: '@daily'\n    start: 2026-01-01\n    catchup: true\n"
+CSV = "    importer: csv\n    config: {path: [plays.csv]}\n"
+DATED = CSV.replace("]", "], interval: '%Y-%m-%d'")
+TABLE = "    importer: postgresql\n    config: {tables: [plays], read: full}\n"
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "line", "note"),
+    [
+        (CSV + HISTORY, 5, "load.mode history without a cursor: each row that is read becomes a version, changed or"),
+        (TABLE + HISTORY, 5, "load.mode history without a cursor: each row that is read becomes a version, changed or"),
+        (TABLE.replace("full", "cdc") + HISTORY, 0, ""),  # the log has what has changed
+        (TABLE.replace("full", "incremental, cursor: at") + HISTORY, 0, ""),
+        (CSV + HISTORY.replace("id", "id, cursor: at"), 0, ""),
+        (CSV + DAILY, 7, "a run goes on from its position whatever the interval: the first reads everything, the"),
+        (CSV + DAILY.replace("true", "false"), 0, ""),
+        (DATED + DAILY, 0, ""),
+        (DATED + DAILY + "    load: {mode: replace}\n", 7, "a scheduled run reads an interval, and load.mode replace"),
+        (TABLE + DAILY, 7, "each interval's run reads all that there is now, the same again. Leave `catchup` out"),
+        ("    importer: lastfm_api\n    config: {user: rj}\n" + DAILY, 0, ""),  # which only its streams know
+    ],
+)
+def test_lint_notes_what_is_allowed_and_perhaps_not_meant(tenants: Path, pipeline: str, line: int, note: str) -> None:
+    said = "    privacy: {subject: {none: true, reason: songs}, columns: {'*': keep}, reason: songs}\n"
+    (tenants / "acme.yaml").write_text("tenant: acme\npipelines:\n  plays:\n" + pipeline + said)
+    done = call("lint", tenants)
+    assert done.exit_code == 0, done.stdout
+    notes = done.stdout.splitlines()
+    assert [one.startswith(f"{tenants}/acme.yaml:{line + 1}: note: {note}") for one in notes] == [True] * bool(note)
+    assert done.stderr == f"1 file checked: nothing wrong{', 1 note' if note else ''}\n"
+    as_json = json.loads(call("lint", tenants, "--json").stdout)
+    assert [one["level"] for one in as_json] == ["note"] * bool(note)
+
+
 def test_lint_takes_the_directory_from_the_environment_or_the_convention(
     tenants: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

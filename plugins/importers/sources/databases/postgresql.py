@@ -189,6 +189,9 @@ class Postgresql(Source[PostgresqlConfig]):
                 raise ConfigError(f"no stream has the column '{column}'", do=did_you_mean(str(column), known))
         return [self._stream(relation) for relation in found]
 
+    def reads(self) -> Reads:
+        return Reads.SNAPSHOT if self.config.read is Read.FULL else Reads.POSITION
+
     def suits(self, mode: LoadMode) -> None:
         if self.config.read is Read.CDC and mode not in (LoadMode.MERGE, LoadMode.HISTORY):
             what = f"rows that change and go can't be loaded in mode '{mode}'"
@@ -324,11 +327,10 @@ class Postgresql(Source[PostgresqlConfig]):
         columns = tuple(
             Column(name, reading(kind).type, None) for name, kind in relation.columns.items() if name not in left_out
         )
-        reads = Reads.SNAPSHOT if self.config.read is Read.FULL else Reads.POSITION
         cursor = self.config.cursor if self.config.cursor in relation.columns else None
         mode = LoadMode.MERGE if by_changes else LoadMode.APPEND
         cut_by = ranges.cut_by(relation, self.config.partition_by)
-        return Stream(relation.name, columns, reads, relation.key, cursor, load_mode=mode, cut_by=cut_by)
+        return Stream(relation.name, columns, self.reads(), relation.key, cursor, load_mode=mode, cut_by=cut_by)
 
 
 def _tables_alone(found: Sequence[Relation], *, chosen: bool) -> list[Relation]:

@@ -129,7 +129,10 @@ class FileSource(Source[FilesT]):
             for f in schema
             if not is_bare(f.type)
         )
-        return [Stream(self._name(), columns, Reads.WINDOW if self.config.interval else Reads.POSITION)]
+        return [Stream(self._name(), columns, self.reads())]
+
+    def reads(self) -> Reads:
+        return Reads.WINDOW if self.config.interval else Reads.POSITION
 
     def plan(self, stream: Stream, window: Window, position: Position) -> Plan:
         if not self.files.find(self.config.path) and any(named(lane, self.config.path) for lane in position):

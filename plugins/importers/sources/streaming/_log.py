@@ -106,7 +106,10 @@ class Log(Source[LogT]):
             raise ConfigError(f"the values have a field '{min(twice)}' of their own", do=self.leave_out)
         key = self.identity if named.issuperset(self.identity) else ()
         columns = (*(Column(field.name, field.type, None) for field in values), *about)
-        return [Stream(self.config.name, columns, Reads.POSITION, key)]
+        return [Stream(self.config.name, columns, self.reads(), key)]
+
+    def reads(self) -> Reads:
+        return Reads.POSITION
 
     def known(self, stream: Stream) -> pa.Schema:
         """The columns of the values that the policy has seen, with the types that the stream was taken to have."""
