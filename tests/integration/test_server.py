@@ -159,6 +159,8 @@ def test_a_tenant_whose_data_nobody_classified_stops_and_another_does_not_notice
 
         eventually(phone, "an unclassified key went unnoticed")
         assert not [said for _, said in told if "901820" in said]
+        failed = "select stream, failure from _importers.run where state = 'failed'"
+        eventually(lambda: look.ask(failed) == [("acme.listening.plays", "ContractError")], "it isn't listed")
         other.first()
         eventually(lambda: both.status("globex.listening")["loaded"] == len(FIRST), "the other tenant waits")
         assert len(look.rows()) == len(FIRST)

@@ -6,8 +6,9 @@ import logging
 import time
 from collections import deque
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from threading import Event, Thread
@@ -28,7 +29,7 @@ from importers.pipeline.tenants import find_tenant, read_tenant, read_tenants
 from importers.pipeline.unopened import Attempt
 
 FIRST_WAIT, LONGEST_WAIT = 1.0, 60.0  # seconds
-SERVER = "importers.server"
+KEY = "importers.server"
 """The key under which a stream that can't be followed is listed: each failure in place of the one before."""
 LOOK = 5.0  # seconds between two looks at a tenant's file
 _SPAN = 10  # seconds over which rows a second are counted
@@ -178,29 +179,21 @@ class Streams:
             attempt.attempt_number = 1  # whatever goes wrong next, its first wait is short again
 
         status.state = State.STARTING if not status.failures else status.state
-        tenant, name = self._tenant(status.name), status.name
-        with (
-            Attempt(self._installation, tenant, name.pipeline, [name.stream] if name.stream else [], SERVER).listed(),
-            closing(self._job(tenant, name)) as job,
-        ):
+        with closing(self._job(status.name)) as job:
             stream(job, lambda: self._stop.is_set() or file.changed(), noted)
 
-    def _tenant(self, name: Name) -> Tenant:
+    def _job(self, name: Name) -> Job:
         """Raises ConfigError, by the file's line where that is known."""
         file = read_tenant(find_tenant(self._directory, name.tenant))
         for finding in check(file):
             raise finding
-        return file.tenant
-
-    def _job(self, tenant: Tenant, name: Name) -> Job:
-        made = jobs(self._installation, tenant, name.pipeline, [name.stream] if name.stream else [])
+        made = jobs(self._installation, file.tenant, name.pipeline, [name.stream] if name.stream else [])
         if len(made) != 1:
             streams = ", ".join(job.stream.name for job in made)
             raise ConfigError("the source has several streams", got=streams, do="name them under `streams:`")
         return made[0]
 
-    @staticmethod
-    def _failed(status: Status, state: RetryCallState) -> None:
+    def _failed(self, status: Status, state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
         seconds = state.next_action.sleep if state.next_action else 0.0
         busy = isinstance(error, RunBusyError)
@@ -209,6 +202,14 @@ class Streams:
         # Of what nobody foresaw only its class: its text may hold a row.
         status.error = str(error) if isinstance(error, ImporterError) else type(error).__name__
         _log.log(logging.INFO if busy else logging.ERROR, "%s; again in %.0f s", status.error, seconds)
+        if isinstance(error, ImporterError):
+            self._list(status.name, error)
+
+    def _list(self, name: Name, error: ImporterError) -> None:
+        with suppress(ImporterError):  # of a file that can't be read: nothing is run
+            tenant = read_tenant(find_tenant(self._directory, name.tenant)).tenant
+            streams = [name.stream] if name.stream else []
+            Attempt(self._installation, tenant, name.pipeline, streams, KEY).note(error, datetime.now(UTC))
 
 
 class _File:

@@ -40,7 +40,10 @@ def kept(monkeypatch: pytest.MonkeyPatch) -> Callable[[Sequence[Sequence[Beat]]]
         monkeypatch.setattr(streams, "stream", stream)
         monkeypatch.setattr(streams, "_rest", lambda seconds, *_: sleep(seconds))
         monkeypatch.setattr(Streams, "_job", lambda *_: _Job())
+        listed: list[str] = []
+        monkeypatch.setattr(Streams, "_list", lambda _, name, error: listed.append(f"{name}: {error}"))
         made._keep(status)
+        assert listed == ["acme.listening: there is poison"] * len(attempts)
         assert (status.state, status.failures) == (State.ENDED, len(attempts))
         return states, waits
 
@@ -100,5 +103,6 @@ def test_a_file_that_changes_ends_the_wait_of_a_stream_that_fails(
     monkeypatch.setattr(streams, "_wait", lambda _: 60.0)
     monkeypatch.setattr(streams, "stream", stream)
     monkeypatch.setattr(Streams, "_job", lambda *_: _Job())
+    monkeypatch.setattr(Streams, "_list", lambda *_: None)
     Streams(None, tmp_path, [Name("acme", "listening")], stop)._keep(Status(Name("acme", "listening")))  # type: ignore[arg-type]
     assert runs == ([0, 1] if changes else [0, 100])
