@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, TypeAlias
 from unittest.mock import patch
 
@@ -492,12 +493,11 @@ def test_changes_have_no_interval(job: Callable[..., Job], plays: psycopg.Connec
         run(made, None, RunKind.WINDOW, Window("2024-01-01T00:00:00+00:00", None), processes=1)
 
 
-def test_a_server_without_changes_in_its_log_says_what_to_set(
-    job: Callable[..., Job], sql: psycopg.Connection, database: str
-) -> None:
-    sql.execute("create table plays (id int primary key)")
-    with closing(job(at=database)) as made, pytest.raises(FatalSourceError, match="wal_level = logical"):
-        run(made, processes=1)
+def test_a_server_without_changes_in_its_log_says_what_to_set() -> None:
+    told = SimpleNamespace(fetchone=lambda: ("replica", False, "1", 1, 0))
+    connection: Any = SimpleNamespace(execute=lambda _: told)
+    with pytest.raises(FatalSourceError, match=r"got wal_level replica.*wal_level = logical"):
+        replication.server(connection)
 
 
 def test_a_preview_makes_no_slot(job: Callable[..., Job], plays: psycopg.Connection) -> None:

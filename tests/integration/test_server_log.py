@@ -1,4 +1,4 @@
-"""The embedded server's own log: no value of a row that failed."""
+"""The embedded server's own logs: changes of rows in the one, no value of a row that failed in the other."""
 
 from __future__ import annotations
 
@@ -8,6 +8,11 @@ from pathlib import Path
 import psycopg
 
 from importers.transport.postgres import connect
+
+
+def test_changes_of_its_tables_can_be_read(database: str) -> None:
+    with closing(connect(database)) as connection:
+        assert connection.execute("show wal_level").fetchone() == ("logical",)
 
 
 def test_a_failing_row_leaves_nothing_in_the_server_s_log(database: str) -> None:

@@ -53,8 +53,7 @@ class LogicalPostgres:
 
         self._server: Any = get_server(home.resolve() / "postgres")
         with psycopg.connect(self.url, autocommit=True) as connection:
-            for name, value in {"wal_level": "logical", "max_replication_slots": 100}.items():
-                connection.execute(f"alter system set {name} = {value}")  # type: ignore[arg-type]
+            connection.execute("alter system set max_replication_slots = 100")
         self.restart()
 
     @contextmanager

@@ -17,12 +17,16 @@ from importers.core.registry import optional
 from importers.exceptions import ConfigError
 from importers.transport.postgres import connect, translated
 
-_LOG = {
+_LOG = {  # a failing row stands in an error's DETAIL and CONTEXT, a value in its message, both in its statement
     "log_min_messages": "log",  # above ERROR, whose text may quote a value
     "log_error_verbosity": "terse",
     "log_min_error_statement": "panic",
     "log_statement": "none",
 }
+
+
+_FROM_THE_START = {"wal_level": "logical"}
+"""What a server takes only as it starts. Changes of its tables can be read then (`read: cdc`); no load costs more."""
 
 
 def start_postgres(home: Path, *, keep_running: bool = False) -> str:
@@ -35,7 +39,10 @@ def start_postgres(home: Path, *, keep_running: bool = False) -> str:
     data = home.expanduser().resolve() / "postgres"
     data.parent.mkdir(parents=True, exist_ok=True)
     try:
-        server = pgserver.get_server(data, cleanup_mode=None if keep_running else "stop")
+        with optional("fasteners", "embedded").InterProcessLock(data.parent / ".postgres.lock"):
+            if not (data / "PG_VERSION").exists():
+                _make(pgserver.get_server(data, start=False), data)
+            server = pgserver.get_server(data, cleanup_mode=None if keep_running else "stop")
     except OSError as error:
         raise ConfigError(
             "the embedded PostgreSQL can't start",
@@ -43,8 +50,14 @@ def start_postgres(home: Path, *, keep_running: bool = False) -> str:
             do="see that IMPORTERS_HOME can be written, or set POSTGRES_URL",
         ) from error
     url = _url(server.get_postmaster_info())
-    _keep_values_out_of_the_log(url)
+    _set(url)
     return url
+
+
+def _make(server: Any, data: Path) -> None:
+    server.ensure_pgdata_inited()
+    with (data / "postgresql.conf").open("a", encoding="utf-8") as settings:
+        settings.writelines(f"{name} = {value}\n" for name, value in _FROM_THE_START.items())
 
 
 def running_postgres(home: Path) -> str | None:
@@ -68,10 +81,10 @@ def _package(module: str) -> Any:
         return optional(module, "embedded")
 
 
-def _keep_values_out_of_the_log(url: str) -> None:
-    """A failing row stands in an error's DETAIL and CONTEXT, a value in its message, both in its statement."""
+def _set(url: str) -> None:
+    """A server that an earlier version made has what is `_FROM_THE_START` when it starts next."""
     with closing(connect(url)) as connection, translated("setting what the server logs"):
-        for name, value in _LOG.items():
+        for name, value in (_LOG | _FROM_THE_START).items():
             if connection.execute("select current_setting(%s)", (name,)).fetchone() != (value,):
                 connection.execute(SQL("alter system set {} = {}").format(Identifier(name), Literal(value)))
         connection.execute("select pg_reload_conf()")

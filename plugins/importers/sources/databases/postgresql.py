@@ -144,7 +144,7 @@ class Postgresql(Source[PostgresqlConfig]):
 
     Changes need `wal_level = logical` on the primary server, a role with the attribute REPLICATION, a publication and a
     slot for each table (the error has the statements; `create_replication` makes them), and `replica identity full` of
-    a table with long values that are kept. The embedded PostgreSQL has `wal_level = replica`: changes need another.
+    a table with long values that are kept. The embedded PostgreSQL is such a server.
     """
 
     title: ClassVar[str] = "PostgreSQL"
