@@ -15,7 +15,7 @@ from airflow.sdk.exceptions import TaskDeferred
 from hypothesis import given
 from hypothesis import strategies as st
 
-from importers.core.model import Reads, RunKind, Window
+from importers.core.model import LoadMode, Reads, RunKind, Window
 from importers.core.retention import Expired
 from importers.dag_factory.params import form
 from importers.exceptions import (
@@ -36,6 +36,7 @@ from importers.operators.base import ImportOperator, kept_alive
 from importers.operators.interval import FIELDS, Form, form_of, request_of
 from importers.operators.retry import WAITS
 from importers.pipeline.sweep import Swept
+from importers.pipeline.unopened import Attempt
 from importers.staging.sweeper import SweepReport
 
 START, END = datetime(2026, 3, 1, tzinfo=UTC), datetime(2026, 3, 2, tzinfo=UTC)
@@ -214,6 +215,87 @@ def test_a_run_of_a_stream_that_found_nothing_lasts_on_in_the_triggerer(
     assert [task.task_id for task in skipped] == ["extract"]
 
 
+@pytest.mark.parametrize(
+    ("reads", "mode", "partitions", "waits"),
+    [
+        (Reads.POSITION, LoadMode.APPEND, [], "found_nothing"),
+        (Reads.POSITION, LoadMode.APPEND, [0], None),
+        (Reads.POSITION, LoadMode.REPLACE, [0], "rested"),
+        (Reads.SNAPSHOT, LoadMode.MERGE, [0], "rested"),
+        (Reads.SNAPSHOT, LoadMode.MERGE, [], "rested"),
+    ],
+)
+@pytest.mark.parametrize("schedule", ["@continuous", "@hourly"])
+def test_a_continuous_run_that_nothing_is_seen_of_waits_in_the_triggerer(
+    schedule: str, reads: Reads, mode: LoadMode, partitions: list[int], waits: str | None, monkeypatch: Any
+) -> None:
+    spec, stream = SimpleNamespace(schedule=schedule), SimpleNamespace(reads=reads, load_mode=mode)
+    source = SimpleNamespace(follows=False)
+    job = SimpleNamespace(close=lambda: None, stream=stream, spec=spec, source=source)
+    monkeypatch.setattr("importers.operators.steps.find_installation", lambda: SimpleNamespace(staging=None))
+    monkeypatch.setattr("importers.operators.steps.check_reach", lambda staging: None)
+    operator = PlanOperator(task_id="plan", tenant="acme", pipeline="plays")
+    opened: list[Any] = []
+    monkeypatch.setattr(operator, "_job", lambda installation: job)
+    monkeypatch.setattr(operator, "_open", lambda *asked: opened.append(asked) or partitions)
+    given = context("scheduled", ti=None)
+    if waits is None or schedule != "@continuous":
+        assert operator.execute(given) == partitions
+        return
+    with pytest.raises(TaskDeferred) as deferred:
+        operator.execute(given)
+    assert len(opened) == (waits == "found_nothing")  # whose files may go while it waits, so that it isn't opened
+    assert timedelta() < deferred.value.trigger.moment - datetime.now(UTC) <= timedelta(seconds=10)
+    go_on = getattr(operator, deferred.value.method_name)
+    assert deferred.value.method_name == waits
+    if waits == "found_nothing" or partitions:
+        assert go_on(given, None) == partitions
+    else:
+        with pytest.raises(TaskDeferred):
+            go_on(given, None)
+    assert len(opened) == 1
+    by_hand = context("manual", {"full_refresh": True})
+    assert operator.execute(by_hand) == partitions
+
+
+class Refused(PlanOperator):
+    """A plan that fails of what it was given."""
+
+    error: ImporterError
+
+    def attempt(self, context: Any) -> Any:
+        raise self.error
+
+
+@pytest.mark.parametrize(
+    ("error", "entered", "noted"),
+    [
+        (ConfigError("no"), {}, [("plays", RunKind.INCREMENTAL)]),
+        (ConfigError("no"), {"replay_quarantine": True}, [("plays", RunKind.REPLAY)]),
+        (ConfigError("no"), {"dry_run": True}, []),
+        (TransientSourceError("later"), {}, [("plays", RunKind.INCREMENTAL)]),
+        (TransientSourceError("later", retry_after=90), {}, []),  # which waits
+    ],
+)
+def test_what_ends_a_plan_is_listed_and_a_wait_is_not(
+    error: ImporterError, entered: dict[str, Any], noted: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: list[Any] = []
+
+    def note(attempt: Attempt, error: ImporterError, began: datetime) -> None:
+        assert (attempt.streams, attempt.key) == (["plays"], "acme.songs/scheduled__1")
+        found.append((attempt.pipeline, attempt.kind))
+
+    monkeypatch.setattr(Attempt, "note", note)
+    monkeypatch.setattr("importers.operators.steps.find_installation", lambda: None)
+    operator = Refused(task_id="plan", tenant="acme", pipeline="plays", stream="plays")
+    operator.error = error
+    monkeypatch.setattr(operator, "described", lambda: (None, "plays"))
+    with pytest.raises((type(error), TaskDeferred)):
+        operator.execute(context("scheduled", entered))
+    assert found == noted
+
+
 def decide(error: BaseException, number: int = 1) -> Any:
     return RetryByRemedy().evaluate(error, try_number=number, max_tries=5)
 
@@ -246,6 +328,17 @@ def test_without_a_word_it_is_tried_ever_later_up_to_a_limit(number: int) -> Non
     seconds = decide(TransientSourceError("later"), number).retry_delay.total_seconds()
     expected = {1: 15, 2: 30, 3: 60, 4: 120, 5: 240, 6: 480}.get(number, 900)
     assert expected <= seconds <= 2 * expected
+
+
+@pytest.mark.parametrize("error", [ConfigError("no"), QualityError("no"), ImporterError("nobody foresaw")])
+def test_a_dag_that_starts_anew_at_once_tries_ever_later_what_has_to_be_mended(error: ImporterError) -> None:
+    waits = [RetryByRemedy(looping=True).evaluate(error, number, 5) for number in (1, 2, 3)]
+    assert [decision.action for decision in waits] == [RetryAction.RETRY] * 3
+    for decision, least in zip(waits, (15, 30, 60), strict=True):
+        assert decision.retry_delay is not None
+        assert least <= decision.retry_delay.total_seconds() <= 2 * least
+    gone = RetryByRemedy(looping=True).evaluate(RunAbortedError("taken over"), 1, 5)
+    assert gone.action is RetryAction.FAIL
 
 
 def test_other_errors_are_left_to_airflow() -> None:

@@ -108,6 +108,17 @@ def test_a_continuous_dag_that_fails_and_fails_is_paused(tmp_path: Path) -> None
     )
 
 
+@pytest.mark.parametrize(("schedule", "looping"), [("@continuous", True), ("@daily", False)])
+def test_each_task_of_a_continuous_dag_slows_down_but_the_one_that_says_how_it_ended(
+    tmp_path: Path, schedule: str, looping: bool
+) -> None:
+    tasks = dag(tmp_path, schedule=f'"{schedule}"').tasks
+    slow = {task.task_id: task.retry_policy.looping for task in tasks if task.retry_policy}
+    assert slow.pop("clean") is False
+    assert slow == dict.fromkeys(slow, looping)
+    assert {"plan", "gate", "commit", "read.extract", "write.load"} <= set(slow)
+
+
 def test_a_deadline_survives_serialisation(tmp_path: Path) -> None:
     made = dag(tmp_path, deadline="PT30M", alerts="[slack]")
     (alert,) = made.deadline

@@ -27,6 +27,7 @@ from importers.dag_factory.schedule import schedule_of, start_of
 from importers.dag_factory.shares import Share, share_of
 from importers.exceptions import ConfigError
 from importers.hooks.deployment import tenants_directory
+from importers.operators import RetryByRemedy
 from importers.pipeline.tenants import find_tenant, read_tenant, read_tenants
 
 RETRIES = {"retries": 5, "retry_delay": timedelta(seconds=30)}
@@ -69,9 +70,10 @@ def _tenants(wanted: str | None, share: Share) -> Iterator[TenantFile]:
         log.warning("left out: %s", error)
 
 
+LOOPING = {"retry_policy": RetryByRemedy(looping=True)}
 FAILURES = 10
 """After so many runs in a row that failed Airflow pauses a `@continuous` DAG. The next one begins as one ends: what a
-person has to mend would fail some thousand times a day.
+person has to mend would fail some hundred times a day, though each run tries ever later.
 """
 
 
@@ -86,6 +88,7 @@ def pipeline_dag(file: TenantFile, pipeline: str) -> DAG:
             f"there is no importer '{importer}'",
             do=did_you_mean(importer, sources()),
         )
+    loops = spec.schedule == "@continuous"
     dag = DAG(
         dag_id=f"{tenant.tenant}.{pipeline}",
         description=f"{importer} → {tenant.tenant}",
@@ -93,9 +96,9 @@ def pipeline_dag(file: TenantFile, pipeline: str) -> DAG:
         start_date=start_of(spec),
         catchup=spec.catchup,
         max_active_runs=spec.max_active_runs,
-        max_consecutive_failed_dag_runs=FAILURES if spec.schedule == "@continuous" else 0,
+        max_consecutive_failed_dag_runs=FAILURES if loops else 0,
         deadline=deadlines(tenant.tenant, spec),
-        default_args={"owner": tenant.tenant, **RETRIES},
+        default_args={"owner": tenant.tenant, **RETRIES, **(LOOPING if loops else {})},
         tags=[tenant.tenant, importer, sources()[importer]],
         doc_md=document(tenant, pipeline, _text(file, pipeline)),
         auto_register=False,  # what fails to build must not be found half-built

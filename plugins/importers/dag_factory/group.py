@@ -18,6 +18,7 @@ from importers.operators import (
     GateOperator,
     LoadOperator,
     PlanOperator,
+    RetryByRemedy,
     ValidateOperator,
 )
 from importers.pipeline.tenants import find_tenant, read_tenant
@@ -76,7 +77,8 @@ def _add_tasks(of: dict[str, Any], stream: str | None, at_once: int) -> None:
 
     # By a template, which is empty where plan failed: then there is nothing to clean.
     run = f"{{{{ ti.xcom_pull(task_ids='{plan.task_id}', key='run') }}}}"
-    clean = CleanOperator(task_id="clean", commit=commit.task_id, **{**of, "run": run})
+    decided = RetryByRemedy()  # what it fails of has failed, in whatever DAG
+    clean = CleanOperator(task_id="clean", commit=commit.task_id, retry_policy=decided, **{**of, "run": run})
     ended = EmptyOperator(task_id="ended")
     commit >> ended.as_teardown() >> clean.as_teardown(on_failure_fail_dagrun=True)
     [plan, gate, *reading.iter_tasks(), *writing.iter_tasks()] >> clean

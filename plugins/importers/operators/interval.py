@@ -55,6 +55,11 @@ class Request:
     """Where the window comes from, or where the run starts without one."""
 
     @property
+    def plain(self) -> bool:
+        """Whether it is a run like any other: no backfill, replay or full refresh."""
+        return self.kind is RunKind.INCREMENTAL and not self.full_refresh
+
+    @property
     def story(self) -> str:
         """For a person: which window or position the run took, and why."""
         if not self.window.bounded:

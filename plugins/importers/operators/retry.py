@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from airflow.sdk import RetryDecision, RetryPolicy
 
-from importers.exceptions import ImporterError, TransientSourceError
+from importers.exceptions import ImporterError, RunAbortedError, TransientSourceError
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -19,7 +19,13 @@ WAITS = 20
 
 
 class RetryByRemedy(RetryPolicy):
-    """What a person has to mend fails at once; what passes is tried again, when the other side said or ever later."""
+    """What a person has to mend fails at once; what passes is tried again, when the other side said or ever later.
+
+    In a DAG that starts anew as soon as it has failed, `looping`, the first is tried ever later, too.
+    """
+
+    def __init__(self, *, looping: bool = False) -> None:
+        self.looping = looping
 
     def evaluate(
         self, exception: BaseException, try_number: int, max_tries: int, context: Context | None = None
@@ -30,11 +36,19 @@ class RetryByRemedy(RetryPolicy):
                 told = told_to_wait(exception)
                 if told is not None:
                     return RetryDecision.retry(told, f"{name}: as it was told")
-                delay = min(FIRST * 2.0 ** min(try_number - 1, 10), LONGEST)
-                return RetryDecision.retry(timedelta(seconds=delay + _jitter(delay)), f"{name}: it may pass")
+                return RetryDecision.retry(_ever_later(try_number), f"{name}: it may pass")
+            case RunAbortedError():
+                return RetryDecision.fail(f"{name}: trying again won't help")
+            case ImporterError() if self.looping:
+                return RetryDecision.retry(_ever_later(try_number), f"{name}: it may have been mended")
             case ImporterError() if type(exception) is not ImporterError:  # the base itself: nobody foresaw it
                 return RetryDecision.fail(f"{name}: trying again won't help")
         return RetryDecision.default()
+
+
+def _ever_later(try_number: int) -> timedelta:
+    delay = min(FIRST * 2.0 ** min(try_number - 1, 10), LONGEST)
+    return timedelta(seconds=delay + _jitter(delay))
 
 
 def told_to_wait(error: TransientSourceError) -> timedelta | None:

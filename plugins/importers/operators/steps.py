@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import closing
-from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from contextlib import closing, suppress
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.providers.standard.triggers.temporal import TimeDeltaTrigger
 from airflow.sdk import SkipMixin
 from airflow.sdk.exceptions import AirflowSkipException
 
-from importers.exceptions import ConfigError, FatalSourceError
+from importers.exceptions import ConfigError, FatalSourceError, ImporterError
 from importers.hooks.connections import resolve
 from importers.hooks.deployment import check_reach, find_installation
 from importers.operators.base import LEASE, ImportOperator, PartitionOperator, RunOperator, StepOperator
@@ -35,16 +35,20 @@ IDLE = timedelta(seconds=10)
 """How long a run of a stream that found nothing lasts on, on no worker: Airflow starts the next one when it ends."""
 
 
+def _reads_it_all(job: Job) -> bool:
+    """Whether each ordinary run finds all that the source has, and none is seen to have found nothing new."""
+    from importers.core.model import LoadMode, Reads
+
+    return job.stream.reads is Reads.SNAPSHOT or job.stream.load_mode is LoadMode.REPLACE
+
+
 def _is_streamed(job: Job, request: Request) -> bool:
     """Whether the run takes what comes, of a source that can be followed into a table that takes micro-batches.
 
     A backfill, a replay or a full refresh of such a pipeline is a run like any other.
     """
-    from importers.core.model import RunKind
-
     follows = job.source.follows and job.stream.load_mode in job.destination.live_modes
-    plain = request.kind is RunKind.INCREMENTAL and not request.full_refresh
-    return job.spec.schedule == "@continuous" and follows and plain
+    return job.spec.schedule == "@continuous" and follows and request.plain
 
 
 class PlanOperator(ImportOperator, SkipMixin):
@@ -52,7 +56,8 @@ class PlanOperator(ImportOperator, SkipMixin):
 
     Without `stream` the source must have just one. Of a stream that wasn't asked for, and after a dry run, which is
     this task alone, the tasks that follow are skipped; likewise in a `@continuous` DAG whose source can be followed:
-    there this task loads what there is, in micro-batches.
+    there this task loads what there is, in micro-batches. A run of any other `@continuous` DAG that finds nothing new
+    lasts on likewise, and one that reads all there is begins as much later.
     """
 
     template_fields: Sequence[str] = (*ImportOperator.template_fields, "stream")
@@ -60,6 +65,7 @@ class PlanOperator(ImportOperator, SkipMixin):
     def __init__(self, *, stream: str | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.stream = stream
+        self._rested = False
 
     def attempt(self, context: Context) -> list[int]:
         form = form_of(context)
@@ -75,9 +81,49 @@ class PlanOperator(ImportOperator, SkipMixin):
                 return self._nothing_follows(context)
             if _is_streamed(job, request):
                 if not self._drain(job):
-                    self.defer(trigger=TimeDeltaTrigger(IDLE), method_name="idled")
+                    self._rest("idled")
                 return self._nothing_follows(context)
-            return self._open(job, request, context)
+            loops = job.spec.schedule == "@continuous" and request.plain
+            if loops and not self._rested and _reads_it_all(job):
+                self._rest("rested")
+            numbers = self._open(job, request, context)
+            if loops and not numbers:
+                self._rest("found_nothing")
+            return numbers
+
+    def _rest(self, then: str) -> NoReturn:
+        """Airflow starts the next run when this one ends: until then it waits in the triggerer."""
+        self.defer(trigger=TimeDeltaTrigger(IDLE), method_name=then)
+
+    def rested(self, context: Context, event: Any) -> Any:
+        """Before a run that reads all that there is."""
+        self._rested = True
+        return self._patiently(context, 0)
+
+    def found_nothing(self, context: Context, event: Any) -> list[int]:
+        """After a run was opened that has nothing to read; its lease is longer than the wait."""
+        return []
+
+    def _patiently(self, context: Context, waited: int) -> Any:
+        """A wait is no failure; what ends the attempt is listed among the runs."""
+        began = datetime.now(UTC)
+        try:
+            return super()._patiently(context, waited)
+        except ImporterError as error:
+            with suppress(ImporterError):  # what went wrong first is what the reader needs
+                self._list(context, error, began)
+            raise
+
+    def _list(self, context: Context, error: ImporterError, began: datetime) -> None:
+        from importers.core.model import Reads
+        from importers.pipeline.unopened import Attempt
+
+        form = form_of(context)
+        if not form.dry_run:
+            (tenant, pipeline), streams = self.described(), [self.stream] if self.stream else []
+            asked = request_of(context, Reads.POSITION, form)
+            attempt = Attempt(find_installation(), tenant, pipeline, streams, asked.key, asked.kind, asked.window)
+            attempt.note(error, began)
 
     def idled(self, context: Context, event: Any) -> list[int]:
         """After the wait of a run that found nothing."""
