@@ -148,7 +148,7 @@ def test_a_treatment_that_makes_another_type_is_refused_before_anything_is_read(
         told = " ".join(refused.stderr.split())
         assert f"column 'phone' of acme.calls is {have} and can't hold {comes}; got " in told
         assert "et load.table to a new name, and load everything there with the next run" in told
-    assert sql.execute("select state from _importers.run").fetchall() == [("committed",)]
+    assert sql.execute("select state from _importers.run where state <> 'failed'").fetchall() == [("committed",)]
     describe(home, after, load=ELSEWHERE[load])
     answer("run", "acme.calls")
     assert sql.execute("select count(*) from acme.heard where phone is not null").fetchone() == (1,)

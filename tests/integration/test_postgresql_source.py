@@ -351,7 +351,7 @@ def test_where_ranges_begin_is_no_value_of_a_person(
     sql.execute("insert into people select 4916200000000 + g, repeat('x', 60) from generate_series(1, 500) g")
     with pytest.raises(ConfigError, match="ranges of 'who'"):
         bring({"tables": ["people"], **CUT}, {"mode": "replace"}, who="pseudonymise", what="keep")
-    assert sql.execute("select count(*) from _importers.run").fetchone() == (0,)
+    assert sql.execute("select count(*) from _importers.run where plan -> 'partitions' <> '[]'").fetchone() == (0,)
 
 
 def test_of_a_text_a_plan_says_no_more_than_parts_it_from_others(

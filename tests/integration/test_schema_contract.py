@@ -129,7 +129,7 @@ def test_a_column_that_has_gone_stops_the_run_before_anything_is_read(
     site.run(FIRST.replace("who", "millis"), policy, schema_change=mode)
     with pytest.raises(ContractError, match=r"have gone that the last run had: millis \(millis may be length now\)"):
         site.run("id,length,ms\n3,cy,30\n", policy, schema_change=mode)
-    assert sql.execute("select count(*) from _importers.run").fetchone() == (1,)
+    assert sql.execute("select count(*) from _importers.run where state <> 'failed'").fetchone() == (1,)
     assert sql.execute("select count(*) from acme.plays").fetchone() == (2,)
 
 

@@ -74,7 +74,7 @@ def finished(
     position_is(look, produced or [len(FIRST), len(SECOND) + 1])
     look.sweep()
     for id_, key, state, has_key, _ in look.runs():
-        must(state == "committed" and not has_key, f"run {id_} is {state}", key)
+        must(state in ("committed", "failed") and not has_key, f"run {id_} is {state}", key)
     must(not look.staged_files(), "something is staged", look.staged_files())
     if expected is None:
         bad = sum(look.quarantined().values(), Counter[int | None]())
