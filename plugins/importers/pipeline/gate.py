@@ -98,7 +98,8 @@ def _judge(
 
     drifts = job.rules.drifts(profile, profiles.earlier(job, run) if job.rules.drifting else ())
     deliveries = replay.deliveries(run) if run.kind is RunKind.REPLAY else None
-    return judge(job.rules, verdicts, job.spec.quarantine, read, job.keys.uniqueness(), drifts, deliveries)
+    shown = job.policy.shown()
+    return judge(job.rules, verdicts, job.spec.quarantine, read, job.keys.uniqueness(), drifts, deliveries, shown)
 
 
 def _quarantine(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Annotated, Any
 
@@ -11,8 +12,10 @@ import numpy.typing as npt
 import polars as pl
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from importers.core.model import JSON
 from importers.quality.columns import PLAIN, Columns, Family
 from importers.quality.runwide import RunRule, State
+from importers.quality.spread import FEWEST
 
 Weight = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -59,6 +62,34 @@ class Distribution(BaseModel):
         return below, above
 
 
+@dataclass(frozen=True, slots=True)
+class Divergence:
+    """How far a run was from the distribution, in nats, and the limit; `cells` are values or bins with their shares.
+
+    A share is of 1: the run's, and the expected one with what is held out.
+    """
+
+    nats: float
+    limit: float
+    cells: tuple[tuple[str, float, float], ...] = ()
+
+    def __str__(self) -> str:
+        how_far = f"a divergence of {self.nats:.3f}" if math.isfinite(self.nats) else "an infinite divergence"
+        said = f"{how_far}, the limit is {self.limit:g}"
+        if not self.cells:
+            return said
+        cell, share, expected = max(self.cells, key=lambda one: (one[1] > 0 and one[2] == 0, abs(one[1] - one[2])))
+        return f"{said}; {cell}: {share:.1%} where {expected:.1%} was expected"
+
+    def said(self) -> dict[str, JSON]:
+        """As JSON, which knows no infinity: `divergence` is null then."""
+        cells: list[JSON] = [
+            {"cell": cell, "observed": round(share, 4), "expected": round(expected, 4)}
+            for cell, share, expected in self.cells
+        ]
+        return {"divergence": self.nats if math.isfinite(self.nats) else None, "limit": self.limit, "cells": cells}
+
+
 class KLDivergenceLess(RunRule):
     """The Kullback-Leibler divergence of the values from `partition_object`, in nats, is at most `threshold`.
 
@@ -101,6 +132,25 @@ class KLDivergenceLess(RunRule):
         if not state["count"]:
             return False
         return divergence(self._observed(state), self._expected()) <= self.threshold
+
+    def found(self, state: State, *, shown: bool) -> Divergence | None:
+        """None of so few values that a share is somebody's; without cells where the column isn't `shown`."""
+        if state["count"] < FEWEST:
+            return None
+        observed, expected = self._observed(state), self._expected()
+        nats = divergence(observed, expected)
+        if not shown:
+            return Divergence(nats, self.threshold)
+        shares = zip(self._cells(), observed / observed.sum(), expected / expected.sum(), strict=True)
+        return Divergence(nats, self.threshold, tuple((cell, float(p), float(q)) for cell, p, q in shares))
+
+    def _cells(self) -> list[str]:
+        expected = self.partition_object
+        if expected.bins is None:
+            return [*map(str, expected.values or ()), "anything else"]
+        (below, above), edges = expected.tails, expected.bins
+        cells = [f"{low:g} to {high:g}" for low, high in pairwise(edges)]
+        return [*([f"below {edges[0]:g}"] if below else ()), *cells, *([f"above {edges[-1]:g}"] if above else ())]
 
     def _observed(self, state: State) -> npt.NDArray[np.float64]:
         expected, count = self.partition_object, state["count"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,12 +14,13 @@ from importers.exceptions import ConfigError, ContractError
 from importers.quality.binding import Bound, Labelled, bind
 from importers.quality.checker import labels_of
 from importers.quality.counted import broken
+from importers.quality.divergence import Divergence, KLDivergenceLess
 from importers.quality.drift import Drift, DriftLess
 from importers.quality.duplicates import Read, Survey, confirm, survey
 from importers.quality.hashing import seed as hash_seed
 from importers.quality.members import MostCommonInSet
 from importers.quality.rules import Rules
-from importers.quality.runwide import CountedRule, DistinctBetween, KeyRule, RunRule, UniqueRule
+from importers.quality.runwide import CountedRule, DistinctBetween, KeyRule, RunRule, State, UniqueRule
 from importers.quality.typewise import ShapeRule
 from importers.quality.verdict import Numbers, Tally, Verdict
 
@@ -56,16 +57,19 @@ class Judgement:
     tally: Tally
     drifts: Mapping[str, Drift] = field(default_factory=dict)
     """By rule on drift what was found."""
+    divergences: Mapping[str, Divergence] = field(default_factory=dict)
+    """By rule on a divergence what was found."""
 
     def counts(self) -> dict[str, JSON]:
         """Over all partitions, duplicates included. Holds no values."""
         return self.tally.counts()
 
     def told(self) -> dict[str, JSON]:
-        """The counts, what the run failed for, and how far columns have drifted. Holds no values."""
+        """The counts, what the run failed for, and how far columns have drifted or diverge. Holds no values."""
         failures: list[JSON] = [{"rule": f.label, "what": f.what, "got": f.got} for f in self.failures]
         drifts: dict[str, JSON] = {label: drift.said() for label, drift in self.drifts.items()}
-        return {**self.counts(), "failures": failures, "drifts": drifts}
+        divergences: dict[str, JSON] = {label: found.said() for label, found in self.divergences.items()}
+        return {**self.counts(), "failures": failures, "drifts": drifts, "divergences": divergences}
 
 
 def judge(
@@ -76,6 +80,7 @@ def judge(
     key: bytes,
     drifts: Mapping[str, Drift] | None = None,
     deliveries: Mapping[int, int | None] | None = None,
+    shown: Collection[str] = (),
 ) -> Judgement:
     """Judge a run by the verdicts of all its partitions, those loaded by an earlier attempt included.
 
@@ -83,6 +88,7 @@ def judge(
     `rules.columns` and, where there is one, `_deleted`. It is asked only where a key seems to occur twice, or a value
     lies too far from the others. `key` is the one that the checkers had. `drifts` says by rule what was found of drift:
     without it such rules hold. `deliveries` says by partition within which keys are unique: without it, within the run.
+    Of a column that is `shown` it may be told how its values are distributed.
     Raises ConfigError if a verdict was made under other rules, ContractError if a key's type changed in between.
     """
     for partition, verdict in verdicts.items():
@@ -107,10 +113,10 @@ def judge(
     extra = {partition: _duplicates(by_rule) for partition, by_rule in sorted(found.items())}
     tally += _tally(found, extra) + Tally(unexpected=broken(rules.rules, verdicts, tally, read_partition))
     bound = bind(rules.rules, rules.schema, rules.schema)
-    seen = _Seen(tally, surveyed, bound, key)
+    seen = _Seen(tally, surveyed, bound, key, _divergences(rules, tally, shown))
     failures = [failure for labelled in rules.rules for failure in _failures(labelled, seen)]
     drifted = [failure for labelled in rules.rules for failure in _drifted(labelled, drifts or {})]
-    return Judgement((*failures, *drifted, *_too_many(tally, quarantine)), extra, tally, drifts or {})
+    return Judgement((*failures, *drifted, *_too_many(tally, quarantine)), extra, tally, drifts or {}, seen.divergences)
 
 
 def judge_loaded(rules: Rules, verdict: Verdict, quarantine: Quarantine, key: bytes) -> Judgement:
@@ -139,6 +145,18 @@ def _survey(rules: Rules, verdicts: Mapping[int, Verdict], tally: Tally) -> dict
             keys = [verdict.keys[labelled.label] for verdict in verdicts.values()]
             surveyed[labelled.label] = survey(keys, modes=isinstance(labelled.rule, MostCommonInSet))
     return surveyed
+
+
+def _state(tally: Tally, label: str) -> State:
+    return {"rows": 0, "count": 0} | tally.states.get(label, {})
+
+
+def _divergences(rules: Rules, tally: Tally, shown: Collection[str]) -> dict[str, Divergence]:
+    found = {}
+    for label, rule in ((labelled.label, labelled.rule) for labelled in rules.rules):
+        if isinstance(rule, KLDivergenceLess):
+            found[label] = rule.found(_state(tally, label), shown=rule.column in shown)
+    return {label: one for label, one in found.items() if one is not None}
 
 
 def _same_kind(labelled: Labelled, tally: Tally) -> None:
@@ -175,6 +193,7 @@ class _Seen:
     surveyed: Mapping[str, Survey]
     bound: Bound
     key: bytes
+    divergences: Mapping[str, Divergence] = field(default_factory=dict)
 
 
 def _failures(labelled: Labelled, seen: _Seen) -> Iterator[Failure]:
@@ -184,10 +203,11 @@ def _failures(labelled: Labelled, seen: _Seen) -> Iterator[Failure]:
         if unexpected or (not evaluated and not seen.bound.fits[label]):
             yield Failure(label, rule.wrong, f"{unexpected:,} of {evaluated:,} rows")
     elif isinstance(rule, RunRule):
-        state = {"rows": 0, "count": 0} | tally.states.get(label, {})
+        state, diverges = _state(tally, label), seen.divergences.get(label)
         if not rule.holds(state, seen.bound.at):
             values = f"{state['count']:,} values in " if labelled.paths else ""
-            yield Failure(label, rule.wrong, f"{values}{state['rows']:,} rows")
+            counts = f"{values}{state['rows']:,} rows"
+            yield Failure(label, rule.wrong, f"{diverges}, of {counts}" if diverges else counts)
     elif isinstance(rule, DistinctBetween):
         distinct = seen.surveyed[label].distinct
         if not rule.holds(distinct, evaluated):

@@ -348,3 +348,53 @@ def test_partitions_that_all_lack_the_same_member_lack_it_together():
     part = table([(1, None, name, None) for name in members[:-1]])
     _, judgement = run([rule], {number: part.to_batches() for number in range(6)})
     assert [failure.label for failure in judgement.failures] == ["expect_column_distinct_values_to_contain_set(who)"]
+
+
+CHANNELS = pa.table({"channel": ["web"] * 12 + ["shop"] * 6 + ["fax"] * 2})
+
+
+def diverging(table, shown=(), **weights):
+    partition = {"values": [*weights], "weights": [*weights.values()]}
+    said = {"column": "channel", "partition_object": partition, "threshold": 0.05}
+    rules = Rules.compile(
+        [Expectation(type="expect_column_kl_divergence_to_be_less_than", kwargs=said)], CHANNELS.schema
+    )
+    checker = rules.checker(KEY)
+    for batch in table.to_batches():
+        checker.check(batch)
+    return judge(rules, {0: checker.verdict(0)}, LAX, lambda _: iter(()), KEY, shown=shown)
+
+
+def test_a_divergence_is_told_with_the_share_that_is_farthest_off():
+    """0.6 · ln(0.6 / 0.25) + 0.3 · ln(0.3 / 0.55) + 0.1 · ln(0.1 / 0.2) = 0.274, by hand."""
+    judgement = diverging(CHANNELS, ("channel",), web=0.25, shop=0.55, fax=0.2)
+    (failure,) = judgement.failures
+    limit = "a divergence of 0.274, the limit is 0.05"
+    assert failure.got == f"{limit}; web: 60.0% where 25.0% was expected, of 20 values in 20 rows"
+    told = judgement.told()["divergences"]
+    assert told[failure.label] == {
+        "divergence": pytest.approx(0.2741, abs=1e-4),
+        "limit": 0.05,
+        "cells": [
+            {"cell": "web", "observed": 0.6, "expected": 0.25},
+            {"cell": "shop", "observed": 0.3, "expected": 0.55},
+            {"cell": "fax", "observed": 0.1, "expected": 0.2},
+            {"cell": "anything else", "observed": 0.0, "expected": 0.0},
+        ],
+    }
+
+
+def test_what_was_never_expected_is_named_and_makes_no_json_that_is_none():
+    judgement = diverging(CHANNELS, ("channel",), web=0.7, shop=0.3)
+    (failure,) = judgement.failures
+    assert failure.got.startswith("an infinite divergence, the limit is 0.05; anything else: 10.0% where 0.0%")
+    assert judgement.told()["divergences"][failure.label]["divergence"] is None
+
+
+def test_of_a_column_whose_values_stay_inside_and_of_few_values_less_is_told():
+    hidden = diverging(CHANNELS, web=0.25, shop=0.55, fax=0.2)
+    assert hidden.failures[0].got == "a divergence of 0.274, the limit is 0.05, of 20 values in 20 rows"
+    assert hidden.told()["divergences"][hidden.failures[0].label]["cells"] == []
+    few = diverging(CHANNELS.slice(0, 19), ("channel",), web=0.25, shop=0.55, fax=0.2)
+    assert few.failures[0].got == "19 values in 19 rows"
+    assert few.told()["divergences"] == {}

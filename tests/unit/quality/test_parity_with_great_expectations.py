@@ -14,7 +14,7 @@ import pyarrow as pa
 import pytest
 
 from importers.core.tenant import Expectation, Quarantine
-from importers.quality import Rules, judge
+from importers.quality import Rules, divergence, judge
 from importers.quality.gx import ROW_LEVEL
 from importers.quality.vocabulary import COMPILED, OWN, UNSAID
 
@@ -404,7 +404,12 @@ def checked(table: pa.Table, *wanted: Expectation):
             row for rows in bad.values() for row in rows if row >= starts[number]
         }
     judgement = judge(
-        rules, verdicts, Quarantine(max_fraction=1.0), lambda n: iter(halves[n].to_batches(max_chunksize=3)), KEY
+        rules,
+        verdicts,
+        Quarantine(max_fraction=1.0),
+        lambda n: iter(halves[n].to_batches(max_chunksize=3)),
+        KEY,
+        shown=table.column_names,
     )
     for number, extra in judgement.extra_bad.items():
         note(starts[number], extra.rows, extra.broken)
@@ -506,7 +511,8 @@ def test_the_run_gets_the_same_verdict(both, type_, name):
 
 @pytest.mark.filterwarnings("ignore:invalid value encountered:RuntimeWarning")
 @pytest.mark.parametrize("name", ["filled", "only nulls"])
-def test_the_distribution_is_as_far_from_what_is_expected(peer, name):
+def test_the_distribution_is_as_far_from_what_is_expected(peer, name, monkeypatch):
+    monkeypatch.setattr(divergence, "FEWEST", 1)
     table = TABLES[name]
     wanted = [expectation(*case) for case in DIVERGING]
     _, judgement = checked(table, *wanted)
@@ -514,6 +520,16 @@ def test_the_distribution_is_as_far_from_what_is_expected(peer, name):
     for one, label, theirs in zip(wanted, labels(wanted), peer(table, wanted), strict=True):
         assert not theirs.exception_info.get("exception_message"), theirs.exception_info
         assert bool(theirs.success) == (label not in failed), one
+        found = judgement.divergences.get(label)
+        assert (found is None) == (name == "only nulls" or one.kwargs["column"] == "none")
+        if found is not None:
+            seen = theirs.result["observed_value"]
+            assert found.nats == (math.inf if seen is None else pytest.approx(seen, abs=1e-12))
+            for which, cells in (("observed", 1), ("expected", 2)):
+                told = theirs.result["details"][f"{which}_partition"]
+                below, above = told.get("tail_weights", (0, 0))
+                shares = [share for share in (below, *told["weights"], above) if share]
+                assert [cell[cells] for cell in found.cells if cell[cells]] == pytest.approx(shares)
 
 
 @pytest.mark.filterwarnings("ignore:invalid value encountered:RuntimeWarning")
