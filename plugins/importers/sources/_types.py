@@ -21,3 +21,35 @@ def loadable(kind: pa.DataType) -> pa.DataType:
     if pa.types.is_null(kind) or pa.types.is_string_view(kind):
         return pa.string()
     return pa.binary() if pa.types.is_binary_view(kind) else kind
+
+
+def leaves(schema: pa.Schema) -> list[str]:
+    """The paths of all that holds no other: `user.email`, `items[].id`, `tags[]`."""
+    return [path for field in schema for path in _below(field.name, field.type)]
+
+
+def _below(path: str, kind: pa.DataType) -> list[str]:
+    if pa.types.is_list(kind):
+        return _below(f"{path}[]", kind.value_type)
+    if pa.types.is_struct(kind):
+        return [leaf for field in kind for leaf in _below(f"{path}.{field.name}", field.type)]
+    return [path]
+
+
+def retyped(schema: pa.Schema, path: str, kind: pa.DataType) -> pa.Schema:
+    """The schema with another type of the column, or of the leaf, of that path."""
+    if path in schema.names:
+        index = schema.get_field_index(path)
+        return schema.set(index, pa.field(path, kind))
+    fields = [field.with_type(_retyped(field.name, field.type, path, kind)) for field in schema]
+    return pa.schema(fields, schema.metadata)
+
+
+def _retyped(here: str, kind: pa.DataType, path: str, wanted: pa.DataType) -> pa.DataType:
+    if here == path:
+        return wanted
+    if pa.types.is_list(kind):
+        return pa.list_(kind.value_field.with_type(_retyped(f"{here}[]", kind.value_type, path, wanted)))
+    if pa.types.is_struct(kind):
+        return pa.struct([f.with_type(_retyped(f"{here}.{f.name}", f.type, path, wanted)) for f in kind])
+    return kind

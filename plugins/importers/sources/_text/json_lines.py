@@ -177,9 +177,9 @@ class _Parser:
     def __init__(self, schema: pa.Schema, *, stops: bool) -> None:
         self.schema, self.struct = schema, pa.struct(list(schema))
         self._doubles = [field.name for field in schema if _holds_doubles(field.type)]
-        self._times = {field.name: field.type for field in schema if pa.types.is_timestamp(field.type)}
         # It takes a moment with a zone for one without, and the other way round; casts refuse both.
-        as_text = pa.schema([field.with_type(pa.string()) if field.name in self._times else field for field in schema])
+        as_text = pa.schema([field.with_type(_textual(field.type)) for field in schema])
+        self._times = {field.name: field.type for field in schema if field.type != as_text.field(field.name).type}
         unexpected = "error" if stops else "ignore"
         self._options = arrow_json.ParseOptions(explicit_schema=as_text, unexpected_field_behavior=unexpected)
 

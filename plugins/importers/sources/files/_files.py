@@ -33,7 +33,7 @@ from importers.core.names import as_name, did_you_mean
 from importers.core.source import Source
 from importers.exceptions import ConfigError, ContractError, EmptySourceError
 from importers.sources._text.cells import ARROW, arrow_type
-from importers.sources._types import is_bare, loadable
+from importers.sources._types import is_bare, leaves, loadable, retyped
 from importers.sources.files._again import Record, reread
 from importers.sources.files._bucket import ENVIRONMENT, ENVIRONMENT_BESIDES, role_of
 from importers.sources.files._columns import as_asked
@@ -120,6 +120,9 @@ class FileSource(Source[FilesT]):
         files = self._listed()
         self._typed(self._ends(files[:1]))
         return f"{len(files)} files, {sum(file.size for file in files):,} bytes"
+
+    types_within: ClassVar[bool] = False
+    """Whether `types` reaches what is within objects and lists, by a path such as `items[].price`."""
 
     def streams(self) -> Sequence[Stream]:
         schema = self._known(self._listed())
@@ -240,12 +243,11 @@ class FileSource(Source[FilesT]):
     def _typed(self, ends: Sequence[File]) -> pa.Schema:
         schema = self.schema(ends)
         for name, kind in self.config.types.items():
-            if name not in schema.names:
-                raise ConfigError(
-                    f"`types` names a column '{name}' that the files lack", do=did_you_mean(name, schema.names)
-                )
-            index = schema.get_field_index(name)
-            schema = schema.set(index, pa.field(name, arrow_type(kind)))
+            known = leaves(schema) if self.types_within else schema.names
+            if name not in known:
+                why = "which holds what has types" if name in schema.names else "that the files lack"
+                raise ConfigError(f"`types` names a column '{name}' {why}", do=did_you_mean(name, known))
+            schema = retyped(schema, name, arrow_type(kind))
         return schema
 
     def _ends(self, files: Sequence[File]) -> list[File]:

@@ -39,7 +39,11 @@ class Nested(StrEnum):
 
 
 class JsonConfig(LinesConfig):
-    """A document is read in blocks, a record is held whole: up to 64 MiB."""
+    """A document is read in blocks, a record is held whole: up to 64 MiB.
+
+    `types` reaches what is within objects and lists, too: `user.age`, `items[].price`; of what is flattened, the
+    columns.
+    """
 
     records: str | Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=1)] = Field(
         "",
@@ -97,6 +101,7 @@ class Json(FileSource[JsonConfig]):
     config_model = JsonConfig
     block: ClassVar[int] = BLOCK
     sampled = READABLE
+    types_within = True
 
     @cached_property
     def _arrays(self) -> Mapping[str, Json]:

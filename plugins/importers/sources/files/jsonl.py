@@ -26,7 +26,7 @@ SAMPLE = 1 << 20
 
 
 class JsonlConfig(LinesConfig):
-    """`types` reaches the keys of the line itself, not those inside of objects."""
+    """`types` reaches what is within objects and lists, too: `user.age`, `items[].price`."""
 
 
 class Jsonl(FileSource[JsonlConfig]):
@@ -36,6 +36,7 @@ class Jsonl(FileSource[JsonlConfig]):
     config_model = JsonlConfig
     block: ClassVar[int] = BLOCK
     sampled = READABLE
+    types_within = True
 
     def sparse(self) -> bool:
         return True

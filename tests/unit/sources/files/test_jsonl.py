@@ -1,4 +1,6 @@
 import json
+from datetime import UTC, datetime
+from decimal import Decimal
 
 import pyarrow as pa
 import pytest
@@ -9,7 +11,7 @@ from tests.support.properties import examples
 
 from importers.core.model import Window
 from importers.core.registry import source_class
-from importers.exceptions import ContractError
+from importers.exceptions import ConfigError, ContractError
 from importers.sources.files.jsonl import Jsonl, JsonlConfig
 
 
@@ -30,6 +32,50 @@ def everything(of, only=None):
 def lines(path, *rows):
     path.write_bytes(b"".join((row if isinstance(row, bytes) else json.dumps(row).encode()) + b"\n" for row in rows))
     return path
+
+
+WITHIN = {
+    "user.seen": "timestamp_tz",
+    "user.score": "number",
+    "items[].price": "decimal(9,2)",
+    "tags[]": "timestamp",
+}
+"""Types of what a sample would take for text and for integers."""
+
+
+def visit(seen, score, price, tag):
+    return {"user": {"seen": seen, "score": score, "name": "ann"}, "items": [{"price": price}, None], "tags": [tag]}
+
+
+@pytest.mark.parametrize("kind", [Jsonl, Small])
+def test_types_reach_what_is_within_objects_and_lists(tmp_path, kind):
+    told = [visit("2026-01-01T01:00:00+01:00", n, "3", "2026-01-01 02:00:00") for n in (1, 2.5)]
+    wrong = [visit("2026-01-01", 1, "3", None), visit(None, "x", "3", None), visit(None, 1, "0.001", None)]
+    path = lines(tmp_path / "visits.jsonl", *told, *wrong, {"user": None})
+    rows, rejects, _ = everything(source(path, kind, types=WITHIN, sample_rows=1))
+    midnight, two = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 1, 2, tzinfo=UTC).replace(tzinfo=None)
+    assert rows == [
+        visit(midnight, 1.0, Decimal(3), two),
+        visit(midnight, 2.5, Decimal(3), two),
+        {"user": None, "items": None, "tags": None},
+    ]
+    assert [json.loads(reject.raw) for reject in rejects] == wrong
+    assert {reject.reason for reject in rejects} == {"a value's type isn't that of its column: see `types`"}
+
+
+@pytest.mark.parametrize(
+    ("path", "why", "meant"),
+    [
+        ("user.scor", "that the files lack", "user.score"),
+        ("items.price", "that the files lack", r"items\[\].price"),
+        ("user", "which holds what has types", "user.seen"),
+        ("tags", "which holds what has types", r"tags\[\]"),
+    ],
+)
+def test_a_type_of_what_has_none_names_what_has(tmp_path, path, why, meant):
+    file = lines(tmp_path / "visits.jsonl", visit("a", 1, "3", "b"))
+    with pytest.raises(ConfigError, match=f"names a column '{path}' {why}.*{meant}"):
+        everything(source(file, types={path: "string"}))
 
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
