@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, ClassVar, cast
 
@@ -98,6 +98,13 @@ class Listed:
     def owned_key(self) -> tuple[str, ...]:
         return (self.whose.name, *self.key) if self.whose and self.key else self.key
 
+    @property
+    def paged(self) -> Style | None:
+        """The style. Where pages share no record, two of them are told apart by the key."""
+        if not isinstance(self.style, ByPage) or self.style.identity:
+            return self.style
+        return replace(self.style, identity=tuple(field.path for field in self.fields if field.name in self.key))
+
     def placed(self, page: Sequence[Any], before: int, one: str | None) -> Sequence[Any]:
         """The records with what none says; numbers are text until they are typed. `before` came on other pages."""
         if self.of is None and self.place is None:
@@ -174,11 +181,12 @@ class ListedSource(ApiSource[HttpConfigT]):
     def found(self, client: Client, name: str, part: Bounds) -> Generator[Sequence[Any], None, None]:
         """The records of a partition, page by page."""
         listed, count = self.listed()[name], 0
-        if listed.style is None:
+        style = listed.paged
+        if style is None:
             calls = (Call(listed.path.format(one), name, listed.params) for one in listed.ids)
             yield from ([answer.json()] for answer in client.ask_all(calls))
             return
-        for page in pages(client, self.call(name, part), listed.style):
+        for page in pages(client, self.call(name, part), style):
             yield listed.placed(page, count, cast("str | None", part.get("of")))
             count += len(page)
 

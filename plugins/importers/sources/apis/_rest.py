@@ -176,16 +176,16 @@ class StreamSpec(_Said):
 
     def _style(self, paths: Mapping[str, Path]) -> Style:
         at, said, new = path(self.records), self.paging, self.incremental
-        identity = tuple(paths[name] for name in self.key)
         if isinstance(said, ByTokenSpec):
             return ByToken(at, path(said.at), said.parameter)
         if isinstance(said, ByPageSpec):
             if said.pages is None:
                 return ByCount(at, said.parameter, said.size)
-            return ByPage(at, path(said.pages), path(said.total), said.parameter, identity=identity)
+            return ByPage(at, path(said.pages), path(said.total), said.parameter)
         if isinstance(said, ByOffsetSpec):
             if said.total is None:
                 return ByCount(at, said.parameter, said.size, step=said.size, begin=0)
+            identity = tuple(paths[name] for name in self.key)
             return ByOffset(at, path(said.total), said.size, identity, parameter=said.parameter)
         if isinstance(said, ByWindowSpec) and new is not None and new.end is not None:
             seconds = max(1, round(said.days * 86_400))

@@ -22,6 +22,7 @@ SEEN = (Field("url", ("url",)), Field("mbid", ("mbid",)))
 RANKED = (Field("playcount", ("playcount",), pa.int64()), Field("rank", ("@attr", "rank"), pa.int64()), *SEEN)
 PLAYED, LOVED = (Field(name, ("date", "uts"), TIME, epoch="s") for name in ("played_at", "loved_at"))
 PLAY = (PLAYED, ARTIST, TRACK, Field("album", ("album", "#text")), *SEEN)
+PLAYING = ("@attr", "nowplaying")  # such a play is on every page and in no total
 ALBUMS, ARTISTS = (BY, Field("album", ("name",)), *RANKED), (Field("artist", ("name",)), *RANKED)
 
 
@@ -73,16 +74,10 @@ class Lastfm(ListedSource[LastfmConfig]):
 
     def _list(self, name: str, inner: str, fields: Sequence[Field], *key: str, **more: Any) -> Listed:
         told, said = name.lower(), self._asked(f"user.get{name}") | {"limit": self.config.page_size}
-        identity = tuple(field.path for field in fields if field.name in key)
         counted = (told, "@attr", "totalPages"), (told, "@attr", "total")
-        style = ByPage((told, inner), *counted, counts=_played, identity=identity)
+        style = ByPage((told, inner), *counted, counts=lambda record: dig(record, PLAYING) != "true")
         said |= {"period": self.config.period} if name.startswith("Top") else {}
         return Listed("", fields, key, style, said, form=True, whose=USER, **more)
 
     def _asked(self, method: str) -> dict[str, Any]:
         return {"method": method, "user": self.config.user, "format": "json"}
-
-
-def _played(record: Any) -> bool:
-    """What is playing now is on every page and in no total."""
-    return bool(dig(record, ("@attr", "nowplaying")) != "true")
