@@ -92,7 +92,7 @@ def cut_small(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def look_often(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever follows a silent system asks from time to time whether it is there: here sooner than in half a minute."""
-    for module in ("broker", "event_hubs"):
+    for module in ("kafka_following", "event_hubs"):
         monkeypatch.setattr(f"importers.transport.{module}.LOOK", 0.2)
 
 

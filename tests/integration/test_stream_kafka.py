@@ -16,7 +16,7 @@ from importers.exceptions import ContractError
 from importers.sources.streaming import _kafka
 from importers.sources.streaming.kafka import Kafka as Source
 from importers.sources.streaming.kafka import KafkaConfig
-from importers.transport import broker
+from importers.transport import kafka_following
 
 pytestmark = pytest.mark.services
 PACE = Pace(0.001, 1_000, 0.02)
@@ -99,7 +99,7 @@ def test_a_topic_that_is_made_anew_while_it_is_followed_stops_the_stream(
 def test_a_partition_that_the_topic_gets_is_read_from_its_beginning(
     kafka: Kafka, topic: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(broker, "LOOK", 0.1)
+    monkeypatch.setattr(kafka_following, "LOOK", 0.1)
     at = source(kafka, topic)
     with closing(at.follow(at.streams()[0], {}, PACE)) as batches:
         next(batches)

@@ -10,7 +10,6 @@ import logging
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
@@ -18,20 +17,18 @@ from importers.core.ahead import ahead
 from importers.core.model import JSON, Pace
 from importers.core.registry import optional
 from importers.exceptions import ConfigError, TransientSourceError
-from importers.transport.kafka_errors import passes, refuses, remedy
+from importers.transport.kafka_errors import SLICE, messages_only, passes, refuses, remedy
+from importers.transport.kafka_following import Following
 from importers.transport.messages import Gathering, Messages, Part
 from importers.transport.partitioned import Extent
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
-    from confluent_kafka import Consumer, KafkaError, Message
+    from confluent_kafka import Consumer, KafkaError
     from confluent_kafka.admin import AdminClient
 
-SLICE = 2.0  # seconds after which a call that isn't answered is interrupted, to hear whether it was refused
-LOOK = 30.0  # seconds between two questions whether a topic that is followed has more partitions
 PATIENCE = 0.1  # seconds that a read waits for messages before it looks whether the broker is still there
-AT_HAND = 0.001  # seconds that it takes at most to be given a message that was there
 AT_ONCE = 500  # messages that a call to the client takes: fewer cost more for the call, and more leave the cache
 OURS: Mapping[str, JSON] = {
     "client.id": "importers",
@@ -52,15 +49,6 @@ DEFAULTS: Mapping[str, JSON] = {
 NO_ID = "AAAAAAAAAAAAAAAAAAAAAA"
 """Kafka's Uuid.ZERO_UUID, by which a broker says that it knows of no topic ids."""
 _log = logging.getLogger(__name__)
-
-
-@dataclass(slots=True)
-class _Reading:
-    """How far a topic is followed: by partition which offset is next, the end that is known, the one that was met."""
-
-    at: dict[int, int]
-    high: dict[int, int]
-    ends: dict[int, int] = field(default_factory=dict)
 
 
 class Cluster:
@@ -174,7 +162,7 @@ class Cluster:
         self, topic: str, partition: int, start: int, end: int, size: int, asked: Collection[Part]
     ) -> Iterator[Messages]:
         """The same; where the broker is silent, what there is so far, maybe nothing: who ends this waits no longer."""
-        message, held = self._kafka.Message, Gathering(asked)
+        message, held, ends = self._kafka.Message, Gathering(asked), dict[int, int]()
         self.consumer.assign([self._kafka.TopicPartition(topic, partition, start)])
         heard = time.monotonic()
         while start < end:
@@ -186,7 +174,8 @@ class Cluster:
             heard = time.monotonic()
             over = False
             if any(map(message.error, got)):
-                got, over = self._without_events(got, end)
+                got = messages_only(got, ends)
+                over = ends.get(partition, -1) >= end
             if got and (last := got[-1].offset() or 0) >= end:
                 got, over = [each for each in got if (each.offset() or 0) < end], True
             elif got:
@@ -203,82 +192,8 @@ class Cluster:
         self, topic: str, ranges: Mapping[int, tuple[int, int]], pace: Pace, asked: Collection[Part]
     ) -> Iterator[tuple[Messages, dict[int, int], int]]:
         """The messages of all partitions as they come, as `partitioned.Broker` has it."""
-        reading, held = _Reading(*({n: pair[i] for n, pair in ranges.items()} for i in (0, 1))), Gathering(asked)
-        self.consumer.assign([self._kafka.TopicPartition(topic, number, at) for number, at in reading.at.items()])
-        heard = looked = given = time.monotonic()
-        while True:
-            is_heard = self._gather(topic, reading, held, pace, given)
-            now, got = time.monotonic(), held.gathered()
-            heard = now if is_heard else heard
-            moved = got.after()
-            reading.at.update(moved)
-            if now - looked > LOOK:
-                if self._look_for_partitions(topic, reading):
-                    heard = time.monotonic()
-                looked = now
-                self._still_there(heard)
-            given = time.monotonic()
-            yield got, moved, self._unread(topic, reading)
-
-    def _gather(self, topic: str, reading: _Reading, held: Gathering, pace: Pace, given: float) -> bool:
-        """A batch; whether the broker said anything. The one before was `given` on then."""
-        message, (only, *others) = self._kafka.Message, reading.at
-        asked = time.monotonic()
-        got = self.consumer.consume(1, pace.idle)
-        now = time.monotonic()
-        # Who needn't wait for the first message doesn't know when it came: while the last batch was worked on.
-        until = pace.linger + (now if now - asked > AT_HAND else given)
-        said, late = bool(got), False
-        while got or (said and not late):
-            if any(map(message.error, got)):
-                got = self._followed(got, reading)
-            held.add(got, None if others else only)
-            room, seconds = pace.rows - len(held), until - time.monotonic()
-            if late:
-                # Where a message comes each moment one is always unread: only who is behind goes on.
-                room = room if self._unread(topic, reading) - len(held) >= self._at_once else 0
-                seconds = max(pace.linger, 0.001)
-            if room <= 0 or held.is_full:
-                break
-            late = late or seconds <= 0
-            got = self.consumer.consume(min(self._at_once, room), max(seconds, 0.0))
-        return said
-
-    def _unread(self, topic: str, reading: _Reading) -> int:
-        """As far as the last answers of the broker tell; asks nobody."""
-        partition, found = self._kafka.TopicPartition, 0
-        for number, at in reading.at.items():
-            _, high = self.consumer.get_watermark_offsets(partition(topic, number), cached=True)  # negative before any
-            high = reading.high[number] = max(high, reading.high[number])
-            found += max(0, high - at) if reading.ends.get(number, -1) < at else 0
-        return found
-
-    def _followed(self, got: list[Message], reading: _Reading) -> list[Message]:
-        """Only the messages; notes where a partition ends. Raises what is an error, unless it passes."""
-        messages = []
-        for each in got:
-            error = each.error()
-            if error is None:
-                messages.append(each)
-            elif error.code() == error._PARTITION_EOF:
-                reading.ends[each.partition() or 0] = each.offset() or 0
-            elif not passes(error):
-                raise remedy(error, "reading")
-        return messages
-
-    def _look_for_partitions(self, topic: str, reading: _Reading) -> bool:
-        """Whether the broker has answered; partitions that the topic has got since are read too."""
-        try:
-            found = self.consumer.list_topics(topic, timeout=SLICE).topics[topic]
-        except self._kafka.KafkaException:  # not `_ask`: it polls, and would lose a message
-            return False
-        if found.error is not None:
-            raise remedy(found.error, f"asking for the topic '{topic}'")
-        for number in set(found.partitions) - set(reading.at):
-            where = self._kafka.TopicPartition(topic, number)
-            reading.at[number], reading.high[number] = self.consumer.get_watermark_offsets(where, timeout=SLICE)
-            self.consumer.incremental_assign([self._kafka.TopicPartition(topic, number, reading.at[number])])
-        return True
+        following = Following(self._kafka, self.consumer, topic, ranges, self._at_once)
+        yield from following.batches(pace, Gathering(asked), self._still_there)
 
     def commit(self, topic: str, offsets: Mapping[int, int]) -> None:
         """Tell the consumer group where it stands. Raises FatalSourceError or TransientSourceError."""
@@ -290,19 +205,6 @@ class Cluster:
         for each in answered:
             if each.error is not None:
                 raise remedy(each.error, "committing the group's offsets")
-
-    def _without_events(self, got: list[Message], end: int) -> tuple[list[Message], bool]:
-        """Only the messages, and whether the end of the partition was among what isn't one. Raises what is an error."""
-        messages, over = [], False
-        for each in got:
-            error = each.error()
-            if error is None:
-                messages.append(each)
-            elif error.code() == error._PARTITION_EOF:
-                over = (each.offset() or 0) >= end
-            elif not passes(error):
-                raise remedy(error, "reading")
-        return messages, over
 
     def _still_there(self, heard: float) -> None:
         """Raises if the cluster has refused us, or hasn't been heard of for too long."""

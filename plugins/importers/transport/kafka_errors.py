@@ -5,13 +5,15 @@ Told by name: the client is an extra, and its errors know their codes.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from importers.exceptions import ContractError, FatalSourceError, ImporterError, TransientSourceError
 
 if TYPE_CHECKING:
-    from confluent_kafka import KafkaError
+    from confluent_kafka import KafkaError, Message
 
+SLICE = 2.0  # seconds after which a call that isn't answered is interrupted, to hear whether it was refused
 _GONE = ("_TRANSPORT", "_ALL_BROKERS_DOWN", "_TIMED_OUT", "_RESOLVE")
 _LED = ("_UNKNOWN_PARTITION", "NOT_LEADER_FOR_PARTITION", "LEADER_NOT_AVAILABLE")
 _REFUSED = ("_AUTHENTICATION", "SASL_AUTHENTICATION_FAILED")
@@ -54,3 +56,17 @@ def remedy(error: KafkaError, doing: str) -> ImporterError:
     if error.fatal():
         return FatalSourceError(f"Kafka failed while {doing}", got=got, do="correct the connection's settings")
     return TransientSourceError(f"Kafka failed while {doing}", got=got, do="see that the broker runs, then run again")
+
+
+def messages_only(got: Sequence[Message], ends: dict[int, int]) -> list[Message]:
+    """Without the events; where one says that a partition ends, `ends` is told. Raises what is an error, and stays."""
+    messages = []
+    for each in got:
+        error = each.error()
+        if error is None:
+            messages.append(each)
+        elif error.code() == error._PARTITION_EOF:
+            ends[each.partition() or 0] = each.offset() or 0
+        elif not passes(error):
+            raise remedy(error, "reading")
+    return messages

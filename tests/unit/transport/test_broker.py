@@ -11,7 +11,7 @@ import pytest
 from confluent_kafka import Message
 
 from importers.core.model import Pace
-from importers.transport import broker
+from importers.transport import broker, kafka_following
 from importers.transport.broker import Cluster
 from importers.transport.messages import Messages, Part
 
@@ -51,7 +51,7 @@ class Topic:
 @pytest.fixture
 def topic() -> Iterator[Topic]:
     found = Topic([])
-    with patch.object(broker, "time", found):
+    with patch.object(kafka_following, "time", found):
         yield found
 
 
