@@ -8,55 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from functools import cached_property
-from ssl import SSLCertVerificationError
-from typing import Any, Self, TypeVar, cast
-
-from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
+from typing import Any, Self, cast
 
 from importers.core.model import Pace
-from importers.core.registry import optional
-from importers.exceptions import ContractError, FatalSourceError, ImporterError, TransientSourceError
+from importers.exceptions import ContractError, ImporterError
+from importers.transport.event_hubs_client import Address, Clients, silent
 from importers.transport.event_reading import OURS, Loop, Reading, ended
 from importers.transport.events import Events, Room, gathered
-from importers.transport.http.oauth import OAuth2
 from importers.transport.messages import MOST, Messages, Part
 from importers.transport.partitioned import Extent
 
 LOOK = 30.0  # seconds between two questions what the partitions hold that are followed
-PAUSE = 0.2  # seconds before the first of the calls that are tried again
-GROUP = "$Default"
-AnswerT = TypeVar("AnswerT")
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """Where a namespace is, and what lets one in: a policy's shared access key, or tokens of Microsoft Entra ID.
-
-    `port`, and `authority`, the file of who is trusted, where they aren't what the service has.
-    """
-
-    host: str
-    policy: str = ""
-    key: str = field(default="", repr=False)
-    port: int | None = None
-    authority: str | None = None
-    tokens: OAuth2 | None = field(default=None, repr=False)
-
-
-class EntraCredential:
-    """Tokens as Microsoft's client asks for them, in place of azure-identity's: ours are got once for all workers."""
-
-    def __init__(self, tokens: OAuth2) -> None:
-        self._tokens = tokens
-
-    async def get_token(self, *_: str, **__: Any) -> Any:
-        """Raises FatalSourceError or TransientSourceError where none is granted."""
-        token, until = self._tokens.granted()
-        return optional("azure.core.credentials", "azure-event-hubs").AccessToken(token, int(until))
 
 
 class Namespace:
@@ -66,8 +30,7 @@ class Namespace:
     """
 
     def __init__(self, address: Address, *, group: str | None, timeout: float, extra: str, at_once: int) -> None:
-        self._hubs, self._aio = optional("azure.eventhub", extra), optional("azure.eventhub.aio", extra)
-        self._address, self._group = address, group or GROUP
+        self._clients = Clients(address, group=group, timeout=timeout, extra=extra)
         self._timeout, self._at_once = timeout, at_once
         self._runner = asyncio.Runner(loop_factory=Loop)
         self._ids: dict[str, list[str]] = {}
@@ -85,7 +48,7 @@ class Namespace:
 
     async def _partitions(self, topic: str) -> list[int]:
         ids = self._ids.pop(topic, [])
-        return sorted(map(int, ids or await self._ask(topic, lambda client: client.get_partition_ids())))
+        return sorted(map(int, ids or await self._clients.ask(topic, lambda client: client.get_partition_ids())))
 
     def identity(self, topic: str) -> str:
         """When it was made. The protocol is part of it: what Kafka's endpoint counts needn't be sequence numbers.
@@ -103,7 +66,7 @@ class Namespace:
         return lambda: _identity(asked.result()) if asked.done() else None
 
     async def _properties(self, topic: str) -> dict[str, Any]:
-        return await self._ask(topic, lambda client: client.get_eventhub_properties())
+        return await self._clients.ask(topic, lambda client: client.get_eventhub_properties())
 
     def extents(self, topic: str, partitions: Sequence[int]) -> dict[int, Extent]:
         return self._runner.run(self._extents(topic, partitions))
@@ -113,7 +76,7 @@ class Namespace:
         return {number: _extent(about) for number, about in zip(partitions, found, strict=True)}
 
     async def _about(self, topic: str, number: int) -> dict[str, Any]:
-        return await self._ask(topic, lambda client: client.get_partition_properties(str(number)))
+        return await self._clients.ask(topic, lambda client: client.get_partition_properties(str(number)))
 
     def since(self, topic: str, partitions: Sequence[int], moment: int) -> dict[int, int]:
         """By when the service had taken the events in."""
@@ -134,7 +97,7 @@ class Namespace:
         reading.start(number, moment)
         got = await reading.heard(self._timeout)
         if got is None:
-            raise _silent(self._timeout)
+            raise silent(self._timeout)
         if isinstance(got, ImporterError):
             raise got
         return int(got[1][0].sequence_number) if isinstance(got, tuple) else None
@@ -155,7 +118,7 @@ class Namespace:
             while reading.at[partition] < end:
                 if not reading.pending and not self._hear(reading, self._timeout):
                     self._are_there(topic, partition, start=reading.at[partition], to=None)
-                    raise _silent(self._timeout)
+                    raise silent(self._timeout)
                 _, events = self._taken(topic, reading, room)
                 held += [event for event in events if event.sequence_number < end]
                 if held and (not room or reading.at[partition] >= end):
@@ -191,7 +154,7 @@ class Namespace:
             reading.begin(self._look(topic, reading))
 
     def _reading(self, topic: str, at: dict[int, int], extents: dict[int, Extent]) -> Reading:
-        return Reading(lambda: self._client(topic), self._remedy, self._at_once, at, extents)
+        return Reading(lambda: self._clients.made(topic), self._clients.remedy, self._at_once, at, extents)
 
     async def _look(self, topic: str, reading: Reading) -> None:
         while True:
@@ -246,68 +209,6 @@ class Namespace:
                 f"events of partition {number} were deleted before they were read", got=got, do="start a new run"
             )
 
-    # -- questions
-
-    async def _ask(self, topic: str, question: Callable[[Any], Awaitable[AnswerT]]) -> AnswerT:
-        """Raises FatalSourceError, or TransientSourceError once the time-out is over."""
-        tries = AsyncRetrying(
-            stop=stop_after_delay(self._timeout),
-            wait=wait_random_exponential(PAUSE, max=5),
-            retry=retry_if_exception_type(TransientSourceError),
-            reraise=True,
-        )
-        return await tries(self._asked, topic, question)
-
-    async def _asked(self, topic: str, question: Callable[[Any], Awaitable[AnswerT]]) -> AnswerT:
-        try:
-            async with asyncio.timeout(self._timeout):
-                return await question(self._client(topic))
-        except TimeoutError:
-            raise _silent(self._timeout) from None
-        except self._hubs.exceptions.EventHubError as error:
-            raise self._remedy(error, f"asking for the event hub '{topic}'") from None
-
-    @cached_property
-    def _credential(self) -> Any:
-        at = self._address
-        if at.tokens is not None:
-            return EntraCredential(at.tokens)
-        return self._aio.EventHubSharedKeyCredential(at.policy, at.key)
-
-    def _client(self, topic: str) -> Any:
-        """One that tries nothing again by itself. It connects for each question and for each partition that is read."""
-        at = self._address
-        elsewhere = {"custom_endpoint_address": f"sb://{at.host}:{at.port}"} if at.port else {}
-        trusted = {"connection_verify": at.authority} if at.authority else {}
-        return self._aio.EventHubConsumerClient(
-            fully_qualified_namespace=at.host,
-            eventhub_name=topic,
-            consumer_group=self._group,
-            credential=self._credential,
-            transport_type=self._hubs.TransportType.Amqp,
-            retry_total=0,
-            **elsewhere,
-            **trusted,
-        )
-
-    def _remedy(self, error: Exception, doing: str) -> ImporterError:
-        """By what the reader has to do. Names AMQP's condition, never the text: that quotes addresses."""
-        condition = getattr(error, "error", None) or type(error).__name__
-        what = f"Event Hubs failed while {doing}"
-        if condition == "not-found":
-            do = "correct `topic` or `consumer_group`"
-            return FatalSourceError(f"{what}: there is no such event hub, or group", got=condition, do=do)
-        is_refused = isinstance(error, self._hubs.exceptions.AuthenticationError) and condition != "internal-error"
-        if is_refused or condition == "unauthorized-access":
-            who, do = "key", "check the connection string, and that its policy has the right to listen"
-            if self._address.tokens is not None:
-                who, do = "application", "see that it has the role Azure Event Hubs Data Receiver"
-            return FatalSourceError(f"{what}: it refuses this {who}", got=condition, do=do)
-        if _is_untrusted(error):
-            do = "check ssl.ca.location and the host"
-            return FatalSourceError(f"{what}: no trusted connection is possible", got=condition, do=do)
-        return TransientSourceError(what, got=condition, do="see that the namespace can be reached, then run again")
-
 
 OVER_AMQP = "amqp "
 """How a position of a reader over AMQP begins."""
@@ -320,16 +221,3 @@ def _identity(about: Mapping[str, Any]) -> str:
 def _extent(about: Mapping[str, Any]) -> Extent:
     high = about["last_enqueued_sequence_number"] + 1
     return Extent(high if about["is_empty"] else about["beginning_sequence_number"], high)
-
-
-def _is_untrusted(error: BaseException | None) -> bool:
-    """By what it was raised from: the client takes it for a connection that was lost."""
-    while error is not None and not isinstance(error, SSLCertVerificationError):
-        error = error.__cause__ or error.__context__
-    return error is not None
-
-
-def _silent(seconds: float) -> TransientSourceError:
-    return TransientSourceError(
-        f"Event Hubs hasn't answered for {seconds:g} s", do="see that the namespace can be reached, then run again"
-    )

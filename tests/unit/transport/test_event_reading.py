@@ -12,7 +12,8 @@ import pytest
 
 from importers.core.model import Pace
 from importers.exceptions import TransientSourceError
-from importers.transport.event_hubs import Address, Namespace
+from importers.transport.event_hubs import Namespace
+from importers.transport.event_hubs_client import Address, Clients
 from importers.transport.event_reading import Reading
 from importers.transport.events import Room
 from importers.transport.partitioned import Extent
@@ -96,7 +97,7 @@ def test_whose_name_a_hub_has_is_heard_while_events_come(monkeypatch: pytest.Mon
             await of.arrived.put((number, events(each)))
 
     monkeypatch.setattr(Reading, "_receive", come)
-    monkeypatch.setattr(Namespace, "_client", lambda *_: Asked())
+    monkeypatch.setattr(Clients, "made", lambda *_: Asked())
     with (
         Namespace(
             Address("localhost", "reader", "key"), group=None, timeout=60, extra="azure-event-hubs", at_once=1

@@ -23,7 +23,8 @@ from importers.sources.streaming._kafka import TopicSource
 from importers.sources.streaming._registered import AZURE, Framing
 from importers.sources.streaming._registries import PREFIX, azure, confluent, entra
 from importers.sources.streaming._topic import Format, TopicConfig
-from importers.transport.event_hubs import OVER_AMQP, Address, Namespace
+from importers.transport.event_hubs import OVER_AMQP, Namespace
+from importers.transport.event_hubs_client import Address
 from importers.transport.http.oauth import OAuth2
 from importers.transport.partitioned import Broker
 from importers.transport.schema_registry import Registry

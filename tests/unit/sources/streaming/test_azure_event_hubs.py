@@ -97,10 +97,10 @@ def test_over_amqp_microsoft_s_client_gets_the_tokens_of_an_application(monkeypa
     at = EventHubs(EventHubsConfig(topic="plays", protocol="amqp"), tenant="acme", connection=Connection(said))
     with closing(at), at._cluster() as again, at._cluster() as hubs:
         assert isinstance(again, Namespace)
-        asyncio.run(again._credential.get_token())
+        asyncio.run(again._clients._credential.get_token())
         assert isinstance(hubs, Namespace)
-        assert "kanarienvogel" not in repr(hubs._address)
-        begun, client = time(), hubs._client("plays")
+        assert "kanarienvogel" not in repr(hubs._clients._address)
+        begun, client = time(), hubs._clients.made("plays")
         auth = asyncio.run(client._create_auth_async())
         assert auth.token_type == b"jwt"
         token = asyncio.run(auth.get_token())
