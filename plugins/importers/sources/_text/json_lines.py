@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from enum import StrEnum
 from itertools import islice
 from typing import Any, NamedTuple
@@ -36,6 +36,9 @@ ROUNDED = "an integer of more digits than a number holds exactly"
 ZONED = re.compile(r"\d(?:Z|[+-]\d\d:?\d\d)$")
 
 
+BY_TYPES = ", or say by `types` which it is: what doesn't fit is quarantined then"
+
+
 class UnknownKeys(StrEnum):
     """The person's word on keys past the sample; a source knows no policy."""
 
@@ -43,24 +46,59 @@ class UnknownKeys(StrEnum):
     IGNORE = "ignore"
 
 
-def infer(lines: Sequence[bytes]) -> pa.Schema:
-    """What the lines hold. Text stays text, but for columns that are all times, with a zone or all without."""
-    try:
-        schema = _read(b"\n".join(lines)).schema
-    except pa.ArrowInvalid:
-        lines = [line for line in lines if _readable(line)]
-        try:
-            schema = _read(b"\n".join(lines)).schema
-        except pa.ArrowInvalid as error:
-            mixed = MIXED.search(str(error))
-            raise ContractError(
-                f"'{_told(mixed[1])}' is a {mixed[2]} in some lines and a {mixed[3]} in others"
-                if mixed
-                else "lines differ",
-                do="let the writer settle on one",
-            ) from None
+def infer(lines: Sequence[bytes], said: Mapping[str, pa.DataType] | None = None) -> pa.Schema:
+    """What the lines hold. Text stays text, but for columns that are all times, with a zone or all without.
+
+    What is of several types is of the one that is `said` of its path, such as `items[].price`, and lines that don't fit
+    tell nothing. Raises ContractError where none is said; None where none can be.
+    """
+    schema, lines = _schema_of(lines, said, {})
     rows = [row for line in lines if (row := parsed(line)) is not None]
     return pa.schema([(field.name, _settled(field, rows)) for field in schema])
+
+
+def _schema_of(
+    lines: Sequence[bytes], said: Mapping[str, pa.DataType] | None, taken: Mapping[str, pa.DataType]
+) -> tuple[pa.Schema, Sequence[bytes]]:
+    """Of lines in which the paths that are `taken` have these types; and the lines that tell it."""
+    options = arrow_json.ParseOptions(explicit_schema=_holding(taken)) if taken else None
+    try:
+        return _read(b"\n".join(lines), options).schema, lines
+    except pa.ArrowInvalid:
+        readable = [line for line in lines if _readable(line, options)]
+    try:
+        return _read(b"\n".join(readable), options).schema, readable
+    except pa.ArrowInvalid as error:
+        mixed = MIXED.search(str(error))
+        path = mixed[1].replace("/[]", "[]").replace("/", ".") if mixed else ""
+        if said and path in said and path not in taken:
+            return _schema_of(lines, said, {**taken, path: _textual(said[path])})
+        raise ContractError(
+            f"'{_told(mixed[1])}' is a {mixed[2]} in some lines and a {mixed[3]} in others"
+            if mixed
+            else "lines differ",
+            do=f"let the writer settle on one{'' if said is None else BY_TYPES}",
+        ) from None
+
+
+def _holding(taken: Mapping[str, pa.DataType]) -> pa.Schema:
+    """A schema in which each path has its type, and there is nothing else."""
+    tree: dict[str, Any] = {}
+    for path, kind in taken.items():
+        *above, last = path.replace("[]", ".[]").split(".")
+        node = tree
+        for step in above:
+            node = node.setdefault(step, {})
+        node[last] = kind
+    return pa.schema([(name, _type_of(node)) for name, node in tree.items()])
+
+
+def _type_of(node: Any) -> pa.DataType:
+    if not isinstance(node, dict):
+        return node
+    if "[]" in node:
+        return pa.list_(_type_of(node["[]"]))
+    return pa.struct([(name, _type_of(inner)) for name, inner in node.items()])
 
 
 def _settled(field: pa.Field, rows: Sequence[dict[str, Any]]) -> pa.DataType:
@@ -88,9 +126,9 @@ def _read(data: memoryview | bytes, options: arrow_json.ParseOptions | None = No
     return arrow_json.read_json(source, whole, options)
 
 
-def _readable(line: bytes) -> bool:
+def _readable(line: bytes, options: arrow_json.ParseOptions | None = None) -> bool:
     try:
-        _read(line)
+        _read(line, options)
     except pa.ArrowInvalid:
         return False
     return True

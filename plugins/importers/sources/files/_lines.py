@@ -40,6 +40,11 @@ class LinesConfig(FileConfig):
         return types
 
 
+def said(setting: LinesConfig) -> dict[str, pa.DataType]:
+    """The types that the tenant gives, by column or by what is within one."""
+    return {path: arrow_type(kind) for path, kind in setting.types.items()}
+
+
 def sample(found: Iterable[Block], setting: FileConfig) -> list[bytes]:
     """The first lines of blocks. Raises what reading them raises."""
     lines: list[bytes] = []

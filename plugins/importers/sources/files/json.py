@@ -22,7 +22,7 @@ from importers.sources._text.json_lines import infer, parsed
 from importers.sources.files._columns import wanted
 from importers.sources.files._files import FileSource
 from importers.sources.files._json_documents import Document
-from importers.sources.files._lines import READABLE, LinesConfig, batch, offered, reader, sample
+from importers.sources.files._lines import READABLE, LinesConfig, batch, offered, reader, said, sample
 from importers.sources.files._nested import flat, flat_schema, nested_schema
 from importers.sources.files._slices import Slice
 from importers.transport.files import File
@@ -145,7 +145,7 @@ class Json(FileSource[JsonConfig]):
             raise ContractError(
                 f"the file '{files[0].path}' has no objects where its records are looked for", do="correct `records`"
             )
-        found = infer(lines)
+        found = infer(lines, said(self.config))
         return flat_schema(found, files[0].path) if self.config.nested is Nested.FLATTEN else found
 
     def offered(self, schema: pa.Schema, stream: Stream) -> None:

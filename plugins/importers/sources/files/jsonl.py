@@ -17,7 +17,7 @@ from importers.sources._text.json_lines import infer, parsed
 from importers.sources.files._again import Record, one_row
 from importers.sources.files._columns import wanted
 from importers.sources.files._files import FileSource
-from importers.sources.files._lines import READABLE, LinesConfig, batch, offered, reader, sample
+from importers.sources.files._lines import READABLE, LinesConfig, batch, offered, reader, said, sample
 from importers.sources.files._slices import Slice
 from importers.transport.files import File
 from importers.transport.text import Fill
@@ -46,7 +46,7 @@ class Jsonl(FileSource[JsonlConfig]):
         lines = [line for line in lines if parsed(line) is not None]
         if not lines:
             raise ContractError(f"the file '{files[0].path}' starts without a JSON object", do="check its format")
-        return infer(lines)
+        return infer(lines, said(self.config))
 
     def offered(self, schema: pa.Schema, stream: Stream) -> None:
         offered(schema, stream, self.config)

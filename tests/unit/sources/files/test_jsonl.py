@@ -63,6 +63,29 @@ def test_types_reach_what_is_within_objects_and_lists(tmp_path, kind):
     assert {reject.reason for reject in rejects} == {"a value's type isn't that of its column: see `types`"}
 
 
+def test_a_line_that_tells_nothing_of_the_types_tells_no_zone(tmp_path):
+    twice = {"at": 7, "many": [1, "x"]}
+    path = lines(tmp_path / "at.jsonl", {"at": "2026-01-01T00:00:00Z", "many": [1]}, twice)
+    (row,), (reject,), _ = everything(source(path))
+    assert (row["at"], json.loads(reject.raw)) == (datetime(2026, 1, 1, tzinfo=UTC), twice)
+
+
+@pytest.mark.parametrize("kind", [Jsonl, Small])
+def test_what_is_of_several_types_is_of_the_one_that_is_said(tmp_path, kind):
+    rows = [{"n": "7", "of": {"n": 1, "many": [{"p": "1.5"}]}}, {"n": 7, "of": {"n": "x", "many": [{"p": 2}]}}]
+    path = lines(tmp_path / "mixed.jsonl", *rows, {"n": None, "of": {"n": 3, "many": [{"p": "3.25"}, {"p": 4}]}})
+    types = {"n": "decimal(9,2)", "of.n": "integer", "of.many[].p": "decimal(9,2)"}
+    got, rejects, _ = everything(source(path, kind, types=types))
+    assert got == [
+        {"n": Decimal(7), "of": {"n": 1, "many": [{"p": Decimal("1.5")}]}},
+        {"n": None, "of": {"n": 3, "many": [{"p": Decimal("3.25")}, {"p": Decimal(4)}]}},
+    ]
+    assert [json.loads(reject.raw) for reject in rejects] == rows[1:]
+    for those in ({}, {"n": "decimal(9,2)"}):
+        with pytest.raises(ContractError, match=r"in some lines.*say by `types` which it is"):
+            everything(source(path, kind, types=those))
+
+
 @pytest.mark.parametrize(
     ("path", "why", "meant"),
     [
