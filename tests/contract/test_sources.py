@@ -169,6 +169,13 @@ def test_every_column_has_a_type_and_the_world_s_policy_covers_it(name: str, wor
     assert stream.primary_key in ((), world.key)
 
 
+def test_its_streams_are_called_as_its_settings_alone_tell(name: str, world: World) -> None:
+    cls = registry.source_class(source_of(name))
+    named = cls(cls.config_model(**world.config()), tenant="acme").named()
+    with closing(source(name, world)) as at:
+        assert not named or sorted(named) == sorted(stream.name for stream in at.streams())
+
+
 def test_every_row_is_read_once_and_again_alike(name: str, world: World) -> None:
     at = source(name, world)
     stream = stream_of(at, world)

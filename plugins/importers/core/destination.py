@@ -102,6 +102,13 @@ class Destination(ABC):
         """The pipeline's streams, each as the plan of its last committed run has it."""
 
     @abstractmethod
+    def writers(self, stream: Stream) -> Sequence[str]:
+        """The tenant's other streams, by their full names, whose last run went into the stream's table.
+
+        Asked while a run of the table is opened, it waits for whoever opens another, and misses none.
+        """
+
+    @abstractmethod
     def loaded_as(self, stream: Stream) -> Mapping[str, LoadedAs]:
         """How the last committed run that loaded the stream into its table of today, and had a leaf, treated it: by
         source.

@@ -33,7 +33,7 @@ Transaction = Callable[[str], AbstractContextManager[psycopg.Connection]]
 """Begins one of a destination's; what it does is told by an error."""
 
 # The first half of our advisory locks' keys; the second is a hash of what is locked.
-OPEN, ERASE, DDL, COMMIT = 0x1A10, 0x1A11, 0x1A12, 0x1A14
+OPEN, ERASE, DDL, COMMIT, WRITE = 0x1A10, 0x1A11, 0x1A12, 0x1A14, 0x1A15
 
 LOCK_TIMEOUT = "5s"
 """How long a swap waits for readers before it lets them through and tries again, and a new run for an abandoned one."""
@@ -149,6 +149,18 @@ def remembered_streams(connection: psycopg.Connection, pipeline: str) -> list[St
         (f"{pipeline}.",),
     )
     return [stream for (stored,) in rows.fetchall() if (stream := _stream(stored))]
+
+
+def writers(connection: psycopg.Connection, tenant: str, stream: str, table: str, *, is_there: bool) -> list[str]:
+    """Other streams whose last run went into the table. Of one that is gone only those that are writing it."""
+    rows = connection.execute(
+        """select stream from (
+             select distinct on (stream) stream, table_name, state from _importers.run
+             where tenant = %s and stream <> %s and state <> 'aborted' order by stream, id desc) last
+           where table_name = %s and (%s or state = 'open') order by stream""",
+        (tenant, stream, table, is_there),
+    )
+    return [name for (name,) in rows.fetchall()]
 
 
 def receipts(connection: psycopg.Connection, run: int) -> dict[int, Receipt]:

@@ -181,6 +181,12 @@ class PostgresDestination(Destination):
         with self._transaction("looking up which streams there were") as connection:
             return control.remembered_streams(connection, f"{self.tenant}.{self.pipeline}")
 
+    def writers(self, stream: Stream) -> Sequence[str]:
+        with self._transaction("looking up who writes the table") as connection:
+            control.lock(connection, control.WRITE, f"{self.tenant}.{stream.target}")
+            is_there = self._is_there(connection, stream)
+            return control.writers(connection, self.tenant, self._name(stream), stream.target, is_there=is_there)
+
     def loaded_as(self, stream: Stream) -> Mapping[str, LoadedAs]:
         with self._transaction("looking up how rows were treated") as connection:
             return ledger_lineage.in_force(connection, self._name(stream), f"{self.tenant}.{stream.target}")

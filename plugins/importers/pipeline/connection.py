@@ -12,9 +12,11 @@ from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from typing import Any, NamedTuple, TypeAlias
 
+from pydantic import ValidationError
+
 from importers.core.connection import Connection
 from importers.core.names import NAME
-from importers.core.registry import source_class
+from importers.core.registry import source_class, sources
 from importers.core.settings import importer_settings, pipeline_of
 from importers.core.source import Source
 from importers.core.tenant import Tenant
@@ -51,6 +53,18 @@ def takes_connection(tenant: Tenant, pipeline: str) -> type[Source[Any]] | None:
     name, settings = importer_settings(tenant, pipeline)
     source = source_class(name)
     return source if source.takes_connection(settings) else None
+
+
+def unconnected(tenant: Tenant, pipeline: str) -> Source[Any] | None:
+    """The pipeline's source, for what its settings alone tell; None if they are wrong, which is told elsewhere."""
+    name, settings = importer_settings(tenant, pipeline)
+    if name not in sources():
+        return None
+    cls = source_class(name)
+    try:
+        return cls(cls.config_model.model_validate(settings), tenant=tenant.tenant, pipeline=pipeline)
+    except ValidationError:
+        return None
 
 
 def from_environment(tenant: Tenant, pipeline: str, environ: Mapping[str, str] = os.environ) -> Connection | None:

@@ -10,7 +10,6 @@ from typing import Any
 from croniter import croniter
 from pydantic import ValidationError
 
-from importers.core.model import LoadMode
 from importers.core.model_faults import Fault, Placed, faults
 from importers.core.names import did_you_mean
 from importers.core.registry import source_class, sources
@@ -20,7 +19,8 @@ from importers.core.tenant import Expectation, Load, Pipeline
 from importers.core.tenant_file import Reading, TenantFile, undecided
 from importers.core.yaml_marks import KeyPath, dotted
 from importers.exceptions import ConfigError, MissingExtraError
-from importers.pipeline.connection import takes_connection
+from importers.pipeline import writers
+from importers.pipeline.connection import takes_connection, unconnected
 from importers.pipeline.lint_streams import contradictions
 from importers.pipeline.tenants import examine_all
 
@@ -170,7 +170,7 @@ def _tables(file: TenantFile) -> Iterator[ConfigError]:
     """A table has one owner, or every stream that writes it says `shared: true` and adds to it."""
     writers: dict[str, list[tuple[KeyPath, Load]]] = {}
     for name, pipeline in file.tenant.pipelines.items():
-        for path, stream in _streams(name, pipeline):
+        for path, stream in _streams(file, name, pipeline):
             load = effective(file.tenant, name, stream).load
             table = load.table or stream
             if table:
@@ -180,10 +180,12 @@ def _tables(file: TenantFile) -> Iterator[ConfigError]:
             yield from _sharing(file, table, owners)
 
 
-def _streams(name: str, pipeline: Pipeline) -> Iterator[tuple[KeyPath, str]]:
-    """The streams that the file knows of; without any, the pipeline's one or more unnamed ones."""
+def _streams(file: TenantFile, name: str, pipeline: Pipeline) -> Iterator[tuple[KeyPath, str]]:
+    """The streams that the file or the importer's settings name; without any, the pipeline's unnamed ones."""
     if not pipeline.streams:
-        yield ("pipelines", name, "load", "table"), ""
+        source = unconnected(file.tenant, name)
+        for stream in (source.named() if source else ()) or ("",):
+            yield ("pipelines", name, "load", "table"), stream
     for stream, spec in pipeline.streams.items():
         own = spec is not None and spec.load.table is not None
         yield ("pipelines", name, "streams", stream, *(("load", "table") if own else ())), stream
@@ -192,8 +194,5 @@ def _streams(name: str, pipeline: Pipeline) -> Iterator[tuple[KeyPath, str]]:
 def _sharing(file: TenantFile, table: str, owners: list[tuple[KeyPath, Load]]) -> Iterator[ConfigError]:
     for path, load in owners:
         others = ", ".join(sorted({f"line {file.line(other)}" for other, _ in owners if other != path}))
-        what = f"the table '{table}' has several writers"
-        if not load.shared:
-            yield file.error(path, what, got=others, do="give it a table of its own, or `shared: true` on each")
-        elif load.mode in (LoadMode.REPLACE, LoadMode.HISTORY):
-            yield file.error(path, what, got=f"mode {load.mode}", do="a shared table allows: append, merge")
+        if wrong := writers.fault(load, load.mode, others):
+            yield file.error(path, writers.SEVERAL.format(table), got=wrong[0], do=wrong[1])

@@ -7,16 +7,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
-from pydantic import ValidationError
-
 from importers.core.model import OURS, LoadMode
 from importers.core.names import nearest
-from importers.core.registry import destination_class, destinations, source_class, sources
+from importers.core.registry import destination_class, destinations
 from importers.core.settings import StreamSettings, effective, importer_settings
 from importers.core.tenant import NoSubject, Pipeline, Subject, Treat, Treatment
 from importers.core.tenant_file import TenantFile
 from importers.core.yaml_marks import KeyPath
 from importers.exceptions import ConfigError
+from importers.pipeline.connection import unconnected
 
 _STEP = re.compile(r"[.\[{]")
 _UNCLASSIFIED = frozenset({"files", "databases", "streaming"})
@@ -77,14 +76,11 @@ class _Said:
 
     def _unsuited(self, mode: LoadMode) -> Iterator[ConfigError]:
         """What the importer itself has against the mode; of wrong settings something is said elsewhere."""
-        name, settings = importer_settings(self.file.tenant, self.pipeline)
-        if name not in sources():
+        source = unconnected(self.file.tenant, self.pipeline)
+        if source is None:
             return
-        cls = source_class(name)
         try:
-            cls(cls.config_model.model_validate(settings), tenant=self.file.tenant.tenant).suits(mode)
-        except ValidationError:
-            return
+            source.suits(mode)
         except ConfigError as error:
             yield self.file.error(self.at("load", "mode"), error.what, got=error.got, do=error.do)
 

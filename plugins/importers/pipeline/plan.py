@@ -9,7 +9,7 @@ from typing import NamedTuple
 from importers.core.model import LoadMode, Plan, Position, Reads, Run, RunKind, RunState, Window
 from importers.core.settings import importer_settings
 from importers.exceptions import ConfigError
-from importers.pipeline import contract, replay, treatments
+from importers.pipeline import contract, replay, treatments, writers
 from importers.pipeline.job import Job
 from importers.pipeline.lint_notes import AND_SO, EACH_A_VERSION, rereads
 
@@ -43,12 +43,15 @@ def plan(
         def sealed(position: Position) -> Plan:
             treatments.refuse_unfit(job)
             if kind is RunKind.REPLAY:
-                planned = replay.plan_of(job)
-                return replace(planned, notes=(*planned.notes, *notes))
-            begins, anew, again = start(job, kind, position, full_refresh=full_refresh)
-            planned = job.source.plan(asked, window, begins)
-            said = (*planned.notes, *anew, *notes, *_each_a_version(job))
-            return replace(planned, stream=job.stream, notes=said, refresh=again)
+                begun, planned, said = Start({}, (), False), replay.plan_of(job), notes
+            else:
+                begun = start(job, kind, position, full_refresh=full_refresh)
+                planned = job.source.plan(asked, window, begun.position)
+                said = (*notes, *_each_a_version(job))
+            writers.check(job)  # last: until the run is open nobody else's of the table can be
+            return replace(
+                planned, stream=job.stream, notes=(*planned.notes, *begun.notes, *said), refresh=begun.again
+            )
 
         if kind is not RunKind.REPLAY:
             job.source.subscribe(asked)
@@ -78,6 +81,8 @@ def foresee(job: Job, window: Window | None = None, *, full_refresh: bool = Fals
         _check(job, kind, full_refresh)
         job = agreed(job)
         asked = job.requested
+        if not job.destination.is_new():
+            writers.check(job)
         treatments.refuse_unfit(job)
         begins, anew, _ = start(job, kind, position_of(job, window), full_refresh=full_refresh)
         planned = job.source.plan(asked, window, begins)

@@ -17,7 +17,7 @@ from uuid import uuid4
 
 from importers.core.model import JSON, Batch, MicroBatch, Pace, Plan, Position, Receipt, RunKind, Window
 from importers.exceptions import ConfigError, ImporterError
-from importers.pipeline import treatments
+from importers.pipeline import treatments, writers
 from importers.pipeline.job import Job
 from importers.pipeline.plan import agreed, start
 from importers.pipeline.segment import Segment
@@ -182,6 +182,7 @@ class _Session:
         notes = treatments.changed(self._job)
 
         def sealed(position: Position) -> Plan:
+            writers.check(self._job)
             found.update(position)
             self.begins, anew, _ = start(self._job, RunKind.INCREMENTAL, position)
             said = (*anew, *notes)

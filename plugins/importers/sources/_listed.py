@@ -128,6 +128,9 @@ class ListedSource(ApiSource[HttpConfigT]):
         """Whose the records are of the streams that have a column `whose`."""
         raise NotImplementedError
 
+    def named(self) -> Sequence[str]:
+        return list(self.listed())
+
     def streams(self) -> Sequence[Stream]:
         return [
             Stream(

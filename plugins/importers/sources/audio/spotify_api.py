@@ -111,6 +111,9 @@ class Spotify(ListedSource[SpotifyConfig]):
         mine = of_a_user(size, self.config.time_range) if self._has_user else {}
         return {**mine, **of_the_catalogue(size, items, self.config.ids)}
 
+    def named(self) -> Sequence[str]:
+        return ()  # what there is depends on whom the connection is for
+
     def streams(self) -> Sequence[Stream]:
         if not self.listed():
             what = "without a user's refresh token Spotify has only what is asked for by id"

@@ -192,6 +192,11 @@ class Postgresql(Source[PostgresqlConfig]):
     def reads(self) -> Reads:
         return Reads.SNAPSHOT if self.config.read is Read.FULL else Reads.POSITION
 
+    def named(self) -> Sequence[str]:
+        if self.config.stream is not None:
+            return [self.config.stream]
+        return ["rows"] if self.config.query is not None else self.config.tables or ()
+
     def suits(self, mode: LoadMode) -> None:
         if self.config.read is Read.CDC and mode not in (LoadMode.MERGE, LoadMode.HISTORY):
             what = f"rows that change and go can't be loaded in mode '{mode}'"

@@ -137,6 +137,9 @@ class FileSource(Source[FilesT]):
     def reads(self) -> Reads:
         return Reads.WINDOW if self.config.interval else Reads.POSITION
 
+    def named(self) -> Sequence[str]:
+        return [self._name()]
+
     def plan(self, stream: Stream, window: Window, position: Position) -> Plan:
         if not self.files.find(self.config.path) and any(named(lane, self.config.path) for lane in position):
             return Plan(partitions=[])  # all that was there is loaded, and somebody has taken it away

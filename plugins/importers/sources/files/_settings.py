@@ -64,7 +64,9 @@ class FileConfig(SourceConfig):
         "to, once that is more than 64 MiB. What unpacks to more is taken for a bomb and stops the run.",
     )
     stream: Name | None = Field(
-        None, description="What to call the stream. By default the file's name up to the first wildcard, else `rows`."
+        None,
+        description="What to call the stream. By default the file's name up to the first wildcard; where it begins "
+        "with one, `rows`. Another name is another stream, which reads from the beginning.",
     )
     types: dict[str, ColumnType] = Field(
         {},

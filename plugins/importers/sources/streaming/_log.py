@@ -99,6 +99,9 @@ class Log(Source[LogT]):
     def sparse(self) -> bool:
         return True
 
+    def named(self) -> Sequence[str]:
+        return [self.config.name]
+
     def streams(self) -> Sequence[Stream]:
         values, about = self.values(), self.about()
         named = {column.name for column in about}

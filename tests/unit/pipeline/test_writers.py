@@ -1,0 +1,57 @@
+"""Who lint says writes a table, where the streams' names follow from the importers' settings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from importers.pipeline.lint import lint
+
+FILE = """\
+tenant: acme
+privacy:
+  purpose: tests
+  lawful_basis: none
+  subject: {none: true, reason: invented}
+  columns: {id: keep}
+pipelines:
+  one:
+    importer: %s
+    config: %s
+    load: {mode: merge, primary_key: id%s}
+  two:
+    importer: %s
+    config: %s
+    load: {mode: merge, primary_key: id%s}
+"""
+
+
+@pytest.mark.parametrize(
+    ("one", "two", "table"),
+    [
+        (("csv", "{path: data/s1/*.csv}", ""), ("parquet", "{path: data/s2/*.parquet}", ""), "rows"),
+        (("csv", "{path: a/plays.csv}", ""), ("csv", "{path: b/plays.csv}", ""), "plays"),
+        (("csv", "{path: a/plays.csv}", ""), ("csv", "{path: b.csv}", ", table: plays"), "plays"),
+        (("csv", "{path: a/events.csv}", ""), ("kafka", "{topic: events}", ""), "events"),
+        (("postgresql", "{tables: [a, b]}", ""), ("csv", "{path: b.csv}", ""), "b"),
+        (("postgresql", "{query: select 1 as id}", ""), ("redis_streams", "{key: rows}", ""), "rows"),
+    ],
+)
+def test_two_pipelines_don_t_share_a_table_unless_both_say_so(
+    tmp_path: Path, one: tuple[str, str, str], two: tuple[str, str, str], table: str
+) -> None:
+    file = tmp_path / "acme.yaml"
+    file.write_text(FILE % (*one, *two))
+    assert [(fault.what, fault.where["line"], fault.got) for fault in lint(tmp_path)] == [
+        (f"the table '{table}' has several writers", 11, "line 15"),
+        (f"the table '{table}' has several writers", 15, "line 11"),
+    ]
+    file.write_text(FILE % (*one[:2], one[2] + ", shared: true", *two[:2], two[2] + ", shared: true"))
+    assert lint(tmp_path) == []
+
+
+def test_a_name_of_its_own_is_enough(tmp_path: Path) -> None:
+    one, two = ("csv", "{path: data/s1/*.csv, stream: ones}", ""), ("csv", "{path: data/s2/*.csv}", "")
+    (tmp_path / "acme.yaml").write_text(FILE % (*one, *two))
+    assert lint(tmp_path) == []
