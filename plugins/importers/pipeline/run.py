@@ -12,7 +12,7 @@ from copy import copy
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import count
-from threading import Lock
+from threading import Lock, Thread
 from typing import Any, TypeAlias
 from uuid import uuid4
 
@@ -186,11 +186,30 @@ def _workers(processes: int) -> Iterator[Each]:
     if processes < 2:
         yield _here
         return
-    pool = ProcessPoolExecutor(max_workers=processes - 1, env={"POLARS_MAX_THREADS": "1", "OMP_NUM_THREADS": "1"})
+    pool = ProcessPoolExecutor(
+        max_workers=processes - 1,
+        env={"POLARS_MAX_THREADS": "1", "OMP_NUM_THREADS": "1"},
+        initializer=_end_with,
+        initargs=(os.getpid(),),
+    )
     try:
         yield _in(pool, processes - 1)
     finally:
         pool.shutdown(wait=True, kill_workers=True)
+
+
+def _end_with(parent: int) -> None:
+    """End this process soon after its parent: of one that was killed a worker learns nothing else, and waits for good.
+
+    Linux's PR_SET_PDEATHSIG would end it with the thread that started it, and macOS has none.
+    """
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1.0)
+        os._exit(1)
+
+    Thread(target=watch, name="parent", daemon=True).start()
 
 
 def _here(step: Step, job: Job, run: Run, partitions: Sequence[int], name: str, clock: Clock) -> None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import psutil
 import pytest
 
 from importers.exceptions import TransientSourceError
@@ -94,3 +97,42 @@ def test_an_error_here_ends_what_the_workers_do() -> None:
 
     with run._workers(2) as each, pytest.raises(ValueError, match="not now"):
         each(fail, JOB, RUN, range(100), "stage", CLOCK)
+
+
+MASTER = """
+import os, sys, time
+from pathlib import Path
+from types import SimpleNamespace
+from importers.pipeline import run
+
+here = os.getpid()
+
+def stay(_job, _run, _partition):
+    if os.getpid() != here:
+        Path(sys.argv[1]).touch()
+    time.sleep(3600)
+
+with run._workers(2) as each:
+    job = SimpleNamespace(where={}, destination=None, close=dict)
+    each(stay, job, SimpleNamespace(id=7), range(2), "stage", SimpleNamespace(tell=lambda *_: None))
+"""
+
+
+def test_nothing_outlives_a_process_that_is_killed(tmp_path: Path) -> None:
+    begun = tmp_path / "begun"
+    with subprocess.Popen([sys.executable, "-c", MASTER.replace("sys.argv[1]", repr(str(begun)))]) as master:
+        children: list[psutil.Process] = []
+        try:
+            while not begun.exists():  # however long it takes to start a worker
+                assert master.poll() is None
+                time.sleep(0.05)
+            children = psutil.Process(master.pid).children(recursive=True)
+            master.kill()
+            _, alive = psutil.wait_procs(children, timeout=60)
+            assert len(children) >= 2  # a worker, and whoever tracks its resources
+            assert not alive
+        finally:
+            master.kill()
+            for child in children:
+                with suppress(psutil.NoSuchProcess):
+                    child.kill()
