@@ -29,20 +29,21 @@ class Site:
         self.installation = Installation(root, warehouse, False, str(root / "staging"), str(root / "quarantine"))
         self.file = root / "data" / "plays.csv"
         self.file.parent.mkdir()
+        self.types: dict[str, str] = {}
         self._runs = 0
 
-    def job(self, columns: dict[str, Any], load: dict[str, Any], expect: list[Any]) -> Any:
+    def job(self, columns: dict[str, Any], load: dict[str, Any], expect: list[Any], *, replay: bool = False) -> Any:
         privacy = {"purpose": "tests", "lawful_basis": "contract", "columns": columns}
         pipeline = {
             "importer": "csv",
-            "config": {"path": str(self.file), "stream": "plays", "on_change": "reload"},
+            "config": {"path": str(self.file), "stream": "plays", "on_change": "reload", "types": self.types},
             "privacy": privacy | {"subject": {"none": True, "reason": "invented"}},
             "quarantine": {"max_fraction": 1.0},
             "load": load,
             "expect": expect,
         }
         tenant = Tenant.model_validate({"tenant": "acme", "pipelines": {"listening": pipeline}})
-        (job,) = jobs(self.installation, tenant, "listening")
+        (job,) = jobs(self.installation, tenant, "listening", replay=replay)
         return job
 
     def run(
@@ -51,7 +52,7 @@ class Site:
         self.file.write_text(text)
         self._runs += 1
         kind = RunKind.REPLAY if replay else RunKind.INCREMENTAL
-        return run(self.job(columns, load, list(expect)), f"run {self._runs}", kind, processes=1)
+        return run(self.job(columns, load, list(expect), replay=replay), f"run {self._runs}", kind, processes=1)
 
     def beyond(self, number: int) -> Any:
         with history.reading(self.installation.warehouse) as connection:
@@ -119,6 +120,41 @@ def test_rows_of_another_type_are_kept_out_and_mended_ones_come_in(
     replayed = site.run("id,who,ms\n7,gil,70\n", schema_change=mode, replay=True)
     assert (replayed.rows_loaded, replayed.rows_quarantined) == (1, 1)
     assert rows(sql) == [(1, 10), (2, 20), (3, 30), (5, 500), (6, None)]
+
+
+def test_a_row_that_never_fits_holds_no_other_back(site: Site, sql: psycopg.Connection[Any]) -> None:
+    """It came while the contract was closed; the contract is open by now, and the types that are meant are declared."""
+    rule = [{"expect_column_values_to_be_between": {"column": "ms", "max_value": 99}}]
+    site.run(FIRST, schema_change="quarantine", expect=rule)
+    site.run(
+        "id,who,ms\n3,cy,30\n4,di,5 EUR\n5,ed,500\n6,flo,007\n7,gil,1.5\n", schema_change="quarantine", expect=rule
+    )
+    assert rows(sql) == [(1, 10), (2, 20), (3, 30)]
+    replayed = site.run(FIRST, replay=True)
+    assert (replayed.rows_loaded, replayed.rows_quarantined) == (1, 3)
+    assert set(replayed.rules) == {"ms: not the int64 that the schema contract knows"}
+    assert (rows(sql), columns(sql)) == ([(1, 10), (2, 20), (3, 30), (5, 500)], TABLE)
+    site.types = {"ms": "number"}
+    replayed = site.run(FIRST, replay=True)
+    assert (replayed.rows_loaded, replayed.rows_quarantined) == (1, 2)
+    assert rows(sql) == [(1, 10), (2, 20), (3, 30), (5, 500), (7, 1.5)]
+    site.types = {"ms": "string"}
+    with pytest.raises(ContractError, match="is double precision and can't hold text"):
+        site.run(FIRST, replay=True)
+
+
+@pytest.mark.parametrize("text", ["nr,name,ms,more\n3,cy,30.5,x\n", "no,header\n1\n2,3,4\n", ""])
+@pytest.mark.parametrize("mode", ["evolve", "freeze", "discard", "quarantine"])
+def test_what_has_come_since_is_nothing_to_a_replay(
+    site: Site, sql: psycopg.Connection[Any], mode: str, text: str
+) -> None:
+    """Its key has another name, and there are columns that nobody has classified; or it is no table; or gone."""
+    rule = [{"expect_column_values_to_be_between": {"column": "ms", "max_value": 99}}]
+    load = {"mode": "merge", "primary_key": "id", "schema_change": mode}
+    site.run("id,who,ms\n1,ann,10\n2,bob,200\n,nobody,1\n", expect=rule, **load)
+    replayed = site.run(text, replay=True, **load)
+    assert (replayed.rows_loaded, replayed.rows_quarantined) == (1, 1)
+    assert (rows(sql), columns(sql)) == ([(1, 10), (2, 200)], TABLE)
 
 
 @pytest.mark.parametrize("mode", ["evolve", "freeze", "discard", "quarantine"])

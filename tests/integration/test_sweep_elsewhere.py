@@ -28,7 +28,7 @@ def staged(installation: Installation, directory: Path, pipeline: str = "listeni
     privacy = {"subject": {"none": True, "reason": "nobody in it exists"}, "columns": {"id": "keep", "what": "keep"}}
     rule = {"expect_column_values_to_match_regex": {"column": "what", "regex": "^[a-z]$"}}
     config = {"path": str(directory / "plays.csv")}
-    body = {"importer": "csv", "config": config, "privacy": privacy, "expect": [rule]}
+    body = {"importer": "csv", "config": config, "privacy": privacy, "expect": [rule], "load": {"table": pipeline}}
     tenant = Tenant.model_validate({"tenant": "acme", "pipelines": {pipeline: body}})
     (job,) = jobs(installation, tenant, pipeline)
     with closing(job):

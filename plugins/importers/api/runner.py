@@ -66,7 +66,7 @@ def replay_pipeline(
     installation = installation or Installation.from_environment()
     results = []
     with Attempt(installation, tenant, pipeline, streams or (), key or uuid4().hex, RunKind.REPLAY).listed():
-        found = jobs(installation, tenant, pipeline, streams or ())
+        found = jobs(installation, tenant, pipeline, streams or (), replay=True)
     for job in found:
         with closing(job):
             left = 0 if job.destination.is_new() else replay.rounds(job)

@@ -74,7 +74,7 @@ class PlanOperator(ImportOperator, SkipMixin):
             return self._nothing_follows(context)
         installation = find_installation()
         check_reach(installation.staging)
-        with closing(self._job(installation)) as job:
+        with closing(self._job(installation, replay=form.replay_quarantine)) as job:
             request = request_of(context, job.stream.reads, form)
             if form.dry_run:
                 self._look(job, request, form.sample_size or SAMPLE)
@@ -173,12 +173,12 @@ class PlanOperator(ImportOperator, SkipMixin):
         for leaf in seen.columns:
             self.log.info("%s: %s → %s", leaf.source, leaf.treatment, leaf.column or "nowhere")
 
-    def _job(self, installation: Any) -> Job:
+    def _job(self, installation: Any, *, replay: bool) -> Job:
         from importers.pipeline.jobs import jobs
 
         tenant, pipeline = self.described()
         streams = [self.stream] if self.stream else []
-        found = jobs(installation, tenant, pipeline, streams, resolve(tenant, pipeline))
+        found = jobs(installation, tenant, pipeline, streams, resolve(tenant, pipeline), replay=replay)
         if len(found) > 1:
             names = ", ".join(job.stream.name for job in found)
             what = "the source has several streams, and each needs tasks of its own"

@@ -23,9 +23,11 @@ from pyarrow import types as t
 from importers.core.destination import Mask
 from importers.core.model import OURS, Column, Stream
 from importers.core.names import few
+from importers.core.settings import StreamSettings
 from importers.core.tenant import Load, Treat
 from importers.core.widening import wider
 from importers.exceptions import ContractError
+from importers.privacy.rules import covers
 
 CLOSED = frozenset({"discard", "quarantine"})
 """The modes in which a table's columns and types stay as they are while rows are loaded."""
@@ -46,15 +48,30 @@ def agreed(offered: Stream, known: Stream, load: Load, *, sparse: bool, dropped:
     missed = [column for column in gone if column not in optional]
     if missed and not sparse:
         raise _vanished(offered, known, missed)
-    stream = replace(
-        offered, columns=(*offered.columns, *optional), absent=tuple(column.name for column in optional), beyond=()
-    )
+    stream = replace(offered, columns=(*offered.columns, *optional), absent=tuple(column.name for column in optional))
     types = {column.name: column.type for column in known.columns}
     if not closed:
         return replace(stream, columns=tuple(_as_before(c, types.get(c.name), load) for c in stream.columns))
     # read as sampled: what doesn't fit is a row in quarantine, with its other columns under the policy
     columns = tuple(replace(c, type=types[c.name], readable_as=frozenset()) for c in stream.columns if c.name in types)
-    return replace(stream, columns=columns, beyond=tuple(c for c in offered.columns if c.name not in types))
+    beyond = (*offered.beyond, *(c for c in offered.columns if c.name not in types))
+    return replace(stream, columns=columns, beyond=beyond)
+
+
+def replayed(offered: Stream, known: Stream, settings: StreamSettings) -> Stream:
+    """The stream of a replay: rows of old deliveries, whatever the source has today in place of what was agreed on.
+
+    What it offers beside that is for a replay only if the contract is open and the policy says something of it. Types
+    are as they were unless somebody has declared others.
+    """
+    before = {column.name: column for column in known.columns}
+    new = [column for column in offered.columns if column.name not in before]
+    if settings.load.schema_change != "evolve":
+        return replace(offered, columns=known.columns, beyond=tuple(new))
+    declared = {column.name: column for column in offered.columns if not column.readable_as}
+    columns = tuple(declared.get(name, column) for name, column in before.items())
+    covered = tuple(column for column in new if covers(settings.privacy, column))
+    return replace(offered, columns=columns + covered, beyond=tuple(c for c in new if c not in covered))
 
 
 def _as_before(column: Column, known: pa.DataType | None, load: Load) -> Column:
@@ -116,6 +133,19 @@ def whole(rows: pa.RecordBatch, stream: Stream) -> pa.RecordBatch:
     return rows
 
 
+def opened(agreed: pa.Schema, came: pa.Schema) -> pa.Schema:
+    """What came, as an open contract takes it: in wider types, but no text in place of what isn't any.
+
+    Only a replay brings such text: what a closed contract kept out while a cell made its whole column text.
+    """
+    there = (field for field in came if field.name in agreed.names)
+    return pa.schema([_meant(agreed.field(field.name), field) for field in there])
+
+
+def _meant(agreed: pa.Field, came: pa.Field) -> pa.Field:
+    return agreed if _is_text(came.type) and not _is_text(_plain(agreed.type)) else came
+
+
 def fitted(rows: pa.RecordBatch, agreed: pa.Schema) -> pa.RecordBatch:
     """The rows in the columns and types that were agreed on, and our own; what doesn't fit is null."""
     names = [name for name in rows.schema.names if name in agreed.names or name in OURS]
@@ -155,8 +185,7 @@ _ZEROS = r"^[+-]?0[\dxX]"
 
 def _cast(values: pa.Array, kind: pa.DataType) -> pa.Array:
     """Exactly, or null: 1.5 is no integer, and the code 007 isn't 7."""
-    if t.is_dictionary(values.type):
-        values = values.dictionary_decode()
+    values = values.dictionary_decode() if t.is_dictionary(values.type) else values
     if _is_text(values.type) and not _is_text(kind):
         if t.is_boolean(kind) or t.is_nested(kind) or t.is_binary(kind):
             return pa.nulls(len(values), kind)
@@ -180,6 +209,10 @@ def _exactly(values: pa.Array, kind: pa.DataType) -> pa.Array:
 
 def _is_text(kind: pa.DataType) -> bool:
     return bool(t.is_string(kind) or t.is_large_string(kind) or t.is_string_view(kind))
+
+
+def _plain(kind: pa.DataType) -> pa.DataType:
+    return kind.value_type if t.is_dictionary(kind) else kind
 
 
 def _same_family(one: pa.DataType, other: pa.DataType) -> bool:

@@ -132,7 +132,11 @@ class Job:
         return found | self._unstampable(rows) | self._beyond_contract(rows)
 
     def _beyond_contract(self, rows: pa.RecordBatch) -> dict[str, Mask]:
-        return contract.unfit(rows, self.asked.schema, self.stream.schema.names) if self._closed else {}
+        return contract.unfit(rows, self._agreed(rows.schema), self.stream.schema.names)
+
+    def _agreed(self, came: pa.Schema) -> pa.Schema:
+        """The columns that rows of such a schema may have, and their types."""
+        return self.asked.schema if self._closed else contract.opened(self.asked.schema, came)
 
     @property
     def _closed(self) -> bool:
@@ -149,11 +153,11 @@ class Job:
 
     def fitted(self, rows: pa.RecordBatch) -> pa.RecordBatch:
         """The rows as the schema contract lets them be judged and loaded; those that are `unfit` have nulls."""
-        return contract.fitted(rows, self.asked.schema) if self._closed else rows
+        return contract.fitted(rows, self._agreed(rows.schema))
 
     def table_schema(self, staged: Iterable[pa.Schema]) -> pa.Schema:
         """The source's columns that the table has to hold, once so much is staged."""
-        return self.asked.schema if self._closed else widest([self.asked.schema, *staged])
+        return self.asked.schema if self._closed else widest([self.asked.schema, *map(self._agreed, staged)])
 
     def _unstampable(self, rows: pa.RecordBatch) -> dict[str, Mask]:
         """Rows whose cursor `_version` can't hold."""

@@ -14,6 +14,7 @@ from importers.core.names import did_you_mean
 from importers.core.settings import StreamSettings, effective, pipeline_of
 from importers.core.tenant import Subject, Tenant
 from importers.exceptions import ConfigError, ContractError, EmptySourceError, ImporterError
+from importers.pipeline import contract
 from importers.pipeline.connection import RESOLVER
 from importers.pipeline.installation import Installation
 from importers.pipeline.job import Job, open_source
@@ -26,19 +27,33 @@ def jobs(
     pipeline: str,
     streams: Sequence[str] = (),
     connection: Connection | None = None,
+    *,
+    replay: bool = False,
 ) -> list[Job]:
     """A job for each stream of the pipeline, or for those named. Asks the source what it has.
 
     Without a `connection` it is looked for if the source needs one. A source that was read empty is taken to have what
-    it had. Raises ConfigError for a stream that the source lacks, and whatever the source raises.
+    it had; for a `replay` every source is, also one that can't be read now. Raises ConfigError for a stream that the
+    source lacks, and whatever the source raises.
     """
     try:
         connection = RESOLVER.get()(tenant, pipeline) if connection is None else connection
         with closing(open_source(tenant, pipeline, connection)) as source:
+            known = _remembered(installation, tenant, pipeline) if replay else {}
             try:
                 offered = {stream.name: stream for stream in source.streams()}
             except EmptySourceError as error:
-                offered = {stream.name: stream for stream in _remembered(installation, tenant, pipeline, error)}
+                known = known or _remembered(installation, tenant, pipeline)
+                offered = {name: stream for name, stream in known.items() if name == error.where.get("stream")}
+                if not offered:
+                    raise
+            except ImporterError:
+                if not known:
+                    raise
+                offered = known
+            for name, stream in known.items() if replay else ():
+                settings = effective(tenant, pipeline, name)
+                offered[name] = contract.replayed(offered.get(name, stream), stream, settings)
         wanted = list(streams) or list(pipeline_of(tenant, pipeline).streams) or list(offered)
         for name in wanted:
             if name not in offered:
@@ -71,15 +86,12 @@ def resume(
     return Job(installation, tenant, pipeline, run.plan.stream, connection), run
 
 
-def _remembered(installation: Installation, tenant: Tenant, pipeline: str, error: EmptySourceError) -> list[Stream]:
-    """The stream that the error is about, as the last committed run knew it. Raises the error if there was none."""
+def _remembered(installation: Installation, tenant: Tenant, pipeline: str) -> dict[str, Stream]:
+    """The pipeline's streams by name, as their last committed runs knew them."""
     keys = installation.keyring().tenant(tenant.tenant)
     with closing(installation.open_destination(pipeline, keys)) as destination:
         streams = () if destination.is_new() else destination.remembered()
-        known = [stream for stream in streams if stream.name == error.where.get("stream")]
-    if not known:
-        raise error
-    return known
+    return {stream.name: replace(stream, absent=(), beyond=()) for stream in streams}
 
 
 def refine(stream: Stream, settings: StreamSettings) -> Stream:
@@ -90,8 +102,6 @@ def refine(stream: Stream, settings: StreamSettings) -> Stream:
     whose = subject.column if isinstance(subject, Subject) else None if subject else stream.subject
     refined = replace(
         stream,
-        absent=(),
-        beyond=(),
         primary_key=tuple(key),
         cursor=load.cursor or stream.cursor,
         lookback=stream.lookback if load.lookback is None else load.lookback,

@@ -171,9 +171,10 @@ def as_today(job: Job, batch: pa.RecordBatch) -> pa.RecordBatch:
     """
     arrays = []
     schema = job.asked.schema
+    beyond = [field for field in batch.schema if field.name in {column.name for column in job.stream.beyond}]
     if job.settings.load.schema_change == "quarantine":
         beyond = [f for f in batch.schema if f.name not in {*ABOUT.names, *job.stream.schema.names}]
-        schema = pa.schema([*schema, *beyond])
+    schema = pa.schema([*schema, *beyond])
     for field in schema:
         if field.name not in batch.schema.names:
             arrays.append(pa.nulls(batch.num_rows, field.type))

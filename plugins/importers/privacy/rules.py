@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from pyarrow import types as t
 
-from importers.core.model import PersonalData, Stream
+from importers.core.model import Column, PersonalData, Reads, Stream
 from importers.core.names import few, is_like_a_value
 from importers.core.tenant import Mask, Privacy, Subject, Treat, Treatment
 from importers.exceptions import UnclassifiedError
@@ -122,6 +122,15 @@ _KEY = re.compile(r"[A-Za-z_$][A-Za-z0-9_$-]{0,60}(?:\{(?:key|value)\})?")
 
 _MOST = 200
 """Lines that somebody may still want to copy."""
+
+
+def covers(spec: Privacy, column: Column) -> bool:
+    """Whether every leaf of the column has a rule."""
+    try:
+        Rules.of(spec, Stream("", (column,), Reads.SNAPSHOT))
+    except UnclassifiedError:
+        return False
+    return True
 
 
 def unclassified(left: Sequence[Part], stream: str) -> UnclassifiedError:
