@@ -167,21 +167,39 @@ def test_a_claimed_file_is_not_discarded(home: Path, sql: psycopg.Connection[Any
     call("run", JOB)
     sql.execute("update _importers.quarantine set replayed_by = run")  # as an open replay would
     sql.execute("update _importers.run set state = 'open'")
-    answered = answer("quarantine", "discard", JOB, "--all", "--yes")
+    answered = json.loads(call("quarantine", "discard", JOB, "--all", "--yes", "--json", code=3).stdout)
     assert answered == {"files": 0, "rows": 0, "files_kept": 1}
     assert len(list((home / "home/quarantine").rglob("*.parquet"))) == 1
 
 
-def test_what_a_replay_that_failed_has_put_back_is_listed_once(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fails(*_: object) -> None:
-        raise TransientSourceError("the warehouse is gone")
+def fails(*_: object) -> None:
+    raise TransientSourceError("the warehouse is gone")
 
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_replay_that_failed_gives_back_what_it_had_claimed(
+    home: Path, monkeypatch: pytest.MonkeyPatch, killed: bool
+) -> None:
     call("run", JOB)
     with monkeypatch.context() as patch:
         patch.setattr("importers.pipeline.load.load", fails)
+        if killed:  # then nobody gives anything back
+            patch.setattr("importers.pipeline.finish.give_up", lambda *_: None)
         call("quarantine", "replay", JOB, code=3)
     (file,) = answer("quarantine", "list")
-    assert file["not_replayable"] == "run 2 replays it; if that has failed, the next replay takes it over"
+    claimed = "run 2 replays it; if that has failed, the next replay takes it over"
+    assert (file["run"], file["not_replayable"]) == (1, claimed if killed else "")
+    assert answer("quarantine", "discard", JOB, "--run", 1, "--yes") == {"files": 1, "rows": 2, "files_kept": 0}
+    assert answer("quarantine", "list") == []
+
+
+def test_what_a_killed_replay_has_put_back_is_listed_once(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    call("run", JOB)
+    with monkeypatch.context() as patch:
+        patch.setattr("importers.pipeline.finish.give_up", lambda *_: None)
+        patch.setattr("importers.pipeline.load.load", fails)
+        call("quarantine", "replay", JOB, code=3)
+    assert [file["run"] for file in answer("quarantine", "list")] == [1]
     call("quarantine", "replay", JOB, code=1)
     (file,) = answer("quarantine", "list")
     assert (file["run"], file["replayable"]) == (3, True)

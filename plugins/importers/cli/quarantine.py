@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from importers.cli import asked
-from importers.cli.exits import FOUND
+from importers.cli.exits import AGAIN, FOUND
 
 if TYPE_CHECKING:
     from importers.core.model import QuarantineFile
@@ -236,7 +236,7 @@ def discard(
 ) -> None:
     """Delete quarantine for good.
 
-    The ledger keeps that it was there, why, and when it was given up.
+    The ledger keeps that it was there, why, and when it was given up. Exits 3 if a run is at work on something of it.
     """
     from importers.cli.answer import many, say_json
     from importers.pipeline.held import contents
@@ -264,3 +264,5 @@ def discard(
         click.echo(f"{many(answer['rows'], 'row')} in {many(answer['files'], 'file')} discarded")
         if answer["files_kept"]:
             click.echo(f"a run is at work on {many(answer['files_kept'], 'file')} more, which stay", err=True)
+    if answer["files_kept"]:
+        raise SystemExit(AGAIN)

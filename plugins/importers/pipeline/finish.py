@@ -76,6 +76,14 @@ def clean(job: Job, run: Run) -> bool:
         return now.state is RunState.COMMITTED
 
 
+def give_up(job: Job, run: Run) -> None:
+    """After a failure that nobody will repair at once: a replay gives back what it has claimed, another run waits."""
+    if run.kind is RunKind.REPLAY:
+        abort(job, run)
+    else:
+        clean(job, run)
+
+
 def abort(job: Job, run: Run) -> bool:
     """End a run for good: what it loaded is taken back, what it staged destroyed. False: it is committed, and stays."""
     with job.at():

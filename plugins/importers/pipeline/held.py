@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import cast
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from importers.core.destination import Destination
-from importers.core.model import OURS, QuarantineFile, RunState
+from importers.core.model import OURS, QuarantineFile, RunKind, RunState
 from importers.core.names import StreamName
 from importers.core.quarantine import ExpiredFile, Held
 from importers.core.settings import effective, kept_in_quarantine
@@ -116,9 +117,17 @@ def _legible(table: pa.Table) -> pa.Table:
 def discard(destination: Destination, quarantine: Quarantine, files: Sequence[Held]) -> Sequence[QuarantineFile]:
     """Give files up: noted in the ledger, then deleted. What a crash leaves in between, the sweeper deletes.
 
-    A file that a replay has claimed meanwhile stays. Raises StagingError.
+    A file that a replay is reading stays; one that was killed gives it back. Raises StagingError.
     """
+    for run in {held.replayed_by for held in files} - {None}:
+        _end_abandoned(destination, cast("int", run))
     given_up = destination.quarantine().discard([held.file.uri for held in files if held.state is not RunState.OPEN])
     for file in given_up:
         quarantine.delete(file.uri)
     return given_up
+
+
+def _end_abandoned(destination: Destination, number: int) -> None:
+    run = destination.find(number)
+    if run.kind is RunKind.REPLAY and run.state is RunState.OPEN and run.plan.stream and destination.idle(run):
+        destination.abort(run, run.plan.stream)

@@ -133,7 +133,7 @@ def run(
             except BaseException as error:
                 finish.fail(job, opened, error)
                 with suppress(ImporterError):  # what went wrong first is what the reader needs
-                    finish.clean(job, opened)
+                    finish.give_up(job, opened)
                 raise
             with clock.step("clean"):
                 finish.clean(job, opened)

@@ -34,6 +34,7 @@ pipelines:
         (("csv", "{path: a/plays.csv}", ""), ("csv", "{path: b/plays.csv}", ""), "plays"),
         (("csv", "{path: a/plays.csv}", ""), ("csv", "{path: b.csv}", ", table: plays"), "plays"),
         (("csv", "{path: a/events.csv}", ""), ("kafka", "{topic: events}", ""), "events"),
+        (("json", "{path: a.json, records: [x.orders, y]}", ""), ("csv", "{path: orders.csv}", ""), "orders"),
         (("postgresql", "{tables: [a, b]}", ""), ("csv", "{path: b.csv}", ""), "b"),
         (("postgresql", "{query: select 1 as id}", ""), ("redis_streams", "{key: rows}", ""), "rows"),
     ],

@@ -122,6 +122,9 @@ class Json(FileSource[JsonConfig]):
         found = [array.reach() for array in self._arrays.values()]
         return found[0] if found else super().reach()
 
+    def named(self) -> Sequence[str]:
+        return list(self._arrays) or super().named()
+
     def streams(self) -> Sequence[Stream]:
         if not self._arrays:
             return super().streams()
