@@ -411,6 +411,7 @@ def test_a_report_says_what_the_gate_said_and_no_value(home: Path) -> None:
     assert "wrote" in call("report", JOB, "--out", home / "report.html").stdout
     text = (home / "report.html").read_text()
     assert "canary" not in text
+    assert "Rows of its first run" in text
     assert "1 of 3 break it" in text
     assert f"<code>{RULE}</code>" in text
     assert "3 rows and 1 lines or records that are none" in text

@@ -13,6 +13,7 @@ from importers.core.model import RunKind
 from importers.core.tenant import Tenant
 from importers.exceptions import ContractError, PrivacyError
 from importers.ledger import history
+from importers.pipeline.held import contents, show
 from importers.pipeline.installation import Installation
 from importers.pipeline.jobs import jobs
 from importers.pipeline.preview import preview
@@ -75,6 +76,7 @@ def columns(sql: psycopg.Connection[Any]) -> dict[str, str]:
     return {name: kind for name, kind in found if not name.startswith("_")}
 
 
+MOST = [{"expect_column_values_to_be_between": {"column": "ms", "max_value": 99}}]
 TABLE = {"id": "bigint", "ms": "bigint"}
 
 
@@ -105,14 +107,26 @@ def test_quarantine_keeps_out_rows_that_have_something_in_a_new_column_until_it_
     assert site.run(more, wanted, replay=True).rows_read == 0
 
 
+def test_a_column_that_the_contract_keeps_out_is_seen_to_be_there(site: Site) -> None:
+    site.run(FIRST, schema_change="quarantine")
+    site.run("id,note,who,ms\n3,secret,cy,30\n4,,di,500\n", schema_change="quarantine", expect=MOST)
+    with closing(site.job(POLICY, {"schema_change": "quarantine"}, [])) as job:
+        (held,) = contents(job.destination, job.tenant).held
+        masked, bare = (show(job.installation, job.tenant, "listening", held, 9, unmasked=how) for how in (False, True))
+    assert masked.rows.select(["id", "note", "ms"]).to_pylist() == [
+        {"id": 3, "note": "not shown", "ms": 30},
+        {"id": 4, "note": None, "ms": 500},
+    ]
+    assert bare.rows["note"].to_pylist() == ["secret", None]
+
+
 @pytest.mark.parametrize("mode", ["discard", "quarantine"])
 def test_rows_of_another_type_are_kept_out_and_mended_ones_come_in(
     site: Site, sql: psycopg.Connection[Any], mode: str
 ) -> None:
     """One cell makes the column text, for the whole file."""
     site.run(FIRST, schema_change=mode)
-    rule = [{"expect_column_values_to_be_between": {"column": "ms", "max_value": 99}}]
-    result = site.run("id,who,ms\n3,cy,30\n4,di,forty\n5,ed,500\n6,flo,\n", schema_change=mode, expect=rule)
+    result = site.run("id,who,ms\n3,cy,30\n4,di,forty\n5,ed,500\n6,flo,\n", schema_change=mode, expect=MOST)
     assert rows(sql) == [(1, 10), (2, 20), (3, 30), (6, None)]
     assert sum(result.rules.values()) == result.rows_quarantined == 2
     assert result.rules["expect_column_values_to_be_between(ms)"] == 1
@@ -124,10 +138,9 @@ def test_rows_of_another_type_are_kept_out_and_mended_ones_come_in(
 
 def test_a_row_that_never_fits_holds_no_other_back(site: Site, sql: psycopg.Connection[Any]) -> None:
     """It came while the contract was closed; the contract is open by now, and the types that are meant are declared."""
-    rule = [{"expect_column_values_to_be_between": {"column": "ms", "max_value": 99}}]
-    site.run(FIRST, schema_change="quarantine", expect=rule)
+    site.run(FIRST, schema_change="quarantine", expect=MOST)
     site.run(
-        "id,who,ms\n3,cy,30\n4,di,5 EUR\n5,ed,500\n6,flo,007\n7,gil,1.5\n", schema_change="quarantine", expect=rule
+        "id,who,ms\n3,cy,30\n4,di,5 EUR\n5,ed,500\n6,flo,007\n7,gil,1.5\n", schema_change="quarantine", expect=MOST
     )
     assert rows(sql) == [(1, 10), (2, 20), (3, 30)]
     replayed = site.run(FIRST, replay=True)
@@ -149,9 +162,8 @@ def test_what_has_come_since_is_nothing_to_a_replay(
     site: Site, sql: psycopg.Connection[Any], mode: str, text: str
 ) -> None:
     """Its key has another name, and there are columns that nobody has classified; or it is no table; or gone."""
-    rule = [{"expect_column_values_to_be_between": {"column": "ms", "max_value": 99}}]
     load = {"mode": "merge", "primary_key": "id", "schema_change": mode}
-    site.run("id,who,ms\n1,ann,10\n2,bob,200\n,nobody,1\n", expect=rule, **load)
+    site.run("id,who,ms\n1,ann,10\n2,bob,200\n,nobody,1\n", expect=MOST, **load)
     replayed = site.run(text, replay=True, **load)
     assert (replayed.rows_loaded, replayed.rows_quarantined) == (1, 1)
     assert (rows(sql), columns(sql)) == ([(1, 10), (2, 200)], TABLE)

@@ -23,6 +23,9 @@ from importers.pipeline.jobs import resume
 from importers.pipeline.replay import as_today
 from importers.staging.quarantine import LOCATION, RAW, REASON, ROW, RULES, Quarantine
 
+HIDDEN = "not shown"
+"""In place of a value in a column that the schema contract keeps out: no policy has seen it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Shown:
@@ -96,11 +99,13 @@ def show(
 
 def _readable(job: Job, bad: pa.Table, *, unmasked: bool) -> pa.Table:
     batches = bad.combine_chunks().to_batches() or [pa.RecordBatch.from_pylist([], bad.schema)]
-    rows = as_today(job, batches[0])
-    rows = rows if unmasked else job.policy.apply(job.fitted(rows))
-    shown = [name for name in rows.schema.names if name not in OURS]
+    raw = as_today(job, batches[0])
+    rows = raw if unmasked else job.policy.apply(job.fitted(raw))
+    shown = {name: rows[name] for name in rows.schema.names if name not in OURS}
+    beyond = [column.name for column in job.stream.beyond if column.name in raw.schema.names]
+    hidden = {name: pc.if_else(pc.is_valid(raw[name]), HIDDEN, None) for name in beyond}
     about = [ROW, RULES] if batches[0][LOCATION].null_count else [LOCATION, RULES]
-    return pa.table([*(batches[0][name] for name in about), *(rows[name] for name in shown)], names=[*about, *shown])
+    return pa.table({name: batches[0][name] for name in about} | hidden | shown)
 
 
 def _legible(table: pa.Table) -> pa.Table:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -68,7 +69,8 @@ def test_the_page_is_whole_and_asks_nobody(sample: Path, tmp_path: Path) -> None
     assert "b" not in page.tags  # a column's name is text
     assert "url(" not in text
     assert page.tags.count("section") == 5
-    assert page.tags.count("svg") == 2  # id and country
+    assert page.tags.count("svg") == 3  # a histogram of id, a bar for each country
+    assert re.search(r"<div>DE</div>.*?>75\.0 %<.*?<div>FR</div>.*?>25\.0 %<", text, re.DOTALL)
     assert "canary" not in text
 
 
