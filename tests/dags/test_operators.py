@@ -200,7 +200,7 @@ def test_a_run_of_a_stream_that_found_nothing_lasts_on_in_the_triggerer(
         "_is_streamed": lambda job, request: True,
     }.items():
         monkeypatch.setattr(f"importers.operators.steps.{name}", instead)
-    monkeypatch.setattr(operator, "_job", lambda installation: job)
+    monkeypatch.setattr(operator, "_job", lambda installation, replay: job)
     monkeypatch.setattr(operator, "_drain", lambda job: records)
     monkeypatch.setattr(operator, "skip", lambda ti, tasks: skipped.extend(tasks))
     given = context("scheduled", ti=None)
@@ -236,7 +236,7 @@ def test_a_continuous_run_that_nothing_is_seen_of_waits_in_the_triggerer(
     monkeypatch.setattr("importers.operators.steps.check_reach", lambda staging: None)
     operator = PlanOperator(task_id="plan", tenant="acme", pipeline="plays")
     opened: list[Any] = []
-    monkeypatch.setattr(operator, "_job", lambda installation: job)
+    monkeypatch.setattr(operator, "_job", lambda installation, replay: job)
     monkeypatch.setattr(operator, "_open", lambda *asked: opened.append(asked) or partitions)
     given = context("scheduled", ti=None)
     if waits is None or schedule != "@continuous":

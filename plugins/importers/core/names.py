@@ -38,6 +38,21 @@ class StreamName(NamedTuple):
 
 ROWS = "__rows"
 """How the table is called, behind the name of a view, that holds the rows of a table with keys."""
+_BEHIND = re.compile(rf"{ROWS}$|^_r[0-9]+$")
+
+
+def is_behind(table: str) -> bool:
+    """Whether tables behind a table are called so: that with a view's rows, and that of a run which replaces all."""
+    return bool(_BEHIND.search(table))
+
+
+def table_name(name: str) -> str:
+    """The name of a table in the tenant's schema. Raises ValueError for one that means a schema, or is taken."""
+    if "." in name:
+        raise ValueError("a table is always in the schema of the tenant's name: write the table's name alone")
+    if is_behind(name):
+        raise ValueError(f"tables behind a table are called so: end it otherwise than in {ROWS}, or _r and a number")
+    return name
 
 
 def as_name(text: str) -> str:

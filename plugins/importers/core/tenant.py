@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from importers.core.docstrings import Described
 from importers.core.model import LoadMode
-from importers.core.names import Name, TenantName
+from importers.core.names import Name, TenantName, table_name
 from importers.core.schedule import Moment, Zone
 
 
@@ -264,9 +264,9 @@ class Load(_Strict):
     mode: LoadMode | None = None
     """How rows meet those that are there; by default what the source is for (files: append). See
     docs/load-modes.md."""
-    table: Annotated[str, Field(min_length=1, max_length=63)] | None = None
-    """The table, in the schema of the tenant's name; by default the stream's name. Another one is read from the
-    beginning."""
+    table: Annotated[str, Field(min_length=1, max_length=63), AfterValidator(table_name)] | None = None
+    """The table, without a dot: it is in the schema of the tenant's name. By default the stream's name. Another one is
+    read from the beginning."""
     primary_key: (
         Annotated[tuple[str, ...], BeforeValidator(_several, json_schema_input_type=str | list[str])] | None
     ) = None
@@ -279,7 +279,8 @@ class Load(_Strict):
     schema_change: Literal["evolve", "freeze", "discard", "quarantine"] = "evolve"
     """What happens when other columns or wider types arrive: the table gets them (`evolve`); the run is refused
     (`freeze`); new columns aren't read (`discard`), or rows with something in them go to quarantine (`quarantine`).
-    With the last two the types stay, and rows that don't fit them go to quarantine."""
+    With the last two the types stay, and rows that don't fit them go to quarantine. In none does a column of files
+    become text: text among numbers is a row in quarantine, unless `types` of the source says `string`."""
     optional: list[str] = []
     """Columns that the source may leave out: they are null then. Any other column that goes stops the run."""
     shared: bool = False

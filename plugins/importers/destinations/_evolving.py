@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 
 import psycopg
 from psycopg.sql import SQL, Composed, Identifier
 
 from importers.core.model import DELETED, PARTITION, RUN, SUBJECT, UNTIL, VERSION, LoadMode, Stream, TableColumn
-from importers.core.names import ROWS, few
+from importers.core.names import ROWS, few, is_behind
 from importers.destinations import _history as history
 from importers.destinations import _owners as owners
 from importers.destinations import _views as views
@@ -19,7 +18,6 @@ from importers.exceptions import ConfigError, ContractError
 
 MAX_NAME = 63  # bytes; PostgreSQL cuts longer names without a word
 MAX_COLUMNS = 1600
-_DERIVED = re.compile(rf"{ROWS}$|^_r[0-9]+$")
 _SYSTEM = frozenset({"tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"})
 _KIND = {LoadMode.APPEND: "r", LoadMode.MERGE: "r", LoadMode.HISTORY: "r", LoadMode.REPLACE: "p"}
 
@@ -63,7 +61,7 @@ def _check_names(schema: str, stream: Stream, columns: Sequence[TableColumn]) ->
     for name in (schema, rows_table(stream)):
         if len(name.encode()) > MAX_NAME:
             raise ConfigError(f"the table name '{name}' is longer than {MAX_NAME} bytes", do="set load.table")
-    if _DERIVED.search(stream.target):
+    if is_behind(stream.target):
         raise ConfigError(
             f"a table can't be called '{stream.target}': such names are made for tables behind a table",
             do=f"set load.table to a name that neither ends in {ROWS} nor is _r and a number",

@@ -49,9 +49,7 @@ def plan(
                 planned = job.source.plan(asked, window, begun.position)
                 said = (*notes, *_each_a_version(job))
             writers.check(job)  # last: until the run is open nobody else's of the table can be
-            return replace(
-                planned, stream=job.stream, notes=(*planned.notes, *begun.notes, *said), refresh=begun.again
-            )
+            return replace(planned, stream=job.stream, notes=(*planned.notes, *begun.notes, *said), refresh=begun.again)
 
         if kind is not RunKind.REPLAY:
             job.source.subscribe(asked)

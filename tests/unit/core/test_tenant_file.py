@@ -158,6 +158,13 @@ BROKEN: dict[str, tuple[str, int, tuple[str, ...]]] = {
     "not whole": (pipeline("    max_parallel: many\n"), 5, ("'many'", "whole number")),
     "too many": (pipeline("    max_parallel: 5000\n"), 5, ("5000", "at most 1024")),
     "not a list": (pipeline("    alerts: slack\n"), 5, ("'slack'", "a list")),
+    "table with a schema": (
+        pipeline("    load: {table: acme.orders}\n"),
+        5,
+        ("'acme.orders'", "name alone"),
+    ),
+    "table behind a view": (pipeline("    load: {table: orders__rows}\n"), 5, ("'orders__rows'", "end it otherwise")),
+    "table of a run": (pipeline("    load: {table: _r7}\n"), 5, ("'_r7'", "end it otherwise")),
     "not a switch": (pipeline("    load: {shared: maybe}\n"), 5, ("'maybe'", "true or false")),
     "rule without expect_": (pipeline("    expect:\n      - not_null: {column: a}\n"), 6, ("'not_null'", "expect_")),
     "rule's settings beside it": (
