@@ -67,7 +67,7 @@ def _parquet(frame: pl.DataFrame, rows: int = ROWS) -> bytes:
 
 
 def _many(frame: pl.DataFrame) -> bytes:
-    """A row group of so many rows that polars reads its texts, and not compressed: nothing else looks at the bytes."""
+    """A row group of many rows, and not compressed: nothing but the reader of its pages looks at the bytes."""
     out = io.BytesIO()
     pl.concat([frame] * (MANY // ROWS)).write_parquet(out, row_group_size=MANY, compression="uncompressed")
     return out.getvalue()

@@ -95,6 +95,48 @@ def test_texts_of_a_small_dictionary_are_made_of_it(tmp_path, monkeypatch, kind,
     assert got.to_pydict() == rows.to_pydict()
 
 
+def test_texts_behind_a_type_of_several_leaves_are_their_own(tmp_path):
+    """Arrow calls an extension of a struct one column, of which the file has two."""
+    pair = pa.array([{"shown": f"s{n}", "kept": f"k{n}"} for n in range(1000)])
+    rows = pa.table(
+        {
+            "pair": pa.ExtensionArray.from_storage(pa.opaque(pair.type, "pair", "somebody"), pair),
+            "few": pa.array([FEW[n % 4] for n in range(1000)]),
+            "each": pa.array([f"text {n}" for n in range(1000)]),
+        }
+    )
+    pq.write_table(rows, tmp_path / "rows.parquet")
+    got, _ = everything(source(tmp_path / "rows.parquet"), only=["few", "each"])
+    assert got.to_pydict() == rows.select(["few", "each"]).to_pydict()
+
+
+@pytest.mark.parametrize("pages", ["1.0", "2.0"])
+def test_a_byte_that_is_damaged_is_read_as_by_the_library_or_refused(tmp_path, pages):
+    """Where pages begin their lengths are, and how texts are numbered: who believes them asks for any memory."""
+    path = tmp_path / "rows.parquet"
+    rows = pa.table({"few": [FEW[n % 4] for n in range(4000)], "each": [f"text {n}" for n in range(4000)]})
+    pq.write_table(rows, path, compression="none", data_page_version=pages, data_page_size=8192)
+    whole, group = path.read_bytes(), pq.read_metadata(path).row_group(0)
+    chunks = [group.column(n) for n in (0, 1)]
+    starts = {at for chunk in chunks for at in (chunk.dictionary_page_offset, chunk.data_page_offset) if at}
+    refused = 0
+    for place in sorted({start + n for start in starts for n in range(60)}):
+        for byte in (6, 255):
+            path.write_bytes(whole[:place] + bytes([byte]) + whole[place + 1 :])
+            try:
+                wanted = pq.ParquetFile(path).read()
+            except (pa.ArrowException, OSError):
+                wanted = None
+            try:
+                got, _ = everything(source(path))
+            except ContractError:
+                refused += 1
+            else:
+                assert wanted is not None, (place, byte)
+                assert got.equals(wanted), (place, byte)
+    assert refused > 50
+
+
 def test_a_place_that_the_dictionary_lacks_names_the_file(tmp_path, monkeypatch):
     """Of three texts each is a number of two bits, which can say 3."""
     monkeypatch.setattr(parquet, "ROWS", 300)
