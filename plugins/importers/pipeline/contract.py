@@ -133,17 +133,19 @@ def whole(rows: pa.RecordBatch, stream: Stream) -> pa.RecordBatch:
     return rows
 
 
-def opened(agreed: pa.Schema, came: pa.Schema) -> pa.Schema:
+def opened(agreed: pa.Schema, came: pa.Schema, beyond: Collection[str]) -> pa.Schema:
     """What came, as an open contract takes it: in wider types, but no text in place of what isn't any.
 
-    Only a replay brings such text: what a closed contract kept out while a cell made its whole column text.
+    Only a replay brings such text: what a closed contract kept out while a cell made its whole column text. A column
+    that nobody has agreed on is still there, for the policy to stop at, unless it is `beyond` what is replayed.
     """
-    there = (field for field in came if field.name in agreed.names)
-    return pa.schema([_meant(agreed.field(field.name), field) for field in there])
+    there = (field for field in came if field.name not in beyond)
+    return pa.schema([_meant(agreed, field) for field in there])
 
 
-def _meant(agreed: pa.Field, came: pa.Field) -> pa.Field:
-    return agreed if _is_text(came.type) and not _is_text(_plain(agreed.type)) else came
+def _meant(agreed: pa.Schema, came: pa.Field) -> pa.Field:
+    known = agreed.field(came.name) if came.name in agreed.names else came
+    return known if _is_text(came.type) and not _is_text(_plain(known.type)) else came
 
 
 def fitted(rows: pa.RecordBatch, agreed: pa.Schema) -> pa.RecordBatch:

@@ -132,11 +132,13 @@ class Job:
         return found | self._unstampable(rows) | self._beyond_contract(rows)
 
     def _beyond_contract(self, rows: pa.RecordBatch) -> dict[str, Mask]:
-        return contract.unfit(rows, self._agreed(rows.schema), self.stream.schema.names)
+        agreed = self._agreed(rows.schema)
+        return contract.unfit(rows, agreed, self.stream.schema.names if self._closed else agreed.names)
 
     def _agreed(self, came: pa.Schema) -> pa.Schema:
         """The columns that rows of such a schema may have, and their types."""
-        return self.asked.schema if self._closed else contract.opened(self.asked.schema, came)
+        beyond = {column.name for column in self.stream.beyond}
+        return self.asked.schema if self._closed else contract.opened(self.asked.schema, came, beyond)
 
     @property
     def _closed(self) -> bool:

@@ -7,7 +7,7 @@ import pytest
 from importers.core.model import Column, Reads, Stream
 from importers.core.tenant import Load, Treatment
 from importers.exceptions import ContractError
-from importers.pipeline.contract import agreed, dropped, fitted, unfit, whole
+from importers.pipeline.contract import agreed, dropped, fitted, opened, unfit, whole
 
 NOON = dt.datetime.fromisoformat("2024-01-01T12:00")
 
@@ -125,3 +125,13 @@ def test_a_row_with_something_in_an_unknown_column_is_kept_out():
         "extra: a column that the schema contract doesn't know": [False, True, False]
     }
     assert fitted(rows, pa.schema([("id", pa.int64())])).schema.names == ["id", "_version"]
+
+
+def test_an_open_contract_takes_wider_types_and_no_text_and_hides_no_column_from_the_policy():
+    known = pa.schema([("a", pa.int64()), ("b", pa.int64()), ("c", pa.string())])
+    came = pa.schema(
+        [("a", pa.float64()), ("b", pa.string()), ("c", pa.string()), ("d", pa.string()), ("e", pa.int8())]
+    )
+    assert opened(known, came, {"e"}) == pa.schema(
+        [("a", pa.float64()), ("b", pa.int64()), ("c", pa.string()), ("d", pa.string())]
+    )
