@@ -24,12 +24,13 @@ POLICY = {"id": "keep", "who": "drop", "ms": "keep"}
 
 
 class Site:
-    """A tenant whose only file is replaced from run to run: each is read as a new delivery."""
+    """A tenant whose file is replaced from run to run, or whose files are more each time: each is a new delivery."""
 
     def __init__(self, root: Path, warehouse: str) -> None:
         self.installation = Installation(root, warehouse, False, str(root / "staging"), str(root / "quarantine"))
-        self.file = root / "data" / "plays.csv"
-        self.file.parent.mkdir()
+        self.data = root / "data"
+        self.data.mkdir()
+        self.file = self.data / "plays.csv"
         self.types: dict[str, str] = {}
         self._runs = 0
 
@@ -37,7 +38,7 @@ class Site:
         privacy = {"purpose": "tests", "lawful_basis": "contract", "columns": columns}
         pipeline = {
             "importer": "csv",
-            "config": {"path": str(self.file), "stream": "plays", "on_change": "reload", "types": self.types},
+            "config": {"path": str(self.data / "*.csv"), "stream": "plays", "on_change": "reload", "types": self.types},
             "privacy": privacy | {"subject": {"none": True, "reason": "invented"}},
             "quarantine": {"max_fraction": 1.0},
             "load": load,
@@ -48,9 +49,16 @@ class Site:
         return job
 
     def run(
-        self, text: str, columns: dict[str, Any] = POLICY, *, replay: bool = False, expect: Any = (), **load: Any
+        self,
+        text: str,
+        columns: dict[str, Any] = POLICY,
+        *,
+        file: str = "plays.csv",
+        replay: bool = False,
+        expect: Any = (),
+        **load: Any,
     ) -> Result:
-        self.file.write_text(text)
+        (self.data / file).write_text(text)
         self._runs += 1
         kind = RunKind.REPLAY if replay else RunKind.INCREMENTAL
         return run(self.job(columns, load, list(expect), replay=replay), f"run {self._runs}", kind, processes=1)
@@ -212,3 +220,51 @@ def test_a_contract_that_changes_in_mid_run_is_noticed(site: Site) -> None:
     site.file.write_text(FIRST)
     with closing(site.job(POLICY, {}, [])) as one, closing(site.job(POLICY, {"schema_change": "discard"}, [])) as other:
         assert one.fingerprint != other.fingerprint
+
+
+MONTH = {**POLICY, "note": "keep"}
+SECOND = "id,note,who,ms\n3,x,cy,30\n4,,di,40\n"
+
+
+@pytest.mark.parametrize(
+    ("mode", "loaded", "held"),
+    [
+        ("evolve", [(1, None), (2, None), (3, "x"), (4, None)], 0),
+        ("discard", [(1,), (2,), (3,), (4,)], 0),
+        ("quarantine", [(1,), (2,), (4,)], 1),
+    ],
+)
+def test_the_contract_decides_on_a_column_of_next_month_s_file(
+    site: Site, sql: psycopg.Connection[Any], mode: str, loaded: list[Any], held: int
+) -> None:
+    site.run(FIRST, file="m-1.csv", schema_change=mode)
+    assert site.run(SECOND, MONTH, file="m-2.csv", schema_change=mode).rows_quarantined == held
+    there = "id, note" if mode == "evolve" else "id"
+    assert sql.execute(f"select {there} from acme.plays order by id").fetchall() == loaded
+
+
+def test_a_frozen_table_refuses_next_month_s_column_and_shows_both(site: Site) -> None:
+    site.run(FIRST, file="m-1.csv", schema_change="freeze")
+    with pytest.raises(ContractError, match=r"note.*id.*ms"):
+        site.run(SECOND, MONTH, file="m-2.csv", schema_change="freeze")
+
+
+def test_who_reads_all_months_again_has_nulls_before_a_column_came(site: Site, sql: psycopg.Connection[Any]) -> None:
+    """A month that lacks what an earlier one had is refused: nulls would look like data."""
+    site.run(FIRST, file="m-1.csv", mode="replace")
+    site.run(SECOND, MONTH, file="m-2.csv", mode="replace")
+    found = sql.execute("select id, note from acme.plays order by id").fetchall()
+    assert found == [(1, None), (2, None), (3, "x"), (4, None)]
+    site.run(FIRST, MONTH, file="m-1.csv", mode="replace")  # when it is known
+    assert sql.execute("select count(note), count(*) from acme.plays").fetchone() == (1, 4)
+    site.run(SECOND, MONTH, file="m-4.csv", mode="replace")
+    with pytest.raises(ContractError, match=r"m-3.csv.*fewer: note"):
+        site.run(FIRST, MONTH, file="m-3.csv", mode="replace")
+    assert site.run(FIRST, MONTH, file="m-3.csv", mode="replace", optional=["note"]).rows_loaded == 8
+
+
+def test_a_column_that_next_month_s_file_lacks_has_gone(site: Site) -> None:
+    site.run(FIRST, file="m-1.csv")
+    with pytest.raises(ContractError, match=r"have gone that the last run had: ms"):
+        site.run("id,who\n3,cy\n", file="m-2.csv")
+    assert site.run("id,who\n3,cy\n", file="m-2.csv", optional=["ms"]).rows_loaded == 1

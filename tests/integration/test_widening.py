@@ -231,4 +231,6 @@ def test_json_keeps_to_the_run_before_alike(
         tmp_path, config={"path": str(tmp_path / "*.txt")}, importer=importer, quarantine={"max_fraction": 1.0}
     )
     assert imported(installation, open_to_all).rows_quarantined == 1
-    assert [where for where, _ in kept_out(installation, whose)] == ["b.txt:line 1"]
+    assert [where for where, _ in kept_out(installation, whose)] == [
+        f"b.txt:{'line' if importer == 'jsonl' else 'record'} 1"
+    ]

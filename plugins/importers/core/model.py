@@ -80,6 +80,10 @@ class Column:
     """Whether rows may bring it with a wider type (see `core.widening`). The pipeline says so, not the source."""
     readable_as: frozenset[pa.DataType] = field(default=frozenset(), compare=False, repr=False)
     """Where the type comes from a sample: which others the source could read the column as, if it is asked to."""
+    new: bool = field(default=False, compare=False, repr=False)
+    """Whether what is read may begin before it came, and lack it until then. The pipeline says so, not the source."""
+    optional: bool = field(default=False, compare=False, repr=False)
+    """Whether any part of what is read may lack it: it is null there. The pipeline says so, not the source."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -137,6 +137,13 @@ class Source(ABC, Generic[ConfigT]):
         Called before a run is opened, never by what only looks at what a run would read.
         """
 
+    def delivered(self, stream: Stream, window: Window, position: Position) -> Stream:
+        """The stream with those columns alone that what a run from there on reads has. `plan` may be asked next.
+
+        By default what the system offers has the same columns wherever a run begins. Raises what `streams` raises.
+        """
+        return stream
+
     def plan(self, stream: Stream, window: Window, position: Position) -> Plan:
         """Cut the read into partitions and seal its end. By default one partition that holds everything."""
         return Plan(partitions=[None])

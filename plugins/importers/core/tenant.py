@@ -282,7 +282,8 @@ class Load(_Strict):
     With the last two the types stay, and rows that don't fit them go to quarantine. In none does a column of files
     become text: text among numbers is a row in quarantine, unless `types` of the source says `string`."""
     optional: list[str] = []
-    """Columns that the source may leave out: they are null then. Any other column that goes stops the run."""
+    """Columns that the source, or any of its files, may leave out: they are null then. Any other column that goes stops
+    the run."""
     shared: bool = False
     """Whether other pipelines of the tenant may write the table too; each has to say so."""
     allow_empty: bool = False

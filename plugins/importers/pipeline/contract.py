@@ -74,6 +74,13 @@ def replayed(offered: Stream, known: Stream, settings: StreamSettings) -> Stream
     return replace(offered, columns=columns + covered, beyond=tuple(c for c in new if c not in covered))
 
 
+def marked(stream: Stream, known: Collection[Column], load: Load) -> Stream:
+    """The stream in which it is said of each column whether a part of what is delivered may lack it."""
+    names = {column.name for column in known}
+    columns = (replace(c, new=c.name not in names, optional=c.name in load.optional) for c in stream.columns)
+    return replace(stream, columns=tuple(columns))
+
+
 def _as_before(column: Column, known: pa.DataType | None, load: Load) -> Column:
     """A sampled column with the type that it had; what really is wider comes as such, or is refused, nevertheless."""
     sampled = column.type

@@ -36,7 +36,8 @@ def plan(
         _check(job, kind, full_refresh)
         if kind is RunKind.REPLAY:
             _check_replay(job, window, full_refresh)
-        job = agreed(job)
+        reads = kind is not RunKind.REPLAY
+        job = agreed(job, window, position_of(job, window, full_refresh=full_refresh)) if reads else agreed(job)
         asked = job.requested  # policy and rules
         notes = () if full_refresh else treatments.changed(job)
 
@@ -77,12 +78,13 @@ def foresee(job: Job, window: Window | None = None, *, full_refresh: bool = Fals
     kind = RunKind.WINDOW if window.bounded else RunKind.INCREMENTAL
     with job.at():
         _check(job, kind, full_refresh)
-        job = agreed(job)
+        position = position_of(job, window)
+        job = agreed(job, window, {} if full_refresh else position)
         asked = job.requested
         if not job.destination.is_new():
             writers.check(job)
         treatments.refuse_unfit(job)
-        begins, anew, _ = start(job, kind, position_of(job, window), full_refresh=full_refresh)
+        begins, anew, _ = start(job, kind, position, full_refresh=full_refresh)
         planned = job.source.plan(asked, window, begins)
         changed = () if full_refresh else treatments.changed(job)
         return replace(planned, notes=(*planned.notes, *anew, *changed, *_each_a_version(job)))
@@ -130,14 +132,21 @@ def _table(job: Job) -> str:
     return f"{job.tenant.tenant}.{job.stream.target}"
 
 
-def agreed(job: Job) -> Job:
-    """The job with as much of its stream as the schema contract lets in. Raises ContractError if columns have gone."""
+def agreed(job: Job, window: Window | None = None, position: Position | None = None) -> Job:
+    """The job with as much of its stream as the schema contract lets in. Raises ContractError if columns have gone.
+
+    With a `position` what a run reads from there on is held to the contract, without it all that the source offers.
+    """
     streams = () if job.destination.is_new() else job.destination.remembered()
     known = next((stream for stream in streams if stream.name == job.stream.name), None)
+    load, offered = job.settings.load, job.stream
+    if position is not None:
+        offered = job.source.delivered(offered, window or Window(), position)
+        # who reads from the beginning meets again what was before a column that is known by now
+        offered = contract.marked(offered, known.columns if known and position else (), load)
     if known is None:
-        return job
-    load, dropped = job.settings.load, contract.dropped(job.settings.privacy.columns, known)
-    offered = job.stream
+        return job if position is None else job.of(offered)
+    dropped = contract.dropped(job.settings.privacy.columns, known)
     job = job.of(contract.agreed(offered, known, load, sparse=job.source.sparse(), dropped=dropped))
     if job.stream.columns == offered.columns:
         return job

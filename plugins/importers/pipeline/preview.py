@@ -15,7 +15,7 @@ from importers.core.model import OURS, Batch, Leaf, Plan, Window
 from importers.exceptions import ConfigError
 from importers.pipeline.extract import read
 from importers.pipeline.job import Job
-from importers.pipeline.plan import agreed, foresee
+from importers.pipeline.plan import agreed, foresee, position_of
 from importers.quality import Judgement, judge
 from importers.staging.manifest import widest
 
@@ -63,7 +63,8 @@ def preview(job: Job, rows: int = 20, window: Window | None = None, *, full_refr
         raise ConfigError("a preview shows at least one row", got=str(rows), do="ask for 1 or more")
     with job.at(), closing(job):
         plan = foresee(job, window, full_refresh=full_refresh)
-        return _Sample(agreed(job), rows).of(plan)
+        begins = position_of(job, window or Window(), full_refresh=full_refresh)
+        return _Sample(agreed(job, window, begins), rows).of(plan)
 
 
 class _Sample:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from importers.core.model import LoadMode, Plan, Position, Reads, RunState, Stream
+from importers.core.tenant import Load
 from importers.pipeline.plan import foresee, plan
 
 STORED = {"lane": 7}
@@ -18,7 +19,8 @@ STORED = {"lane": 7}
 def job() -> Any:
     """The source seals its start as the plan's position."""
     stream = Stream("s", (), Reads.POSITION, ("id",), load_mode=LoadMode.MERGE)
-    return SimpleNamespace(
+    made = SimpleNamespace(
+        settings=SimpleNamespace(load=Load()),
         at=nullcontext,
         tenant=SimpleNamespace(tenant="acme"),
         stream=stream,
@@ -32,6 +34,7 @@ def job() -> Any:
             subscribe=lambda stream: None,
             knows=lambda partition: True,
             suits=lambda mode: None,
+            delivered=lambda stream, window, position: stream,
         ),
         destination=SimpleNamespace(
             modes={LoadMode.MERGE},
@@ -47,6 +50,8 @@ def job() -> Any:
             ),
         ),
     )
+    made.of = lambda stream: made
+    return made
 
 
 def opened(job: Any, *, full_refresh: bool) -> Position:

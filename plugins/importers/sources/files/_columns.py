@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pyarrow as pa
 
 from importers.core.model import Stream
-from importers.core.names import few, is_given
+from importers.core.names import few, is_given, is_like_a_value
 from importers.exceptions import ContractError
 from importers.sources._types import loadable
 
@@ -39,19 +39,72 @@ def widening(stream: Stream) -> frozenset[str]:
     return frozenset(column.name for column in stream.columns if column.widens)
 
 
+class Growth:
+    """Files that are read one after the other: a later one may have columns that none before it had. It may lack those
+    alone that are optional, or that nobody wants: nulls in place of others would look like data.
+    """
+
+    def __init__(self, schema: pa.Schema, stream: Stream) -> None:
+        self._names, self._said, self._seen = (
+            schema.names,
+            {column.name: column for column in stream.columns},
+            set[str](),
+        )
+
+    def lacking(self, path: str, got: Sequence[str]) -> list[str]:
+        """Which of the schema's columns the next file may and does lack. Raises ContractError for any other that it
+        lacks, and for one that the schema hasn't.
+        """
+        there = frozenset(got)
+        lacking = [name for name in self._names if name not in there]
+        missed = frozenset(name for name in lacking if not self._may_lack(name))
+        same_columns(path, got, [name for name in self._names if name in there or name in missed])
+        self._seen |= there
+        return lacking
+
+    def _may_lack(self, name: str) -> bool:
+        said = self._said.get(name)
+        return said is None or said.optional or (said.new and name not in self._seen)
+
+
+def filled(rows: pa.RecordBatch, target: pa.Schema) -> pa.RecordBatch:
+    """The rows with nulls in the columns of the target that they lack, in its order; what it lacks is left out."""
+    there, many = frozenset(rows.schema.names), rows.num_rows
+    columns = [rows[f.name] if f.name in there else pa.nulls(many, f.type) for f in target]
+    return pa.RecordBatch.from_arrays(columns, names=target.names)
+
+
+def nested_columns(path: str, got: Sequence[str], expected: Sequence[str]) -> None:
+    """Raises ContractError unless one of two files has all columns of the other, and each name looks like one."""
+    akin(path, got, expected)
+    if not (set(got) <= set(expected) or set(got) >= set(expected)):
+        raise _others(path, got, expected)
+
+
+def akin(path: str, got: Sequence[str], expected: Sequence[str]) -> None:
+    """Raises ContractError for a file that has none of the names, or others that look like values: they may be data."""
+    new = set(got).difference(expected)
+    if len(new) == len(got) or any(map(is_like_a_value, new)):
+        raise _others(path, got, expected)
+
+
 def same_columns(path: str, got: Sequence[str], expected: Sequence[str]) -> None:
     """Raises ContractError unless both name the same columns, in whatever order."""
-    if set(got) == set(expected):
-        return
+    if set(got) != set(expected):
+        raise _others(path, got, expected)
+
+
+def _others(path: str, got: Sequence[str], expected: Sequence[str]) -> ContractError:
     known = [name for name in expected if name in got]
     # where it has none of the names, its first record may well be data
     extra = [shown(name) if known else UNSHOWN for name in got if name not in expected]
     lacking = [name for name in expected if name not in got]
-    raise ContractError(
+    return ContractError(
         f"the file '{path}' has other columns than the files before it: "
         + "; ".join(f"{what} {_listed(names)}" for what, names in (("more:", extra), ("fewer:", lacking)) if names),
         got=f"{len(got)} columns, of which {len(known)} are known; expected {few(expected, 30)}",
-        do="correct the file, or give files of another shape a pipeline of their own",
+        do="correct the file, or give files of another shape a pipeline of their own"
+        + ("; a column that files may lack goes into `load.optional`, and is null then" if known and lacking else ""),
     )
 
 

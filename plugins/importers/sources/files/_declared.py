@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 import pyarrow as pa
 
 from importers.exceptions import ContractError
-from importers.sources.files._columns import same_columns
+from importers.sources.files._columns import nested_columns
 from importers.sources.files._files import FileSource
 from importers.sources.files._settings import FilesT
 from importers.sources.files._slices import Slice
@@ -26,13 +26,16 @@ class DeclaringFileSource(FileSource[FilesT]):
 
     def schema(self, files: Sequence[File]) -> pa.Schema:
         first, last = self.declared(files[0]), self.declared(files[-1])
-        same_columns(files[-1].path, last.names, first.names)
+        nested_columns(files[-1].path, last.names, first.names)
         return _widest(files[-1], first, last)
+
+    def names(self, file: File) -> Sequence[str]:
+        return list(self.declared(file).names)
 
     def fits(self, file: File, schema: pa.Schema) -> None:
         own = self.declared(file)
-        same_columns(file.path, own.names, schema.names)
-        expected = pa.schema([field for field in schema if field.name not in self.config.types])
+        said = self.config.types
+        expected = pa.schema([field for field in schema if field.name in own.names and field.name not in said])
         own = pa.schema([own.field(field.name) for field in expected])
         if _widest(file, expected, own) != expected:
             raise ContractError(

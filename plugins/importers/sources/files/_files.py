@@ -36,7 +36,7 @@ from importers.sources._text.cells import ARROW, arrow_type
 from importers.sources._types import is_bare, leaves, loadable, retyped
 from importers.sources.files._again import Record, reread
 from importers.sources.files._bucket import ENVIRONMENT, ENVIRONMENT_BESIDES, role_of
-from importers.sources.files._columns import as_asked
+from importers.sources.files._columns import Growth, akin, as_asked, filled, wanted
 from importers.sources.files._interval import changed, covered, microseconds, within
 from importers.sources.files._settings import OF_NO_RECORD, Compression, FilesT, OnChange
 from importers.sources.files._slices import FilePart, FileSlice, Slice, in_parts, one_after_the_other
@@ -99,11 +99,14 @@ class FileSource(Source[FilesT]):
 
     @abstractmethod
     def schema(self, files: Sequence[File]) -> pa.Schema:
-        """The columns of the first and of the last file that there is. Raises ContractError if they don't agree."""
+        """The columns of the first and of the last file. Raises ContractError if each has some that the other lacks."""
 
-    @abstractmethod
+    def names(self, file: File) -> Sequence[str] | None:  # noqa: ARG002 - for formats that do
+        """The names of the file's columns; None if it declares none, and its records may lack any."""
+        return None
+
     def fits(self, file: File, schema: pa.Schema) -> None:
-        """Raises ContractError if the file's columns, as far as it declares them, aren't the schema's."""
+        """Raises ContractError if the types of those columns that the schema has don't go with it."""
 
     def offered(self, schema: pa.Schema, stream: Stream) -> None:
         """Raises ContractError if files that came meanwhile have columns which nobody could classify."""
@@ -125,14 +128,16 @@ class FileSource(Source[FilesT]):
     """Whether `types` reaches what is within objects and lists, by a path such as `items[].price`."""
 
     def streams(self) -> Sequence[Stream]:
-        schema = self._known(self._listed())
+        columns = self._columns(self._known(self._listed()))
+        return [Stream(self._name(), columns, self.reads())]
+
+    def _columns(self, schema: pa.Schema) -> tuple[Column, ...]:
         said = self.config.types
-        columns = tuple(
+        return tuple(
             Column(f.name, loadable(f.type), None, readable_as=frozenset() if f.name in said else self.sampled)
             for f in schema
             if not is_bare(f.type)
         )
-        return [Stream(self._name(), columns, self.reads())]
 
     def reads(self) -> Reads:
         return Reads.WINDOW if self.config.interval else Reads.POSITION
@@ -140,24 +145,33 @@ class FileSource(Source[FilesT]):
     def named(self) -> Sequence[str]:
         return [self._name()]
 
+    def delivered(self, stream: Stream, window: Window, position: Position) -> Stream:
+        """Files that are loaded and not read again don't count: what comes may have more columns than they."""
+        found = [] if self.sparse() else self.files.find(self.config.path)
+        new = [file for file in found if self._is_asked_for(file, window, position)]
+        if not new:
+            return stream
+        schema = self._known(new)
+        akin(new[0].path, schema.names, [column.name for column in stream.columns])
+        return replace(stream, columns=self._columns(schema))
+
     def plan(self, stream: Stream, window: Window, position: Position) -> Plan:
         if not self.files.find(self.config.path) and any(named(lane, self.config.path) for lane in position):
             return Plan(partitions=[])  # all that was there is loaded, and somebody has taken it away
         listed = self._listed()
-        wanted = [file for file in listed if self._wanted(file, stream, window, position)]
-        if not wanted:
+        new = [file for file in listed if self._wanted(file, stream, window, position)]
+        if not new:
             return Plan(partitions=[])
-        schema = as_asked(self._known(listed), stream)
+        schema = as_asked(self._known(listed if self.sparse() else new), stream)
         self.offered(schema, stream)
-        inside = [part for file in wanted for part in self.files.inside(file)]
-        for file in inside:
-            self.fits(file, schema)
+        inside = [part for file in new for part in self.files.inside(file)]
+        lacking = self._lacking(inside, schema, stream)
         sealed = base64.b64encode(schema.serialize()).decode()
         said = {"schema": sealed, "read": self._way_of_reading}
-        partitions: list[JSON] = [{"slices": part, **said} for part in self._packed(inside)]
+        partitions: list[JSON] = [{"slices": part, **said} for part in self._packed(inside, lacking)]
         if not window.bounded:
-            again = [file.path for file in wanted if file.lane in position]
-            return Plan(partitions, {file.lane: file.identity for file in wanted}, notes=_read_again(again))
+            again = [file.path for file in new if file.lane in position]
+            return Plan(partitions, {file.lane: file.identity for file in new}, notes=_read_again(again))
         replaces = self.config.interval is not None and stream.load_mode is LoadMode.APPEND
         return Plan(partitions, covers=covered(window) if replaces else None)
 
@@ -188,12 +202,24 @@ class FileSource(Source[FilesT]):
             file = File.of(part)
             self.files.unchanged(file)
             try:
-                for batch in self.read_slice(stream, file, part, schema):
+                for batch in self._read_slice(stream, file, part, schema):
                     yield self.dated(batch, stream, part)
             except ContractError:
                 self.files.unchanged(file)  # a file that is written to may look like anything but that
                 raise
             self.files.unchanged(file)
+
+    def _read_slice(self, stream: Stream, file: File, part: Slice, schema: pa.Schema) -> Iterator[Batch]:
+        lacks = frozenset(part.get("lacks", ()))
+        if lacks.isdisjoint(column.name for column in stream.columns):
+            yield from self.read_slice(stream, file, part, schema)
+            return
+        target = wanted(stream, schema)
+        there = tuple(column for column in stream.columns if column.name not in lacks)
+        if not there:  # how many rows there are, one of the others tells
+            there = tuple(column for column in self._columns(schema) if column.name not in lacks)[:1]
+        for batch in self.read_slice(replace(stream, columns=there), file, part, schema):
+            yield replace(batch, rows=filled(batch.rows, target))
 
     def record(self, stream: Stream, file: File, schema: pa.Schema) -> Record | None:
         """What reads one record of the file by itself, if a format can; `schema` is what the plan took it to hold."""
@@ -262,16 +288,16 @@ class FileSource(Source[FilesT]):
             raise ContractError(f"the archive '{holding[0].path}' has no files", do="wait for one that has")
         return list(dict.fromkeys((ends[0], ends[-1])))
 
+    def _is_asked_for(self, file: File, window: Window, position: Position) -> bool:
+        if not window.bounded:
+            return not file.is_still(position.get(file.lane))
+        interval = self.config.interval
+        return within(interval.start(file) if interval else changed(file), window)
+
     def _wanted(self, file: File, stream: Stream, window: Window, position: Position) -> bool:
-        known = file.lane in position
-        if window.bounded:
-            interval = self.config.interval
-            if interval:
-                return within(interval.start(file), window)
-            if not within(changed(file), window):
-                return False
-        elif file.is_still(position.get(file.lane)):
+        if not self._is_asked_for(file, window, position):
             return False
+        known = file.lane in position and not (window.bounded and self.config.interval)
         if known and stream.load_mode is LoadMode.APPEND and self.config.on_change is OnChange.ERROR:
             raise ContractError(
                 f"the file '{file.path}' was loaded before, and appending it again would double its rows",
@@ -287,14 +313,24 @@ class FileSource(Source[FilesT]):
         interval = self.config.interval
         return {"from": microseconds(interval.start(file))} if interval else {}
 
-    def _packed(self, files: Sequence[File]) -> list[list[Slice]]:
+    def _lacking(self, files: Sequence[File], schema: pa.Schema, stream: Stream) -> list[Slice]:
+        """What a slice says of the columns that each file lacks. Raises ContractError for what it may not lack."""
+        growth, found = Growth(schema, stream), list[Slice]()
+        for file in files:
+            names = self.names(file)
+            lacks = [] if names is None else growth.lacking(file.path, names)
+            self.fits(file, schema)
+            found.append({"lacks": lacks} if lacks else {})
+        return found
+
+    def _packed(self, files: Sequence[File], lacking: Sequence[Slice]) -> list[list[Slice]]:
         """What is read of the files, in as many parts as pay."""
         total = sum(file.size for file in files)
         count = min(self.config.max_partitions, ceil(self.dense * total / self.whole_below) or 1)
         share = total / count or 1
         slices = [
-            {**file.planned, **part, **self._begun(file)}
-            for file in files
+            {**file.planned, **part, **self._begun(file), **lacks}
+            for file, lacks in zip(files, lacking, strict=True)
             for part in self.cut(file, max(1, round(file.size / share)))
         ]
         one_after_the_other(slices)

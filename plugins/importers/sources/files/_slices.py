@@ -16,7 +16,7 @@ Slice: TypeAlias = dict[str, Any]
 
 class FileSlice(Partition):
     """A file as `File.planned` has it; `start` and `end` of what is read of it (bytes, or row groups), and its `weight`
-    in bytes; the moment that it is of, `from`, if any.
+    in bytes; the moment that it is of, `from`, if any; the columns that it `lacks`, which are null in its rows.
     """
 
     path: str
@@ -29,6 +29,7 @@ class FileSlice(Partition):
     start: int
     end: int | None
     weight: float
+    lacks: list[str] = Field([])
     since: int | None = Field(None, alias="from")
 
 

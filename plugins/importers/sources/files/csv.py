@@ -21,7 +21,7 @@ from importers.sources._text.cells import arrow_type, infer
 from importers.sources._text.numbers import Numbers
 from importers.sources._text.times import DIRECTIVES, Times, kind_of, legal, suits
 from importers.sources.files._again import Record, one_row
-from importers.sources.files._columns import same_columns, wanted, widening
+from importers.sources.files._columns import nested_columns, wanted, widening
 from importers.sources.files._detect import HEAD, delimiter_of, encoding_of, guessed
 from importers.sources.files._files import FileSource
 from importers.sources.files._headers import after_lines, before_footer, first_record, numbered_apart
@@ -233,17 +233,16 @@ class Csv(FileSource[CsvConfig]):
             raise ContractError(f"the file '{files[0].path}' is empty", do="wait for one with at least a header")
         self._check_header(holding[0])
         first, last = self._sample(holding[0]), self._sample(holding[-1])
-        same_columns(holding[-1].path, last.column_names, first.column_names)
-        lacking = sorted(self.config.formats.keys() - set(first.column_names))
+        nested_columns(holding[-1].path, last.column_names, first.column_names)
+        both = pa.concat_tables([first, last], promote_options="default")
+        lacking = sorted(self.config.formats.keys() - set(both.column_names))
         if lacking:
-            do = did_you_mean(lacking[0], first.column_names)
+            do = did_you_mean(lacking[0], both.column_names)
             raise ConfigError(f"`formats` names a column '{lacking[0]}' that the files lack", do=do)
-        both = pa.concat_tables([first, last.select(first.column_names)])
         return infer(both, self.config.null_values, self._numbers, self._times)
 
-    def fits(self, file: File, schema: pa.Schema) -> None:
-        if file.size:
-            same_columns(file.path, self._header(file)[0], schema.names)
+    def names(self, file: File) -> Sequence[str] | None:
+        return self._header(file)[0] if file.size else None
 
     def cut(self, file: File, pieces: int) -> list[Slice]:
         until = self._data_end(file) if file.size else None
@@ -276,8 +275,9 @@ class Csv(FileSource[CsvConfig]):
                 yield rows.batch(block, lines)
 
     def record(self, stream: Stream, file: File, schema: pa.Schema) -> Record:
-        there = pa.schema([field for field in stream.schema if field.name in schema.names])
-        return one_row(self._rows(stream, file, self._header(file)[0], there).batch, file.shown)
+        names, _ = self._header(file)
+        there = pa.schema([field for field in stream.schema if field.name in schema.names and field.name in names])
+        return one_row(self._rows(stream, file, names, there).batch, file.shown)
 
     def _rows(self, stream: Stream, file: File, names: list[str], target: pa.Schema) -> Rows:
         inferred, nulls = frozenset(names) - self.config.types.keys(), self.config.null_values

@@ -18,7 +18,7 @@ from importers.core.names import few, is_like_a_value
 from importers.core.places import numbered
 from importers.exceptions import ConfigError, ContractError
 from importers.sources._text.widening import fitting
-from importers.sources.files._columns import same_columns, wanted, widening
+from importers.sources.files._columns import nested_columns, same_columns, wanted, widening
 from importers.sources.files._files import FileSource
 from importers.sources.files._settings import FileConfig
 from importers.sources.files._sheet_types import DURATION, inferred, maybe_durations, typed
@@ -88,23 +88,29 @@ class Excel(FileSource[ExcelConfig]):
     is_archive: ClassVar[bool] = True
 
     def schema(self, files: Sequence[File]) -> pa.Schema:
-        samples = [sample for file in dict.fromkeys(files) for sample in self._samples(file)]
+        samples = [sample for file in dict.fromkeys(files) for sample in self._of_one_shape(file)]
         if not samples:
             raise ContractError(
                 f"the workbook '{files[0].path}' has no cells where they are looked for",
                 do="correct `sheets` or `range`, or wait for one with at least a header",
             )
-        first = samples[0].schema
-        for sample in samples[1:]:
-            same_columns(files[-1].path, sample.schema.names, first.names)
-        text = pa.concat_tables([_as_text(sample.select(first.names)) for sample in samples])
+        first, last = samples[0].schema, samples[-1].schema
+        nested_columns(files[-1].path, last.names, first.names)
+        text = pa.concat_tables([_as_text(sample) for sample in samples], promote_options="default")
         schema = inferred(text, self.config.null_values)
-        lasting = {name for name in first.names if all(each.schema.field(name).type == DURATION for each in samples)}
+        kinds = {name: {s.schema.field(name).type for s in samples if name in s.schema.names} for name in schema.names}
+        lasting = {name for name, types in kinds.items() if types == {DURATION}}
         return pa.schema([field.with_type(DURATION) if field.name in lasting else field for field in schema])
 
-    def fits(self, file: File, schema: pa.Schema) -> None:
-        for sample in self._samples(file):
-            same_columns(file.path, sample.schema.names, schema.names)
+    def names(self, file: File) -> Sequence[str] | None:
+        samples = self._of_one_shape(file)
+        return samples[0].schema.names if samples else None
+
+    def _of_one_shape(self, file: File) -> list[pa.Table]:
+        samples = self._samples(file)
+        for sample in samples[1:]:
+            same_columns(file.path, sample.schema.names, samples[0].schema.names)
+        return samples
 
     def cut(self, file: File, pieces: int) -> list[Slice]:  # noqa: ARG002 - it can't be cut further
         """A sheet is a slice: the library parses it whole."""

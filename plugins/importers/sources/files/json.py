@@ -130,6 +130,10 @@ class Json(FileSource[JsonConfig]):
             return super().streams()
         return [stream for array in self._arrays.values() for stream in array.streams()]
 
+    def delivered(self, stream: Stream, window: Window, position: Position) -> Stream:
+        array = self._arrays.get(stream.name)
+        return array.delivered(stream, window, position) if array else super().delivered(stream, window, position)
+
     def plan(self, stream: Stream, window: Window, position: Position) -> Plan:
         array = self._arrays.get(stream.name)
         return array.plan(stream, window, position) if array else super().plan(stream, window, position)
@@ -153,9 +157,6 @@ class Json(FileSource[JsonConfig]):
 
     def offered(self, schema: pa.Schema, stream: Stream) -> None:
         offered(schema, stream, self.config)
-
-    def fits(self, file: File, schema: pa.Schema) -> None:
-        """A document declares nothing: keys that the sample lacked show when it is read."""
 
     def cut(self, file: File, pieces: int) -> list[Slice]:  # noqa: ARG002 - where a record begins is only known by reading
         return [{"start": 0, "end": None, "weight": file.size}]

@@ -51,9 +51,6 @@ class Jsonl(FileSource[JsonlConfig]):
     def offered(self, schema: pa.Schema, stream: Stream) -> None:
         offered(schema, stream, self.config)
 
-    def fits(self, file: File, schema: pa.Schema) -> None:
-        """A file of lines declares nothing: keys that the sample lacked show when it is read."""
-
     def cut(self, file: File, pieces: int) -> list[Slice]:
         if not self.files.at_random(file):
             return [{"start": 0, "end": None, "weight": file.size}]

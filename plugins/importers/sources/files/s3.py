@@ -146,6 +146,9 @@ class S3(Source[S3Config]):
     def streams(self) -> Sequence[Stream]:
         return self._reader.streams()
 
+    def delivered(self, stream: Stream, window: Window, position: Position) -> Stream:
+        return self._reader.delivered(stream, window, position)
+
     def plan(self, stream: Stream, window: Window, position: Position) -> Plan:
         if self.config.afterwards is not Afterwards.KEEP and stream.load_mode is LoadMode.REPLACE:
             raise ConfigError(
