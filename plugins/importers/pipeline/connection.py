@@ -84,7 +84,7 @@ def from_environment(tenant: Tenant, pipeline: str, environ: Mapping[str, str] =
         own = connection_ids(tenant, pipeline).own
         variables = f"set {' and '.join(missing)}, or " if missing else ""
         raise ConfigError(
-            f"{source.title} needs a connection",
+            f"{source.title}: a connection is needed",
             do=f"{variables}give config={{'connection': …}}; under Airflow, make the connection '{own}'",
             tenant=tenant.tenant,
             pipeline=pipeline,

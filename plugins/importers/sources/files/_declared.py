@@ -26,7 +26,7 @@ class DeclaringFileSource(FileSource[FilesT]):
 
     def schema(self, files: Sequence[File]) -> pa.Schema:
         first, last = self.declared(files[0]), self.declared(files[-1])
-        nested_columns(files[-1].path, last.names, first.names)
+        nested_columns(files[-1].shown, last.names, first.names)
         return _widest(files[-1], first, last)
 
     def names(self, file: File) -> Sequence[str]:
@@ -39,7 +39,7 @@ class DeclaringFileSource(FileSource[FilesT]):
         own = pa.schema([own.field(field.name) for field in expected])
         if _widest(file, expected, own) != expected:
             raise ContractError(
-                f"the file '{file.path}' has wider types than the first and the last file",
+                f"the file '{file.shown}' has wider types than the first and the last file",
                 got=f"{told(own)}, expected {told(expected)}",
                 do="set `types`, such as `{amount: decimal}`, or give it a pipeline of its own",
             )
@@ -74,7 +74,7 @@ def _widest(file: File, one: pa.Schema, other: pa.Schema) -> pa.Schema:
         return pa.unify_schemas([one, other], promote_options="permissive")
     except pa.ArrowException:
         raise ContractError(
-            f"the file '{file.path}' has types that don't go with those of the files before it",
+            f"the file '{file.shown}' has types that don't go with those of the files before it",
             got=f"{told(other)}, expected {told(one)}",
             do="give it a pipeline of its own",
         ) from None

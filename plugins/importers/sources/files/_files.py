@@ -318,7 +318,7 @@ class FileSource(Source[FilesT]):
         growth, found = Growth(schema, stream), list[Slice]()
         for file in files:
             names = self.names(file)
-            lacks = [] if names is None else growth.lacking(file.path, names)
+            lacks = [] if names is None else growth.lacking(file.shown, names)
             self.fits(file, schema)
             found.append({"lacks": lacks} if lacks else {})
         return found

@@ -212,7 +212,7 @@ def _decodable(
         try:
             data[start:end].decode()
         except UnicodeDecodeError:
-            bad.append(((start, end), "not in the file's encoding"))
+            bad.append(((start, end), "not in the file's encoding: set `encoding`, to `cp1252` or `guess` for example"))
         else:
             good.append((start, end))
     return good, bad

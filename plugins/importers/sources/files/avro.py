@@ -67,19 +67,19 @@ class Avro(DeclaringFileSource[AvroConfig]):
     def read_slice(self, stream: Stream, file: File, part: Slice, schema: pa.Schema) -> Iterator[Batch]:
         target = wanted(stream, schema)
         with _container(self.files, file) as (raw, header):
-            decoder = _Decoder(Parser(file.path).parse(header.schema), self._reader, target.names, file.path)
+            decoder = _Decoder(Parser(file.shown).parse(header.schema), self._reader, target.names, file.shown)
             # records before a slice that begins later aren't counted: it would mean to look at every block before it
             place = f"{file.shown}:record " if part["start"] == 0 else f"{file.shown}@byte {part['start']}, record "
             number = 1
             for rows, data in _groups(raw, header, part):
-                yield Batch(_cast(decoder.table(rows, data), target, file.path), places=stretch(place, number))
+                yield Batch(_cast(decoder.table(rows, data), target, file.shown), places=stretch(place, number))
                 number += rows
 
     def _described(self, file: File) -> Node:
         if self._reader:
             return self._reader
         with _container(self.files, file) as (_, header):
-            return Parser(file.path).parse(header.schema)
+            return Parser(file.shown).parse(header.schema)
 
     @property
     def _reader(self) -> Node | None:
@@ -101,13 +101,13 @@ def _container(files: Files, file: File) -> Iterator[tuple[pa.NativeFile, ocf.He
             header = ocf.header(raw)
             if header.codec not in ocf.CODECS:
                 raise ContractError(
-                    f"the file '{file.path}' is packed by a codec that Avro doesn't know",
+                    f"the file '{file.shown}' is packed by a codec that Avro doesn't know",
                     do=f"have it written with one of {', '.join(ocf.CODECS)}",
                 )
             yield raw, header
         except ocf.Broken as broken:
             raise ContractError(
-                f"the file '{file.path}' isn't a whole Avro file: {broken}",
+                f"the file '{file.shown}' isn't a whole Avro file: {broken}",
                 got=f"{file.size:,} bytes",
                 do="have it written again; let writers rename a finished file into place",
             ) from None

@@ -191,9 +191,11 @@ class Csv(FileSource[CsvConfig]):
         encoding = self._shape(file).encoding
         size = file.size if self.files.at_random(file, encoding) else None
         with self.files.as_utf8(file, encoding) as fill:
-            end = before_footer(fill, size, self.config.skip_footer, file.path)
+            end = before_footer(fill, size, self.config.skip_footer, file.shown)
         if end < self._header(file)[1]:
-            raise ContractError(f"the footer of the file '{file.path}' would be its header", do="correct `skip_footer`")
+            raise ContractError(
+                f"the footer of the file '{file.shown}' would be its header", do="correct `skip_footer`"
+            )
         return end
 
     def _shape_of(self, file: File) -> Shape:
@@ -230,10 +232,10 @@ class Csv(FileSource[CsvConfig]):
     def schema(self, files: Sequence[File]) -> pa.Schema:
         holding = [file for file in files if file.size]
         if not holding:
-            raise ContractError(f"the file '{files[0].path}' is empty", do="wait for one with at least a header")
+            raise ContractError(f"the file '{files[0].shown}' is empty", do="wait for one with at least a header")
         self._check_header(holding[0])
         first, last = self._sample(holding[0]), self._sample(holding[-1])
-        nested_columns(holding[-1].path, last.column_names, first.column_names)
+        nested_columns(holding[-1].shown, last.column_names, first.column_names)
         both = pa.concat_tables([first, last], promote_options="default")
         lacking = sorted(self.config.formats.keys() - set(both.column_names))
         if lacking:
@@ -271,7 +273,7 @@ class Csv(FileSource[CsvConfig]):
         rows = self._rows(stream, file, names, wanted(stream, schema))
         with self.files.as_utf8(file, encoding) as fill:
             lines = LineNumbers(file.shown, begin, line + newlines(fill, part["start"], begin))
-            for block in blocks(fill, begin, end, cut, size=self.block, path=file.path):
+            for block in blocks(fill, begin, end, cut, size=self.block, path=file.shown):
                 yield rows.batch(block, lines)
 
     def record(self, stream: Stream, file: File, schema: pa.Schema) -> Record:
@@ -290,7 +292,7 @@ class Csv(FileSource[CsvConfig]):
         encoding, dialect = self._shape(file)
         rows = Rows(dialect, names, pa.schema([(name, pa.string()) for name in names]), self.config.null_values)
         with self.files.as_utf8(file, encoding) as fill:
-            for block in blocks(fill, start, self._data_end(file), dialect.cut, size=SAMPLE, path=file.path):
+            for block in blocks(fill, start, self._data_end(file), dialect.cut, size=SAMPLE, path=file.shown):
                 batch = rows.batch(block, LineNumbers(file.shown)).rows
                 return pa.Table.from_batches([batch[: self.config.sample_rows]])
         return rows.schema.empty_table()
@@ -304,7 +306,7 @@ class Csv(FileSource[CsvConfig]):
         values = [str(number) for number, name in enumerate(names, 1) if is_like_a_value(name)]
         if values:
             raise ContractError(
-                f"the first record of the file '{file.path}' doesn't look like names of columns",
+                f"the first record of the file '{file.shown}' doesn't look like names of columns",
                 got=f"{len(names):,} cells; column {few(values)} looks like a value, which isn't shown",
                 do="set `header: false`, best with `column_names`; or `header: true` if they are names after all",
             )
@@ -314,15 +316,15 @@ class Csv(FileSource[CsvConfig]):
         encoding, dialect = self._shape(file)
         setting = self.config
         with self.files.as_utf8(file, encoding) as fill:
-            begin = after_lines(fill, setting.skip_lines, file.path)
-            first, start, end = first_record(fill, dialect, file.path, begin)
-        cells = _cells(first.decode("utf-8", "replace"), dialect.delimiter.decode(), setting, file.path)
+            begin = after_lines(fill, setting.skip_lines, file.shown)
+            first, start, end = first_record(fill, dialect, file.shown, begin)
+        cells = _cells(first.decode("utf-8", "replace"), dialect.delimiter.decode(), setting, file.shown)
         numbered = [f"column_{index}" for index in range(1, len(cells) + 1)]
         names = [cell or spare for cell, spare in zip(cells, numbered, strict=True)] if setting.header else numbered
         if setting.column_names:
             if len(setting.column_names) != len(cells):
                 raise ContractError(
-                    f"the file '{file.path}' has {len(cells)} columns",
+                    f"the file '{file.shown}' has {len(cells)} columns",
                     got=f"{len(setting.column_names)} `column_names`",
                 )
             names = setting.column_names
@@ -332,8 +334,8 @@ class Csv(FileSource[CsvConfig]):
         twice = [str(index) for index, name in enumerate(names, 1) if counts[name] > 1]
         if twice:  # without a header these are data, so they aren't named
             raise ContractError(
-                f"the file '{file.path}' has a column name more than once, in columns {few(twice)}",
-                do="give `column_names`, one for each column",
+                f"the file '{file.shown}' has a column name more than once, in columns {few(twice)}",
+                do="set `duplicate_names: number`, or give `column_names`, one for each column",
             )
         return names, end if setting.header else start
 

@@ -91,11 +91,11 @@ class Excel(FileSource[ExcelConfig]):
         samples = [sample for file in dict.fromkeys(files) for sample in self._of_one_shape(file)]
         if not samples:
             raise ContractError(
-                f"the workbook '{files[0].path}' has no cells where they are looked for",
+                f"the workbook '{files[0].shown}' has no cells where they are looked for",
                 do="correct `sheets` or `range`, or wait for one with at least a header",
             )
         first, last = samples[0].schema, samples[-1].schema
-        nested_columns(files[-1].path, last.names, first.names)
+        nested_columns(files[-1].shown, last.names, first.names)
         text = pa.concat_tables([_as_text(sample) for sample in samples], promote_options="default")
         schema = inferred(text, self.config.null_values)
         kinds = {name: {s.schema.field(name).type for s in samples if name in s.schema.names} for name in schema.names}
@@ -109,7 +109,7 @@ class Excel(FileSource[ExcelConfig]):
     def _of_one_shape(self, file: File) -> list[pa.Table]:
         samples = self._samples(file)
         for sample in samples[1:]:
-            same_columns(file.path, sample.schema.names, samples[0].schema.names)
+            same_columns(file.shown, sample.schema.names, samples[0].schema.names)
         return samples
 
     def cut(self, file: File, pieces: int) -> list[Slice]:  # noqa: ARG002 - it can't be cut further
@@ -142,10 +142,10 @@ class Excel(FileSource[ExcelConfig]):
         with self.files.opened(file) as raw:
             if raw.size() > LARGEST:
                 raise ContractError(
-                    f"the workbook '{file.path}' has more than {LARGEST >> 20} MiB, and is held in memory whole",
+                    f"the workbook '{file.shown}' has more than {LARGEST >> 20} MiB, and is held in memory whole",
                     do="have it delivered as CSV or Parquet, or in several files",
                 )
-            return Workbook(raw.read(), file.path, self.config.max_ratio)
+            return Workbook(raw.read(), file.shown, self.config.max_ratio)
 
     def _sheets(self, workbook: Workbook, file: File) -> list[str]:
         asked, names = self.config.sheets, workbook.names
@@ -154,7 +154,7 @@ class Excel(FileSource[ExcelConfig]):
         lacking = [said for said in asked if (said > len(names) if isinstance(said, int) else said not in names)]
         if lacking:
             raise ConfigError(
-                f"the workbook '{file.path}' has no sheet {', '.join(map(repr, lacking))}",
+                f"the workbook '{file.shown}' has no sheet {', '.join(map(repr, lacking))}",
                 got=f"{len(names)} sheets",
                 do="correct `sheets`",
             )
@@ -201,7 +201,7 @@ class Excel(FileSource[ExcelConfig]):
         if setting.column_names:
             if len(setting.column_names) != width:
                 raise ContractError(
-                    f"the sheet '{sheet}' of '{file.path}' has {width} columns",
+                    f"the sheet '{sheet}' of '{file.shown}' has {width} columns",
                     got=f"{len(setting.column_names)} `column_names`",
                     do="name each; `range` says which columns are read",
                 )
@@ -213,7 +213,7 @@ class Excel(FileSource[ExcelConfig]):
     def _check(self, names: Sequence[str], file: File, sheet: str) -> None:
         """Names that are a person's data would go into messages, policies and the warehouse's columns."""
         setting = self.config
-        where = f"the sheet '{sheet}' of '{file.path}'"
+        where = f"the sheet '{sheet}' of '{file.shown}'"
         guessed = setting.header and not setting.column_names and "header" not in setting.model_fields_set
         values = [str(number) for number, name in enumerate(names, 1) if guessed and is_like_a_value(name)]
         if values:

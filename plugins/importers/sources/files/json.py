@@ -150,10 +150,10 @@ class Json(FileSource[JsonConfig]):
         lines = [line for line in lines if parsed(line) is not None]
         if not lines:
             raise ContractError(
-                f"the file '{files[0].path}' has no objects where its records are looked for", do="correct `records`"
+                f"the file '{files[0].shown}' has no objects where its records are looked for", do="correct `records`"
             )
         found = infer(lines, said(self.config))
-        return flat_schema(found, files[0].path) if self.config.nested is Nested.FLATTEN else found
+        return flat_schema(found, files[0].shown) if self.config.nested is Nested.FLATTEN else found
 
     def offered(self, schema: pa.Schema, stream: Stream) -> None:
         offered(schema, stream, self.config)
@@ -172,7 +172,7 @@ class Json(FileSource[JsonConfig]):
 
     def _document(self, file: File, fill: Fill) -> Document:
         records = self.config.records
-        return Document(fill, file.path, records.split(".") if isinstance(records, str) and records else [])
+        return Document(fill, file.shown, records.split(".") if isinstance(records, str) and records else [])
 
     @contextmanager
     def _text(self, file: File) -> Iterator[Fill]:

@@ -45,7 +45,7 @@ class Jsonl(FileSource[JsonlConfig]):
         lines = [line for file in dict.fromkeys((files[0], files[-1])) for line in self._sample(file)]
         lines = [line for line in lines if parsed(line) is not None]
         if not lines:
-            raise ContractError(f"the file '{files[0].path}' starts without a JSON object", do="check its format")
+            raise ContractError(f"the file '{files[0].shown}' starts without a JSON object", do="check its format")
         return infer(lines, said(self.config))
 
     def offered(self, schema: pa.Schema, stream: Stream) -> None:
@@ -66,7 +66,7 @@ class Jsonl(FileSource[JsonlConfig]):
         with self.files.as_utf8(file) as fill:
             begin = part["start"]
             numbers = LineNumbers(file.shown, begin, None if begin else 1)
-            for block in blocks(fill, begin, part["end"], cut_lines, size=self.block, path=file.path):
+            for block in blocks(fill, begin, part["end"], cut_lines, size=self.block, path=file.shown):
                 table, rejects, starts = lines.read(block, partial(numbers.place, block))
                 where = numbers.of(block, table.num_rows, partial(_within, block, starts or ()))
                 yield batch(table, target, stream, rejects, where)
@@ -84,7 +84,7 @@ class Jsonl(FileSource[JsonlConfig]):
 
     def _sample(self, file: File) -> list[bytes]:
         with self.files.as_utf8(file) as fill:
-            return sample(blocks(fill, 0, None, cut_lines, size=SAMPLE, path=file.path), self.config)
+            return sample(blocks(fill, 0, None, cut_lines, size=SAMPLE, path=file.shown), self.config)
 
 
 def _within(block: Block, starts: Sequence[int]) -> Positions:

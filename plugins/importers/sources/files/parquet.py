@@ -79,11 +79,11 @@ class Parquet(DeclaringFileSource[ParquetConfig]):
                 for read in parquet.iter_batches(ROWS, row_groups=groups, columns=names, use_threads=False):
                     rows = _plain(read)
                     if where is None:
-                        yield Batch(_as(target, rows, file.path), places=stretch(f"{file.shown}:row ", number))
+                        yield Batch(_as(target, rows, file.shown), places=stretch(f"{file.shown}:row ", number))
                     elif len(kept := where.rows(rows)):
-                        found = _as(_loadable(rows.schema), rows, file.path).take(pa.array(kept))
+                        found = _as(_loadable(rows.schema), rows, file.shown).take(pa.array(kept))
                         places = numbered(f"{file.shown}:row ", kept + number)
-                        yield Batch(_as(target, found, file.path), places=places)
+                        yield Batch(_as(target, found, file.shown), places=places)
                     number += rows.num_rows
                 if number != 1 + sum(sizes[: groups[-1] + 1]):  # of a damaged page the reader may make no row at all
                     raise _not_whole(file)
@@ -104,7 +104,7 @@ class Parquet(DeclaringFileSource[ParquetConfig]):
             found = parquet.schema_arrow.remove_metadata()
         twice = {name for name in found.names if found.names.count(name) > 1}
         if twice:
-            raise ContractError(f"the file '{file.path}' has several columns called {few(sorted(twice))}")
+            raise ContractError(f"the file '{file.shown}' has several columns called {few(sorted(twice))}")
         return _loadable(found)
 
 
@@ -174,7 +174,7 @@ def _whole(files: Files, file: File) -> Iterator[pa.NativeFile]:
 
 def _not_whole(file: File) -> ContractError:
     return ContractError(
-        f"the file '{file.path}' isn't a whole Parquet file",
+        f"the file '{file.shown}' isn't a whole Parquet file",
         got=f"{file.size:,} bytes",
         do="have it written again; let writers rename a finished file into place",
     )

@@ -24,6 +24,9 @@ class Small(Csv):
     block = 24
 
 
+NOT_ENCODED = "not in the file's encoding: set `encoding`, to `cp1252` or `guess` for example"
+
+
 def source(path, kind=Csv, **config):
     return kind(CsvConfig(path=str(path), **config), tenant="acme")
 
@@ -208,7 +211,7 @@ def test_rejects_say_where_and_why_but_never_what(tmp_path):
         ("line 5", "expected 3 columns, got 2", b"3,short"),
         ("line 6", "column 'id': not a whole number", b"secret,bo"),
         ("line 7", "column 'id': not a whole number", b"999999999"),
-        ("line 9", "not in the file's encoding", b"5,caf\xe9,20"),
+        ("line 9", NOT_ENCODED, b"5,caf\xe9,20"),
         ("line 10", "column 'at': not a date such as 2026-12-31", b"6,zoe,202"),
         ("line 12", "a quote is never closed", b'8,"torn,2'),
     ]

@@ -14,6 +14,8 @@ from importers.sources.files.csv import CsvConfig
 
 NAMES = "id,name\n1,Björk Guðmundsdóttir\n2,Sigur Rós\n3,Mötley Crüe\n4,Beyoncé Knowles\n5,Antonín Dvořák\n"
 
+NOT_ENCODED = "not in the file's encoding: set `encoding`, to `cp1252` or `guess` for example"
+
 
 def one(tmp_path, data, **settings):
     (tmp_path / "x.csv").write_bytes(data)
@@ -47,7 +49,7 @@ def test_an_encoding_is_guessed_only_if_somebody_says_so(tmp_path):
     ]
     found, rejects, _ = one(tmp_path, data)
     assert not found
-    assert {reject.reason for reject in rejects} == {"not in the file's encoding"}
+    assert {reject.reason for reject in rejects} == {NOT_ENCODED}
     assert _detect.guessed(text.encode()) == "utf-8"
 
 
@@ -56,7 +58,7 @@ def test_of_mixed_encodings_the_most_counts_and_the_rest_is_kept_apart(tmp_path)
     found, rejects, _ = one(tmp_path, data, encoding="guess")
     assert len(found) == 5
     (reject,) = rejects
-    assert (reject.raw, reject.reason) == (b"6,Caf\xe9", "not in the file's encoding")
+    assert (reject.raw, reject.reason) == (b"6,Caf\xe9", NOT_ENCODED)
 
 
 def test_a_sample_that_ends_within_a_character_is_still_utf_8():
