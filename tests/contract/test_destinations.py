@@ -270,6 +270,40 @@ def test_a_run_that_was_planned_before_its_table_was_dropped_doesn_t_load(
     assert len(warehouse.rows("plays", "id")) == 3
 
 
+def test_nor_does_one_that_an_older_version_planned(acme: Destination, warehouse: Warehouse) -> None:
+    """It didn't say whether it went on from a position. A first run did not, and loads."""
+    first = open_run(acme, PLAYS, "r1", position={"lane": 1})
+    warehouse.plan_of(first.id, without="resumed")
+    load(acme, prepare(acme, first, PLAYS, [A]), PLAYS, 0, A)
+    acme.commit(first, PLAYS)
+    run = open_run(acme, PLAYS, "r2", position={"lane": 2})
+    warehouse.plan_of(run.id, without="resumed")
+    warehouse.drop("plays")
+    with pytest.raises(ContractError, match="was dropped after this run was planned"):
+        prepare(acme, run, PLAYS, [B])
+
+
+def test_a_run_of_an_older_version_goes_on(acme: Destination, warehouse: Warehouse) -> None:
+    import_all(acme, PLAYS, "r1", A, position={"lane": 1})
+    run = open_run(acme, PLAYS, "r2", position={"lane": 2})
+    warehouse.plan_of(run.id, without="resumed")
+    load(acme, prepare(acme, run, PLAYS, [B]), PLAYS, 0, B)
+    assert acme.commit(run, PLAYS) == {"lane": 2}
+
+
+def test_a_table_that_gets_its_name_back_goes_on_where_it_was(acme: Destination, warehouse: Warehouse) -> None:
+    """The run between found no table, and planned all that there is: it would append that a second time."""
+    import_all(acme, PLAYS, "r1", A, position={"lane": 1})
+    warehouse.rename("plays", to="away")
+    run = open_run(acme, PLAYS, "r2", position={"lane": 2})
+    assert acme.position(PLAYS) == {}
+    warehouse.rename("away", to="plays")
+    with pytest.raises(ContractError, match="wasn't there when this run was planned"):
+        prepare(acme, run, PLAYS, [A, B])
+    acme.abort(run, PLAYS)
+    assert acme.position(PLAYS) == {"lane": 1}
+
+
 @pytest.mark.parametrize("gate", ["before", "after"])
 def test_nor_does_it_count_if_another_has_made_the_table_anew(
     acme: Destination, warehouse: Warehouse, gate: str

@@ -204,6 +204,13 @@ class Warehouse(ABC):
     def drop(self, table: str) -> None:
         """As an administrator of acme's may."""
 
+    @abstractmethod
+    def rename(self, table: str, to: str) -> None: ...
+
+    @abstractmethod
+    def plan_of(self, run: int, without: str) -> None:
+        """Its stored plan as a version had it that didn't know of `without`."""
+
 
 class PostgresWarehouse(Warehouse):
     def __init__(self, url: str) -> None:
@@ -221,6 +228,14 @@ class PostgresWarehouse(Warehouse):
     def drop(self, table: str) -> None:
         with psycopg.connect(self._url) as connection:
             connection.execute(SQL("drop table {} cascade").format(Identifier("acme", table)))
+
+    def rename(self, table: str, to: str) -> None:
+        with psycopg.connect(self._url) as connection:
+            connection.execute(SQL("alter table {} rename to {}").format(Identifier("acme", table), Identifier(to)))
+
+    def plan_of(self, run: int, without: str) -> None:
+        with psycopg.connect(self._url) as connection:
+            connection.execute("update _importers.run set plan = plan - %s where id = %s", (without, run))
 
 
 WAREHOUSES: dict[str, type[PostgresWarehouse]] = {"postgresql": PostgresWarehouse}

@@ -109,6 +109,20 @@ def test_a_table_that_was_renamed_away_from_its_view_is_read_anew(home: Path, sq
     assert sql.execute("select has_table_privilege('pg_monitor', 'acme.calls', 'select')").fetchone() == (True,)
 
 
+def test_a_run_that_is_refused_leaves_the_position_where_it_was(home: Path, sql: Sql) -> None:
+    describe(home)
+    deliver(home, 1)
+    run()
+    sql.execute("alter table acme.calls rename to calls_base")
+    sql.execute("create view acme.calls as select * from acme.calls_base")
+    deliver(home, 2)
+    assert "made for another load mode" in " ".join(call("run", "acme.calls", code=1).stderr.split())
+    sql.execute("drop view acme.calls")
+    sql.execute("alter table acme.calls_base rename to calls")
+    assert run() == (1, [])
+    assert ids(sql, "calls") == [1, 2]
+
+
 def test_an_interval_that_makes_a_table_anew_doesn_t_stand_for_the_rest(home: Path, sql: Sql) -> None:
     more = ", interval: {pattern: calls-%Y-%m-%d}"
     describe(home, load=MERGE, more=more)

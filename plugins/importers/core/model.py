@@ -170,7 +170,7 @@ class Plan:
     micro-batches counts, and moves the position, as soon as it is committed. Nothing of it is taken back.
     `notes` are what people should know of it, in a sentence each, without a value. `refresh` says that somebody asked
     for all that there is, whatever was read before. A plan that has `resumed` leaves out what its table had: the
-    destination says so, which gave it the position.
+    destination says so, which gave it the position; None where an older version stored the plan, and didn't say.
     """
 
     partitions: Sequence[JSON]
@@ -181,7 +181,7 @@ class Plan:
     complete: bool = False
     notes: tuple[str, ...] = ()
     refresh: bool = False
-    resumed: bool = False
+    resumed: bool | None = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,7 +85,7 @@ def _plan(stored: Mapping[str, Any]) -> Plan:
         stored.get("complete", False),
         tuple(stored.get("notes", ())),
         stored.get("refresh", False),
-        stored.get("resumed", False),
+        stored.get("resumed"),
     )
 
 
@@ -191,7 +191,8 @@ def insert_run(
         "stream": _stored(plan.stream),
         "complete": plan.complete,
         "notes": plan.notes,
-    } | {said: True for said in ("live", "refresh", "resumed") if getattr(plan, said)}
+        "resumed": plan.resumed,
+    } | {said: True for said in ("live", "refresh") if getattr(plan, said)}
     row = connection.execute(
         """
         insert into _importers.run

@@ -12,6 +12,7 @@ from importers.core.model import RUN, LoadMode, Plan, Position, Reads, Run, RunK
 from importers.core.names import StreamName
 from importers.destinations import _control as control
 from importers.destinations import _owner as owner
+from importers.destinations import _positions as positions
 from importers.destinations import _tables as tables
 from importers.exceptions import ContractError, RunBusyError
 
@@ -148,12 +149,24 @@ def check_not_dropped(connection: psycopg.Connection, tenant: str, stream: Strea
         )
 
 
-def check_goes_on(run: Run, position: Position) -> None:
-    """A run that goes on from a position of the table that has been dropped since would load only what is new.
+def check_goes_on(connection: psycopg.Connection, run: Run, position: Position) -> None:
+    """A run that goes on from a position of the table that has been dropped since would load only what is new; one that
+    found no table would load again what the table has that got its name back since.
 
-    Whoever finds the table gone, or makes it anew, sets the position aside: the stream has none there now.
+    Whoever makes the table anew sets the position aside: the stream has none there now.
     """
-    if run.plan.resumed and not position:
+    if run.kind is not RunKind.INCREMENTAL or run.mode is LoadMode.REPLACE or run.plan.refresh:
+        return
+    resumed = run.plan.resumed
+    if resumed is None:  # by what was set aside, perhaps long before: a new run costs less than rows that are missing
+        resumed = bool(position) or positions.was_dropped(connection, run.stream, run.table)
+    if position and not resumed and not run.plan.live:  # a live run has moved it itself
+        raise ContractError(
+            f"the table '{run.table}' wasn't there when this run was planned, and has rows of this stream now",
+            do="start a new run: it goes on where the table is",
+            run=run.id,
+        )
+    if resumed and not position:
         raise ContractError(
             f"the table '{run.table}' was dropped after this run was planned: it would get only what is new",
             do="start a new run: it reads from the beginning",

@@ -39,6 +39,11 @@ def former(
     return name, read(connection, stream, found)
 
 
+def was_dropped(connection: psycopg.Connection, stream: str, table: str) -> bool:
+    """Whether a position of the stream was set aside."""
+    return bool(read(connection, stream, table + _DROPPED))
+
+
 def set_aside(connection: psycopg.Connection, tenant: str, table: str) -> None:
     """A table that is made now has nothing up to any position: those under its name are of one that was dropped.
 

@@ -131,10 +131,8 @@ class PostgresDestination(Destination):
             moves = stream.resumes(kind)
             position: Position = {}
             if moves:
-                if self._is_there(connection, stream):
+                if self._is_there(connection, stream):  # else its lanes stay: the table may get its name back
                     position = positions.read(connection, name, stream.target)
-                else:
-                    positions.set_aside(connection, self.tenant, stream.target)
                 opening.check_not_renamed(connection, self.tenant, name, stream, known=bool(position))
             if kind is RunKind.REPLAY:
                 opening.check_not_dropped(connection, self.tenant, stream)
@@ -244,7 +242,7 @@ class PostgresDestination(Destination):
             control.lock(connection, control.DDL, self.tenant)  # its schema may be made now, for two pipelines at once
             if evolving.ensure(connection, self.tenant, stream, columns, frozen=frozen):
                 positions.set_aside(connection, self.tenant, stream.target)
-            opening.check_goes_on(now, positions.read(connection, run.stream, run.table))
+            opening.check_goes_on(connection, now, positions.read(connection, run.stream, run.table))
             if run.mode is LoadMode.REPLACE:
                 tables.create_shadow(connection, self.tenant, stream, run.id)
             types = tables.existing(connection, self.tenant, tables.rows_table(stream))
@@ -346,7 +344,7 @@ class PostgresDestination(Destination):
                         run=run.id,
                         **self._where(stream),
                     )
-                opening.check_goes_on(now, position)
+                opening.check_goes_on(connection, now, position)
                 connection.execute(f"set local lock_timeout = '{control.LOCK_TIMEOUT}'")
                 control.lock(connection, control.COMMIT, run.stream)  # two that replace each other's rows must see it
                 loading.make_it_count(connection, self.tenant, stream, now)
