@@ -109,6 +109,20 @@ def test_a_table_that_was_renamed_away_from_its_view_is_read_anew(home: Path, sq
     assert sql.execute("select has_table_privilege('pg_monitor', 'acme.calls', 'select')").fetchone() == (True,)
 
 
+def test_views_in_the_way_of_a_table_that_is_made_anew_are_named(home: Path, sql: Sql) -> None:
+    describe(home, load=MERGE)
+    deliver(home, 1)
+    run()
+    sql.execute("create view acme.mine as select id from acme.calls")
+    sql.execute("alter table acme.calls__rows rename to earlier")
+    refused = " ".join(call("run", "acme.calls", code=1).stderr.split())
+    assert "shown by acme.mine" in refused
+    assert 'Give the table its name "calls__rows" back' in refused
+    assert "drop these views" in refused
+    sql.execute("drop view acme.mine")
+    assert run()[0] == 1
+
+
 def test_a_run_that_is_refused_leaves_the_position_where_it_was(home: Path, sql: Sql) -> None:
     describe(home)
     deliver(home, 1)

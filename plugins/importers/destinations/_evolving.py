@@ -43,6 +43,14 @@ def ensure(
     else:
         if stream.keyed and holds_rows(connection, schema, stream.target):
             raise _of_another_mode(schema, stream)  # where the view would be, there is a table
+        on_it = views.others_on(connection, schema, stream) if stream.keyed else []
+        if on_it:
+            raise ContractError(
+                f'"{schema}"."{stream.target}" shows a table that was renamed or moved, and has to be made anew;'
+                " PostgreSQL lets no view stay on it meanwhile",
+                got=f"shown by {few(on_it)}",
+                do=f'give the table its name "{rows_table(stream)}" back; or drop these views, run, make them again',
+            )
         with views.hidden(connection, schema, stream):  # a view that is there may show one that was renamed
             _create(connection, schema, stream, wanted)
     if stream.keyed:

@@ -66,8 +66,8 @@ def _grants(connection: psycopg.Connection, schema: str, view: str) -> list[Comp
     ]
 
 
-def others_on(connection: psycopg.Connection, schema: str, stream: Stream, column: str) -> list[str]:
-    """Others' views that show the column of the table that holds the rows, or anything of our view on it."""
+def others_on(connection: psycopg.Connection, schema: str, stream: Stream, column: str = "") -> list[str]:
+    """Others' views that show the column of the table that holds the rows, if one is named, or anything of our view."""
     rows = connection.execute(
         """
         select distinct v.oid::regclass::text
