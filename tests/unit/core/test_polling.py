@@ -11,9 +11,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from importers.core import polling
 from importers.core.model import JSON, Batch, Column, Pace, Plan, Position, Reads, Reject, Stream, Window
 from importers.core.places import located, stretch
 from importers.core.source import Source, SourceConfig
+from importers.exceptions import ContractError
 
 STREAM = Stream("log", (Column("n", pa.int64(), None),), Reads.POSITION)
 PACE = Pace(linger=0, rows=100, idle=0)
@@ -102,6 +104,55 @@ def test_a_column_that_becomes_wider_is_so_in_all_that_is_joined(monkeypatch: py
 
     monkeypatch.setattr(Log, "read", read)
     assert got(source(), {"": 6}, 2)[1] == ([1.0, 0.5], {"": 7})
+
+
+@pytest.mark.parametrize(("held", "fits"), [(48, True), (47, False)])
+def test_what_is_given_together_is_all_there_or_refused(monkeypatch: pytest.MonkeyPatch, held: int, fits: bool) -> None:
+    """Six integers of eight bytes: less of them would move the position past the rest."""
+    monkeypatch.setattr(Log, "says_reached", False)
+    monkeypatch.setattr(polling, "HELD", held)
+    if fits:
+        assert got(source(), {"": 1}, 2)[1] == ([1, 2, 3, 4, 5, 6], {"": 7})
+        return
+    with pytest.raises(ContractError, match="more is unread than a stream loads at once"):
+        got(source(), {"": 1}, 2)
+
+
+def test_a_batch_alone_may_be_as_large_as_the_source_makes_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(polling, "HELD", 1)
+    assert got(source(), {"": 1}, 2)[1] == ([1, 2], {"": 3})
+
+
+def test_lanes_that_nothing_moves_stay_in_the_position(monkeypatch: pytest.MonkeyPatch) -> None:
+    planned, asked = [], []
+    plan = Log.plan
+
+    def lag(self: Log, position: Position) -> Mapping[str, int]:
+        return {lane: 10 - cast(int, position.get(lane, 0)) for lane in ("", "other")}
+
+    def comes(self: Log, position: Position, seconds: float) -> bool:
+        asked.append(position)
+        return True
+
+    def noted(self: Log, stream: Stream, window: Window, position: Position) -> Plan:
+        planned.append(position)
+        return plan(self, stream, window, position)
+
+    for name, function in {"lag": lag, "comes": comes, "plan": noted}.items():
+        monkeypatch.setattr(Log, name, function)
+    with closing(source().follow(STREAM, {"other": 9}, PACE)) as followed:
+        assert [batch.behind for batch in islice(followed, 3)] == [11, 9, 8]
+        next(followed)  # three lots of rows, then the plan's last
+        list(islice(followed, 2))
+    assert asked == [{"": 7, "other": 9}]
+    assert planned == [{"other": 9}, {"": 7, "other": 9}]
+
+
+def test_what_comes_after_the_first_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    waited: list[float] = []
+    monkeypatch.setattr(polling.time, "sleep", waited.append)
+    got(source(), {}, 6, Pace(linger=0.125, rows=100, idle=0))
+    assert waited == [0.125]
 
 
 def test_batches_are_no_larger_than_who_follows_takes() -> None:
