@@ -55,6 +55,8 @@ def test_a_window_is_a_range_of_the_ids_times(redis: Redis, client: Client, key:
         {"n": "1000", "entry_id": "1000-0", "entry_at": datetime(1970, 1, 1, 0, 0, 1, tzinfo=UTC)},
         {"n": "1500", "entry_id": "1500-0", "entry_at": datetime(1970, 1, 1, 0, 0, 1, 500_000, UTC)},
     ]
+    before = Window("1970-01-01T00:00:00+00:00", "1970-01-01T00:00:00.999+00:00")
+    assert read(source(redis, key), window=before)[0].partitions == []
     _, rows = read(source(redis, key), window=Window(window.end, "2090-01-01T00:00:00+00:00"))
     assert [row["n"] for row in rows] == ["2000"]
 
@@ -74,6 +76,7 @@ def test_entries_that_were_trimmed_before_they_were_read_are_told(redis: Redis, 
         read(at, position)
     plan, rows = read(source(redis, key, lost_messages="skip"), position)
     assert [row["n"] for row in rows] == ["6", "7", "8"]
+    assert [part["added"] for part in plan.partitions] == [6]  # type: ignore[index,call-overload]
     _, rows = read(at, dict(plan.position))
     assert rows == []  # and nobody stops at it again
 
@@ -102,6 +105,10 @@ def test_entries_that_are_trimmed_between_plan_and_read_are_told(
     client.xadd(key, {"n": 9})
     with pytest.raises(ContractError, match="trimmed while they were read"):
         list(at.read(stream, plan.partitions[0]))
+    client.delete(key)
+    client.xadd(key, {"n": 9}, id="1-0")
+    with pytest.raises(ContractError, match="trimmed while they were read"):  # another one's rows aren't skipped to
+        list(source(redis, key, lost_messages="skip").read(stream, plan.partitions[0]))
 
 
 @pytest.mark.parametrize("kept", [1, 0])
@@ -130,6 +137,51 @@ def test_a_single_entry_that_somebody_deletes_is_no_loss(redis: Redis, client: C
     client.xdel(key, numbers[1], numbers[3])  # type: ignore[arg-type]
     rows = [row for batch in at.read(stream, plan.partitions[0]) for row in batch.rows.to_pylist()]
     assert [row["n"] for row in rows] == ["2", "4", "5"]
+
+
+@pytest.mark.parametrize("page", [0, 1])
+def test_nor_is_the_oldest_one(redis: Redis, client: Client, key: str, page: int) -> None:
+    """What was read before is gone. Where another was trimmed with it, which it was can't be told."""
+    numbers = [client.xadd(key, {"n": number}).decode() for number in range(6)]
+    at = source(redis, key, batch_rows=2)
+    (stream,) = at.streams()
+    due = 1 + 2 * page
+
+    def left() -> Iterator[str]:
+        batches = at.read(stream, at.plan(stream, Window(), {key: {"id": numbers[0], "added": 1}}).partitions[0])
+        for _ in range(page):
+            next(batches)
+        client.xtrim(key, maxlen=6 - due, approximate=False)
+        client.xdel(key, numbers[due])
+        yield from (row["n"] for batch in batches for row in batch.rows.to_pylist())
+
+    assert list(left()) == [str(number) for number in range(due + 1, 6)]
+
+
+@pytest.mark.parametrize("more", ["trimmed", "deleted"])
+def test_an_oldest_one_that_goes_with_others_stops_it(redis: Redis, client: Client, key: str, more: str) -> None:
+    numbers = [client.xadd(key, {"n": number}).decode() for number in range(6)]
+    at = source(redis, key)
+    (stream,) = at.streams()
+    plan = at.plan(stream, Window(), {})
+    client.xdel(key, numbers[0])
+    if more == "trimmed":
+        client.xtrim(key, maxlen=4, approximate=False)
+    else:  # of these two nothing tells that the first wasn't trimmed
+        client.xdel(key, numbers[3])
+    with pytest.raises(ContractError, match="trimmed while they were read"):
+        list(at.read(stream, plan.partitions[0]))
+
+
+def test_an_oldest_one_that_was_trimmed_alone_stops_it(redis: Redis, client: Client, key: str) -> None:
+    for number in range(3):
+        client.xadd(key, {"n": number})
+    at = source(redis, key)
+    (stream,) = at.streams()
+    plan = at.plan(stream, Window(), {})
+    client.xtrim(key, maxlen=2, approximate=False)
+    with pytest.raises(ContractError, match="trimmed while they were read"):
+        list(at.read(stream, plan.partitions[0]))
 
 
 def test_a_first_run_takes_a_stream_as_trimming_left_it(redis: Redis, client: Client, key: str) -> None:

@@ -16,7 +16,7 @@ from tests.services.redis import PASSWORD, Redis
 from importers.core.connection import Connection
 from importers.core.model import Pace
 from importers.core.tenant import Tenant
-from importers.exceptions import ContractError
+from importers.exceptions import ContractError, FatalSourceError
 from importers.pipeline.installation import Installation
 from importers.pipeline.jobs import jobs
 from importers.pipeline.stream import Beat, stream
@@ -99,6 +99,22 @@ def test_trimmed_entries_that_may_be_skipped_stop_nothing(
         client.xtrim(key, maxlen=2, approximate=False)
         assert next(batches).rows.column("n").to_pylist() == ["18", "19"]
         assert "8 messages were deleted before they were read" in caplog.text
+
+
+@pytest.mark.parametrize("anew", [False, True])
+def test_a_stream_that_is_deleted_or_made_anew_stops_who_waits_for_it(
+    redis: Redis, client: Client, key: str, anew: bool
+) -> None:
+    """By ids that were there before: nothing would ever come after the position."""
+    at = source(redis, key)
+    (named,) = at.streams()
+    with closing(at.follow(named, {}, PACE)) as batches:
+        assert [next(batches).rows.num_rows for _ in range(6)] == [0, 4, 4, 2, 0, 0]
+        client.delete(key)
+        if anew:
+            client.xadd(key, {"n": 11}, id="1-0")
+        with pytest.raises(ContractError if anew else FatalSourceError, match="made anew" if anew else "no stream"):
+            next(batches)
 
 
 def test_a_field_that_is_new_stops_it(redis: Redis, client: Client, key: str) -> None:

@@ -26,7 +26,8 @@ _log = logging.getLogger(__name__)
 @dataclass(frozen=True, slots=True)
 class Standing:
     """The `last` id that was given, how many entries were ever `added`, how many there are, the `oldest` of these, and
-    the `first` one that was asked for, both None where there is none.
+    the `first` one that was asked for, both None where there is none. Of those that somebody `deleted` by their ids the
+    greatest: trimming leaves that as it is.
     """
 
     last: str
@@ -34,6 +35,7 @@ class Standing:
     length: int
     oldest: str | None
     first: str | None
+    deleted: str
 
     def lost(self, read: str, added: int) -> int:
         """How many entries were trimmed unread, since the one called `read`, when so many had been `added`: as many as
@@ -49,19 +51,23 @@ class Standing:
             )
         return since - self.length if unread else 0
 
-    def misses(self, due: str, *, may: bool) -> bool:
-        """Whether an entry that isn't there was trimmed: that begins with the oldest, and one alone is deleted.
+    def misses(self, due: str, added: int, *, may: bool) -> bool:
+        """Whether the entry that was due, before which so many had been `added`, was trimmed: that begins with the
+        oldest. One that somebody deleted, and it alone, is no loss.
 
         Raises ContractError then, unless entries `may` be missed; and if that was another stream.
         """
         is_another = order(self.last) < order(due)
-        if is_another or (self._begins_after(due) and not may):
+        # Nothing behind it was ever deleted, so that what isn't there was before the oldest.
+        it_alone = self.deleted == due and self.added - self.length == added + 1
+        was_trimmed = self._begins_after(due) and not it_alone
+        if is_another or (was_trimmed and not may):
             raise ContractError(
                 "entries were trimmed while they were read",
                 got=f"entry {due} comes next, and isn't there",
                 do="start a new run; keep the stream longer",
             )
-        return self._begins_after(due)
+        return was_trimmed
 
     def _begins_after(self, number: str) -> bool:
         return self.oldest is None or order(self.oldest) > order(number)
@@ -96,14 +102,16 @@ class RedisStream:
             about["length"],
             oldest[0].decode() if oldest else None,
             first[0][0] if first else None,
+            about["max-deleted-entry-id"].decode(),
         )
 
     def newest(self, count: int) -> list[Entry]:
         with self._server.asked() as client:
             return _entries(client.xrevrange(self._key, count=count))
 
-    def pages(self, first: str, to: str, size: int, *, skip: bool) -> Iterator[list[Entry]]:
-        """The entries of a range, so many at a time.
+    def pages(self, first: str, to: str, size: int, added: int, *, skip: bool) -> Iterator[tuple[list[Entry], int]]:
+        """The entries of a range, so many at a time, and how many had been `added` up to the last of them, without
+        those that were deleted among them: fewer are known to be read, not more.
 
         Each call asks for one entry more than it takes: the next has to begin with that one. Raises ContractError if
         some were trimmed meanwhile, unless it is to `skip` them: then that is logged.
@@ -111,18 +119,25 @@ class RedisStream:
         while True:
             with self._server.asked() as client:
                 found = _entries(client.xrange(self._key, first, to, size + 1))
-            if (not found or found[0][0] != first) and self.standing().misses(first, may=skip):
+            if (not found or found[0][0] != first) and self.standing().misses(first, added, may=skip):
                 _log.warning("%s: entries from %s on were trimmed while they were read", self._key, first)
+            added += len(found[:size])
             if found:
-                yield found[:size]
+                yield found[:size], added
             if len(found) <= size:
                 return
             first = found[size][0]
 
-    def comes(self, after: str, seconds: float) -> bool:
-        """Whether there is an entry after that one; waited for so long at most."""
+    def comes(self, after: str, added: int, seconds: float) -> bool:
+        """Whether there is an entry after that one, with which so many had been `added`; waited for so long at most.
+
+        Raises FatalSourceError or ContractError if the stream is gone, or another by now: none would ever come.
+        """
         with self._server.asked() as client:
-            return bool(client.xread({self._key: after}, count=1, block=max(1, round(seconds * 1000))))
+            found = bool(client.xread({self._key: after}, count=1, block=max(1, round(seconds * 1000))))
+        if not found:
+            self.standing().lost(after, added)
+        return found
 
     def acknowledge(self, group: str, last: str) -> None:
         """Entries up to that one, whoever they were given to. The group goes on after it."""

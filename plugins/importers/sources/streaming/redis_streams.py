@@ -119,9 +119,8 @@ class RedisStreams(Log[RedisStreamsConfig]):
 
     def read(self, stream: Stream, partition: JSON) -> Iterator[Batch]:
         part = cast("Mapping[str, Any]", partition)
-        added, skip = part["added"], self.config.lost_messages is OnLost.SKIP
-        for page in self._entries.pages(part["from"], part["to"], self.config.batch_rows, skip=skip):
-            added += len(page)  # without those that were deleted among them: fewer are known to be read, not more
+        skip, size = self.config.lost_messages is OnLost.SKIP, self.config.batch_rows
+        for page, added in self._entries.pages(part["from"], part["to"], size, part["added"], skip=skip):
             reached: Position = {self.config.key: {"id": page[-1][0], "added": added}}
             yield replace(self._batch(stream, page, part["fields"]), reached=reached)
 
@@ -133,7 +132,7 @@ class RedisStreams(Log[RedisStreamsConfig]):
 
     def comes(self, position: Position, seconds: float) -> bool:
         at = self._at(position)
-        return at is None or self._entries.comes(at["id"], seconds)
+        return at is None or self._entries.comes(at["id"], at["added"], seconds)
 
     def lag(self, position: Position) -> Mapping[str, int]:
         at, now = self._at(position), self._entries.standing()
