@@ -132,8 +132,21 @@ class Job:
         return found | self._unstampable(rows) | self._beyond_contract(rows)
 
     def _beyond_contract(self, rows: pa.RecordBatch) -> dict[str, Mask]:
+        if self._is_taken(rows.schema):
+            return {}
         agreed = self._agreed(rows.schema)
         return contract.unfit(rows, agreed, self.stream.schema.names if self._closed else agreed.names)
+
+    def _is_taken(self, came: pa.Schema) -> bool:
+        """Whether an open contract takes such rows as they are. Asked of each batch, and most are like the last."""
+        if self._closed:
+            return False
+        last = self.__dict__.get("_taken")
+        if last is None or not last.equals(came):
+            if not self._agreed(came).equals(came):
+                return False
+            self.__dict__["_taken"] = came
+        return True
 
     def _agreed(self, came: pa.Schema) -> pa.Schema:
         """The columns that rows of such a schema may have, and their types."""
@@ -155,7 +168,7 @@ class Job:
 
     def fitted(self, rows: pa.RecordBatch) -> pa.RecordBatch:
         """The rows as the schema contract lets them be judged and loaded; those that are `unfit` have nulls."""
-        return contract.fitted(rows, self._agreed(rows.schema))
+        return rows if self._is_taken(rows.schema) else contract.fitted(rows, self._agreed(rows.schema))
 
     def table_schema(self, staged: Iterable[pa.Schema]) -> pa.Schema:
         """The source's columns that the table has to hold, once so much is staged."""
