@@ -9,6 +9,7 @@ from typing import Any
 
 import fastavro
 import polars as pl
+import pyarrow as pa
 import pytest
 
 from importers.core.model import Stream, Window
@@ -18,6 +19,7 @@ from importers.sources.files.avro import Avro, AvroConfig
 from importers.sources.files.csv import Csv, CsvConfig
 from importers.sources.files.excel import Excel, ExcelConfig
 from importers.sources.files.parquet import Parquet, ParquetConfig
+from importers.transport.files import File
 
 
 def as_avro(rows: pl.DataFrame, path: Path) -> None:
@@ -93,3 +95,18 @@ def test_a_file_that_has_none_of_the_names_tells_none(tmp_path: Path) -> None:
     with pytest.raises(ContractError, match=r"more: 2 that aren't shown") as told:
         read(source, position)
     assert "meyer" not in str(told.value)
+
+
+def test_a_plan_looks_once_for_what_a_file_declares(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = months(tmp_path, "avro", "ab", "ab", "ab")
+    (stream,) = source.streams()
+    asked: list[str] = []
+    declared = Avro.declared
+
+    def counted(self: Avro, file: File) -> pa.Schema:
+        asked.append(Path(file.path).name)
+        return declared(self, file)
+
+    monkeypatch.setattr(Avro, "declared", counted)
+    source.plan(stream, Window(), {})
+    assert asked == ["m-1.avro", "m-2.avro", "m-3.avro"]
