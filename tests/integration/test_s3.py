@@ -137,6 +137,17 @@ def test_every_format_from_every_kind_of_compression(server: S3Server, bucket: s
         found.close()
 
 
+def test_what_was_no_row_is_read_again_as_that_of_a_file(server: S3Server, bucket: str) -> None:
+    server.put(bucket, "in/x.csv", b"n\n1\nn/a\n")
+    of = source(server, bucket, settings={"types": {"n": "integer"}})
+    stream, plan = planned(of)
+    (batch,) = of.read(stream, plan.partitions[0])
+    lenient = source(server, bucket, settings={"types": {"n": "integer"}, "null_values": ["n/a"]})
+    (found,) = lenient.reread(stream, plan.partitions[0], batch.rejects)
+    assert found is not None
+    assert found.to_pylist() == [{"n": None}]
+
+
 def test_only_what_is_new_or_has_changed_is_read(server: S3Server, bucket: str) -> None:
     server.put(bucket, "in/a.csv", b"n\n1\n")
     of = source(server, bucket)

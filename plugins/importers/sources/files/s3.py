@@ -9,11 +9,12 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Any, ClassVar, Self
 
+import pyarrow as pa
 from pydantic import Field, ValidationError, model_validator
 
 from importers.core.closing import close_kept
 from importers.core.connection import Connection
-from importers.core.model import JSON, Batch, LoadMode, Plan, Position, Stream, Window
+from importers.core.model import JSON, Batch, LoadMode, Plan, Position, Reject, Stream, Window
 from importers.core.names import did_you_mean
 from importers.core.registry import source_class, sources
 from importers.core.source import Source, SourceConfig
@@ -174,6 +175,9 @@ class S3(Source[S3Config]):
 
     def read(self, stream: Stream, partition: JSON) -> Iterator[Batch]:
         return self._reader.read(stream, partition)
+
+    def reread(self, stream: Stream, partition: JSON, rejects: Sequence[Reject]) -> Sequence[pa.RecordBatch | None]:
+        return self._reader.reread(stream, partition, rejects)
 
     def acknowledge(self, position: Position) -> None:
         """Tag, move or delete what is committed and still as it was read. Again: what is left of it."""
