@@ -91,5 +91,5 @@ class QuarantineRegistry(ABC):
         """
 
     @abstractmethod
-    def expired(self, stream: Stream | None = None) -> Sequence[ExpiredFile]:
-        """What the pipeline, or one stream, had in quarantine until its time was over, the oldest first."""
+    def expired(self) -> Sequence[ExpiredFile]:
+        """What the pipeline had in quarantine until its time was over, the oldest first."""

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import psycopg
-from psycopg.sql import SQL, Composed, Identifier
+from psycopg.sql import SQL, Identifier
 
 from importers.core.model import DELETED, PARTITION, RUN, SUBJECT, UNTIL, VERSION, LoadMode, Stream, TableColumn
 from importers.core.names import ROWS, few, is_behind
 from importers.destinations import _history as history
 from importers.destinations import _owners as owners
 from importers.destinations import _views as views
-from importers.destinations._tables import existing, holds_rows, key_columns, our_columns, rows_table
+from importers.destinations._tables import existing, holds_rows, identifiers, key_columns, our_columns, rows_table
 from importers.destinations._types import sql_type, wider
 from importers.exceptions import ConfigError, ContractError
 
@@ -94,7 +94,7 @@ def _check_names(schema: str, stream: Stream, columns: Sequence[TableColumn]) ->
 def _create(connection: psycopg.Connection, schema: str, stream: Stream, wanted: Mapping[str, str]) -> None:
     parts = [SQL("{} {}").format(Identifier(name), SQL(kind)) for name, kind in wanted.items()]
     if stream.keyed:
-        parts.append(SQL("primary key ({})").format(_names(key_columns(stream))))
+        parts.append(SQL("primary key ({})").format(identifiers(key_columns(stream))))
     statement = SQL("create table {} ({})").format(Identifier(schema, rows_table(stream)), SQL(", ").join(parts))
     if stream.load_mode is LoadMode.REPLACE:
         statement += SQL(" partition by list ({})").format(Identifier(RUN))
@@ -186,7 +186,3 @@ def _widen(connection: psycopg.Connection, schema: str, stream: Stream, name: st
         )
     with views.hidden(connection, schema, stream):  # the view's column would change under it
         connection.execute(SQL("alter table {} alter column {} type {}").format(table, column, SQL(width)))
-
-
-def _names(names: Sequence[str]) -> Composed:
-    return SQL(", ").join(map(Identifier, names))

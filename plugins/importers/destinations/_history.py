@@ -7,7 +7,7 @@ them theirs, whatever order runs come in: a version that arrives late is put bet
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import psycopg
@@ -16,6 +16,7 @@ from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 from importers.core.model import DELETED, PARTITION, RUN, UNTIL, VERSION, Reads, Run, RunKind, Stream
 from importers.destinations import _owners as owners
 from importers.destinations._quarantine import has_quarantine
+from importers.destinations._tables import identifiers
 
 UNPLACED = -(2**63)
 """`_until` of a version that no commit has given a place yet."""
@@ -80,7 +81,7 @@ def close_the_absent(
         values = [new.get(name, Identifier(row, name)) for name in columns]
         statement = "insert into {table} ({columns}) select {values} " + which
         connection.execute(
-            _filled(statement, table, stream, run, columns=_names(list(columns)), values=SQL(", ").join(values))
+            _filled(statement, table, stream, run, columns=identifiers(list(columns)), values=SQL(", ").join(values))
         )
 
 
@@ -106,7 +107,7 @@ def _filled(template: str, table: Identifier, stream: Stream, run: Run, **more: 
     names = {"version": VERSION, "deleted": DELETED, "run": RUN, "until": UNTIL}
     return _template(template).format(
         table=table,
-        key=_names(stream.primary_key),
+        key=identifiers(stream.primary_key),
         same=SQL(" and ").join(SQL("n.{0} = r.{0}").format(Identifier(name)) for name in stream.primary_key),
         id=run.id,
         unplaced=UNPLACED,
@@ -118,7 +119,3 @@ def _filled(template: str, table: Identifier, stream: Stream, run: Run, **more: 
 def _template(text: Any) -> SQL:
     """One of ours, put together of parts."""
     return SQL(text)
-
-
-def _names(names: Sequence[str]) -> Composed:
-    return SQL(", ").join(map(Identifier, names))

@@ -104,7 +104,7 @@ class LiveTable:
                     " on commit delete rows"
                 ).format(Identifier(_INCOMING), self._table)
             )
-        names = SQL(", ").join(map(Identifier, types))
+        names = tables.identifiers(types)
         self._copy = SQL("copy {} ({}) from stdin (format binary)").format(target, names).as_bytes(connection)
         self._merge = loading.merge(self._table, stream, list(types), RunKind.INCREMENTAL, target).as_bytes(connection)
 

@@ -49,7 +49,7 @@ def copy(
                 " on commit drop"
             ).format(Identifier(schema, into))
         )
-    statement = SQL("copy {} ({}) from stdin (format binary)").format(target, _names(list(types)))
+    statement = SQL("copy {} ({}) from stdin (format binary)").format(target, tables.identifiers(list(types)))
     # The server takes longer than we do: rows are treated and encoded while it works on those before.
     with closing(ahead(binary_copy(batches, types, run.id, partition))) as data, connection.cursor() as cursor:
         if send(cursor, statement, data) and run.mode in _KEYED:
@@ -82,9 +82,9 @@ def merge(
         " on conflict ({key}) do update set {new} where " + newer
     ).format(
         table=table,
-        every=_names(columns),
-        key=_names(key),
-        own=_names(stream.primary_key),
+        every=tables.identifiers(columns),
+        key=tables.identifiers(key),
+        own=tables.identifiers(stream.primary_key),
         values=SQL(", ").join(values),
         incoming=incoming,
         new=new,
@@ -208,7 +208,3 @@ def _is_newest(connection: psycopg.Connection, run: Run) -> bool:
         (StreamName.of(run.stream).tenant, run.table),
     ).fetchone()
     return row is None or run.version >= row[0]
-
-
-def _names(names: Sequence[str]) -> Composed:
-    return SQL(", ").join(map(Identifier, names))

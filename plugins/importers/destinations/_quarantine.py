@@ -156,14 +156,14 @@ class PostgresQuarantine(QuarantineRegistry):
             )
             return row.fetchone() is not None
 
-    def expired(self, stream: Stream | None = None) -> Sequence[ExpiredFile]:
+    def expired(self) -> Sequence[ExpiredFile]:
         with self._transaction("listing quarantine") as connection:
             rows = connection.execute(
                 """select r.stream, q.run, q.rows, q.expired_at, q.kept_for
                    from _importers.quarantine q join _importers.run r on r.id = q.run
                    where r.stream like %s and q.rows > 0 and q.expired_at is not null
                    order by q.run, q.partition, q.uri""",
-                (self._like(stream),),
+                (self._like(None),),
             )
             return [ExpiredFile(*row) for row in rows.fetchall()]
 

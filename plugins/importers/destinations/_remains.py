@@ -44,7 +44,7 @@ def count(
             sums=SQL("").join(SQL(", count(*) filter (where {})").format(one) for one in held),
             t=Identifier(schema, rows),
             left=SQL("left" if whole else "inner"),
-            key=SQL(", ").join(map(Identifier, stream.primary_key)),
+            key=tables.identifiers(stream.primary_key),
             withheld=_WITHHELD,
             same=SQL(" and ").join(SQL("t.{0} = w.{0}").format(Identifier(name)) for name in stream.primary_key),
             deleted=Identifier(DELETED),
@@ -66,7 +66,7 @@ def _put(
     withheld: Iterable[pa.RecordBatch],
 ) -> None:
     """The keys of what is in quarantine, where the table can be joined with them."""
-    key = SQL(", ").join(map(Identifier, stream.primary_key))
+    key = tables.identifiers(stream.primary_key)
     connection.execute(
         SQL("create temp table importers_withheld on commit drop as select {} from {} limit 0").format(key, table)
     )

@@ -8,8 +8,10 @@ history  `t` is a view that says from when to when each version held; `t__rows` 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import psycopg
-from psycopg.sql import SQL, Identifier
+from psycopg.sql import SQL, Composed, Identifier
 
 from importers.core.model import DELETED, PARTITION, RUN, UNTIL, VERSION, LoadMode, Stream
 from importers.core.names import ROWS
@@ -41,6 +43,11 @@ def our_columns(stream: Stream) -> dict[str, str]:
     if stream.load_mode is LoadMode.HISTORY:
         ours |= {UNTIL: "bigint"}
     return ours
+
+
+def identifiers(names: Iterable[str]) -> Composed:
+    """In a statement, with commas in between."""
+    return SQL(", ").join(map(Identifier, names))
 
 
 def kind_of(connection: psycopg.Connection, schema: str, name: str) -> str:

@@ -53,12 +53,11 @@ _PERSON = re.compile(r"(?:^|_)(user|account|customer|client|member|person|listen
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A tenant file's text, and what of it was inferred."""
+    """A tenant file's text, and what it is called by."""
 
     text: str
     importer: str
     stream: str
-    suggestions: tuple[Suggestion, ...]
 
 
 def draft(path: str, tenant: str, pipeline: str | None = None) -> Draft:
@@ -90,7 +89,7 @@ def draft(path: str, tenant: str, pipeline: str | None = None) -> Draft:
         "    streams:",
         f"      {stream.name}: {{}}  # its rows are appended to the table {tenant}.{stream.name}",
     ]
-    return Draft("\n".join(lines) + "\n", importer, stream.name, suggestions)
+    return Draft("\n".join(lines) + "\n", importer, stream.name)
 
 
 def recognise(path: str) -> tuple[str, dict[str, Any]]:

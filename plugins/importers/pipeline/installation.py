@@ -26,7 +26,7 @@ def home(environ: Mapping[str, str] = os.environ) -> Path:
     return Path(environ.get("IMPORTERS_HOME") or ".importers").expanduser().resolve()
 
 
-def tell_on_stderr(text: str) -> None:
+def _tell_on_stderr(text: str) -> None:
     """Say something to the person who runs this."""
     print(text, file=sys.stderr)  # noqa: T201 - that is what it is for
 
@@ -63,9 +63,9 @@ class Installation:
             environ.get("IMPORTERS_QUARANTINE") or str(place / "quarantine"),
         )
 
-    def keyring(self, tell: Callable[[str], None] = tell_on_stderr) -> Keyring:
+    def keyring(self) -> Keyring:
         """The keys of the environment. Raises ConfigError if there are none, except with the embedded warehouse."""
-        return Keyring.from_environment(self.home, self.embedded, tell=tell)
+        return Keyring.from_environment(self.home, self.embedded, tell=_tell_on_stderr)
 
     def open_destination(self, pipeline: str, keys: TenantKeys) -> Destination:
         """The warehouse, for one tenant's pipeline. Raises ConfigError if nothing serves its URL."""

@@ -38,21 +38,19 @@ def sweep(
     is_live: Callable[[RunPlace], bool],
     ttl: Callable[[RunPlace], timedelta],
     now: datetime,
-    *,
-    abandoned_after: timedelta = ABANDONED_AFTER,
 ) -> SweepReport:
     """Delete what no run needs.
 
     `is_live` says whether a run may still be loaded: open, its key not destroyed. A live run goes too once nothing
-    was written to it for longer than `ttl`; within that, its attempts without a manifest go after `abandoned_after`.
+    was written to it for longer than `ttl`; within that, its attempts without a manifest go after `ABANDONED_AFTER`.
     """
 
     def doomed(run: RunPlace, entries: Sequence[Entry]) -> list[Entry]:
         if not is_live(run) or _newest(entries) < now - ttl(run):
             return list(entries)
-        return _unfinished(entries, now - abandoned_after)
+        return _unfinished(entries, now - ABANDONED_AFTER)
 
-    return _sweep(staging.store, rf"{PARTITION}/{ATTEMPT}/[^/]+", doomed, now - abandoned_after)
+    return _sweep(staging.store, rf"{PARTITION}/{ATTEMPT}/[^/]+", doomed, now - ABANDONED_AFTER)
 
 
 def sweep_quarantine(
@@ -60,14 +58,12 @@ def sweep_quarantine(
     stays: Callable[[RunPlace, str], bool | None],
     is_live: Callable[[RunPlace], bool],
     now: datetime,
-    *,
-    abandoned_after: timedelta = ABANDONED_AFTER,
 ) -> SweepReport:
     """Delete quarantine files past their retention, and those that nobody can find.
 
     `stays` says whether the registry wants a URI kept, None if it doesn't know it. Once it has said no, nobody else
     finds the file: a sweep that dies before the deletion is told so again. What isn't known goes once its run isn't
-    live; while it is, what is half-written goes after `abandoned_after`.
+    live; while it is, what is half-written goes after `ABANDONED_AFTER`.
     """
 
     def is_doomed(run: RunPlace, entry: Entry) -> bool:
@@ -75,13 +71,13 @@ def sweep_quarantine(
         kept = None if _is_temporary(entry) else stays(run, quarantine.store.uri_of(entry.path))
         if kept is not None:
             return not kept
-        return not live or (_is_temporary(entry) and entry.modified < now - abandoned_after)
+        return not live or (_is_temporary(entry) and entry.modified < now - ABANDONED_AFTER)
 
     def doomed(run: RunPlace, entries: Sequence[Entry]) -> list[Entry]:
         return [entry for entry in entries if is_doomed(run, entry)]
 
     file = rf"{PARTITION}-{ATTEMPT}\.parquet"
-    return _sweep(quarantine.store, rf"{file}|\.{file}\.[0-9a-f]+\.tmp", doomed, now - abandoned_after)
+    return _sweep(quarantine.store, rf"{file}|\.{file}\.[0-9a-f]+\.tmp", doomed, now - ABANDONED_AFTER)
 
 
 def _sweep(

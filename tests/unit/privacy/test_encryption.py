@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 
 from importers.exceptions import PrivacyError
 from importers.keys.keyring import Keyring
-from importers.privacy.encryption import can_encrypt, decrypt, encrypt
+from importers.privacy.encryption import can_encrypt, decrypt, encrypting
 
 OLD, NEW = hashlib.sha256(b"old").digest(), hashlib.sha256(b"new").digest()
 ACME = Keyring([NEW]).tenant("acme")
@@ -18,7 +18,7 @@ ACME = Keyring([NEW]).tenant("acme")
 
 def sealed(values: pa.Array, deterministic: bool = False, domain: str = "listener") -> pa.Array:
     key = ACME.encryption(deterministic=deterministic)
-    return encrypt(values, key, domain, deterministic=deterministic)
+    return encrypting(key, domain, deterministic=deterministic)(values)
 
 
 @pytest.mark.parametrize("deterministic", [False, True])
@@ -86,7 +86,7 @@ def test_nobody_else_can_read_it_and_no_byte_can_change(deterministic: bool) -> 
 
 def test_still_opens_after_a_rotation() -> None:
     before, after = Keyring([OLD]).tenant("acme"), Keyring([NEW, OLD]).tenant("acme")
-    got = encrypt(pa.array(["Ada"]), before.encryption(), "d", deterministic=False)
+    got = encrypting(before.encryption(), "d", deterministic=False)(pa.array(["Ada"]))
     assert decrypt(got, after, "d").to_pylist() == ["Ada"]
 
 
