@@ -325,6 +325,23 @@ def test_nor_does_it_count_if_another_has_made_the_table_anew(
     assert warehouse.rows("plays", "id") == [(7,)]
 
 
+@pytest.mark.parametrize("stream", [PLAYS, MERGED, REPLACED, HISTORY], ids=lambda s: s.load_mode)
+def test_who_finds_a_dropped_table_takes_nothing_back_and_doesn_t_count_what_was_loaded(
+    acme: Destination, warehouse: Warehouse, stream: Stream
+) -> None:
+    first, second = as_read(stream)
+    run = prepare(acme, open_run(acme, stream, "r1", [None] * 2), stream, [first, second])
+    load(acme, run, stream, 0, first)
+    warehouse.drop("plays__rows" if stream.keyed else "plays")
+    if stream is not REPLACED:  # whose rows are beside the table
+        with pytest.raises(ContractError, match="was dropped after this run was planned"):
+            prepare(acme, run, stream, [first, second])
+    acme.abort(run, stream)
+    assert acme.find(run.id).state is RunState.ABORTED
+    import_all(acme, stream, "r2", first, second)
+    assert warehouse.rows("plays", "id") == [(1,), (2,), (3,)]
+
+
 def test_a_full_refresh_needs_nothing_of_a_table_that_was_dropped(acme: Destination, warehouse: Warehouse) -> None:
     import_all(acme, MERGED, "r1", merged((1, "a", 1, False)), position={"lane": 1})
     plan = Plan([None], {"lane": 2}, stream=MERGED, refresh=True)

@@ -187,17 +187,19 @@ def _delete_what_is_replaced(connection: psycopg.Connection, schema: str, stream
 
 
 def take_back(connection: psycopg.Connection, schema: str, stream: Stream, run: Run) -> None:
-    """What abort does to the table.
+    """What abort does to the table, if it is there.
 
     MERGE keeps its rows: each is a true observation, and a later one overwrites it.
     """
-    if run.mode is LoadMode.APPEND and run.receipts:
+    if run.mode is LoadMode.REPLACE:
+        tables.drop_shadow(connection, schema, run.id)
+    elif not run.receipts or not tables.holds_rows(connection, schema, tables.rows_table(stream)):
+        return
+    elif run.mode is LoadMode.APPEND:
         table = Identifier(schema, tables.rows_table(stream))
         connection.execute(SQL("delete from {} where {} = {}").format(table, Identifier(RUN), run.id))
-    elif run.mode is LoadMode.HISTORY and run.receipts:
+    elif run.mode is LoadMode.HISTORY:
         history.take_back(connection, Identifier(schema, tables.rows_table(stream)), stream, run)
-    elif run.mode is LoadMode.REPLACE:
-        tables.drop_shadow(connection, schema, run.id)
 
 
 def _is_newest(connection: psycopg.Connection, run: Run) -> bool:

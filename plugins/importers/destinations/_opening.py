@@ -149,12 +149,15 @@ def check_not_dropped(connection: psycopg.Connection, tenant: str, stream: Strea
         )
 
 
-def check_goes_on(connection: psycopg.Connection, run: Run, position: Position) -> None:
+def check_goes_on(connection: psycopg.Connection, run: Run, position: Position, *, anew: bool = False) -> None:
     """A run that goes on from a position of the table that has been dropped since would load only what is new; one that
     found no table would load again what the table has that got its name back since.
 
-    Whoever makes the table anew sets the position aside: the stream has none there now.
+    Whoever makes the table anew sets the position aside: the stream has none there now. What the run itself had loaded
+    is gone with the table, too, if it is made `anew`.
     """
+    if anew and run.receipts and run.mode is not LoadMode.REPLACE:  # a snapshot is loaded beside its table
+        raise _dropped(run)
     if run.kind is not RunKind.INCREMENTAL or run.mode is LoadMode.REPLACE or run.plan.refresh:
         return
     resumed = run.plan.resumed
@@ -167,11 +170,15 @@ def check_goes_on(connection: psycopg.Connection, run: Run, position: Position) 
             run=run.id,
         )
     if resumed and not position:
-        raise ContractError(
-            f"the table '{run.table}' was dropped after this run was planned: it would get only what is new",
-            do="start a new run: it reads from the beginning",
-            run=run.id,
-        )
+        raise _dropped(run)
+
+
+def _dropped(run: Run) -> ContractError:
+    return ContractError(
+        f"the table '{run.table}' was dropped after this run was planned: what it had would be missing",
+        do="start a new run: it reads from the beginning",
+        run=run.id,
+    )
 
 
 def check_not_expired(connection: psycopg.Connection, name: str, kind: RunKind, stream: Stream, window: Window) -> None:

@@ -240,9 +240,10 @@ class PostgresDestination(Destination):
             _check_pins(now, pins)
             self._live = None
             control.lock(connection, control.DDL, self.tenant)  # its schema may be made now, for two pipelines at once
-            if evolving.ensure(connection, self.tenant, stream, columns, frozen=frozen):
+            anew = evolving.ensure(connection, self.tenant, stream, columns, frozen=frozen)
+            if anew:
                 positions.set_aside(connection, self.tenant, stream.target)
-            opening.check_goes_on(connection, now, positions.read(connection, run.stream, run.table))
+            opening.check_goes_on(connection, now, positions.read(connection, run.stream, run.table), anew=anew)
             if run.mode is LoadMode.REPLACE:
                 tables.create_shadow(connection, self.tenant, stream, run.id)
             types = tables.existing(connection, self.tenant, tables.rows_table(stream))
