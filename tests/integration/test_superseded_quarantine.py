@@ -15,7 +15,7 @@ from older_ledger import downgrade
 from importers.core.model import LoadMode, RunKind, Window
 from importers.core.source import Source
 from importers.core.tenant import Tenant
-from importers.exceptions import QualityError
+from importers.exceptions import ContractError, QualityError
 from importers.pipeline import extract, finish, gate, load
 from importers.pipeline.jobs import jobs
 from importers.pipeline.plan import plan
@@ -193,6 +193,27 @@ def test_what_was_put_there_since_the_refresh_began_stays(make: Make) -> None:
         finish.commit(job, passed.run)
         finish.clean(job, opened)
     assert plays(look) == {opened.id: [7], backfill.run: [7]}
+
+
+@pytest.mark.parametrize("dies", [False, True])
+def test_what_a_replay_holds_isn_t_appended_beside_what_was_read_anew(make: Make, *, dies: bool) -> None:
+    """Its table was dropped, and has its row again by the time at which it would commit."""
+    site, look = make(LoadMode.APPEND)
+    whose = mended(site)
+    with closing(whose.job) as job:
+        opened = plan(job, "replay", RunKind.REPLAY)
+        extract.stage(job, opened, 0)
+        passed = gate.gate(job, opened)
+        look.sql.execute(f"drop table acme.{job.stream.target}")
+        whose.run("again")
+        if not dies:
+            load.load(job, passed.run, 0)
+            with pytest.raises(ContractError, match="read again from the source"):
+                finish.commit(job, passed.run)
+            finish.clean(job, opened)
+    assert whose.replay("next").rows_loaded == 0
+    look.table_is(FILES["plays_1.csv"])
+    assert plays(look) == {}
 
 
 def test_in_a_history_every_read_is_a_version(make: Make) -> None:

@@ -156,7 +156,8 @@ def check_goes_on(connection: psycopg.Connection, run: Run, position: Position, 
     Whoever makes the table anew sets the position aside: the stream has none there now. What the run itself had loaded
     is gone with the table, too, if it is made `anew`.
     """
-    if anew and run.receipts and run.mode is not LoadMode.REPLACE:  # a snapshot is loaded beside its table
+    loaded = anew and run.receipts and run.mode is not LoadMode.REPLACE  # a snapshot is loaded beside its table
+    if loaded or (run.kind is RunKind.REPLAY and run.plan.resumed and not position):
         raise _dropped(run)
     if run.kind is not RunKind.INCREMENTAL or run.mode is LoadMode.REPLACE or run.plan.refresh:
         return

@@ -62,8 +62,8 @@ def set_aside(connection: psycopg.Connection, tenant: str, table: str) -> None:
     )
 
 
-def store(connection: psycopg.Connection, run: Run) -> dict[str, Any]:
-    """Move the lanes that the run has read; returns where they are."""
+def store(connection: psycopg.Connection, run: Run) -> None:
+    """Move the lanes that the run has read."""
     lanes = _merged(run)
     with connection.cursor() as cursor:
         cursor.executemany(
@@ -71,7 +71,6 @@ def store(connection: psycopg.Connection, run: Run) -> dict[str, Any]:
                on conflict (stream, table_name, lane) do update set value = excluded.value, run = excluded.run""",
             [(run.stream, run.table, lane, Jsonb(value), run.id) for lane, value in lanes.items()],
         )
-    return lanes
 
 
 def compare_and_set(connection: psycopg.Connection, run: Run, since: Position, to: Position) -> list[psycopg.Cursor]:

@@ -10,7 +10,7 @@ import psycopg
 from psycopg.rows import kwargs_row
 from psycopg.types.json import Jsonb
 
-from importers.core.model import LoadMode, QuarantineFile, Run, RunState, Stream
+from importers.core.model import LoadMode, QuarantineFile, Run, RunKind, RunState, Stream
 from importers.core.quarantine import ExpiredFile, Held, QuarantineRegistry
 from importers.destinations import _control as control
 from importers.exceptions import ContractError
@@ -76,11 +76,32 @@ def give_back(connection: psycopg.Connection, run: int) -> None:
 
 
 def supersede(connection: psycopg.Connection, run: Run, uris: Sequence[str]) -> None:
-    """End what the run has read again. What a replay holds stays its own: its older rows give way to the run's."""
+    """End what the run has read again. What a replay holds stays its own: its older rows give way to the run's.
+
+    Appended, they wouldn't: the replay doesn't count then.
+    """
+    which = THERE if run.mode is LoadMode.APPEND else FREE
     if uris:
         connection.execute(
-            f"update _importers.quarantine q set superseded_by = %s where uri = any(%s) and {FREE}",
+            f"update _importers.quarantine q set superseded_by = %s where uri = any(%s) and {which}",
             (run.id, list(uris)),
+        )
+
+
+def check_not_superseded(connection: psycopg.Connection, run: Run) -> None:
+    """What a replay appends mustn't have been read again, with all that its table had, since it was planned."""
+    if run.kind is not RunKind.REPLAY or run.mode is not LoadMode.APPEND:
+        return
+    found = connection.execute(
+        "select superseded_by from _importers.quarantine where replayed_by = %s and superseded_by is not null limit 1",
+        (run.id,),
+    ).fetchone()
+    if found is not None:
+        raise ContractError(
+            "rows of this replay were read again from the source: they would be there twice",
+            got=f"run {found[0]}",
+            do="replay again: what is still in quarantine is taken",
+            run=run.id,
         )
 
 

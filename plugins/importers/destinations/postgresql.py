@@ -140,7 +140,7 @@ class PostgresDestination(Destination):
             if moves:
                 sealed = replace(sealed, resumed=bool(position) and not sealed.refresh)
             else:
-                sealed = replace(sealed, position={})
+                sealed = replace(sealed, position={}, resumed=self._is_replayed_beside(connection, stream, kind))
             opening.check_overlap(connection, name, key, kind, stream, window, sealed)
             version = opening.next_version(connection, self.tenant, stream, window)
             id_ = control.insert_run(
@@ -151,6 +151,11 @@ class PostgresDestination(Destination):
                 quarantine.claim(connection, opened)
             self._own(opened, lease)  # before anybody else can see the run
         return opened
+
+    def _is_replayed_beside(self, connection: psycopg.Connection, stream: Stream, kind: RunKind) -> bool:
+        """Whether a replay appends to what a position stands for: dropped, that is read anew with the replay's rows."""
+        appends = kind is RunKind.REPLAY and stream.load_mode is LoadMode.APPEND
+        return appends and bool(positions.read(connection, self._name(stream), stream.target))
 
     def _check_key(self, connection: psycopg.Connection) -> None:
         if not control.check_key(connection, self.tenant, self._fingerprint):
@@ -334,7 +339,6 @@ class PostgresDestination(Destination):
             # It copies rows, where a history closes what is absent; and it must hold nothing yet that an erasure needs.
             control.lock(connection, control.ERASE, self.tenant, shared=True)
             now = self._fence(connection, run.id, "for update")
-            position = positions.read(connection, run.stream, run.table)
             if now.state is not RunState.COMMITTED:
                 missing = sorted(set(range(len(now.plan.partitions))) - set(now.receipts))
                 if missing:
@@ -345,16 +349,17 @@ class PostgresDestination(Destination):
                         run=run.id,
                         **self._where(stream),
                     )
-                opening.check_goes_on(connection, now, position)
                 connection.execute(f"set local lock_timeout = '{control.LOCK_TIMEOUT}'")
                 control.lock(connection, control.COMMIT, run.stream)  # two that replace each other's rows must see it
+                opening.check_goes_on(connection, now, positions.read(connection, run.stream, run.table))
+                quarantine.check_not_superseded(connection, now)
                 loading.make_it_count(connection, self.tenant, stream, now)
                 remains.remove(connection, self.tenant, stream, gone)
                 if now.kind is RunKind.INCREMENTAL and now.mode is not LoadMode.REPLACE:
-                    position |= positions.store(connection, now)
+                    positions.store(connection, now)
                 quarantine.supersede(connection, now, superseded)
                 control.close_run(connection, run.id, RunState.COMMITTED, notes)
-            return position
+            return positions.read(connection, run.stream, run.table)
 
     # -- abort, erase, and what the ledger keeps
 
