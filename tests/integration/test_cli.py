@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import closing
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -432,10 +432,22 @@ def test_a_run_that_failed_has_a_report_too(home: Path) -> None:
     assert "0 of 3 break it; the run fails it" in (home / "report.html").read_text()
 
 
+def test_a_report_shows_how_values_are_shared_out_beside_how_they_should_be(home: Path) -> None:
+    rule = "expect_column_kl_divergence_to_be_less_than"
+    half = "partition_object: {values: [1, 2], weights: [0.5, 0.5]}"
+    tenant(home, TENANT.replace("expect:", f"expect:\n      - {rule}: {{column: score, {half}, threshold: 0.5}}"))
+    delivery(home, 1, [1, 1, 1, 2] * 25)
+    call("run", JOB)
+    call("report", JOB, "--out", home / "report.html")
+    text = (home / "report.html").read_text()
+    assert "75.0 %, expected 50.0 %" in text
+    assert "25.0 %, expected 50.0 %" in text
+
+
 DRIFT = "expect_column_drift_to_be_less_than"
 
 
-def delivery(home: Path, number: int, scores: range) -> None:
+def delivery(home: Path, number: int, scores: Iterable[int]) -> None:
     rows = (f"{number * 10_000 + n},canary {n},{score}\n" for n, score in enumerate(scores))
     (home / f"plays_{number}.csv").write_text("id,listener,score\n" + "".join(rows))
 
