@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 
 from importers.core.registry import optional
 from importers.exceptions import ContractError
+from importers.sources.files._formulas import SHOWN, Formulas, may_hold, number
 from importers.transport.packed import DAMAGE, METHODS, PIECE
 
 LOCAL, END, COMPOUND = b"PK\x03\x04", b"PK\x05\x06", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
@@ -57,22 +58,14 @@ class Range:
         left, top, right, bottom = found.groups()
         made = cls(
             int(top) - 1 if top else 0,
-            _column(left) - 1 if left else 0,
+            number(left) - 1 if left else 0,
             int(bottom) if bottom else None,
-            _column(right) if right else None,
+            number(right) if right else None,
         )
         rows, columns = (made.first_row, made.end_row), (made.first_column, made.end_column)
         if any(end is not None and end <= start for start, end in (rows, columns)):
             raise ValueError("ends before it begins")
         return made
-
-
-def _column(letters: str) -> int:
-    """A is 1, Z 26, AA 27."""
-    number = 0
-    for letter in letters.upper():
-        number = 26 * number + ord(letter) - ord("A") + 1
-    return number
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +76,7 @@ class Cells:
     first: int
     """The number, from 1, of its first row in the sheet."""
     errors: Mapping[tuple[int, int], str] = field(default_factory=dict)
-    """By row and column of the table: what a cell shows that has no value, such as #N/A. Its text is null."""
+    """By row and column of the table: what is told of a cell that has no value, such as #N/A. Its text is null."""
 
     def after(self, rows: int) -> Cells:
         """Without so many rows."""
@@ -97,7 +90,7 @@ class Workbook:
     def __init__(self, data: bytes, path: str, ratio: int) -> None:
         """Raises ContractError for what isn't a workbook, has a password, or unpacks to `ratio` times its size."""
         self._path = path
-        _bounded(data, path, ratio)
+        self._formulas = _bounded(data, path, ratio)
         with _legible(path, data):
             self._reader = optional("fastexcel", "excel").read_excel(data)
 
@@ -105,10 +98,19 @@ class Workbook:
     def names(self) -> list[str]:
         return list(self._reader.sheet_names)
 
-    def cells(self, sheet: str, of: Range, durations: frozenset[int] = frozenset()) -> Cells | None:
-        """A sheet's cells as text, but for the columns of durations. None if the range is empty."""
+    def cells(
+        self, sheet: str, of: Range, durations: frozenset[int] = frozenset(), *, formulas: bool = True
+    ) -> Cells | None:
+        """A sheet's cells as text, but for the columns of durations. None if the range is empty.
+
+        With `formulas`, those without a value are errors, where they are empty cells otherwise.
+        """
         types = dict.fromkeys(durations, "duration")
         rows, failed, columns = self._loaded(sheet, types)
+        unsaved = self._without_value(sheet) if formulas else []
+        if unsaved:
+            failed |= dict.fromkeys(unsaved, SHOWN)
+            rows, columns = _reaching(rows, columns, unsaved)
         kept = [n for n, column in enumerate(columns) if _inside(column, of.first_column, of.end_column)]
         table = pa.table([rows.column(n) for n in kept], [str(columns[n]) for n in kept])[of.first_row : of.end_row]
         errors = {
@@ -121,6 +123,12 @@ class Workbook:
             return None
         begins = blank[0].as_py()
         return Cells(table, of.first_row + 1, errors).after(begins)
+
+    def _without_value(self, sheet: str) -> list[tuple[int, int]]:
+        try:
+            return self._formulas.without_value(sheet)
+        except DAMAGE:  # a header that says less than there is
+            raise _not_whole(self._path) from None
 
     def durations(self, sheet: str, header_rows: int, candidates: Sequence[int], rows: int) -> frozenset[int]:
         """Which of the columns, by number in the sheet, hold durations and nothing else in the first rows."""
@@ -153,6 +161,20 @@ class Workbook:
         return rows, errors, columns
 
 
+def _reaching(
+    rows: pa.RecordBatch, columns: Sequence[int], places: Sequence[tuple[int, int]]
+) -> tuple[pa.RecordBatch, list[int]]:
+    """With empty cells as far as the places are: the library ends a sheet where it sees the last value."""
+    lacking = max(row for row, _ in places) + 1 - rows.num_rows
+    there = {number: rows.column(n) for n, number in enumerate(columns)}
+    if lacking > 0:
+        there = {n: pa.concat_arrays([cells, pa.nulls(lacking, cells.type)]) for n, cells in there.items()}
+    length = rows.num_rows + max(lacking, 0)
+    every = sorted(there.keys() | {column for _, column in places})
+    cells = [there[n] if n in there else pa.nulls(length, pa.string()) for n in every]
+    return pa.RecordBatch.from_arrays(cells, [str(n) for n in every]), every
+
+
 def holding(table: pa.Table, errors: Mapping[tuple[int, int], str]) -> pa.Array:
     """Which rows hold anything."""
     found = np.zeros(table.num_rows, np.bool_)
@@ -172,21 +194,22 @@ def _shown(detail: str) -> str:
     return ERRORS.get(found[1], "an error") if found else ""
 
 
-def _bounded(data: bytes, path: str, ratio: int) -> None:
+def _bounded(data: bytes, path: str, ratio: int) -> Formulas:
     archive = _archive(data, path)
     if archive is None:
-        return
+        return Formulas(b"", frozenset(), path)
     limit = max(UNPACKED, ratio * len(data))
     try:
-        fits = _unpacks_to(archive, limit)
+        members = _unpacked(archive, limit)
     except (*DAMAGE, RuntimeError):  # what the standard library raises for a method or a password
         raise _not_whole(path) from None
-    if not fits:
+    if members is None:
         raise ContractError(
             f"the workbook '{path}' unpacks to more than {ratio} times its size",
             got=f"{len(data):,} bytes that unpack to more than {limit:,}",
             do="look whether it is what you expect; raise `max_ratio` if it is",
         )
+    return Formulas(archive, members if archive is data else frozenset(), path)
 
 
 def _archive(data: bytes, path: str) -> bytes | None:
@@ -203,20 +226,24 @@ def _archive(data: bytes, path: str) -> bytes | None:
     return embedded if zipfile.is_zipfile(BytesIO(embedded)) else None
 
 
-def _unpacks_to(data: bytes, limit: int) -> bool:
-    """Whether its members have at most so many bytes, counted as they come out: a header may say anything."""
-    out = 0
+def _unpacked(data: bytes, limit: int) -> frozenset[str] | None:
+    """Its members that may hold formulas; None if all have more bytes, counted as they come out: a header may lie."""
+    out, found = 0, set[str]()
     with zipfile.ZipFile(BytesIO(data)) as archive:
         for entry in archive.infolist():
             if entry.compress_type not in METHODS:
                 raise zipfile.BadZipFile
             entry.file_size = limit + 2 * PIECE  # out of reach: reading would end where the header says
             with archive.open(entry) as member:
+                before = b""
                 while piece := member.read(PIECE):
                     out += len(piece)
                     if out > limit:
-                        return False
-    return True
+                        return None
+                    if entry.filename not in found and may_hold(entry.filename, before, piece):
+                        found.add(entry.filename)
+                    before = piece
+    return frozenset(found)
 
 
 def _not_whole(path: str) -> ContractError:

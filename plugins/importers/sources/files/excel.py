@@ -46,6 +46,9 @@ def _range(text: str) -> str:
 class ExcelConfig(FileConfig):
     """Every sheet that is read has the same shape. Formulas count by the value that was saved with them.
 
+    What writes workbooks without calculating them saves none (openpyxl), or a 0 (xlsxwriter): the former goes to
+    quarantine, the latter can't be told from a value. An OpenDocument sheet that has a formula without one is refused.
+
     A time of day is known by a whole column of them; text such as 007 stays text. Of merged cells the first has the
     value. A sheet is held in memory whole, twice while it is read; a workbook has at most 256 MiB.
     """
@@ -67,8 +70,8 @@ class ExcelConfig(FileConfig):
     null_values: list[str] = Field([""], description="What a cell of text holds that has no value.")
     errors: CellErrors = Field(
         CellErrors.QUARANTINE,
-        description="What to do with a row in which a cell is an error such as #N/A: `quarantine` it, or take the cell "
-        "for `null`.",
+        description="What to do with a row in which a cell is an error such as #N/A, or a formula that was saved "
+        "without a value: `quarantine` it, or take the cell for `null`.",
     )
 
 
@@ -127,7 +130,7 @@ class Excel(FileSource[ExcelConfig]):
         numbers = dict(zip(names, map(int, cells.text.column_names), strict=True))
         lasting = frozenset(numbers[field.name] for field in target if field.type == DURATION)
         if lasting:
-            again = workbook.cells(part["sheet"], self._range, lasting)
+            again = workbook.cells(part["sheet"], self._range, lasting, formulas=self._tells)
             cells = again.after(int(self.config.header)) if again else cells
         sampled = frozenset(names) - self.config.types.keys()
         rows = _Rows(names, target, self.config, sampled, widening(stream), f"{file.shown}!{part['sheet']}")
@@ -137,6 +140,10 @@ class Excel(FileSource[ExcelConfig]):
     @property
     def _range(self) -> Range:
         return Range.of(self.config.range) if self.config.range else Range()
+
+    @property
+    def _tells(self) -> bool:
+        return self.config.errors is CellErrors.QUARANTINE
 
     def _workbook(self, file: File) -> Workbook:
         with self.files.opened(file) as raw:
@@ -192,7 +199,7 @@ class Excel(FileSource[ExcelConfig]):
 
     def _named(self, workbook: Workbook, sheet: str, file: File) -> tuple[list[str], Cells] | None:
         """The columns' names, and the cells below the header. Raises ContractError."""
-        cells = workbook.cells(sheet, self._range)
+        cells = workbook.cells(sheet, self._range, formulas=self._tells)
         if cells is None:
             return None
         setting, width = self.config, cells.text.num_columns

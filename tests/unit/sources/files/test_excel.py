@@ -3,6 +3,7 @@
 import datetime as dt
 import io
 import json
+import re
 import zipfile
 
 import openpyxl
@@ -122,6 +123,108 @@ def test_an_error_is_quarantined_or_null(tmp_path):
     assert (got["x"].to_pylist(), rejects) == ([5, None, None, 6], [])
     got, rejects = everything(source(path), only=["id", "y"])
     assert (got["id"].to_pylist(), rejects) == ([1, 2, 3, 4], [])
+
+
+def uncalculated(path, rows):
+    """As openpyxl writes it: of formulas no values, and of the rest no more than is said."""
+    book = openpyxl.Workbook()
+    for row in rows:
+        book.active.append(row)
+    book.save(path)
+    return path
+
+
+UNSAVED = "a formula without a value; open the workbook in a spreadsheet program and save it"
+
+
+def test_a_formula_without_a_value_is_quarantined_or_null(tmp_path):
+    rows = [["id", "x", "y"], [1, "=A2*2", "a"], [2, 7, "b"], [None] * 3, [None, None, None, "=A3"], ["=SUM(A2:A3)"]]
+    path = uncalculated(tmp_path / "book.xlsx", rows)
+    of = source(path)
+    assert tuple(column.name for column in of.streams()[0].columns) == ("id", "x", "y", "column_4")
+    got, rejects = everything(of)
+    assert got.to_pylist() == [{"id": 2, "x": 7, "y": "b", "column_4": None}]
+    assert [(r.location, r.reason) for r in rejects] == [
+        (f"{path}!Sheet:row 2", f"column 'x': {UNSAVED}"),
+        (f"{path}!Sheet:row 5", f"column 'column_4': {UNSAVED}"),
+        (f"{path}!Sheet:row 6", f"column 'id': {UNSAVED}"),
+    ]
+    got, rejects = everything(source(path, range="B1:C3"), only=["y"])
+    assert (got["y"].to_pylist(), rejects) == (["a", "b"], [])
+    got, rejects = everything(source(path, errors="null"))
+    assert (got["x"].to_pylist(), rejects) == ([None, 7], [])
+
+
+@pytest.mark.parametrize("prefix", [b"", b"x:"])
+@pytest.mark.parametrize(
+    ("cell", "told"),
+    [
+        (b'<c r="B2" s="1"><f>A2</f></c>', True),
+        (b'<c s="1" r="B2"><f t="shared" si="0"/></c><c r="C2"><f t="shared" ref="B2:C2" si="0">A2</f></c>', True),
+        (b'<c r="B2"><f>IF(A2&gt;0,1,2)</f><v></v></c>', True),
+        (b'<c r="B2"><f ca="1">A2</f>\n<v />\n</c>', True),
+        (b'<c r="B2" t="str"><f>A2</f></c>', True),
+        (b'<c r="B2" t="str"><f>A2</f><v></v></c>', False),  # a text of no characters
+        (b'<c r="B2"><f>A2</f><v>5</v></c>', False),
+        (b'<c r="B2" s="1"/>', False),
+    ],
+)
+@pytest.mark.parametrize("piece", [7, 1 << 20])
+def test_what_a_formula_without_a_value_is_in_a_sheet(tmp_path, monkeypatch, prefix, cell, told, piece):
+    monkeypatch.setattr("importers.sources.files._sheets.PIECE", piece)
+    monkeypatch.setattr("importers.sources.files._formulas.PIECE", max(piece, 200))  # its first one has the prefix
+    path = edited(workbook(tmp_path / "book.xlsx", ["id", "x"], [1, "=A2"]), cell, prefix)
+    got, rejects = everything(source(path))
+    assert (got.num_rows, [r.reason for r in rejects]) == ((0, [f"column 'x': {UNSAVED}"]) if told else (1, []))
+
+
+def edited(path, cell, prefix=b""):
+    """With that instead of the cell B2, and the prefix at each element of the sheet."""
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    sheet = "xl/worksheets/sheet1.xml"
+    text, count = re.subn(rb'<c r="B2".*?</c>', lambda _: cell, members[sheet])
+    assert count == 1
+    text = re.sub(rb"<(/?)(?=[a-zA-Z])", lambda m: b"<" + m[1] + prefix, text)
+    members[sheet] = text.replace(b"xmlns=", b"xmlns:x=") if prefix else text
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+    return path
+
+
+def test_formulas_without_values_that_have_no_place_or_are_too_many(tmp_path, monkeypatch):
+    path = edited(workbook(tmp_path / "book.xlsx", ["id", "x"], [1, "=A2"]), b"<c><f>A2</f></c>")
+    with pytest.raises(ContractError, match=r"sheet 'Sheet1' of .* formulas whose values weren't saved"):
+        source(path).streams()
+    monkeypatch.setattr("importers.sources.files._formulas.MOST", 2)
+    path = uncalculated(tmp_path / "many.xlsx", [["id", "x"], [1, "=A2"], [2, "=A3"]])
+    assert len(everything(source(path))[1]) == 2
+    path = uncalculated(tmp_path / "more.xlsx", [["id", "x"], [1, "=A2"], [2, "=A3"], [3, "=A4"]])
+    with pytest.raises(ContractError, match="weren't saved"):
+        source(path).streams()
+    assert everything(source(path, errors="null"))[0].num_rows == 3
+
+
+@pytest.mark.parametrize("value", [{}, {"valuetype": "float", "value": "4"}])
+def test_an_ods_sheet_with_a_formula_without_a_value(tmp_path, value):
+    book = OpenDocumentSpreadsheet()
+    formula, plain = TableCell(formula="of:=1>0", **value), TableCell(valuetype="float", value="3")
+    for name, cell in (("A & B", formula), ("Two", plain)):
+        table = Table(name=name)
+        for of in (TableCell(valuetype="string", stringvalue="id"), cell):
+            line = TableRow()
+            line.addElement(of)
+            table.addElement(line)
+        book.spreadsheet.addElement(table)
+    path = tmp_path / "book.ods"
+    book.save(str(path))
+    assert everything(source(path, sheets="Two"))[0].num_rows == 1
+    if value:
+        assert everything(source(path))[0].num_rows == 1
+        return
+    with pytest.raises(ContractError, match="sheet 'A & B' of"):
+        source(path).streams()
 
 
 def test_a_cell_that_is_not_of_the_samples_type(tmp_path):
