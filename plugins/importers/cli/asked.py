@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -47,6 +48,39 @@ def tenants(command: Command) -> Command:
         envvar="IMPORTERS_TENANTS",
         help="Directory of tenant files.  [default: include/tenants]",
     )(command)
+
+
+def settings(command: Command) -> Command:
+    """Settings of an importer, as a mapping `said`."""
+    about = (
+        "A setting of the importer, such as encoding=cp1252 or column_names='[id, total]'; may be given several times."
+    )
+    return click.option("--set", "said", metavar="KEY=VALUE", multiple=True, callback=_settings, help=about)(command)
+
+
+def _settings(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) -> dict[str, Any]:
+    said: dict[str, Any] = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not key.isidentifier() or not equals:
+            raise click.BadParameter("write it as KEY=VALUE, such as encoding=cp1252")
+        if key in said:
+            raise click.BadParameter(f"{key} is there twice; a list is KEY='[one, two]'")
+        said[key] = _setting(key, value)
+    return said
+
+
+def _setting(key: str, text: str) -> Any:
+    """As YAML, if it is a word, a list, a mapping or in quotes. What else there is stands for itself: `;`, `#`."""
+    from importers.core.yaml_marks import read_yaml
+
+    quoted = len(text) > 1 and text[0] == text[-1] and text[0] in "'\""
+    if not (re.fullmatch(r"[\w.+-]*\w", text) or quoted or text[:1] in ("[", "{")):
+        return text
+    read = read_yaml(f"value: {text}\n", "--set")
+    for problem in read.problems:
+        raise click.BadParameter(f"{key}: {problem.what}")
+    return read.value["value"]
 
 
 def streams(command: Command) -> Command:

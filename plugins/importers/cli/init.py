@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -18,12 +18,15 @@ if TYPE_CHECKING:
 @click.argument("file")
 @click.option("--tenant", help="Name of the tenant and of its file.  [default: from FILE]")
 @click.option("--pipeline", help="Name of the pipeline.  [default: the stream's]")
+@asked.settings
 @asked.tenants
 @asked.as_json
-def command(file: str, tenant: str | None, pipeline: str | None, tenants: Path | None, as_json: bool) -> None:
+def command(
+    file: str, tenant: str | None, pipeline: str | None, said: dict[str, Any], tenants: Path | None, as_json: bool
+) -> None:
     """Write a tenant file that imports FILE.
 
-    FILE may be a pattern, such as 'data/orders-*.csv'.
+    FILE may be a pattern, such as 'data/orders-*.csv', or in a bucket: s3://bucket/key.
 
     It suggests a treatment for each column, and says why.
 
@@ -39,17 +42,20 @@ def command(file: str, tenant: str | None, pipeline: str | None, tenants: Path |
 
     stem = re.split(r"[.*?\[]", Path(file).name, maxsplit=1)[0].strip("_- ")
     name = as_name(tenant or stem or "tenant")
-    written = draft(file, name, as_name(pipeline) if pipeline else None)
+    written = draft(file, name, as_name(pipeline) if pipeline else None, said)
     place = (tenants or DIRECTORY) / f"{name}.yaml"
     write(place, written.text)
     findings = lint(place)
     if as_json:
         say_json(
             {"file": str(place), "tenant": name, "importer": written.importer, "stream": written.stream}
+            | {"note": written.note or None}
             | {"findings": [entry(finding) for finding in findings]}
         )
     else:
         _show(place, findings, f"{name}.{pipeline or written.stream}")
+    if written.note:
+        click.echo(written.note, err=True)
 
 
 def write(place: Path, text: str) -> None:

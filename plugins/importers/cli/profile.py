@@ -15,11 +15,14 @@ if TYPE_CHECKING:
 
 
 @click.command("profile")
-@click.argument("file", type=click.Path(path_type=Path, dir_okay=False, exists=True))
+@click.argument("file")
+@asked.settings
 @click.option("--html", type=click.Path(path_type=Path, dir_okay=False), help="Write a page with plots to this file.")
 @asked.as_json
-def command(file: Path, html: Path | None, as_json: bool) -> None:
+def command(file: str, said: dict[str, Any], html: Path | None, as_json: bool) -> None:
     """Show what each column of FILE holds.
+
+    FILE may be a pattern, such as 'data/orders-*.csv', or in a bucket: s3://bucket/key.
 
     Its type, nulls, distinct values, quantiles, and whether it may concern a person.
 
@@ -29,24 +32,28 @@ def command(file: Path, html: Path | None, as_json: bool) -> None:
     from importers.cli.answer import say_json
     from importers.pipeline.profiling import profile_file
 
-    found = profile_file(file)
+    found = profile_file(file, said)
     if html:
         from importers.pages.page import write_page
 
-        write_page(html, "profile.html", file=file.name, found=found)
+        write_page(html, "profile.html", file=Path(file).name, found=found)
     if as_json:
         say_json(summary(file, found))
     else:
         _show(found)
+    if found.note:
+        click.echo(found.note, err=True)
 
 
-def summary(file: Path, found: FileProfile) -> dict[str, Any]:
+def summary(file: str, found: FileProfile) -> dict[str, Any]:
     """A profile as JSON."""
     return {
-        "file": str(file),
+        "file": file,
         "importer": found.importer,
         "rows": found.rows,
         "rejects": found.rejects,
+        "rejects_by_reason": dict(found.reasons),
+        "note": found.note or None,
         "columns": [_entry(column, found) for column in found.columns],
     }
 
@@ -69,11 +76,11 @@ def _entry(column: ColumnProfile, found: FileProfile) -> dict[str, Any]:
 
 
 def _show(found: FileProfile) -> None:
-    from importers.cli.answer import say_table
+    from importers.cli.answer import counted, say_table
 
     headings = ("column", "type", "nulls", "distinct", "least", "median", "greatest", "frequent", "may be personal")
     say_table(headings, [_cells(column, found) for column in found.columns], counts=False)
-    unreadable = f", and {found.rejects:,} that are no rows" if found.rejects else ""
+    unreadable = f", and {found.rejects:,} that are no rows: {counted(dict(found.reasons))}" if found.rejects else ""
     click.echo(f"{found.rows:,} rows{unreadable}", err=True)
 
 

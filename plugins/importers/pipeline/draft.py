@@ -15,61 +15,38 @@ from typing import Any
 
 import pyarrow as pa
 
-from importers.core.model import PersonalData, Stream, Window
+from importers.core.model import PersonalData
 from importers.core.names import as_name
-from importers.core.registry import source_class
-from importers.core.source import Source
-from importers.exceptions import ConfigError
+from importers.pipeline.sample import Sample, opened, unreadable
 from importers.privacy.detect import Suggestion, beside_each_other, suggest
 from importers.privacy.hints import words
 from importers.privacy.leaves import Part, leaves
 from importers.privacy.rules import is_data, told_path
-from importers.transport.files import Files, absolute, is_pattern
 
 TODO = "TODO"
 SAMPLE = 1000
-HEAD = 64 * 1024
-"""Bytes by which a file is recognised."""
-_BY_SUFFIX = {
-    **dict.fromkeys((".csv", ".tsv", ".txt"), "csv"),
-    **dict.fromkeys((".jsonl", ".ndjson"), "jsonl"),
-    **dict.fromkeys((".xlsx", ".xls", ".ods"), "excel"),
-    ".parquet": "parquet",
-    ".avro": "avro",
-}
-_DELIMITERS = ",;\t|"
-_NOTATIONS: tuple[Mapping[str, str], ...] = (
-    {"decimal": ","},
-    {"decimal": ",", "thousands": "."},
-    {"date_format": "%d.%m.%Y"},
-    {"timestamp_format": "%d.%m.%Y %H:%M"},
-    {"timestamp_format": "%d.%m.%Y %H:%M:%S"},
-)
-"""What needs no knowledge of the country: between strokes nothing says whether the day or the month comes first."""
-_NOT_AVAILABLE = ("n/a", "N/A", "#N/A")
-"""No others: `NA` is Namibia, too, and `-` may be anything."""
 _PERSON = re.compile(r"(?:^|_)(user|account|customer|client|member|person|listener|subscriber|employee|patient|player)")
 
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A tenant file's text, and what it is called by."""
+    """A tenant file's text, what it is called by, and as a `note` what somebody should look at first, if need be."""
 
     text: str
     importer: str
     stream: str
+    note: str = ""
 
 
-def draft(path: str, tenant: str, pipeline: str | None = None) -> Draft:
+def draft(path: str, tenant: str, pipeline: str | None = None, said: Mapping[str, Any] = {}) -> Draft:
     """Read the columns and first rows of a file, or of those that a pattern matches, and write a tenant file for them.
 
-    Raises ConfigError for a file that isn't there, ContractError for one that can't be read.
+    `said` are settings of the importer, over those that the file suggests. Raises ConfigError for a file that isn't
+    there or a setting that is wrong, ContractError for a file that can't be read.
     """
-    importer, config = recognise(path)
-    cls = source_class(importer)
-    source = cls(cls.config_model.model_validate(config), tenant=tenant)
-    (stream,) = source.streams()
-    values = _first_rows(source, stream)
+    with opened(path, said, tenant) as sample:
+        values, note = _first_rows(path, sample)
+    stream, importer = sample.stream, sample.importer
     found = leaves(stream.schema)
     named = (leaf for leaf in found if not is_data(leaf))  # a key may be a person's: it isn't written down
     guesses = [(suggest(leaf.path, leaf.type, _sample(values, leaf)), leaf.type) for leaf in named]
@@ -83,104 +60,25 @@ def draft(path: str, tenant: str, pipeline: str | None = None) -> Draft:
         f"  {pipeline or stream.name}:",
         f"    importer: {importer}",
         "    config:",
-        *(f"      {key}: {json.dumps(value, ensure_ascii=False)}" for key, value in config.items()),
+        *(f"      {key}: {json.dumps(value, ensure_ascii=False)}" for key, value in sample.config.items()),
         "    privacy:",
         *_privacy(found, suggestions),
         "    streams:",
         f"      {stream.name}: {{}}  # its rows are appended to the table {tenant}.{stream.name}",
     ]
-    return Draft("\n".join(lines) + "\n", importer, stream.name)
+    return Draft("\n".join(lines) + "\n", importer, stream.name, note)
 
 
-def recognise(path: str) -> tuple[str, dict[str, Any]]:
-    """The importer that reads such a file, and its settings: by the file's extension, else by how it begins.
-
-    Of a pattern the first file that matches counts. Raises ConfigError if there is none, ContractError.
-    """
-    sample = _first(path)
-    try:
-        with sample.open("rb") as file:
-            head = file.read(HEAD)
-    except OSError as error:
-        raise ConfigError(
-            f"the file '{sample}' can't be read", got=str(error.strerror), do="name a sample file"
-        ) from None
-    importer = _BY_SUFFIX.get(sample.suffix.lower()) or _by_content(head, sample.suffix.lower())
-    config: dict[str, Any] = {"path": path}
-    if importer == "csv":
-        delimiter = _delimiter(head)
-        config |= {"delimiter": delimiter} if delimiter != "," else {}
-        config |= _notation(config, _blanks(head, delimiter))
-    return importer, config
-
-
-def _first(path: str) -> Path:
-    """The file, or the first that the pattern matches."""
-    if Path(path).exists() or not is_pattern(absolute(path)):
-        return Path(path)
-    found = Files(None).find([path])
-    if not found:
-        raise ConfigError(f"no file matches '{path}'", do="name a sample file, or a pattern that matches one")
-    return Path(found[0].path)
-
-
-def _blanks(head: bytes, delimiter: str) -> Mapping[str, Any]:
-    """The setting for cells that say that they are none, if there are any."""
-    cells = set(re.split(rf"[{re.escape(delimiter)}\r\n]", head.decode(errors="replace")))
-    found = [word for word in _NOT_AVAILABLE if word in cells]
-    return {"null_values": ["", *found]} if found else {}
-
-
-def _notation(config: Mapping[str, Any], blanks: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings by which columns of text are numbers or dates, and no other column becomes anything else."""
-    chosen: dict[str, Any] = {}
-    types = _types(config)
-    for one in (*_NOTATIONS, *([blanks, *({**one, **blanks} for one in _NOTATIONS)] if blanks else ())):
-        new = _types({**config, **chosen, **one})
-        changed = {name for name in types if new[name] != types[name]}
-        if changed and all(pa.types.is_string(types[name]) for name in changed):
-            chosen, types = {**chosen, **one}, new
-    return chosen
-
-
-def _types(config: Mapping[str, Any]) -> dict[str, pa.DataType]:
-    cls = source_class("csv")
-    (stream,) = cls(cls.config_model.model_validate(config), tenant="draft").streams()
-    return {column.name: column.type for column in stream.columns}
-
-
-def _by_content(head: bytes, suffix: str) -> str:
-    text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
-    if text[:1] not in (b"{", b"["):
-        return "parquet" if head.startswith(b"PAR1") else "csv"
-    first, _, rest = text.partition(b"\n")
-    if text[:1] == b"[" or not _is_whole(first):
-        return "json"
-    return "jsonl" if rest.strip() or suffix != ".json" else "json"
-
-
-def _is_whole(line: bytes) -> bool:
-    """Whether it is a JSON value; a line that is longer than what was looked at may be one."""
-    try:
-        json.loads(line)
-    except ValueError:
-        return len(line) >= HEAD - 1024
-    return True
-
-
-def _delimiter(head: bytes) -> str:
-    """What the first line has most of, outside of quotes."""
-    first = re.sub(rb'"[^"]*"', b"", head.partition(b"\n")[0]).decode("utf-8", "replace")
-    counts = Counter({char: first.count(char) for char in _DELIMITERS})
-    return counts.most_common(1)[0][0] if counts.total() else ","
-
-
-def _first_rows(source: Source[Any], stream: Stream) -> pa.RecordBatch:
-    for partition in source.plan(stream, Window(), {}).partitions:
-        for batch in source.read(stream, partition):
-            if batch.rows.num_rows:
-                return batch.rows.slice(0, SAMPLE)
-    return pa.RecordBatch.from_pylist([], stream.schema)
+def _first_rows(path: str, sample: Sample) -> tuple[pa.RecordBatch, str]:
+    """Some rows, and what is to be noted of them. Raises ContractError if there are records, and none is a row."""
+    reasons = Counter[str]()
+    for batch in sample.batches():
+        if batch.rows.num_rows:
+            return batch.rows.slice(0, SAMPLE), sample.headless(batch)
+        reasons.update(reject.reason for reject in batch.rejects)
+    if reasons:
+        raise unreadable(path, sample.importer, reasons)
+    return pa.RecordBatch.from_pylist([], sample.stream.schema), sample.headless(None)
 
 
 def _sample(rows: pa.RecordBatch, leaf: Part) -> pa.Array | None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
-from importers.core.model import PersonalData, Window
-from importers.core.registry import source_class
-from importers.pipeline.draft import recognise
+from importers.core.model import PersonalData
+from importers.pipeline.sample import opened, unreadable
 from importers.privacy.detect import Suggestion, beside_each_other, suggest
 from importers.privacy.leaves import leaves
 from importers.quality.profile import ColumnProfile
@@ -17,35 +17,46 @@ from importers.quality.profiler import Profiler
 
 @dataclass(frozen=True, slots=True)
 class FileProfile:
-    """`rejects` are lines or records that are no rows; `personal` is by column why it may concern a person."""
+    """What a file holds. `reasons` count lines or records that are no rows, by why.
+
+    `personal` is by column why it may concern a person, `note` what somebody should look at first, if need be.
+    """
 
     importer: str
     rows: int
-    rejects: int
+    reasons: Mapping[str, int]
     columns: tuple[ColumnProfile, ...]
     personal: Mapping[str, Suggestion]
+    note: str = ""
+
+    @property
+    def rejects(self) -> int:
+        return sum(self.reasons.values())
 
 
-def profile_file(file: Path) -> FileProfile:
-    """Read all of a file. Of a column that may be personal no value is in the profile, as far as guesses go.
+def profile_file(path: str, said: Mapping[str, Any] = {}) -> FileProfile:
+    """Read all of a file, or of what a pattern matches.
 
-    Raises ConfigError for a file that isn't there, ContractError for one that can't be read.
+    Of a column that may be personal no value is in the profile, as far as guesses go.
+    `said` are settings of the importer. Raises ConfigError for a file that isn't there or a setting that is wrong,
+    ContractError for a file that can't be read, or that has records of which none is a row.
     """
-    importer, config = recognise(str(file))
-    cls = source_class(importer)
-    source = cls(cls.config_model.model_validate(config), tenant="profile")
-    (stream,) = source.streams()
-    profiler, rows, rejects = Profiler(), 0, 0
-    for partition in source.plan(stream, Window(), {}).partitions:
-        for batch in source.read(stream, partition):
+    profiler, rows, reasons, first = Profiler(), 0, Counter[str](), None
+    with opened(path, said) as sample:
+        for batch in sample.batches():
             profiler.add(batch.rows)
             rows += batch.rows.num_rows
-            rejects += len(batch.rejects)
+            reasons.update(reject.reason for reject in batch.rejects)
+            first = batch if first is None and batch.rows.num_rows else first
+        note = sample.headless(first)
+    if reasons and not rows:
+        raise unreadable(path, sample.importer, reasons)
+    stream = sample.stream
     found = [(suggest(leaf.path, leaf.type, profiler.sample(leaf.path)), leaf.type) for leaf in leaves(stream.schema)]
     guesses = beside_each_other(found)
     personal = {guess.path: guess for guess in guesses if guess.personal is not PersonalData.NONE}
     columns = tuple(_without_values(one) if _is_in(one.path, personal) else one for one in profiler.finish())
-    return FileProfile(importer, rows, rejects, columns, personal)
+    return FileProfile(sample.importer, rows, dict(reasons.most_common()), columns, personal, note)
 
 
 def _is_in(path: str, personal: Mapping[str, Suggestion]) -> bool:

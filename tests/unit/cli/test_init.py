@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 
@@ -203,3 +204,52 @@ def test_keys_that_look_like_values_are_not_written_down(tmp_path: Path) -> None
         assert "ann.smith" not in said
         assert "4111" not in said
     assert "        plays: drop  # its keys look like values\n" in text
+
+
+def test_settings_are_written_down(tmp_path: Path) -> None:
+    """Of a setting that is said nothing else is proposed."""
+    sample = tmp_path / "sales.csv"
+    sample.write_bytes("id;größe;größe;day\n1;2,5;n/a;31.12.2026\n2;3,5;7;\n".encode("cp1252"))
+    said = ("encoding=cp1252", "duplicate_names=number", "null_values=['', '-']", "types={id: string}")
+    done = init(sample, "--tenants", tmp_path, *(part for one in said for part in ("--set", one)))
+    text = (tmp_path / "sales.yaml").read_text()
+    assert done.exit_code == 0
+    config = text.partition("    config:\n")[2].partition("    privacy:\n")[0]
+    assert config == (
+        f'      path: "{sample}"\n'
+        '      encoding: "cp1252"\n'
+        '      duplicate_names: "number"\n'
+        '      null_values: ["", "-"]\n'
+        '      types: {"id": "string"}\n'
+        '      decimal: ","\n'
+        '      date_format: "%d.%m.%Y"\n'
+    )
+    for column in ("id: keep  # string", "größe: keep  # double", "größe_2: keep  # string", "day: keep  # date32"):
+        assert column in text
+
+
+def test_a_file_of_no_rows_is_not_drafted(tmp_path: Path) -> None:
+    sample = tmp_path / "old.csv"
+    sample.write_bytes("id,name\n1,Müller\n".encode("cp1252"))
+    done = init(sample, "--tenants", tmp_path)
+    assert done.exit_code == 1
+    assert "1 × not in the file's encoding" in done.stderr
+    assert not list(tmp_path.glob("*.yaml"))
+
+
+def test_where_a_header_may_be_is_noted(tmp_path: Path) -> None:
+    book = openpyxl.Workbook()
+    for row in (["Report of Jan"], [], ["id", "total"], [1, 2]):
+        book.active.append(row)
+    book.save(tmp_path / "report.xlsx")
+    done = init(tmp_path / "report.xlsx", "--tenants", tmp_path, "--json")
+    assert "1 of 2 columns have no name" in json.loads(done.stdout)["note"]
+    assert "--set range=A3" in done.stderr
+
+
+def test_a_compressed_file_is_recognised_by_what_is_in_it(tmp_path: Path) -> None:
+    for name, text in (("a.csv.gz", "n;total\n1;2,5\n"), ("b.json.gz", '{"n": 1}')):
+        (tmp_path / name).write_bytes(gzip.compress(text.encode()))
+    init(tmp_path / "a.csv.gz", "--tenants", tmp_path)
+    assert '      delimiter: ";"\n      decimal: ","\n' in (tmp_path / "a.yaml").read_text()
+    assert json.loads(init(tmp_path / "b.json.gz", "--tenants", tmp_path, "--json").stdout)["importer"] == "json"

@@ -7,6 +7,7 @@ import re
 from html.parser import HTMLParser
 from pathlib import Path
 
+import openpyxl
 import pytest
 from click.testing import CliRunner, Result
 
@@ -31,6 +32,7 @@ def sample(tmp_path: Path) -> Path:
 def test_json_has_counts_and_quantiles(sample: Path) -> None:
     said = json.loads(profile(sample, "--json").stdout)
     assert (said["importer"], said["rows"], said["rejects"]) == ("csv", 40, 1)
+    assert said["rejects_by_reason"] == {"expected 5 columns, got 1": 1}
     by_name = {column["name"]: column for column in said["columns"]}
     assert by_name["id"] | {"personal": None} == by_name["id"]
     assert (by_name["id"]["deciles"][0], by_name["id"]["deciles"][5], by_name["id"]["deciles"][10]) == (0, 19, 39)
@@ -68,6 +70,7 @@ def test_the_page_is_whole_and_asks_nobody(sample: Path, tmp_path: Path) -> None
     assert "script" not in page.tags
     assert "b" not in page.tags  # a column's name is text
     assert "url(" not in text
+    assert "1 lines or records are no rows: 1 × expected 5 columns, got 1." in text
     assert page.tags.count("section") == 5
     assert page.tags.count("svg") == 3  # a histogram of id, a bar for each country
     assert re.search(r"<div>DE</div>.*?>75\.0 %<.*?<div>FR</div>.*?>25\.0 %<", text, re.DOTALL)
@@ -78,3 +81,109 @@ def test_a_page_that_can_not_be_written_is_told(sample: Path, tmp_path: Path) ->
     done = profile(sample, "--html", tmp_path / "nowhere" / "page.html")
     assert done.exit_code != 0
     assert "can't be written" in done.stderr
+
+
+def test_why_records_are_no_rows_is_told(sample: Path) -> None:
+    assert profile(sample).stderr == "40 rows, and 1 that are no rows: 1 × expected 5 columns, got 1\n"
+
+
+def test_a_file_of_no_rows_is_an_error_that_says_which_setting_reads_it(tmp_path: Path) -> None:
+    file = tmp_path / "old.csv"
+    file.write_bytes("id,name\n1,Müller\n2,Jörg\n".encode("cp1252"))
+    for how in ([], ["--json"]):
+        done = profile(file, *how)
+        assert (done.exit_code, done.stdout) == (1, "")
+        assert "none of 2 lines or records is a row; got 2 × not in the file's encoding" in done.stderr
+        assert done.stderr.endswith("--set encoding=cp1252\n")
+    said = json.loads(profile(file, "--set", "encoding=cp1252", "--json").stdout)
+    assert (said["rows"], said["rejects"]) == (2, 0)
+
+
+def test_a_header_alone_is_no_error(tmp_path: Path) -> None:
+    (tmp_path / "new.csv").write_text("id,name\n")
+    assert profile(tmp_path / "new.csv").exit_code == 0
+
+
+def test_a_name_that_is_there_twice_is_numbered_if_that_is_set(tmp_path: Path) -> None:
+    file = tmp_path / "twice.csv"
+    file.write_text("id,total,total\n1,2,3\n")
+    refused = profile(file)
+    assert refused.exit_code == 1
+    assert "`duplicate_names: number`" in refused.stderr
+    said = json.loads(profile(file, "--set", "duplicate_names=number", "--json").stdout)
+    assert [column["name"] for column in said["columns"]] == ["id", "total", "total_2"]
+
+
+@pytest.mark.parametrize(
+    ("text", "settings", "columns"),
+    [
+        ("a|b\n1|2\n", ["delimiter=|"], {"a": "int64", "b": "int64"}),
+        ("#x\na;b\n1;2,5\n", ["comment=#", "delimiter=;", "decimal=,"], {"a": "int64", "b": "double"}),
+        ("a\tb\n1\t2\n", ['delimiter="\\t"'], {"a": "int64", "b": "int64"}),
+        ("1,2\n", ["header=false", "column_names=[n, total]"], {"n": "int64", "total": "int64"}),
+        ("day\n31.12.2026\n", ["date_format=%d.%m.%Y"], {"day": "date32[day]"}),
+        ("a\n1\n", ["types={a: 'decimal(12,2)'}"], {"a": "decimal128(12, 2)"}),
+        ("title\nb\n7\n", ["skip_lines=1"], {"b": "int64"}),
+        ('a,b\n1,"\n', ["quote="], {"a": "int64", "b": "string"}),
+    ],
+)
+def test_settings_are_the_importer_s(tmp_path: Path, text: str, settings: list[str], columns: dict[str, str]) -> None:
+    (tmp_path / "a.csv").write_text(text)
+    done = profile(tmp_path / "a.csv", *(part for one in settings for part in ("--set", one)), "--json")
+    assert {column["name"]: column["type"] for column in json.loads(done.stdout)["columns"]} == columns
+
+
+@pytest.mark.parametrize(
+    ("setting", "told"),
+    [
+        ("delimeter=;", "there is no setting `delimeter`. Did you mean 'delimiter'?"),
+        ("skip_lines=many", "allowed: a whole number"),
+        ("column_names=[a", "--set': column_names: this isn't valid YAML"),
+        ("encoding", "write it as KEY=VALUE"),
+        ("path=other.csv", "`path` is the FILE that is named"),
+    ],
+)
+def test_a_setting_that_is_wrong_is_told(sample: Path, setting: str, told: str) -> None:
+    done = profile(sample, "--set", setting)
+    assert done.exit_code == 2
+    assert told.lower() in done.stderr.lower()
+
+
+def test_where_a_header_may_be_is_told(tmp_path: Path) -> None:
+    """A title is in the first row, so that the names of the other columns are missing."""
+    book = openpyxl.Workbook()
+    table = [["Report of Jan"], [], [], ["id", "city", "total"], [1, "Ulm", 3], [2, "Bonn", 4]]
+    for row in table:
+        book.active.append(row)
+    book.save(tmp_path / "report.xlsx")
+    (tmp_path / "report.csv").write_text("Report of Jan,,\n,,\n,,\nid,city,total\n1,Ulm,3\n")
+    for file, setting in (("report.xlsx", "range=A4"), ("report.csv", "skip_lines=3")):
+        done = profile(tmp_path / file)
+        assert done.stderr.endswith(
+            f"2 of 3 columns have no name: the header may be further down. Say where it is: --set {setting}\n"
+        )
+        again = json.loads(profile(tmp_path / file, "--set", setting, "--json").stdout)
+        assert [column["name"] for column in again["columns"]] == ["id", "city", "total"]
+        assert again["note"] is None
+
+
+@pytest.mark.parametrize("header", [",total", "id,name,"])
+def test_one_name_that_is_missing_is_no_matter(tmp_path: Path, header: str) -> None:
+    (tmp_path / "a.csv").write_text(f"{header}\n" + ",".join("1" * (header.count(",") + 1)) + "\n")
+    assert "further down" not in profile(tmp_path / "a.csv").stderr
+
+
+def test_of_several_streams_one_has_to_be_named(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text('{"a": [{"x": 1}], "b": [{"y": 2}]}')
+    done = profile(tmp_path / "a.json", "--set", "records=[a, b]")
+    assert done.exit_code == 2
+    assert "got a, b" in done.stderr
+    assert profile(tmp_path / "a.json", "--set", "records=b").exit_code == 0
+
+
+def test_a_bucket_needs_the_environment_s_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID", raising=False)
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY", raising=False)
+    done = profile("s3://exports/a.csv")
+    assert done.exit_code == 2
+    assert "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY" in done.stderr

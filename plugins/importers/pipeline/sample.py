@@ -1,0 +1,235 @@
+"""A file that somebody has before there is a pipeline for it: what reads it, by which settings, and what it holds."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from importers.core.model import Batch, Stream, Window
+from importers.core.places import located
+from importers.core.source import Source
+from importers.core.tenant import Pipeline, Tenant
+from importers.exceptions import ConfigError, ContractError
+from importers.pipeline.connection import RESOLVER
+from importers.pipeline.job import open_source
+from importers.transport.files import Files
+from importers.transport.packed import SUFFIXES
+
+HEAD = 64 * 1024
+"""Bytes by which a file is recognised."""
+_BY_SUFFIX = {
+    **dict.fromkeys((".csv", ".tsv", ".txt"), "csv"),
+    **dict.fromkeys((".jsonl", ".ndjson"), "jsonl"),
+    **dict.fromkeys((".xlsx", ".xls", ".ods"), "excel"),
+    ".parquet": "parquet",
+    ".avro": "avro",
+}
+_DELIMITERS = ",;\t|"
+_READ_OTHERWISE = frozenset(("delimiter", "encoding", "skip_lines", "comment", "quote", "escape"))
+"""Settings by which the first line isn't what it looks like: the source itself finds the delimiter then."""
+_NOTATIONS: tuple[Mapping[str, str], ...] = (
+    {"decimal": ","},
+    {"decimal": ",", "thousands": "."},
+    {"date_format": "%d.%m.%Y"},
+    {"timestamp_format": "%d.%m.%Y %H:%M"},
+    {"timestamp_format": "%d.%m.%Y %H:%M:%S"},
+)
+"""What needs no knowledge of the country: between strokes nothing says whether the day or the month comes first."""
+_NOT_AVAILABLE = ("n/a", "N/A", "#N/A")
+"""No others: `NA` is Namibia, too, and `-` may be anything."""
+_PIPELINE = "sample"
+_TOLD = 5
+"""Reasons that are told of those for which records are no rows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A file, or what a pattern matches, as its importer reads it."""
+
+    importer: str
+    config: Mapping[str, Any]
+    source: Source[Any]
+    stream: Stream
+
+    def batches(self) -> Iterator[Batch]:
+        """All of it."""
+        for partition in self.source.plan(self.stream, Window(), {}).partitions:
+            yield from self.source.read(self.stream, partition)
+
+    def headless(self, first: Batch | None) -> str:
+        """Where the header may be, if most names are missing in what was taken for it; else empty.
+
+        By the `first` rows: names stand where no cell is empty.
+        """
+        said, names = self.config, self.stream.schema.names
+        spare = [number for number, name in enumerate(names, 1) if name == f"column_{number}"]
+        apart = len([number for number in spare if number > 1])  # the first is an index, often, that has no name
+        if said.get("header") is False or said.get("column_names") or 2 * apart <= len(names) - 1:
+            return ""
+        line = _first_full(first) if first else None
+        where = {"excel": f"range=A{line or 3}", "csv": f"skip_lines={(line or 3) - 1}"}.get(self.importer)
+        if where is None:
+            return ""
+        guess = "" if line else ", for example"
+        what = f"{len(spare)} of {len(names)} columns have no name: the header may be further down"
+        return f"{what}. Say where it is{guess}: --set {where}"
+
+
+@contextmanager
+def opened(path: str, said: Mapping[str, Any] = {}, tenant: str = "sample") -> Iterator[Sample]:
+    """The file by what it looks like, with the settings that are `said`. A bucket's by the tenant's connection.
+
+    Of a pattern the first file that matches counts. Raises ConfigError if there is none, for a setting that is wrong
+    and for several streams, ContractError for what can't be read.
+    """
+    if "path" in said:
+        raise ConfigError("`path` is the FILE that is named", do="leave it out of the settings")
+    importer, config = _recognised(path, said, tenant)
+    with closing(_source(importer, config, tenant)) as source:
+        streams = source.streams()
+        if len(streams) > 1:
+            names = ", ".join(stream.name for stream in streams)
+            raise ConfigError(f"{len(streams)} streams can't be looked at in one go", got=names, do="name one of them")
+        yield Sample(importer, config, source, streams[0])
+
+
+def unreadable(path: str, importer: str, reasons: Counter[str]) -> ContractError:
+    """Of a file none of whose records is a row."""
+    example = ", such as --set encoding=cp1252" if importer == "csv" else ""
+    return ContractError(
+        f"'{path}': none of {reasons.total():,} lines or records is a row",
+        got=", ".join(f"{number:,} × {reason}" for reason, number in reasons.most_common(_TOLD)),
+        do=f"mend the file, or give the setting that reads it with --set KEY=VALUE{example}",
+    )
+
+
+def _tenant(importer: str, config: Mapping[str, Any], tenant: str) -> Tenant:
+    return Tenant(tenant=tenant, pipelines={_PIPELINE: Pipeline(importer=importer, config=dict(config))})
+
+
+def _source(importer: str, config: Mapping[str, Any], tenant: str) -> Source[Any]:
+    described = _tenant(importer, config, tenant)
+    with _plainly():
+        return open_source(described, _PIPELINE, RESOLVER.get()(described, _PIPELINE))
+
+
+@contextmanager
+def _plainly() -> Iterator[None]:
+    """Without the place, which would name a pipeline that there isn't."""
+    try:
+        yield
+    except ConfigError as error:
+        raise ConfigError(error.what, got=error.got, do=error.do) from None
+
+
+def _recognised(path: str, said: Mapping[str, Any], tenant: str) -> tuple[str, dict[str, Any]]:
+    """The importer that reads such a file, and its settings: by the file's extension, else by how it begins."""
+    found = _BY_SUFFIX.get(PurePath(path).suffix.lower())
+    if found and found != "csv":
+        return found, {"path": path, **said}
+    suffix, head = _head(path, tenant)
+    importer = _BY_SUFFIX.get(suffix) or _by_content(head, suffix)
+    config: dict[str, Any] = {"path": path}
+    if importer != "csv":
+        return importer, {**config, **said}
+    delimiter = "," if _READ_OTHERWISE & said.keys() else _delimiter(head)
+    config |= {"delimiter": delimiter} if delimiter != "," else {}
+    config |= said
+    return importer, config | _notation(config, _blanks(head), said, tenant)
+
+
+def _head(path: str, tenant: str) -> tuple[str, bytes]:
+    """The extension of the first file that the path names, and its first bytes, both without what it is packed in."""
+    described = _tenant("csv", {"path": path}, tenant)
+    with _plainly():
+        connection = RESOLVER.get()(described, _PIPELINE)
+    with closing(Files(connection)) as files:
+        found = files.find([path])
+        if not found:
+            raise ConfigError(f"no file matches '{path}'", do="name a sample file, or a pattern that matches one")
+        first = next(iter(files.inside(found[0])), found[0])
+        with files.front_to_back(first) as plain:
+            head = plain.read(HEAD)
+    names = PurePath(first.member or first.path)
+    inner = names.with_suffix("") if names.suffix.lower() in SUFFIXES else names
+    return inner.suffix.lower(), bytes(head)
+
+
+def _blanks(head: bytes) -> Mapping[str, Any]:
+    """The setting for cells that say that they are none, if there are any."""
+    cells = set(re.split(rf"[{_DELIMITERS}\r\n]", head.decode(errors="replace")))
+    found = [word for word in _NOT_AVAILABLE if word in cells]
+    return {"null_values": ["", *found]} if found else {}
+
+
+def _notation(
+    config: Mapping[str, Any], blanks: Mapping[str, Any], said: Mapping[str, Any], tenant: str
+) -> dict[str, Any]:
+    """The settings by which columns of text are numbers or dates, and no other column becomes anything else."""
+    chosen: dict[str, Any] = {}
+    types = _types(config, tenant)
+    for one in (*_NOTATIONS, *([blanks, *({**one, **blanks} for one in _NOTATIONS)] if blanks else ())):
+        if one.keys() & said.keys():
+            continue
+        try:
+            new = _types({**config, **chosen, **one}, tenant)
+        except ConfigError:  # it doesn't go with what is said
+            continue
+        changed = {name for name in types if new[name] != types[name]}
+        if changed and all(pa.types.is_string(types[name]) for name in changed):
+            chosen, types = {**chosen, **one}, new
+    return chosen
+
+
+def _types(config: Mapping[str, Any], tenant: str) -> dict[str, pa.DataType]:
+    with closing(_source("csv", config, tenant)) as source:
+        (stream,) = source.streams()
+    return {column.name: column.type for column in stream.columns}
+
+
+def _by_content(head: bytes, suffix: str) -> str:
+    text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
+    if text[:1] not in (b"{", b"["):
+        return "parquet" if head.startswith(b"PAR1") else "csv"
+    first, _, rest = text.partition(b"\n")
+    if text[:1] == b"[" or not _is_whole(first):
+        return "json"
+    return "jsonl" if rest.strip() or suffix != ".json" else "json"
+
+
+def _is_whole(line: bytes) -> bool:
+    """Whether it is a JSON value; a line that is longer than what was looked at may be one."""
+    try:
+        json.loads(line)
+    except ValueError:
+        return len(line) >= HEAD - 1024
+    return True
+
+
+def _delimiter(head: bytes) -> str:
+    """What the first line has most of, outside of quotes."""
+    first = re.sub(rb'"[^"]*"', b"", head.partition(b"\n")[0]).decode("utf-8", "replace")
+    counts = Counter({char: first.count(char) for char in _DELIMITERS})
+    return counts.most_common(1)[0][0] if counts.total() else ","
+
+
+def _first_full(batch: Batch) -> int | None:
+    """The number, in its file or sheet, of the first row none of whose cells is empty."""
+    full = pa.array([True] * batch.rows.num_rows, pa.bool_())
+    for column in batch.rows.columns:
+        full = pc.and_(full, column.is_valid())
+    row = full.index(True).as_py()
+    if row < 0:
+        return None
+    place = located(batch.places, pa.array([row]).to_numpy()).to_pylist()[0]
+    found = re.search(r":(?:row|line) (\d+)$", place or "")
+    return int(found[1]) if found else None
