@@ -295,11 +295,12 @@ def test_a_table_that_gets_its_name_back_goes_on_where_it_was(acme: Destination,
     """The run between found no table, and planned all that there is: it would append that a second time."""
     import_all(acme, PLAYS, "r1", A, position={"lane": 1})
     warehouse.rename("plays", to="away")
-    run = open_run(acme, PLAYS, "r2", position={"lane": 2})
+    plan = Plan([None], {"lane": 2}, stream=PLAYS, dropped=True)
+    run = acme.open(PLAYS, "r2", RunKind.INCREMENTAL, Window(), lambda _: plan, b"sealed")
     assert acme.position(PLAYS) == {}
     warehouse.rename("away", to="plays")
     with pytest.raises(ContractError, match="wasn't there when this run was planned"):
-        prepare(acme, run, PLAYS, [A, B])
+        prepare(acme, acme.find(run.id), PLAYS, [A, B])
     acme.abort(run, PLAYS)
     assert acme.position(PLAYS) == {"lane": 1}
 

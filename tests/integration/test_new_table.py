@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,11 @@ import psycopg
 import pytest
 from command_line import answer, call
 from older_ledger import downgrade
+
+from importers.pipeline.installation import Installation
+from importers.pipeline.jobs import jobs
+from importers.pipeline.plan import plan
+from importers.pipeline.tenants import read_tenant
 
 Sql = psycopg.Connection[Any]
 
@@ -135,6 +141,25 @@ def test_a_run_that_is_refused_leaves_the_position_where_it_was(home: Path, sql:
     sql.execute("alter table acme.calls_base rename to calls")
     assert run() == (1, [])
     assert ids(sql, "calls") == [1, 2]
+
+
+@pytest.mark.parametrize("load", [APPEND, MERGE, "mode: history, primary_key: id"])
+def test_a_table_that_gets_its_name_back_has_no_row_twice(home: Path, sql: Sql, load: str) -> None:
+    describe(home, load=load)
+    deliver(home, 1)
+    run()
+    table = "calls" if load == APPEND else "calls__rows"
+    sql.execute(f"alter table acme.{table} rename to away")  # type: ignore[arg-type]
+    deliver(home, 2)
+    (job,) = jobs(Installation.from_environment(), read_tenant(home / "tenants/acme.yaml").tenant, "calls")
+    with closing(job):
+        assert plan(job, "planned").plan.dropped
+    sql.execute(f"alter table acme.away rename to {table}")  # type: ignore[arg-type]
+    refused = " ".join(call("run", "acme.calls", "--key", "planned", code=1).stderr.split())
+    assert "wasn't there when this run was planned" in refused
+    assert ids(sql, table) == [1]
+    assert run()[0] == 1
+    assert ids(sql, table) == [1, 2]
 
 
 def test_an_interval_that_makes_a_table_anew_doesn_t_stand_for_the_rest(home: Path, sql: Sql) -> None:

@@ -169,8 +169,9 @@ class Plan:
     every partition is read alike; sources leave it out. A `live` run has no partitions: each of its
     micro-batches counts, and moves the position, as soon as it is committed. Nothing of it is taken back.
     `notes` are what people should know of it, in a sentence each, without a value. `refresh` says that somebody asked
-    for all that there is, whatever was read before. A plan that has `resumed` leaves out what its table had: the
-    destination says so, which gave it the position; None where an older version stored the plan, and didn't say.
+    for all that there is, whatever was read before; `dropped` that its table was found to
+    be gone: it is refused where that is back. A plan that has `resumed` leaves out what its table had: the destination
+    says so, which gave it the position; None where an older version stored the plan, and didn't say.
     """
 
     partitions: Sequence[JSON]
@@ -182,6 +183,12 @@ class Plan:
     notes: tuple[str, ...] = ()
     refresh: bool = False
     resumed: bool | None = False
+    dropped: bool = False
+
+    @property
+    def again(self) -> bool:
+        """Whether it reads again what its table has had."""
+        return self.refresh or self.dropped
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,6 +86,7 @@ def _plan(stored: Mapping[str, Any]) -> Plan:
         tuple(stored.get("notes", ())),
         stored.get("refresh", False),
         stored.get("resumed"),
+        stored.get("dropped", False),
     )
 
 
@@ -192,7 +193,7 @@ def insert_run(
         "complete": plan.complete,
         "notes": plan.notes,
         "resumed": plan.resumed,
-    } | {said: True for said in ("live", "refresh") if getattr(plan, said)}
+    } | {said: True for said in ("live", "refresh", "dropped") if getattr(plan, said)}
     row = connection.execute(
         """
         insert into _importers.run

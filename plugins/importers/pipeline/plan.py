@@ -50,7 +50,8 @@ def plan(
                 planned = job.source.plan(asked, window, begun.position)
                 said = (*notes, *_each_a_version(job))
             writers.check(job)  # last: until the run is open nobody else's of the table can be
-            return replace(planned, stream=job.stream, notes=(*planned.notes, *begun.notes, *said), refresh=begun.again)
+            said = (*planned.notes, *begun.notes, *said)
+            return replace(planned, stream=job.stream, notes=said, refresh=full_refresh, dropped=begun.dropped)
 
         if kind is not RunKind.REPLAY:
             job.source.subscribe(asked)
@@ -91,11 +92,11 @@ def foresee(job: Job, window: Window | None = None, *, full_refresh: bool = Fals
 
 
 class Start(NamedTuple):
-    """Where a run begins to read, what is to be said of it, and whether it reads again what its table has had."""
+    """Where a run begins to read, what is to be said of it, and whether its table was dropped."""
 
     position: Position
     notes: Sequence[str]
-    again: bool
+    dropped: bool
 
 
 def start(job: Job, kind: RunKind, position: Position, *, full_refresh: bool = False) -> Start:
@@ -108,14 +109,14 @@ def start(job: Job, kind: RunKind, position: Position, *, full_refresh: bool = F
     former = None if new or position or not job.stream.resumes(kind) else job.destination.former(job.stream)
     if former is None:
         only = _only_this_window(job) if kind is RunKind.WINDOW and not new else ()
-        return Start(job.source.refreshed(position) if full_refresh else position, only, full_refresh)
+        return Start(job.source.refreshed(position) if full_refresh else position, only, False)
     table, there = former
     dropped = table == job.stream.target
     why = "was dropped" if dropped else "is new to this pipeline"
     note = f"{_table(job)} {why}: what the source has is read from the beginning"
     if table and not dropped:
         note += f". {job.tenant.tenant}.{table}, which it loaded before, stays as it is"
-    return Start(job.source.refreshed(there), (note,), full_refresh or dropped)
+    return Start(job.source.refreshed(there), (note,), dropped)
 
 
 def _only_this_window(job: Job) -> Sequence[str]:

@@ -36,12 +36,12 @@ def left(job: Job, run: Run) -> tuple[Sequence[Unlike], tuple[str, ...]]:
     files = job.destination.quarantine().of_run(run.id, ended=False) if run.mode is LoadMode.MERGE else ()
     kept_out = [file for file in files if file.rows]
     outdone = _outdone(job, run)
-    if not (kept_out or run.plan.refresh):
+    if not (kept_out or run.plan.again):
         return (), outdone
     unlike = job.destination.unlike(run)
     found = _remains(job, run, unlike, kept_out)
     held = [(one, rows) for one, rows in zip(unlike, found.unlike, strict=True) if rows]
-    going = [one for one, _ in held if run.plan.refresh and removable(job.stream, one.column, one.now)]
+    going = [one for one, _ in held if run.plan.again and removable(job.stream, one.column, one.now)]
     untouched = _untouched(job, run, found)
     return going, (*outdone, *untouched, *(_treated(job, one, rows, gone=one in going) for one, rows in held))
 
@@ -57,7 +57,7 @@ def _outdone(job: Job, run: Run) -> tuple[str, ...]:
 
 def _remains(job: Job, run: Run, unlike: Sequence[Unlike], kept_out: Sequence[QuarantineFile]) -> Remains:
     """What is in quarantine fails no run here: rows that can't be read aren't looked for in the table then."""
-    look = partial(job.destination.remains, run, job.stream, unlike=unlike, whole=run.plan.refresh)
+    look = partial(job.destination.remains, run, job.stream, unlike=unlike, whole=run.plan.again)
     if not kept_out:
         return look(iter(()))
     try:

@@ -52,7 +52,7 @@ def forget(job: Job, run: Run) -> None:
 
 def _supersedes(run: Run) -> bool:
     """Whether it may end anything: the ledger isn't asked for what most runs can't have."""
-    return run.mode is not LoadMode.HISTORY and (_is_whole(run) or run.plan.refresh)
+    return run.mode is not LoadMode.HISTORY and (_is_whole(run) or run.plan.again)
 
 
 def _is_whole(run: Run) -> bool:

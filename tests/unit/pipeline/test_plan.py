@@ -84,17 +84,18 @@ def test_a_table_that_is_new_to_a_stream_is_read_as_by_a_full_refresh(
     assert start(new, full_refresh=full_refresh) == {"lane": 2}
 
 
-@pytest.mark.parametrize(("table", "again"), [("before", False), ("s", True), ("", False)])
-def test_of_a_table_that_was_dropped_everything_is_read_again(table: str, *, again: bool) -> None:
-    """What of it is in quarantine comes a second time."""
+@pytest.mark.parametrize(("table", "dropped"), [("before", False), ("s", True), ("", False)])
+def test_of_a_table_that_was_dropped_everything_is_read_again(table: str, *, dropped: bool) -> None:
+    """What of it is in quarantine comes a second time. Nobody has asked for it, as by a full refresh."""
     new = job()
     new.destination.open = lambda stream, key, kind, window, sealed, sealed_key, lease: SimpleNamespace(
         state=RunState.OPEN, plan=sealed({}), receipts={}
     )
     new.destination.former = lambda stream: (table, STORED)
     run: Any = plan(new, "k")
-    assert (run.plan.position, run.plan.refresh) == ({"lane": 2}, again)
-    assert ("acme.s was dropped" in run.plan.notes[0]) is again
+    assert (run.plan.position, run.plan.again) == ({"lane": 2}, dropped)
+    assert (run.plan.refresh, run.plan.dropped) == (False, dropped)
+    assert ("acme.s was dropped" in run.plan.notes[0]) is dropped
 
 
 def test_an_open_run_is_read_on_where_what_is_left_of_it_can_be() -> None:
