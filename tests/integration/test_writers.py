@@ -78,6 +78,7 @@ def test_another_s_table_is_refused_until_both_share_it(
     with closing(site.job("two", one=load, two=load)) as job, pytest.raises(ConfigError, match="several writers"):
         foresee(job)
     assert rows(sql) == [(1, "a"), (2, "b")]
+    assert site.run("one", one=load, two=load).rows_loaded == 0  # who was refused has written nothing
     site.run("two", one=shared, two=shared)
     ours = [(1, "z")] if load is MERGE else [(1, "a"), (1, "z")]
     assert rows(sql) == [*ours, (2, "b"), (9, "c")]
@@ -116,3 +117,55 @@ def test_a_pipeline_with_another_name_takes_its_table_over_by_key_and_appends_no
     assert rows(sql, "appended") == [(1, "a"), (2, "b")]
     site.run("renamed", renamed=append | {"shared": True})
     site.run("renamed", renamed=append)  # it writes it by now
+
+
+def test_an_attempt_elsewhere_that_failed_hides_no_writer(site: Site, sql: psycopg.Connection[Any]) -> None:
+    elsewhere = MERGE | {"table": "twos"}
+    site.run("one", one=MERGE)
+    site.run("two", one=MERGE, two=elsewhere)
+    with pytest.raises(ConfigError, match=r"'acme\.twos' has several writers"):
+        site.run("one", one=elsewhere, two=elsewhere)
+    with pytest.raises(ConfigError, match=r"'acme\.rows' has several writers"):
+        site.run("two", one=MERGE, two=MERGE)
+    assert rows(sql) == [(1, "a"), (2, "b")]
+    assert rows(sql, "twos") == [(1, "z"), (9, "c")]
+
+
+@pytest.mark.parametrize(("mode", "loaded", "writes"), [("merge", 1, True), ("merge", 0, False), ("append", 1, False)])
+def test_an_aborted_run_has_written_what_it_left(
+    site: Site, sql: psycopg.Connection[Any], mode: str, loaded: int, *, writes: bool
+) -> None:
+    site.run("one", one=MERGE)
+    sql.execute("update _importers.run set state = 'aborted', mode = %s", (mode,))
+    sql.execute("update _importers.receipt set loaded = %s", (loaded,))
+    with closing(site.job("two", one=MERGE, two=MERGE)) as job:
+        assert job.destination.writers(job.stream) == ({"acme.one.rows": None} if writes else {})
+
+
+@pytest.mark.parametrize("load", [MERGE, {"mode": "replace"}, MERGE | {"mode": "history"}])
+def test_who_is_in_no_file_takes_no_table_over_again_and_again(
+    site: Site, sql: psycopg.Connection[Any], load: dict[str, Any]
+) -> None:
+    """Each is imported by Python, or an operator: the tenant has this pipeline and no other."""
+    site.run("one", one=load)
+    site.run("two", two=load)
+    (site.root / "one/y.csv").write_text("id,v\n1,a2\n")
+    with pytest.raises(ConfigError, match=r"'acme\.rows' was written, after this pipeline's last run") as refused:
+        site.run("one", one=load)
+    assert refused.value.got == "pipeline two, stream rows"
+    with closing(site.job("one", one=load)) as job, pytest.raises(ConfigError, match="after this pipeline's last run"):
+        foresee(job)
+    (site.root / "two/y.csv").write_text("id,v\n9,c2\n")
+    site.run("two", two=load)
+    assert (9, "c2") in rows(sql)
+    assert (1, "a2") not in rows(sql)
+
+
+def test_who_shares_takes_turns_with_whom_no_file_has(site: Site, sql: psycopg.Connection[Any]) -> None:
+    shared = MERGE | {"shared": True}
+    site.run("one", one=shared)
+    site.run("two", two=shared)
+    (site.root / "one/y.csv").write_text("id,v\n1,a2\n")
+    site.run("one", one=shared)
+    site.run("one", one=MERGE)  # it wrote last
+    assert rows(sql) == [(1, "a2"), (2, "b"), (9, "c")]

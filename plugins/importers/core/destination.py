@@ -102,8 +102,10 @@ class Destination(ABC):
         """The pipeline's streams, each as the plan of its last committed run has it."""
 
     @abstractmethod
-    def writers(self, stream: Stream) -> Sequence[str]:
-        """The tenant's other streams, by their full names, whose last run went into the stream's table.
+    def writers(self, stream: Stream) -> Mapping[str, bool | None]:
+        """The tenant's other streams, by their full names, whose last run went into the stream's table: and whether it
+        was opened after the stream's own last one that did; None if there is none. A run that failed to open, or was
+        aborted and has left nothing, is none.
 
         Asked while a run of the table is opened, it waits for whoever opens another, and misses none.
         """

@@ -152,16 +152,27 @@ def remembered_streams(connection: psycopg.Connection, pipeline: str) -> list[St
     return [stream for (stored,) in rows.fetchall() if (stream := _stream(stored))]
 
 
-def writers(connection: psycopg.Connection, tenant: str, stream: str, table: str, *, is_there: bool) -> list[str]:
-    """Other streams whose last run went into the table. Of one that is gone only those that are writing it."""
+_WRITTEN = """(state in ('open', 'committed') or (state = 'aborted' and mode = 'merge'
+    and exists (select from _importers.receipt where run = r.id and loaded > 0)))"""
+"""Runs that have rows in a table, or may come to have some: a merge keeps what an aborted one had loaded."""
+
+
+def writers(
+    connection: psycopg.Connection, tenant: str, stream: str, table: str, *, is_there: bool
+) -> dict[str, bool | None]:
+    """Other streams whose last run went into the table, and whether after the stream's own last one that did.
+
+    Of a table that is gone only those that are writing it.
+    """
     rows = connection.execute(
-        """select stream from (
-             select distinct on (stream) stream, table_name, state from _importers.run
-             where tenant = %s and stream <> %s and state <> 'aborted' order by stream, id desc) last
-           where table_name = %s and (%s or state = 'open') order by stream""",
-        (tenant, stream, table, is_there),
+        f"""select stream, id > (select max(id) from _importers.run r
+             where stream = %(stream)s and table_name = %(table)s and {_WRITTEN})
+           from (select distinct on (stream) stream, id, table_name, state from _importers.run r
+             where tenant = %(tenant)s and stream <> %(stream)s and {_WRITTEN} order by stream, id desc) last
+           where table_name = %(table)s and (%(is_there)s or state = 'open') order by stream""",
+        {"tenant": tenant, "stream": stream, "table": table, "is_there": is_there},
     )
-    return [name for (name,) in rows.fetchall()]
+    return dict(rows.fetchall())
 
 
 def receipts(connection: psycopg.Connection, run: int) -> dict[int, Receipt]:

@@ -184,7 +184,7 @@ class PostgresDestination(Destination):
         with self._transaction("looking up which streams there were") as connection:
             return control.remembered_streams(connection, f"{self.tenant}.{self.pipeline}")
 
-    def writers(self, stream: Stream) -> Sequence[str]:
+    def writers(self, stream: Stream) -> Mapping[str, bool | None]:
         with self._transaction("looking up who writes the table") as connection:
             control.lock(connection, control.WRITE, f"{self.tenant}.{stream.target}")
             is_there = self._is_there(connection, stream)

@@ -32,24 +32,32 @@ def check(job: Job) -> None:
 
     Lint says so where the settings tell the streams' names; here whatever the source calls them. Who is no more in the
     file writes no more, and whoever comes by its table for the first time takes it over: by key. What was appended
-    would be there twice if the pipeline has only got another name.
+    would be there twice if the pipeline has only got another name. A pipeline of no file knows no other, and would take
+    turns with it: what has written since we did isn't taken over again.
     """
     stream = job.stream
-    for name in job.destination.writers(stream):
+    for name, since in job.destination.writers(stream).items():
         other, ours = StreamName.of(name), job.settings.load
+        got = f"pipeline {other.pipeline}, stream {other.stream}"
         table = f"{other.tenant}.{stream.target}"
         if _is_in_the_file(job, other):
             theirs = effective(job.tenant, other.pipeline, other.stream).load
             if theirs.table not in (None, stream.target):
                 continue  # from its next run on
-            wrong = fault(ours, stream.load_mode, f"pipeline {other.pipeline}, stream {other.stream}")
+            wrong = fault(ours, stream.load_mode, got)
             wrong = wrong or fault(theirs, theirs.mode, f"`shared` isn't said by pipeline {other.pipeline}")
             if wrong is not None:
                 raise ConfigError(SEVERAL.format(table), got=wrong[0], do=wrong[1])
-        elif stream.load_mode is LoadMode.APPEND and not ours.shared and not job.destination.loaded_as(stream):
+        elif since and (wrong := fault(ours, stream.load_mode, got)):
+            raise ConfigError(
+                f"the table '{table}' was written, after this pipeline's last run, by what the tenant's file hasn't",
+                got=wrong[0],
+                do=wrong[1] if ours.shared else f"{wrong[1]}; on this one, for a run, if the other is gone for good",
+            )
+        elif stream.load_mode is LoadMode.APPEND and not ours.shared and since is None:
             raise ConfigError(
                 f"the table '{table}' has rows that were appended by what the tenant's file has no more",
-                got=f"pipeline {other.pipeline}, stream {other.stream}",
+                got=got,
                 do="give it its name back, if this is the same; else set load.table to a new name, or `shared: true`",
             )
 

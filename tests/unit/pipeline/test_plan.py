@@ -44,7 +44,7 @@ def job() -> Any:
             misfits=lambda stream, columns: {},
             position=lambda stream: STORED,
             former=lambda stream: None,
-            writers=lambda stream: [],
+            writers=lambda stream: {},
             open=lambda stream, key, kind, window, sealed, sealed_key, lease: SimpleNamespace(
                 state=RunState.OPEN, plan=sealed(STORED), receipts={}
             ),
