@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Callable, Iterable
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -15,7 +16,7 @@ from click.testing import CliRunner, Result
 from command_line import answer, call
 
 from importers.cli.main import main
-from importers.core.model import RunState
+from importers.core.model import Reads, RunKind, RunState, Stream, Window
 from importers.destinations import _control as control
 from importers.exceptions import TransientSourceError
 from importers.ledger import history
@@ -568,6 +569,29 @@ def test_a_run_that_fails_at_its_plan_is_listed_until_its_key_is_done(home: Path
     assert states() == [good, good]
     assert sql.execute("select id from acme.plays order by id").fetchall() == [(1,), (3,), (9,)]
     assert sql.execute("select max(generation) from _importers.run").fetchone() == (1,)
+
+
+def test_of_attempts_that_follow_each_other_the_last_is_listed(home: Path) -> None:
+    """A schedule gives each a new key. What is in between, or of another interval, is another story."""
+    call("run", JOB)
+    installation, stream = Installation.from_environment(), Stream("plays", (), Reads.POSITION)
+    with closing(installation.open_destination("plays", installation.keyring().tenant("acme"))) as destination:
+
+        def fail(key: str, kind: RunKind = RunKind.INCREMENTAL, window: Window | None = None) -> None:
+            destination.unopened(stream, key, kind, window or Window(), "ConfigError", datetime.now(UTC))
+
+        fail("a")
+        fail("b")
+        (home / "plays_2.csv").write_text("id,listener,score\n9,ann,9\n")
+        call("run", JOB, "--key", "good")
+        fail("c")
+        for day in 1, 2:
+            january = Window(f"2026-01-0{day}T00:00:00Z", f"2026-01-0{day + 1}T00:00:00Z")
+            for attempt in "first", "last":
+                fail(f"{attempt} of {day}", RunKind.WINDOW, january)
+        fail("d")
+    keys = [run["key"] for run in answer("runs", JOB)]
+    assert keys[:-1] == ["d", "last of 2", "last of 1", "good", "b"]
 
 
 def test_a_key_that_is_done_stays_done_whatever_its_next_plan_fails_at(

@@ -219,8 +219,9 @@ class Destination(ABC):
 
     @abstractmethod
     def unopened(self, stream: Stream, key: str, kind: RunKind, window: Window, failure: str, began: datetime) -> None:
-        """Remember what kind of error kept a run from being opened, in place of what was remembered so of its key. To
-        open it forgets that. If the run is open already, it is `failed`.
+        """Remember what kind of error kept a run from being opened, in place of what was remembered so of its key, and
+        of the same kind and window since a run of the stream was opened. To open it forgets that. If the run is open
+        already, it is `failed`.
         """
 
     @abstractmethod

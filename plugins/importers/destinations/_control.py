@@ -283,6 +283,18 @@ def forget_unopened(connection: psycopg.Connection, stream: str, key: str) -> No
     )
 
 
+def forget_earlier_unopened(connection: psycopg.Connection, stream: str) -> None:
+    """Of attempts at one thing, each by a new key, the last is enough, and so is the last before a run was opened."""
+    connection.execute(
+        """delete from _importers.run f where stream = %(stream)s and state = 'failed'
+           and exists (select from _importers.run n where n.stream = f.stream and n.state = 'failed' and n.id > f.id
+             and n.kind = f.kind and n.span is not distinct from f.span
+             and not exists (select from _importers.run o where o.stream = f.stream and o.state <> 'failed'
+               and o.id between f.id and n.id))""",
+        {"stream": stream},
+    )
+
+
 def insert_unopened(
     connection: psycopg.Connection,
     stream: Stream,

@@ -404,6 +404,7 @@ class PostgresDestination(Destination):
         with self._transaction("noting why no run was opened") as connection:
             control.forget_unopened(connection, name, key)
             control.insert_unopened(connection, stream, name, key, kind, window, failure, began)
+            control.forget_earlier_unopened(connection, name)
             found = control.latest(connection, name, key)
             if found is not None:
                 control.note_failure(connection, found.id, failure)
