@@ -9,7 +9,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from importers.core.model import RunKind
+from importers.core.model import RunKind, Window
 from importers.core.tenant import Tenant
 from importers.exceptions import ContractError, PrivacyError
 from importers.ledger import history
@@ -250,17 +250,56 @@ def test_a_frozen_table_refuses_next_month_s_column_and_shows_both(site: Site) -
 
 
 def test_who_reads_all_months_again_has_nulls_before_a_column_came(site: Site, sql: psycopg.Connection[Any]) -> None:
-    """A month that lacks what an earlier one had is refused: nulls would look like data."""
+    """A month that lacks what it or an earlier one had is refused: nulls would look like data."""
     site.run(FIRST, file="m-1.csv", mode="replace")
     site.run(SECOND, MONTH, file="m-2.csv", mode="replace")
     found = sql.execute("select id, note from acme.plays order by id").fetchall()
     assert found == [(1, None), (2, None), (3, "x"), (4, None)]
     site.run(FIRST, MONTH, file="m-1.csv", mode="replace")  # when it is known
     assert sql.execute("select count(note), count(*) from acme.plays").fetchone() == (1, 4)
+    with pytest.raises(ContractError, match=r"m-1.csv.*fewer: ms"):
+        site.run("id,who\n1,ann\n2,bob\n", MONTH, file="m-1.csv", mode="replace")
+    assert rows(sql) == [(1, 10), (2, 20), (3, 30), (4, 40)]
+    (site.data / "m-1.csv").write_text(FIRST)
     site.run(SECOND, MONTH, file="m-4.csv", mode="replace")
     with pytest.raises(ContractError, match=r"m-3.csv.*fewer: note"):
         site.run(FIRST, MONTH, file="m-3.csv", mode="replace")
     assert site.run(FIRST, MONTH, file="m-3.csv", mode="replace", optional=["note"]).rows_loaded == 8
+
+
+EVER = Window("2020-01-01T00:00:00+00:00", "2100-01-01T00:00:00+00:00")
+
+
+@pytest.mark.parametrize("window", [EVER, None])
+def test_no_run_from_the_beginning_puts_nulls_where_a_month_had_values(
+    site: Site, sql: psycopg.Connection[Any], window: Window | None
+) -> None:
+    load = {"mode": "merge", "primary_key": "id"}
+    site.run(FIRST, file="m-1.csv", **load)
+    site.run(SECOND, MONTH, file="m-2.csv", **load)
+
+    def again(number: int) -> None:
+        kind = RunKind.WINDOW if window else RunKind.INCREMENTAL
+        job = site.job(MONTH, load, [])
+        run(job, f"again {number}", kind, window, processes=1, full_refresh=window is None)
+
+    again(1)
+    (site.data / "m-1.csv").write_text("id,who\n1,ann\n2,bob\n")
+    with pytest.raises(ContractError, match=r"m-1.csv.*fewer: ms"):
+        again(2)
+    (site.data / "m-1.csv").write_text(FIRST)
+    (site.data / "m-2.csv").write_text("id,who,ms\n3,cy,30\n")
+    with pytest.raises(ContractError, match=r"have gone that the last run had: note"):
+        again(3)
+    found = sql.execute("select id, ms, note from acme.plays order by id").fetchall()
+    assert found == [(1, 10, None), (2, 20, None), (3, 30, "x"), (4, 40, None)]
+
+
+def test_an_optional_column_may_be_missing_where_a_new_one_comes(site: Site, sql: psycopg.Connection[Any]) -> None:
+    site.run(FIRST, file="m-1.csv", optional=["ms"])
+    site.run("id,note,who\n3,x,cy\n", MONTH, file="m-2.csv", optional=["ms"])
+    found = sql.execute("select id, ms, note from acme.plays order by id").fetchall()
+    assert found == [(1, 10, None), (2, 20, None), (3, None, "x")]
 
 
 def test_a_column_that_next_month_s_file_lacks_has_gone(site: Site) -> None:

@@ -80,8 +80,9 @@ class Column:
     """Whether rows may bring it with a wider type (see `core.widening`). The pipeline says so, not the source."""
     readable_as: frozenset[pa.DataType] = field(default=frozenset(), compare=False, repr=False)
     """Where the type comes from a sample: which others the source could read the column as, if it is asked to."""
-    new: bool = field(default=False, compare=False, repr=False)
-    """Whether what is read may begin before it came, and lack it until then. The pipeline says so, not the source."""
+    since: str | None = field(default="", compare=False, repr=False)
+    """The first part of what is read that ever had it, in the source's words: files say which file. A part before that
+    may lack it. Empty: no part may; None: it hasn't been seen yet. The pipeline says so, by what plans have said."""
     optional: bool = field(default=False, compare=False, repr=False)
     """Whether any part of what is read may lack it: it is null there. The pipeline says so, not the source."""
 
@@ -172,6 +173,8 @@ class Plan:
     for all that there is, whatever was read before; `dropped` that its table was found to
     be gone: it is refused where that is back. A plan that has `resumed` leaves out what its table had: the destination
     says so, which gave it the position; None where an older version stored the plan, and didn't say.
+    `since` says of columns which part of the source is the first that had them (`Column.since`), now or when the stream
+    was read before, where parts may differ in their columns.
     """
 
     partitions: Sequence[JSON]
@@ -184,6 +187,7 @@ class Plan:
     refresh: bool = False
     resumed: bool | None = False
     dropped: bool = False
+    since: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def again(self) -> bool:

@@ -101,14 +101,20 @@ def _stored(stream: Stream | None) -> dict[str, Any] | None:
 def _columns(columns: Sequence[Column]) -> dict[str, Any]:
     schema = pa.schema([(column.name, column.type) for column in columns])
     personal = [column.personal for column in columns]
-    return {"schema": b64encode(schema.serialize().to_pybytes()).decode(), "personal": personal}
+    since = [column.since for column in columns]
+    said = {"personal": personal} | ({"since": since} if any(since) or None in since else {})
+    return {"schema": b64encode(schema.serialize().to_pybytes()).decode(), **said}
 
 
 def _columns_of(stored: Mapping[str, Any]) -> tuple[Column, ...]:
     """The inverse of `_columns`."""
     schema = pa.ipc.read_schema(pa.py_buffer(b64decode(stored["schema"])))
     classes = (PersonalData(personal) if personal else None for personal in stored["personal"])
-    return tuple(Column(field.name, field.type, personal) for field, personal in zip(schema, classes, strict=True))
+    since = stored.get("since", [""] * len(schema))
+    return tuple(
+        Column(field.name, field.type, personal, since=first)
+        for field, personal, first in zip(schema, classes, since, strict=True)
+    )
 
 
 def _stream(stored: Mapping[str, Any] | None) -> Stream | None:

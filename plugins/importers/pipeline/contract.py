@@ -75,9 +75,15 @@ def replayed(offered: Stream, known: Stream, settings: StreamSettings) -> Stream
 
 
 def marked(stream: Stream, known: Collection[Column], load: Load) -> Stream:
-    """The stream in which it is said of each column whether a part of what is delivered may lack it."""
-    names = {column.name for column in known}
-    columns = (replace(c, new=c.name not in names, optional=c.name in load.optional) for c in stream.columns)
+    """The stream in which it is said of each column which parts of what is delivered may lack it."""
+    since = {column.name: column.since for column in known}
+    columns = (replace(c, since=since.get(c.name), optional=c.name in load.optional) for c in stream.columns)
+    return replace(stream, columns=tuple(columns))
+
+
+def remembering(stream: Stream, since: Mapping[str, str]) -> Stream:
+    """The stream as the next run is to know it, by what a plan has seen of its columns."""
+    columns = (replace(column, since=since.get(column.name, column.since)) for column in stream.columns)
     return replace(stream, columns=tuple(columns))
 
 

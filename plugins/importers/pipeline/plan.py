@@ -51,7 +51,8 @@ def plan(
                 said = (*notes, *_each_a_version(job))
             writers.check(job)  # last: until the run is open nobody else's of the table can be
             said = (*planned.notes, *begun.notes, *said)
-            return replace(planned, stream=job.stream, notes=said, refresh=full_refresh, dropped=begun.dropped)
+            known = contract.remembering(job.stream, planned.since)
+            return replace(planned, stream=known, notes=said, refresh=full_refresh, dropped=begun.dropped)
 
         if kind is not RunKind.REPLAY:
             job.source.subscribe(asked)
@@ -143,8 +144,7 @@ def agreed(job: Job, window: Window | None = None, position: Position | None = N
     load, offered = job.settings.load, job.stream
     if position is not None:
         offered = job.source.delivered(offered, window or Window(), position)
-        # who reads from the beginning meets again what was before a column that is known by now
-        offered = contract.marked(offered, known.columns if known and position else (), load)
+        offered = contract.marked(offered, known.columns if known else (), load)
     if known is None:
         return job if position is None else job.of(offered)
     dropped = contract.dropped(job.settings.privacy.columns, known)

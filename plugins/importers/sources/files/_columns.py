@@ -10,6 +10,7 @@ from importers.core.model import Stream
 from importers.core.names import few, is_given, is_like_a_value
 from importers.exceptions import ContractError
 from importers.sources._types import loadable
+from importers.transport.files import File
 
 UNSHOWN = "a name that isn't shown"
 
@@ -41,30 +42,44 @@ def widening(stream: Stream) -> frozenset[str]:
 
 class Growth:
     """Files that are read one after the other: a later one may have columns that none before it had. It may lack those
-    alone that are optional, or that nobody wants: nulls in place of others would look like data.
+    alone that are optional, or that nobody wants, or that came later: nulls in place of others would look like data.
+
+    `since` says of each column the first file that has it, or had it when the stream was read before.
     """
 
     def __init__(self, schema: pa.Schema, stream: Stream) -> None:
-        self._names, self._said, self._seen = (
-            schema.names,
-            {column.name: column for column in stream.columns},
-            set[str](),
-        )
+        self._names, self._seen = schema.names, set[str]()
+        self._asked = {column.name: column for column in stream.columns}
+        known = (*stream.columns, *stream.unread)
+        self.since = {column.name: column.since for column in known if column.since is not None}
 
-    def lacking(self, path: str, got: Sequence[str]) -> list[str]:
+    def lacking(self, file: File, got: Sequence[str]) -> list[str]:
         """Which of the schema's columns the next file may and does lack. Raises ContractError for any other that it
         lacks, and for one that the schema hasn't.
         """
-        there = frozenset(got)
+        there, mark = frozenset(got), f"{file.lane}!{file.member}" if file.member else file.lane
         lacking = [name for name in self._names if name not in there]
-        missed = frozenset(name for name in lacking if not self._may_lack(name))
-        same_columns(path, got, [name for name in self._names if name in there or name in missed])
+        missed = frozenset(name for name in lacking if not self._may_lack(name, mark))
+        if missed or not there.issubset(self._names):
+            before = self._seen or there
+            expected = [name for name in self._names if name in before or name in missed]
+            than = "the files before it" if missed <= self._seen else "it or a file before it had"
+            raise _others(file.shown, got, expected, than)
         self._seen |= there
+        self.since |= {name: min(mark, self.since.get(name, mark), key=_order) for name in there}
         return lacking
 
-    def _may_lack(self, name: str) -> bool:
-        said = self._said.get(name)
-        return said is None or said.optional or (said.new and name not in self._seen)
+    def _may_lack(self, name: str, mark: str) -> bool:
+        asked = self._asked.get(name)
+        if asked is None or asked.optional:
+            return True
+        return name not in self._seen and (name not in self.since or _order(mark) < _order(self.since[name]))
+
+
+def _order(mark: str) -> tuple[int, str]:
+    """Paths in the order in which a plan reads them: those below a second directory begin with `2//` (`Files.find`)."""
+    directory, apart, path = mark.partition("//")
+    return (int(directory), path) if apart else (1, mark)
 
 
 def filled(rows: pa.RecordBatch, target: pa.Schema) -> pa.RecordBatch:
@@ -72,13 +87,6 @@ def filled(rows: pa.RecordBatch, target: pa.Schema) -> pa.RecordBatch:
     there, many = frozenset(rows.schema.names), rows.num_rows
     columns = [rows[f.name] if f.name in there else pa.nulls(many, f.type) for f in target]
     return pa.RecordBatch.from_arrays(columns, names=target.names)
-
-
-def nested_columns(path: str, got: Sequence[str], expected: Sequence[str]) -> None:
-    """Raises ContractError unless one of two files has all columns of the other, and each name looks like one."""
-    akin(path, got, expected)
-    if not (set(got) <= set(expected) or set(got) >= set(expected)):
-        raise _others(path, got, expected)
 
 
 def akin(path: str, got: Sequence[str], expected: Sequence[str]) -> None:
@@ -94,13 +102,13 @@ def same_columns(path: str, got: Sequence[str], expected: Sequence[str]) -> None
         raise _others(path, got, expected)
 
 
-def _others(path: str, got: Sequence[str], expected: Sequence[str]) -> ContractError:
+def _others(path: str, got: Sequence[str], expected: Sequence[str], than: str = "the files before it") -> ContractError:
     known = [name for name in expected if name in got]
     # where it has none of the names, its first record may well be data
     extra = [shown(name) if known else UNSHOWN for name in got if name not in expected]
     lacking = [name for name in expected if name not in got]
     return ContractError(
-        f"the file '{path}' has other columns than the files before it: "
+        f"the file '{path}' has other columns than {than}: "
         + "; ".join(f"{what} {_listed(names)}" for what, names in (("more:", extra), ("fewer:", lacking)) if names),
         got=f"{len(got)} columns, of which {len(known)} are known; expected {few(expected, 30)}",
         do="correct the file, or give files of another shape a pipeline of their own"

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 import pyarrow as pa
 
 from importers.exceptions import ContractError
-from importers.sources.files._columns import nested_columns
+from importers.sources.files._columns import akin
 from importers.sources.files._files import FileSource
 from importers.sources.files._settings import FilesT
 from importers.sources.files._slices import Slice
@@ -34,7 +34,7 @@ class DeclaringFileSource(FileSource[FilesT]):
 
     def schema(self, files: Sequence[File]) -> pa.Schema:
         first, last = self.declared(files[0]), self.declared(files[-1])
-        nested_columns(files[-1].shown, last.names, first.names)
+        akin(files[-1].shown, last.names, first.names)
         return _widest(files[-1], first, last)
 
     def names(self, file: File) -> Sequence[str]:

@@ -99,7 +99,7 @@ class FileSource(Source[FilesT]):
 
     @abstractmethod
     def schema(self, files: Sequence[File]) -> pa.Schema:
-        """The columns of the first and of the last file. Raises ContractError if each has some that the other lacks."""
+        """The columns that the first or the last file has. Raises ContractError if they have nothing in common."""
 
     def names(self, file: File) -> Sequence[str] | None:  # noqa: ARG002 - for formats that do
         """The names of the file's columns; None if it declares none, and its records may lack any."""
@@ -165,15 +165,16 @@ class FileSource(Source[FilesT]):
         schema = as_asked(self._known(listed if self.sparse() else new), stream)
         self.offered(schema, stream)
         inside = [part for file in new for part in self.files.inside(file)]
-        lacking = self._lacking(inside, schema, stream)
+        lacking, since = self._lacking(inside, schema, stream)
         sealed = base64.b64encode(schema.serialize()).decode()
         said = {"schema": sealed, "read": self._way_of_reading}
         partitions: list[JSON] = [{"slices": part, **said} for part in self._packed(inside, lacking)]
         if not window.bounded:
             again = [file.path for file in new if file.lane in position]
-            return Plan(partitions, {file.lane: file.identity for file in new}, notes=_read_again(again))
+            position = {file.lane: file.identity for file in new}
+            return Plan(partitions, position, notes=_read_again(again), since=since)
         replaces = self.config.interval is not None and stream.load_mode is LoadMode.APPEND
-        return Plan(partitions, covers=covered(window) if replaces else None)
+        return Plan(partitions, covers=covered(window) if replaces else None, since=since)
 
     def describe(self, partition: JSON) -> tuple[str, int | None]:
         slices = cast(Mapping[str, Any], partition)["slices"]
@@ -313,15 +314,20 @@ class FileSource(Source[FilesT]):
         interval = self.config.interval
         return {"from": microseconds(interval.start(file))} if interval else {}
 
-    def _lacking(self, files: Sequence[File], schema: pa.Schema, stream: Stream) -> list[Slice]:
-        """What a slice says of the columns that each file lacks. Raises ContractError for what it may not lack."""
+    def _lacking(
+        self, files: Sequence[File], schema: pa.Schema, stream: Stream
+    ) -> tuple[list[Slice], Mapping[str, str]]:
+        """What a slice says of the columns that each file lacks, and a plan of the first file that has each.
+
+        Raises ContractError for what a file may not lack.
+        """
         growth, found = Growth(schema, stream), list[Slice]()
         for file in files:
             names = self.names(file)
-            lacks = [] if names is None else growth.lacking(file.shown, names)
+            lacks = [] if names is None else growth.lacking(file, names)
             self.fits(file, schema)
             found.append({"lacks": lacks} if lacks else {})
-        return found
+        return found, growth.since
 
     def _packed(self, files: Sequence[File], lacking: Sequence[Slice]) -> list[list[Slice]]:
         """What is read of the files, in as many parts as pay."""

@@ -21,7 +21,7 @@ from importers.sources._text.cells import arrow_type, infer
 from importers.sources._text.numbers import Numbers
 from importers.sources._text.times import DIRECTIVES, Times, kind_of, legal, suits
 from importers.sources.files._again import Record, one_row
-from importers.sources.files._columns import nested_columns, wanted, widening
+from importers.sources.files._columns import akin, wanted, widening
 from importers.sources.files._detect import HEAD, delimiter_of, encoding_of, guessed
 from importers.sources.files._files import FileSource
 from importers.sources.files._headers import after_lines, before_footer, first_record, numbered_apart
@@ -235,7 +235,7 @@ class Csv(FileSource[CsvConfig]):
             raise ContractError(f"the file '{files[0].shown}' is empty", do="wait for one with at least a header")
         self._check_header(holding[0])
         first, last = self._sample(holding[0]), self._sample(holding[-1])
-        nested_columns(holding[-1].shown, last.column_names, first.column_names)
+        akin(holding[-1].shown, last.column_names, first.column_names)
         both = pa.concat_tables([first, last], promote_options="default")
         lacking = sorted(self.config.formats.keys() - set(both.column_names))
         if lacking:

@@ -18,7 +18,7 @@ from importers.core.names import few, is_like_a_value
 from importers.core.places import numbered
 from importers.exceptions import ConfigError, ContractError
 from importers.sources._text.widening import fitting
-from importers.sources.files._columns import nested_columns, same_columns, wanted, widening
+from importers.sources.files._columns import akin, same_columns, wanted, widening
 from importers.sources.files._files import FileSource
 from importers.sources.files._settings import FileConfig
 from importers.sources.files._sheet_types import DURATION, inferred, maybe_durations, typed
@@ -98,7 +98,7 @@ class Excel(FileSource[ExcelConfig]):
                 do="correct `sheets` or `range`, or wait for one with at least a header",
             )
         first, last = samples[0].schema, samples[-1].schema
-        nested_columns(files[-1].shown, last.names, first.names)
+        akin(files[-1].shown, last.names, first.names)
         text = pa.concat_tables([_as_text(sample) for sample in samples], promote_options="default")
         schema = inferred(text, self.config.null_values)
         kinds = {name: {s.schema.field(name).type for s in samples if name in s.schema.names} for name in schema.names}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,9 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from importers.core.model import Stream, Window
+from importers.core.model import Column, Plan, Reads, Stream, Window
 from importers.exceptions import ContractError
+from importers.sources.files._columns import Growth
 from importers.sources.files._files import FileSource
 from importers.sources.files.avro import Avro, AvroConfig
 from importers.sources.files.csv import Csv, CsvConfig
@@ -45,16 +46,27 @@ def months(root: Path, suffix: str, *columns: str) -> FileSource[Any]:
     return source
 
 
-def read(source: FileSource[Any], position: Any = None, only: str = "", **said: str) -> list[dict[str, Any]]:
-    """As the pipeline does: `new` and `optional` are names of columns, `only` those that are wanted."""
+def planned(
+    source: FileSource[Any],
+    position: Any = None,
+    only: str = "",
+    new: str = "",
+    optional: str = "",
+    since: Mapping[str, str] | None = None,
+) -> tuple[Stream, Plan]:
+    """As the pipeline does: `new`, `optional` and `only` are names of columns, the last of those that are wanted."""
     (offered,) = source.streams()
     stream: Stream = source.delivered(offered, Window(), position or {})
-    marked = (
-        replace(c, new=c.name in said.get("new", ""), optional=c.name in said.get("optional", ""))
+    marked = tuple(
+        replace(c, since=None if c.name in new else (since or {}).get(c.name, ""), optional=c.name in optional)
         for c in stream.columns
     )
-    stream = replace(stream, columns=tuple(c for c in marked if not only or c.name in only))
-    plan = source.plan(stream, Window(), position or {})
+    stream = replace(stream, columns=marked).narrowed(only or stream.schema.names)
+    return stream, source.plan(stream, Window(), position or {})
+
+
+def read(source: FileSource[Any], position: Any = None, **said: Any) -> list[dict[str, Any]]:
+    stream, plan = planned(source, position, **said)
     return [row for part in plan.partitions for batch in source.read(stream, part) for row in batch.rows.to_pylist()]
 
 
@@ -67,8 +79,57 @@ def test_what_a_later_file_brings_is_null_before(tmp_path: Path, suffix: str) ->
         {"a": 3, "b": 3, "c": 3},
     ]
     assert read(source, only="c", new="c") == [{"c": None}, {"c": 2}, {"c": 3}]
-    with pytest.raises(ContractError, match=r"m-1\.\w+' has other columns than the files before it: fewer: c"):
+    with pytest.raises(ContractError, match=r"m-1\.\w+' has other columns than it or a file before it had: fewer: c"):
         read(source)
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_only_a_file_that_came_before_a_column_may_lack_it_again(tmp_path: Path, suffix: str) -> None:
+    _, plan = planned(months(tmp_path, suffix, "ab", "abc", "abc"), new="abc")
+    assert plan.since == {"a": f"m-1.{suffix}", "b": f"m-1.{suffix}", "c": f"m-2.{suffix}"}
+    again = planned(months(tmp_path, suffix, "ab", "abc", "abc"), only="a", since=plan.since)[1]
+    assert again.since == plan.since  # of what nobody wants, too: a policy may change
+    for columns, lacking in (("a", "abc", "abc"), "m-1.*b"), (("ab", "ab", "abc"), "m-2.*c"):
+        with pytest.raises(ContractError, match=f"{lacking[:3]}.*fewer: {lacking[-1]};"):
+            read(months(tmp_path, suffix, *columns), since=plan.since)
+    (row, *_) = read(months(tmp_path, suffix, "a", "abc", "abc"), since=plan.since, optional="b")
+    assert row == {"a": 1, "b": None, "c": None}
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_files_may_have_each_what_the_other_lacks_where_it_is_optional(tmp_path: Path, suffix: str) -> None:
+    source = months(tmp_path, suffix, "ab", "ac")
+    with pytest.raises(ContractError, match=r"m-2\.\w+' .* than the files before it: more: c; fewer: b;"):
+        read(source, new="abc")
+    assert read(source, new="abc", optional="b") == [{"a": 1, "b": 1, "c": None}, {"a": 2, "b": None, "c": 2}]
+
+
+@pytest.mark.parametrize(
+    ("before", "later"),
+    [
+        (("a.csv", ""), ("b.csv", "")),
+        (("z.csv", ""), ("2//a.csv", "")),  # below a second directory
+        (("2//z.csv", ""), ("10//a.csv", "")),
+        (("a.zip", "x.csv"), ("a.zip", "y.csv")),
+    ],
+)
+def test_the_first_file_of_a_column_is_the_first_in_order_also_if_it_came_later(before: Any, later: Any) -> None:
+    """A file that came before a column may lack it, one that had it may not, in whatever order they were loaded."""
+    one, other = (File("", 1, 1, lane=lane, member=member) for lane, member in (before, later))
+
+    def growth(since: str | None) -> Growth:
+        columns = [Column("a", pa.int64(), None), Column("b", pa.int64(), None, since=since)]
+        return Growth(pa.schema([("a", pa.int64()), ("b", pa.int64())]), Stream("s", tuple(columns), Reads.POSITION))
+
+    came = growth(None)
+    came.lacking(other, "ab")
+    assert growth(came.since["b"]).lacking(one, "a") == ["b"]
+    for late in (one, other):
+        with pytest.raises(ContractError, match="fewer: b"):
+            growth(came.since["b"]).lacking(other, "a")
+        came.lacking(late, "ab")
+    with pytest.raises(ContractError, match="fewer: b"):
+        growth(came.since["b"]).lacking(one, "a")
 
 
 @pytest.mark.parametrize("suffix", FORMATS)
