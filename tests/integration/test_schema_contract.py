@@ -32,20 +32,24 @@ class Site:
         self.data.mkdir()
         self.file = self.data / "plays.csv"
         self.types: dict[str, str] = {}
+        self.importer, self.stream = "csv", "plays"
         self._runs = 0
 
-    def job(self, columns: dict[str, Any], load: dict[str, Any], expect: list[Any], *, replay: bool = False) -> Any:
+    def tenant(self, columns: dict[str, Any], load: dict[str, Any], expect: list[Any]) -> Tenant:
         privacy = {"purpose": "tests", "lawful_basis": "contract", "columns": columns}
+        config = {"path": str(self.data / "*.csv"), "stream": self.stream, "on_change": "reload", "types": self.types}
         pipeline = {
-            "importer": "csv",
-            "config": {"path": str(self.data / "*.csv"), "stream": "plays", "on_change": "reload", "types": self.types},
+            "importer": self.importer,
+            "config": config if self.importer == "csv" else {k: v for k, v in config.items() if k != "types"},
             "privacy": privacy | {"subject": {"none": True, "reason": "invented"}},
             "quarantine": {"max_fraction": 1.0},
             "load": load,
             "expect": expect,
         }
-        tenant = Tenant.model_validate({"tenant": "acme", "pipelines": {"listening": pipeline}})
-        (job,) = jobs(self.installation, tenant, "listening", replay=replay)
+        return Tenant.model_validate({"tenant": "acme", "pipelines": {"listening": pipeline}})
+
+    def job(self, columns: dict[str, Any], load: dict[str, Any], expect: list[Any], *, replay: bool = False) -> Any:
+        (job,) = jobs(self.installation, self.tenant(columns, load, expect), "listening", replay=replay)
         return job
 
     def run(
@@ -175,6 +179,71 @@ def test_what_has_come_since_is_nothing_to_a_replay(
     replayed = site.run(text, replay=True, **load)
     assert (replayed.rows_loaded, replayed.rows_quarantined) == (1, 1)
     assert (rows(sql), columns(sql)) == ([(1, 10), (2, 200)], TABLE)
+
+
+KEPT_OUT = "id,extra,who,ms\n3,x,cy,30\n4,,di,40\n"
+
+
+@pytest.mark.parametrize("mode", ["evolve", "freeze", "discard", "quarantine"])
+def test_what_a_row_has_beside_today_s_columns_keeps_it_where_it_is(
+    site: Site, sql: psycopg.Connection[Any], mode: str
+) -> None:
+    """The source has forgotten the column, and what a replay has read is deleted."""
+    site.run(FIRST, schema_change="quarantine")
+    site.run(KEPT_OUT, schema_change="quarantine")
+    replayed = site.run(FIRST, replay=True, schema_change=mode)
+    assert (replayed.rows_loaded, replayed.rows_quarantined, site.beyond(replayed.run)) == (0, 1, ["extra"])
+    site.file.unlink()
+    with closing(site.job({**POLICY, "extra": "keep"}, {}, [], replay=True)) as job:
+        assert run(job, "mended", RunKind.REPLAY, processes=1).rows_loaded == 1
+    assert sql.execute("select id, extra from acme.plays order by id").fetchall() == [
+        (1, None),
+        (2, None),
+        (3, "x"),
+        (4, None),
+    ]
+    with pytest.raises(ContractError, match="have gone that the last run had: extra"):
+        site.run("id,who,ms\n5,ed,50\n", {**POLICY, "extra": "keep"})
+    assert site.run("id,who,ms\n5,ed,50\n", {**POLICY, "extra": "keep"}, optional=["extra"]).rows_loaded == 1
+
+
+def test_a_column_that_is_dropped_today_holds_no_row(site: Site, sql: psycopg.Connection[Any]) -> None:
+    site.run(FIRST, schema_change="quarantine")
+    site.run(KEPT_OUT, schema_change="quarantine")
+    assert site.run(FIRST, {**POLICY, "extra": "drop"}, replay=True).rows_loaded == 1
+    assert (rows(sql)[2], columns(sql)) == ((3, 30), TABLE)
+
+
+@pytest.mark.parametrize("mode", ["evolve", "freeze", "discard", "quarantine"])
+def test_an_object_s_fields_are_the_row_s_own(site: Site, sql: psycopg.Connection[Any], mode: str) -> None:
+    """Arrow casts an object to one of fewer fields, and says nothing."""
+    site.importer = "jsonl"
+    site.run('{"id":1,"o":{"a":1}}\n', {"id": "keep", "o": "keep"}, schema_change="quarantine")
+    more = '{"id":2,"o":{"a":1,"b":"x"}}\n{"id":3,"o":{"a":3}}\n'
+    assert site.run(more, {"id": "keep", "o": "keep"}, schema_change="quarantine").rows_quarantined == 2
+    narrow = {"id": "keep", "o.a": "keep"}
+    replayed = site.run('{"id":9,"o":{"a":9}}\n', narrow, replay=True, schema_change=mode)
+    assert (replayed.rows_loaded, replayed.rows_quarantined) == (0, 2)
+    assert site.run('{"id":9,"o":{"a":9}}\n', {"id": "keep", "o": "keep"}, replay=True).rows_loaded == 2
+    assert sql.execute("select o from acme.plays order by id").fetchall() == [
+        ({"a": 1},),
+        ({"a": 1, "b": "x"},),
+        ({"a": 3, "b": None},),
+    ]
+
+
+def test_a_stream_of_another_name_is_replayed_by_it(site: Site) -> None:
+    """A task of Airflow's takes one stream, and doesn't ask which if there is one."""
+    site.stream = "old"
+    site.run(FIRST)
+    site.stream = "new"
+    site.run(FIRST)
+    site.job(POLICY, {}, [], replay=True).close()
+    tenant = site.tenant(POLICY, {}, [])
+    site.file.write_text("id,id\n1,2\n")
+    assert {job.stream.name for job in jobs(site.installation, tenant, "listening", replay=True)} == {"old", "new"}
+    (job,) = jobs(site.installation, tenant, "listening", ["old"], replay=True)
+    assert job.stream.name == "old"
 
 
 @pytest.mark.parametrize("mode", ["evolve", "freeze", "discard", "quarantine"])

@@ -41,9 +41,13 @@ class Held:
 
     @property
     def replayable(self) -> bool:
+        return self.current and self.replayed_by is None
+
+    @property
+    def current(self) -> bool:
         """Only what a committed run left: any other's rows are read again by the next run. A snapshot is anyway."""
         read_again = self.superseded or self.mode is LoadMode.REPLACE
-        return self.state is RunState.COMMITTED and not read_again and self.replayed_by is None
+        return self.state is RunState.COMMITTED and not read_again
 
 
 @dataclass(frozen=True, slots=True)

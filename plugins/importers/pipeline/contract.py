@@ -27,8 +27,9 @@ from importers.core.settings import StreamSettings
 from importers.core.tenant import Load, Treat
 from importers.core.widening import wider
 from importers.exceptions import ContractError
-from importers.privacy.rules import covers
+from importers.privacy.rules import covers, stricter
 
+_NOTHING = pa.schema([])
 CLOSED = frozenset({"discard", "quarantine"})
 """The modes in which a table's columns and types stay as they are while rows are loaded."""
 
@@ -58,20 +59,46 @@ def agreed(offered: Stream, known: Stream, load: Load, *, sparse: bool, dropped:
     return replace(stream, columns=columns, beyond=beyond)
 
 
-def replayed(offered: Stream, known: Stream, settings: StreamSettings) -> Stream:
+def replayed(offered: Stream, known: Stream, settings: StreamSettings, held: pa.Schema = _NOTHING) -> Stream:
     """The stream of a replay: rows of old deliveries, whatever the source has today in place of what was agreed on.
 
-    What it offers beside that is for a replay only if the contract is open and the policy says something of it. Types
-    are as they were unless somebody has declared others.
+    What the source offers beside that, or the rows have that are `held`, columns and fields of nested ones, is for a
+    replay only if the contract is open and the policy says something of it; else rows with something in it stay where
+    they are. Types are as they were unless somebody has declared others; the class is the stricter of then and today.
     """
-    before = {column.name: column for column in known.columns}
-    new = [column for column in offered.columns if column.name not in before]
-    if settings.load.schema_change != "evolve":
-        return replace(offered, columns=known.columns, beyond=tuple(new))
-    declared = {column.name: column for column in offered.columns if not column.readable_as}
-    columns = tuple(declared.get(name, column) for name, column in before.items())
-    covered = tuple(column for column in new if covers(settings.privacy, column))
-    return replace(offered, columns=columns + covered, beyond=tuple(c for c in new if c not in covered))
+    load, policy = settings.load, settings.privacy
+    evolves = load.schema_change == "evolve"
+    kinds = {field.name: field.type for field in held}
+    came = {column.name: column for column in (*offered.columns, *offered.beyond)}
+    columns, beyond = [], []
+    for column in known.columns:
+        today = came.pop(column.name, column)
+        kind = today.type if evolves and not today.readable_as else column.type
+        agreed = replace(column, type=kind, personal=stricter(today.personal, column.personal))
+        whole = _with_fields(agreed, kinds.pop(column.name, kind))
+        takes = whole == agreed or (evolves and covers(policy, whole))
+        columns.append(whole if takes else agreed)
+        beyond += [] if takes or load.schema_change in CLOSED else [whole]
+    new = [_with_fields(column, kinds.pop(column.name, column.type)) for column in came.values()]
+    for column in (*new, *(Column(name, kind, None) for name, kind in kinds.items())):
+        (columns if evolves and covers(policy, column) else beyond).append(column)
+    return replace(offered, columns=tuple(columns), beyond=tuple(beyond))
+
+
+def _with_fields(column: Column, came: pa.DataType) -> Column:
+    """The column with the fields that what came has beside its own."""
+    return replace(column, type=_joined(column.type, came))
+
+
+def _joined(kind: pa.DataType, came: pa.DataType) -> pa.DataType:
+    if t.is_struct(kind) and t.is_struct(came):
+        theirs = {field.name: field for field in came}
+        both = [field.with_type(_joined(field.type, theirs.pop(field.name, field).type)) for field in kind]
+        return pa.struct([*both, *theirs.values()])
+    for is_list, of in ((t.is_list, pa.list_), (t.is_large_list, pa.large_list)):
+        if is_list(kind) and is_list(came):
+            return of(kind.value_field.with_type(_joined(kind.value_type, came.value_type)))
+    return kind
 
 
 def marked(stream: Stream, known: Collection[Column], load: Load) -> Stream:
@@ -150,10 +177,11 @@ def opened(agreed: pa.Schema, came: pa.Schema, beyond: Collection[str]) -> pa.Sc
     """What came, as an open contract takes it: in wider types, but no text in place of what isn't any.
 
     Only a replay brings such text: what a closed contract kept out while a cell made its whole column text. A column
-    that nobody has agreed on is still there, for the policy to stop at, unless it is `beyond` what is replayed.
+    that nobody has agreed on is still there, for the policy to stop at, unless it is `beyond` what is replayed: then
+    it isn't, or without the fields of which the policy says nothing.
     """
-    there = (field for field in came if field.name not in beyond)
-    return pa.schema([_meant(agreed, field) for field in there])
+    there = (field for field in came if field.name not in beyond or field.name in agreed.names)
+    return pa.schema([agreed.field(f.name) if f.name in beyond else _meant(agreed, f) for f in there])
 
 
 def _meant(agreed: pa.Schema, came: pa.Field) -> pa.Field:

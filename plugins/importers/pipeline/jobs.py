@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import closing
 from dataclasses import replace
+from typing import Any
 
 import pyarrow as pa
 
@@ -12,6 +13,7 @@ from importers.core.connection import Connection
 from importers.core.model import LoadMode, Run, Stream
 from importers.core.names import did_you_mean
 from importers.core.settings import StreamSettings, effective, pipeline_of
+from importers.core.source import Source
 from importers.core.tenant import Subject, Tenant
 from importers.exceptions import ConfigError, ContractError, EmptySourceError, ImporterError
 from importers.pipeline import contract
@@ -33,28 +35,16 @@ def jobs(
     """A job for each stream of the pipeline, or for those named. Asks the source what it has.
 
     Without a `connection` it is looked for if the source needs one. A source that was read empty is taken to have what
-    it had; for a `replay` every source is, also one that can't be read now. Raises ConfigError for a stream that the
-    source lacks, and whatever the source raises.
+    it had; for a `replay` every source is, also one that can't be read now. A stream that it doesn't offer any more is
+    replayed if it is named. Raises ConfigError for a stream that the source lacks, and whatever the source raises.
     """
     try:
         connection = RESOLVER.get()(tenant, pipeline) if connection is None else connection
         with closing(open_source(tenant, pipeline, connection)) as source:
-            known = _remembered(installation, tenant, pipeline) if replay else {}
-            try:
-                offered = {stream.name: stream for stream in source.streams()}
-            except EmptySourceError as error:
-                known = known or _remembered(installation, tenant, pipeline)
-                offered = {name: stream for name, stream in known.items() if name == error.where.get("stream")}
-                if not offered:
-                    raise
-            except ImporterError:
-                if not known:
-                    raise
-                offered = known
-            for name, stream in known.items() if replay else ():
-                settings = effective(tenant, pipeline, name)
-                offered[name] = contract.replayed(offered.get(name, stream), stream, settings)
-        wanted = list(streams) or list(pipeline_of(tenant, pipeline).streams) or list(offered)
+            named = list(streams) or list(pipeline_of(tenant, pipeline).streams)
+            past = (installation, tenant, pipeline)
+            offered = _to_replay(source, named, *past) if replay else _offered(source, *past)
+        wanted = named or list(offered)
         for name in wanted:
             if name not in offered:
                 do = source.withheld.get(name) or did_you_mean(name, offered)
@@ -64,6 +54,36 @@ def jobs(
         error.at(tenant=tenant.tenant, pipeline=pipeline)
         raise
     return [Job(installation, tenant, pipeline, stream, connection) for stream in refined]
+
+
+def _offered(source: Source[Any], installation: Installation, tenant: Tenant, pipeline: str) -> dict[str, Stream]:
+    """The source's streams by name; of one that was read empty, as its last run knew it."""
+    try:
+        return {stream.name: stream for stream in source.streams()}
+    except EmptySourceError as error:
+        known = _remembered(installation, tenant, pipeline)
+        offered = {name: stream for name, stream in known.items() if name == error.where.get("stream")}
+        if not offered:
+            raise
+        return offered
+
+
+def _to_replay(
+    source: Source[Any], named: Collection[str], installation: Installation, tenant: Tenant, pipeline: str
+) -> dict[str, Stream]:
+    """The streams that a replay may be of: offered, or named and had once; all that there were if nobody can say."""
+    known = _remembered(installation, tenant, pipeline)
+    try:
+        offered = _offered(source, installation, tenant, pipeline)
+    except ImporterError:
+        if not known:
+            raise
+        offered = known
+    there = {name: stream for name, stream in known.items() if name in offered or name in named}
+    return offered | {
+        name: contract.replayed(offered.get(name, stream), stream, effective(tenant, pipeline, name))
+        for name, stream in there.items()
+    }
 
 
 def resume(

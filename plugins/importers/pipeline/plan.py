@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from importers.core.model import LoadMode, Plan, Position, Reads, Run, RunKind, RunState, Window
+from importers.core.model import LoadMode, Plan, Position, Reads, Run, RunKind, RunState, Stream, Window
 from importers.core.settings import importer_settings
 from importers.exceptions import ConfigError
 from importers.pipeline import contract, replay, treatments, writers
@@ -36,8 +36,9 @@ def plan(
         _check(job, kind, full_refresh)
         if kind is RunKind.REPLAY:
             _check_replay(job, window, full_refresh)
-        reads = kind is not RunKind.REPLAY
-        job = agreed(job, window, position_of(job, window, full_refresh=full_refresh)) if reads else agreed(job)
+            job = _replayed(job)
+        else:
+            job = agreed(job, window, position_of(job, window, full_refresh=full_refresh))
         asked = job.requested  # policy and rules
         notes = () if full_refresh else treatments.changed(job)
 
@@ -139,8 +140,7 @@ def agreed(job: Job, window: Window | None = None, position: Position | None = N
 
     With a `position` what a run reads from there on is held to the contract, without it all that the source offers.
     """
-    streams = () if job.destination.is_new() else job.destination.remembered()
-    known = next((stream for stream in streams if stream.name == job.stream.name), None)
+    known = _known(job)
     load, offered = job.settings.load, job.stream
     if position is not None:
         offered = job.source.delivered(offered, window or Window(), position)
@@ -153,6 +153,20 @@ def agreed(job: Job, window: Window | None = None, position: Position | None = N
         return job
     wide = contract.widened(job.stream, offered, job.asked)
     return job if wide is job.stream else job.of(wide)
+
+
+def _known(job: Job) -> Stream | None:
+    """The stream as its last committed run was planned with it."""
+    streams = () if job.destination.is_new() else job.destination.remembered()
+    return next((stream for stream in streams if stream.name == job.stream.name), None)
+
+
+def _replayed(job: Job) -> Job:
+    """The job of what is in quarantine: held to what was agreed, and to no file or server of today."""
+    known = _known(job)
+    if known is None:
+        return job
+    return job.of(contract.replayed(job.stream, known, job.settings, replay.columns(job)))
 
 
 def position_of(job: Job, window: Window, *, full_refresh: bool = False) -> Position:

@@ -21,9 +21,10 @@ from importers.core.model import JSON, SUBJECT, VERSION, Batch, LoadMode, Plan, 
 from importers.core.places import named
 from importers.core.quarantine import Held
 from importers.core.settings import kept_in_quarantine
-from importers.exceptions import ContractError
+from importers.exceptions import ContractError, ImporterError
 from importers.pipeline.job import Job
 from importers.pipeline.stamp import stamped
+from importers.staging.manifest import widest
 from importers.staging.quarantine import ABOUT, LOCATION, RAW, REASON, ROW
 
 
@@ -60,6 +61,29 @@ def plan_of(job: Job) -> Plan:
         files = [file for file in files if file.window == files[0].window]
     notes = (f"quarantine isn't where it was put: {_lost(lost)}; {_LOOK}",) if lost else ()
     return Plan([_partition(file) for file in files], stream=job.stream, notes=notes)
+
+
+def columns(job: Job) -> pa.Schema:
+    """What the rows have that replays may read, also those that another one has claimed: it may be dead."""
+    found: dict[str, pa.Field] = {}
+    files = [file for file in held(job) if file.current]
+    there = job.quarantine.there([file.file.uri for file in files])
+    for uri in sorted(there):
+        for field in _columns(job, uri):
+            known = found.get(field.name, field)
+            try:
+                found[field.name] = widest([pa.schema([known]), pa.schema([field])]).field(0)
+            except ContractError:  # of another shape: such rows don't fit, and stay
+                found[field.name] = known
+    return pa.schema(list(found.values()))
+
+
+def _columns(job: Job, uri: str) -> pa.Schema:
+    """None of a file that can't be read: whoever reads its rows says so. Another replay may have deleted it by now."""
+    try:
+        return job.quarantine.columns(uri, job.keys.quarantine())
+    except ImporterError:
+        return pa.schema([])
 
 
 def _sought(job: Job, files: Sequence[Held]) -> tuple[list[Held], list[Held]]:
@@ -166,15 +190,12 @@ def forget(job: Job, run: Run) -> None:
 def as_today(job: Job, batch: pa.RecordBatch) -> pa.RecordBatch:
     """The columns and types that the stream has today; what wasn't read then is null, as in a table that grew.
 
-    A column that doesn't fit its type of today keeps its own, as if the source had widened it. A column that a schema
-    contract has put the row into quarantine for is still there, so that it isn't lost in silence.
+    A column that doesn't fit its type of today keeps its own, as if the source had widened it. One that isn't the
+    stream's today is still there, so that it isn't lost in silence: what a replay has read is deleted.
     """
     arrays = []
-    schema = job.asked.schema
-    beyond = [field for field in batch.schema if field.name in {column.name for column in job.stream.beyond}]
-    if job.settings.load.schema_change == "quarantine":
-        beyond = [f for f in batch.schema if f.name not in {*ABOUT.names, *job.stream.schema.names}]
-    schema = pa.schema([*schema, *beyond])
+    beyond = [field for field in batch.schema if field.name not in {*ABOUT.names, *job.stream.schema.names}]
+    schema = pa.schema([*job.asked.schema, *beyond])
     for field in schema:
         if field.name not in batch.schema.names:
             arrays.append(pa.nulls(batch.num_rows, field.type))
@@ -184,12 +205,13 @@ def as_today(job: Job, batch: pa.RecordBatch) -> pa.RecordBatch:
 
 
 def _narrowed(array: pa.Array, kind: pa.DataType) -> pa.Array:
+    cuts = pa.types.is_timestamp(array.type) and pa.types.is_date(kind)  # a cast that leaves out the time of day
+    cuts = cuts or pa.types.is_nested(kind)  # or fields
     try:
         narrow = array.cast(kind)
+        return array if cuts and not narrow.cast(array.type).equals(array) else narrow
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
         return array
-    cuts = pa.types.is_timestamp(array.type) and pa.types.is_date(kind)  # a cast that leaves out the time of day
-    return array if cuts and not narrow.cast(array.type).equals(array) else narrow
 
 
 def _versioned(job: Job, planned: Mapping[str, Any], then: pa.RecordBatch, rows: pa.RecordBatch) -> pa.RecordBatch:

@@ -28,6 +28,15 @@ _BY_CLASS = {
     PersonalData.SPECIAL: _DROP,
     PersonalData.LOCATION: _DROP,  # but an IP address's network: see `class_default`
 }
+_BY_CARE = (
+    PersonalData.NONE,
+    PersonalData.IDENTIFIER,
+    PersonalData.ONLINE_ID,
+    PersonalData.LOCATION,
+    PersonalData.CONTACT,
+    PersonalData.FREE_TEXT,
+    PersonalData.SPECIAL,
+)
 _IP = re.compile(r"(?:^|_)ip(?:v[46])?(?:_|$)|(?:^|_)remote_addr(?:$)")
 
 
@@ -131,6 +140,13 @@ def covers(spec: Privacy, column: Column) -> bool:
     except UnclassifiedError:
         return False
     return True
+
+
+def stricter(today: PersonalData | None, then: PersonalData | None) -> PersonalData | None:
+    """The class of which less is loaded by default. What nobody classifies today the policy has to name, as ever."""
+    if today is None or then is None:
+        return today
+    return max(today, then, key=_BY_CARE.index)
 
 
 def unclassified(left: Sequence[Part], stream: str) -> UnclassifiedError:

@@ -114,6 +114,11 @@ def read_table(source: pa.NativeFile, key: RunKey, path: str) -> pa.Table:
     return _open(source, key, path, prefetch=False).read()
 
 
+def read_schema(source: pa.NativeFile, key: RunKey, path: str) -> pa.Schema:
+    """A file's columns, of which no row is read; raises as `read` does."""
+    return _open(source, key, path, prefetch=False).schema_arrow
+
+
 def _open(source: pa.NativeFile, key: RunKey, path: str, *, prefetch: bool) -> pq.ParquetFile:
     factory = pe.CryptoFactory(lambda _: _SealedInFile(key, path))
     properties = factory.file_decryption_properties(pe.KmsConnectionConfig())

@@ -94,6 +94,13 @@ class Quarantine:
         with self.store.reading(path, **place.where), self.store.open_input(path) as source:
             return encrypted.read_table(source, key, path)
 
+    def columns(self, uri: str, key: RunKey) -> pa.Schema:
+        """What a file has of its stream's columns; raises as `batches` does."""
+        path = self.store.path_of(uri)
+        place, _ = split_quarantined(path)
+        with self.store.reading(path, **place.where), self.store.open_input(path) as source:
+            return pa.schema([f for f in encrypted.read_schema(source, key, path) if f.name not in ABOUT.names])
+
     def erase_subjects(self, uri: str, gone: Whose, key: RunKey, *, rewrite: bool = True) -> Left:
         """Rewrite a file without the subjects' rows, or only count them.
 

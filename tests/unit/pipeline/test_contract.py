@@ -4,10 +4,11 @@ from decimal import Decimal
 import pyarrow as pa
 import pytest
 
-from importers.core.model import Column, Reads, Stream
-from importers.core.tenant import Load, Treatment
+from importers.core.model import Column, PersonalData, Reads, Stream
+from importers.core.settings import StreamSettings
+from importers.core.tenant import Load, Privacy, Treatment
 from importers.exceptions import ContractError
-from importers.pipeline.contract import agreed, dropped, fitted, opened, unfit, whole
+from importers.pipeline.contract import agreed, dropped, fitted, opened, replayed, unfit, whole
 
 NOON = dt.datetime.fromisoformat("2024-01-01T12:00")
 
@@ -135,3 +136,43 @@ def test_an_open_contract_takes_wider_types_and_no_text_and_hides_no_column_from
     assert opened(known, came, {"e"}) == pa.schema(
         [("a", pa.float64()), ("b", pa.int64()), ("c", pa.string()), ("d", pa.string())]
     )
+
+
+def settings(mode, **policy):
+    return StreamSettings(load=Load(schema_change=mode), privacy=Privacy(columns=policy), expect=())
+
+
+@pytest.mark.parametrize("mode", ["evolve", "freeze", "discard", "quarantine"])
+@pytest.mark.parametrize(
+    ("then", "today", "taken"),
+    [
+        (PersonalData.NONE, PersonalData.CONTACT, PersonalData.CONTACT),
+        (PersonalData.CONTACT, PersonalData.NONE, PersonalData.CONTACT),
+        (PersonalData.IDENTIFIER, PersonalData.NONE, PersonalData.IDENTIFIER),
+        (None, PersonalData.SPECIAL, PersonalData.SPECIAL),
+        (PersonalData.NONE, None, None),  # today's policy has to name it
+    ],
+)
+def test_a_replay_takes_the_stricter_class_of_then_and_today(mode, then, today, taken):
+    known, offered = (Stream("s", (Column("x", pa.string(), each),), Reads.POSITION) for each in (then, today))
+    (column,) = replayed(offered, known, settings(mode)).columns
+    assert column.personal is taken
+
+
+OF_TWO = pa.list_(pa.struct([("a", pa.int64()), ("b", pa.string())]))
+OF_ONE = pa.list_(pa.struct([("a", pa.int64())]))
+
+
+@pytest.mark.parametrize(
+    ("mode", "policy", "kind", "beyond"),
+    [
+        ("evolve", {"o": "keep"}, OF_TWO, []),
+        ("evolve", {"o[].a": "keep"}, OF_ONE, [OF_TWO]),
+        ("freeze", {"o": "keep"}, OF_ONE, [OF_TWO]),
+        ("quarantine", {"o": "keep"}, OF_ONE, []),
+    ],
+)
+def test_fields_of_held_rows_come_in_where_the_contract_is_open_and_the_policy_covers_them(mode, policy, kind, beyond):
+    said = {path: Treatment(treat=treat) for path, treat in policy.items()}
+    found = replayed(stream(o=OF_ONE), stream(o=OF_ONE), settings(mode, **said), pa.schema([("o", OF_TWO)]))
+    assert (found.columns[0].type, [column.type for column in found.beyond]) == (kind, beyond)
