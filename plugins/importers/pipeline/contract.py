@@ -81,7 +81,8 @@ def replayed(offered: Stream, known: Stream, settings: StreamSettings, held: pa.
         beyond += [] if takes or load.schema_change in CLOSED else [whole]
     new = [_with_fields(column, kinds.pop(column.name, column.type)) for column in came.values()]
     for column in (*new, *(Column(name, kind, None) for name, kind in kinds.items())):
-        (columns if evolves and covers(policy, column) else beyond).append(column)
+        # no delivery is known to have had it
+        (columns if evolves and covers(policy, column) else beyond).append(replace(column, since=None))
     return replace(offered, columns=tuple(columns), beyond=tuple(beyond))
 
 

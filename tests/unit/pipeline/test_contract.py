@@ -176,3 +176,12 @@ def test_fields_of_held_rows_come_in_where_the_contract_is_open_and_the_policy_c
     said = {path: Treatment(treat=treat) for path, treat in policy.items()}
     found = replayed(stream(o=OF_ONE), stream(o=OF_ONE), settings(mode, **said), pa.schema([("o", OF_TWO)]))
     assert (found.columns[0].type, [column.type for column in found.beyond]) == (kind, beyond)
+
+
+def test_no_delivery_is_known_to_have_had_what_a_replay_brings():
+    """Else each file of before would have to have it, once everything is read again."""
+    known = Stream("s", (Column("a", pa.int64(), None, since="m-1.csv"),), Reads.POSITION)
+    offered = Stream("s", (*known.columns, Column("b", pa.int64(), None)), Reads.POSITION)
+    policy = {name: Treatment(treat="keep") for name in "abc"}
+    found = replayed(offered, known, settings("evolve", **policy), pa.schema([("c", pa.int64())]))
+    assert {column.name: column.since for column in found.columns} == {"a": "m-1.csv", "b": None, "c": None}

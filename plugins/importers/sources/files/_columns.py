@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import pyarrow as pa
@@ -12,6 +13,7 @@ from importers.exceptions import ContractError
 from importers.sources._types import loadable
 from importers.transport.files import File
 
+_DIRECTORY = re.compile(r"(\d+)//")
 UNSHOWN = "a name that isn't shown"
 
 
@@ -57,7 +59,7 @@ class Growth:
         """Which of the schema's columns the next file may and does lack. Raises ContractError for any other that it
         lacks, and for one that the schema hasn't.
         """
-        there, mark = frozenset(got), f"{file.lane}!{file.member}" if file.member else file.lane
+        there, mark = frozenset(got), _mark(file)
         lacking = [name for name in self._names if name not in there]
         missed = frozenset(name for name in lacking if not self._may_lack(name, mark))
         if missed or not there.issubset(self._names):
@@ -76,10 +78,19 @@ class Growth:
         return name not in self._seen and (name not in self.since or _order(mark) < _order(self.since[name]))
 
 
+def in_order(file: File) -> tuple[int, str]:
+    """Where a file stands among those that are read: by its directory's place in the list, then by its path."""
+    return _order(_mark(file))
+
+
+def _mark(file: File) -> str:
+    return f"{file.lane}!{file.member}" if file.member else file.lane
+
+
 def _order(mark: str) -> tuple[int, str]:
-    """Paths in the order in which a plan reads them: those below a second directory begin with `2//` (`Files.find`)."""
-    directory, apart, path = mark.partition("//")
-    return (int(directory), path) if apart else (1, mark)
+    """Lanes of a second directory begin with `2//` (`Files.find`)."""
+    found = _DIRECTORY.match(mark)
+    return (int(found[1]), mark[found.end() :]) if found else (1, mark)
 
 
 def filled(rows: pa.RecordBatch, target: pa.Schema) -> pa.RecordBatch:

@@ -36,7 +36,7 @@ from importers.sources._text.cells import ARROW, arrow_type
 from importers.sources._types import is_bare, leaves, loadable, retyped
 from importers.sources.files._again import Record, reread
 from importers.sources.files._bucket import ENVIRONMENT, ENVIRONMENT_BESIDES, role_of
-from importers.sources.files._columns import Growth, akin, as_asked, filled, wanted
+from importers.sources.files._columns import Growth, akin, as_asked, filled, in_order, wanted
 from importers.sources.files._interval import changed, covered, microseconds, within
 from importers.sources.files._settings import OF_NO_RECORD, Compression, FilesT, OnChange
 from importers.sources.files._slices import FilePart, FileSlice, Slice, in_parts, one_after_the_other
@@ -321,13 +321,12 @@ class FileSource(Source[FilesT]):
 
         Raises ContractError for what a file may not lack.
         """
-        growth, found = Growth(schema, stream), list[Slice]()
-        for file in files:
-            names = self.names(file)
-            lacks = [] if names is None else growth.lacking(file, names)
-            self.fits(file, schema)
-            found.append({"lacks": lacks} if lacks else {})
-        return found, growth.since
+        growth, lacks = Growth(schema, stream), list[Sequence[str]]([()] * len(files))
+        for number in sorted(range(len(files)), key=lambda number: in_order(files[number])):
+            names = self.names(files[number])
+            lacks[number] = () if names is None else growth.lacking(files[number], names)
+            self.fits(files[number], schema)
+        return [{"lacks": names} if names else {} for names in lacks], growth.since
 
     def _packed(self, files: Sequence[File], lacking: Sequence[Slice]) -> list[list[Slice]]:
         """What is read of the files, in as many parts as pay."""

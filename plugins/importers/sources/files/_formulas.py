@@ -126,11 +126,12 @@ def _patterns(beginning: bytes) -> Sequence[re.Pattern[bytes]]:
     """
     found = re.search(rb"<([\w.-]+:)?worksheet\b", beginning)
     p = re.escape(found[1] or b"") if found else b""
-    formula = rb"<%bf\b[^<>]*(?:/>|>[^<]*</%bf\s*>)" % (p, p)
-    value = rb"(<%bv\b[^<>]*/>|<%bv\b[^<>]*>\s*</%bv\s*>)?" % (p, p, p)
-    end = rb"\s*</%bc\s*>" % p
-    cell = rb"<%bc\b([^<>]*)>\s*%b\s*%b%b" % (p, formula, value, end)
-    return [re.compile(pattern) for pattern in (cell, rb"</%bf\s*>\s*%b%b" % (p, value, end), rb"/>" + end)]
+    # what is matched of white space isn't given back: else a megabyte of it would take its square
+    formula = rb"<%bf\b[^<>]*(?:/>|>[^<]*</%bf\s*+>)" % (p, p)
+    value = rb"(<%bv\b[^<>]*/>|<%bv\b[^<>]*>\s*+</%bv\s*+>)?" % (p, p, p)
+    end = rb"\s*+</%bc\s*+>" % p
+    cell = rb"<%bc\b([^<>]*)>\s*+%b\s*+%b%b" % (p, formula, value, end)
+    return [re.compile(pattern) for pattern in (cell, rb"</%bf\s*+>\s*+%b%b" % (p, value, end), rb"/>" + end)]
 
 
 def _of_open_document(archive: zipfile.ZipFile) -> set[str]:

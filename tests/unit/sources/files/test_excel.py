@@ -206,6 +206,14 @@ def test_formulas_without_values_that_have_no_place_or_are_too_many(tmp_path, mo
     assert everything(source(path, errors="null"))[0].num_rows == 3
 
 
+def test_white_space_behind_a_formula_costs_what_it_is_long(tmp_path):
+    """A pattern that gave it back would look at each stretch of a megabyte for each place in it."""
+    cell = b'<c r="B2"><f>A2</f>' + b" " * (1 << 20) + b"<v>5</v></c>"
+    path = edited(workbook(tmp_path / "book.xlsx", ["id", "x"], [1, "=A2"]), cell)
+    got, rejects = everything(source(path))
+    assert (got.to_pydict(), rejects) == ({"id": [1], "x": [5]}, [])
+
+
 @pytest.mark.parametrize("value", [{}, {"valuetype": "float", "value": "4"}])
 def test_an_ods_sheet_with_a_formula_without_a_value(tmp_path, value):
     book = OpenDocumentSpreadsheet()

@@ -110,6 +110,7 @@ def test_files_may_have_each_what_the_other_lacks_where_it_is_optional(tmp_path:
         (("a.csv", ""), ("b.csv", "")),
         (("z.csv", ""), ("2//a.csv", "")),  # below a second directory
         (("2//z.csv", ""), ("10//a.csv", "")),
+        (("x//1.csv", ""), ("x//2.csv", "")),  # an object's key
         (("a.zip", "x.csv"), ("a.zip", "y.csv")),
     ],
 )
@@ -130,6 +131,23 @@ def test_the_first_file_of_a_column_is_the_first_in_order_also_if_it_came_later(
         came.lacking(late, "ab")
     with pytest.raises(ContractError, match="fewer: b"):
         growth(came.since["b"]).lacking(one, "a")
+
+
+@pytest.mark.parametrize("first", ["z", "a"])
+def test_directories_come_one_after_the_other_as_they_are_named(tmp_path: Path, first: str) -> None:
+    """Whatever the plan: one that took what another had refused would be refused by the next."""
+    second = "a" if first == "z" else "z"
+    for directory, text in ((first, "a\n1\n"), (second, "a,b\n2,2\n")):
+        (tmp_path / directory).mkdir()
+        (tmp_path / directory / "1.csv").write_text(text)
+    paths = [str(tmp_path / directory / "*.csv") for directory in (first, second)]
+    source = Csv(CsvConfig(path=paths), tenant="acme")
+    _, plan = planned(source, new="ab")
+    assert plan.since == {"a": "1.csv", "b": "2//1.csv"}
+    assert sorted(row["a"] for row in read(source, since=plan.since)) == [1, 2]
+    turned = Csv(CsvConfig(path=paths[::-1]), tenant="acme")
+    with pytest.raises(ContractError, match=r"1\.csv' has other columns than the files before it: fewer: b"):
+        planned(turned, new="ab")
 
 
 @pytest.mark.parametrize("suffix", FORMATS)
