@@ -224,19 +224,11 @@ def insert_run(
         returning id
         """,
         {
-            "tenant": StreamName.of(name).tenant,
-            "stream": name,
-            "key": key,
-            "kind": kind,
-            "mode": stream.load_mode,
-            "table": stream.target,
+            **_asked_for(stream, name, key, kind, window),
             "version": version,
             "plan": Jsonb(stored),
             "lo": plan.covers[0] if plan.covers else None,
             "hi": plan.covers[1] if plan.covers else None,
-            "bounded": window.bounded,
-            "start": window.start,
-            "end": window.end,
             "sealed": sealed_key,
             "lease": lease,
         },
@@ -244,6 +236,21 @@ def insert_run(
     if row is None:
         raise ContractError("the run that was opened has no number", do="report this")
     return int(row[0])
+
+
+def _asked_for(stream: Stream, name: str, key: str, kind: RunKind, window: Window) -> dict[str, Any]:
+    """What a run's row says of what was asked for, whether the run was opened or not."""
+    return {
+        "tenant": StreamName.of(name).tenant,
+        "stream": name,
+        "key": key,
+        "kind": kind,
+        "mode": stream.load_mode,
+        "table": stream.target,
+        "bounded": window.bounded,
+        "start": window.start,
+        "end": window.end,
+    }
 
 
 def insert_receipt(connection: psycopg.Connection, receipt: Receipt) -> bool:
@@ -323,16 +330,8 @@ def insert_unopened(
         on conflict (stream, key, generation) do nothing
         """,
         {
-            "tenant": StreamName.of(name).tenant,
-            "stream": name,
-            "key": key,
-            "kind": kind,
-            "mode": stream.load_mode,
-            "table": stream.target,
+            **_asked_for(stream, name, key, kind, window),
             "plan": Jsonb({"partitions": [], "position": {}, "stream": None}),
-            "bounded": window.bounded,
-            "start": window.start,
-            "end": window.end,
             "began": began,
             "failure": failure,
         },
