@@ -156,9 +156,10 @@ class FileSource(Source[FilesT]):
         return replace(stream, columns=self._columns(schema))
 
     def plan(self, stream: Stream, window: Window, position: Position) -> Plan:
-        if not self.files.find(self.config.path) and any(named(lane, self.config.path) for lane in position):
+        listed = self.files.find(self.config.path)
+        if not listed and any(named(lane, self.config.path) for lane in position):
             return Plan(partitions=[])  # all that was there is loaded, and somebody has taken it away
-        listed = self._listed()
+        listed = listed or self._listed()  # which says why there is none
         new = [file for file in listed if self._wanted(file, stream, window, position)]
         if not new:
             return Plan(partitions=[])
