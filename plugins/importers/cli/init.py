@@ -49,13 +49,13 @@ def command(
     if as_json:
         say_json(
             {"file": str(place), "tenant": name, "importer": written.importer, "stream": written.stream}
-            | {"note": written.note or None}
+            | {"notes": list(written.notes)}
             | {"findings": [entry(finding) for finding in findings]}
         )
     else:
         _show(place, findings, f"{name}.{pipeline or written.stream}")
-    if written.note:
-        click.echo(written.note, err=True)
+    for note in written.notes:
+        click.echo(note, err=True)
 
 
 def write(place: Path, text: str) -> None:

@@ -41,8 +41,8 @@ def command(file: str, said: dict[str, Any], html: Path | None, as_json: bool) -
         say_json(summary(file, found))
     else:
         _show(found)
-    if found.note:
-        click.echo(found.note, err=True)
+    for note in found.notes:
+        click.echo(note, err=True)
 
 
 def summary(file: str, found: FileProfile) -> dict[str, Any]:
@@ -53,7 +53,7 @@ def summary(file: str, found: FileProfile) -> dict[str, Any]:
         "rows": found.rows,
         "rejects": found.rejects,
         "rejects_by_reason": dict(found.reasons),
-        "note": found.note or None,
+        "notes": list(found.notes),
         "columns": [_entry(column, found) for column in found.columns],
     }
 

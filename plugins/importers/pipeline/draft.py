@@ -30,12 +30,12 @@ _PERSON = re.compile(r"(?:^|_)(user|account|customer|client|member|person|listen
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A tenant file's text, what it is called by, and as a `note` what somebody should look at first, if need be."""
+    """A tenant file's text, what it is called by, and `notes` of what somebody should look at."""
 
     text: str
     importer: str
     stream: str
-    note: str = ""
+    notes: tuple[str, ...] = ()
 
 
 def draft(path: str, tenant: str, pipeline: str | None = None, said: Mapping[str, Any] = {}) -> Draft:
@@ -45,7 +45,7 @@ def draft(path: str, tenant: str, pipeline: str | None = None, said: Mapping[str
     there or a setting that is wrong, ContractError for a file that can't be read.
     """
     with opened(path, said, tenant) as sample:
-        values, note = _first_rows(path, sample)
+        values, notes = _first_rows(path, sample)
     stream, importer = sample.stream, sample.importer
     found = leaves(stream.schema)
     named = (leaf for leaf in found if not is_data(leaf))  # a key may be a person's: it isn't written down
@@ -66,19 +66,19 @@ def draft(path: str, tenant: str, pipeline: str | None = None, said: Mapping[str
         "    streams:",
         f"      {stream.name}: {{}}  # its rows are appended to the table {tenant}.{stream.name}",
     ]
-    return Draft("\n".join(lines) + "\n", importer, stream.name, note)
+    return Draft("\n".join(lines) + "\n", importer, stream.name, notes)
 
 
-def _first_rows(path: str, sample: Sample) -> tuple[pa.RecordBatch, str]:
+def _first_rows(path: str, sample: Sample) -> tuple[pa.RecordBatch, tuple[str, ...]]:
     """Some rows, and what is to be noted of them. Raises ContractError if there are records, and none is a row."""
     reasons = Counter[str]()
     for batch in sample.batches():
         if batch.rows.num_rows:
-            return batch.rows.slice(0, SAMPLE), sample.headless(batch)
+            return batch.rows.slice(0, SAMPLE), sample.notes(batch)
         reasons.update(reject.reason for reject in batch.rejects)
     if reasons:
         raise unreadable(path, sample.importer, reasons)
-    return pa.RecordBatch.from_pylist([], sample.stream.schema), sample.headless(None)
+    return pa.RecordBatch.from_pylist([], sample.stream.schema), sample.notes(None)
 
 
 def _sample(rows: pa.RecordBatch, leaf: Part) -> pa.Array | None:

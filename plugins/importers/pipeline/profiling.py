@@ -19,7 +19,7 @@ from importers.quality.profiler import Profiler
 class FileProfile:
     """What a file holds. `reasons` count lines or records that are no rows, by why.
 
-    `personal` is by column why it may concern a person, `note` what somebody should look at first, if need be.
+    `personal` is by column why it may concern a person, `notes` are what somebody should look at.
     """
 
     importer: str
@@ -27,7 +27,7 @@ class FileProfile:
     reasons: Mapping[str, int]
     columns: tuple[ColumnProfile, ...]
     personal: Mapping[str, Suggestion]
-    note: str = ""
+    notes: tuple[str, ...] = ()
 
     @property
     def rejects(self) -> int:
@@ -48,7 +48,7 @@ def profile_file(path: str, said: Mapping[str, Any] = {}) -> FileProfile:
             rows += batch.rows.num_rows
             reasons.update(reject.reason for reject in batch.rejects)
             first = batch if first is None and batch.rows.num_rows else first
-        note = sample.headless(first)
+        notes = sample.notes(first)
     if reasons and not rows:
         raise unreadable(path, sample.importer, reasons)
     stream = sample.stream
@@ -56,7 +56,7 @@ def profile_file(path: str, said: Mapping[str, Any] = {}) -> FileProfile:
     guesses = beside_each_other(found)
     personal = {guess.path: guess for guess in guesses if guess.personal is not PersonalData.NONE}
     columns = tuple(_without_values(one) if _is_in(one.path, personal) else one for one in profiler.finish())
-    return FileProfile(sample.importer, rows, dict(reasons.most_common()), columns, personal, note)
+    return FileProfile(sample.importer, rows, dict(reasons.most_common()), columns, personal, notes)
 
 
 def _is_in(path: str, personal: Mapping[str, Suggestion]) -> bool:

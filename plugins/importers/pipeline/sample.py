@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from importers.core.model import Batch, Stream, Window
+from importers.core.model import Batch, Plan, Stream, Window
 from importers.core.places import located
 from importers.core.source import Source
 from importers.core.tenant import Pipeline, Tenant
@@ -59,13 +59,19 @@ class Sample:
     config: Mapping[str, Any]
     source: Source[Any]
     stream: Stream
+    plan: Plan
 
     def batches(self) -> Iterator[Batch]:
         """All of it."""
-        for partition in self.source.plan(self.stream, Window(), {}).partitions:
+        for partition in self.plan.partitions:
             yield from self.source.read(self.stream, partition)
 
-    def headless(self, first: Batch | None) -> str:
+    def notes(self, first: Batch | None) -> tuple[str, ...]:
+        """What somebody should look at: where the header may be, by the `first` rows, and what the plan says."""
+        headless = self._headless(first)
+        return (*([headless] if headless else ()), *self.plan.notes)
+
+    def _headless(self, first: Batch | None) -> str:
         """Where the header may be, if most names are missing in what was taken for it; else empty.
 
         By the `first` rows: names stand where no cell is empty.
@@ -99,7 +105,7 @@ def opened(path: str, said: Mapping[str, Any] = {}, tenant: str = "sample") -> I
         if len(streams) > 1:
             names = ", ".join(stream.name for stream in streams)
             raise ConfigError(f"{len(streams)} streams can't be looked at in one go", got=names, do="name one of them")
-        yield Sample(importer, config, source, streams[0])
+        yield Sample(importer, config, source, streams[0], source.plan(streams[0], Window(), {}))
 
 
 def unreadable(path: str, importer: str, reasons: Counter[str]) -> ContractError:

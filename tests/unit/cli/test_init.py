@@ -243,7 +243,8 @@ def test_where_a_header_may_be_is_noted(tmp_path: Path) -> None:
         book.active.append(row)
     book.save(tmp_path / "report.xlsx")
     done = init(tmp_path / "report.xlsx", "--tenants", tmp_path, "--json")
-    assert "1 of 2 columns have no name" in json.loads(done.stdout)["note"]
+    (note,) = json.loads(done.stdout)["notes"]
+    assert "1 of 2 columns have no name" in note
     assert "--set range=A3" in done.stderr
 
 
@@ -253,3 +254,11 @@ def test_a_compressed_file_is_recognised_by_what_is_in_it(tmp_path: Path) -> Non
     init(tmp_path / "a.csv.gz", "--tenants", tmp_path)
     assert '      delimiter: ";"\n      decimal: ","\n' in (tmp_path / "a.yaml").read_text()
     assert json.loads(init(tmp_path / "b.json.gz", "--tenants", tmp_path, "--json").stdout)["importer"] == "json"
+
+
+def test_a_column_that_odd_values_make_text_is_noted(tmp_path: Path) -> None:
+    (tmp_path / "sums.csv").write_text("total\n" + "1.5\n" * 99 + "n. a.\n")
+    done = init(tmp_path / "sums.csv", "--tenants", tmp_path, "--json")
+    (note,) = json.loads(done.stdout)["notes"]
+    assert "99 of its 100 values are of type number, 1 is not" in note
+    assert note in done.stderr

@@ -164,7 +164,7 @@ def test_where_a_header_may_be_is_told(tmp_path: Path) -> None:
         )
         again = json.loads(profile(tmp_path / file, "--set", setting, "--json").stdout)
         assert [column["name"] for column in again["columns"]] == ["id", "city", "total"]
-        assert again["note"] is None
+        assert again["notes"] == []
 
 
 @pytest.mark.parametrize("header", [",total", "id,name,"])
@@ -187,3 +187,12 @@ def test_a_bucket_needs_the_environment_s_keys(monkeypatch: pytest.MonkeyPatch) 
     done = profile("s3://exports/a.csv")
     assert done.exit_code == 2
     assert "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY" in done.stderr
+
+
+def test_a_column_that_odd_values_make_text_is_told(tmp_path: Path) -> None:
+    (tmp_path / "sums.csv").write_text("total\n" + "1.5\n" * 99 + "n. a.\n")
+    done = profile(tmp_path / "sums.csv", "--json", "--html", tmp_path / "page.html")
+    (note,) = json.loads(done.stdout)["notes"]
+    assert "99 of its 100 values are of type number, 1 is not" in note
+    assert note in done.stderr
+    assert "99 of its 100 values" in (tmp_path / "page.html").read_text()

@@ -10,6 +10,7 @@ import pyarrow as pa
 from importers.exceptions import ContractError
 from importers.sources.files._columns import akin
 from importers.sources.files._files import FileSource
+from importers.sources.files._odd import Inferred
 from importers.sources.files._settings import FilesT
 from importers.sources.files._slices import Slice
 from importers.transport.files import File
@@ -32,7 +33,11 @@ class DeclaringFileSource(FileSource[FilesT]):
             self._last = file, self.declared(file)
         return self._last[1]
 
+    def inferred(self, files: Sequence[File]) -> Inferred:
+        return Inferred(self.schema(files))
+
     def schema(self, files: Sequence[File]) -> pa.Schema:
+        """The types that hold those of the first and the last file. Raises ContractError if there are none."""
         first, last = self.declared(files[0]), self.declared(files[-1])
         akin(files[-1].shown, last.names, first.names)
         return _widest(files[-1], first, last)

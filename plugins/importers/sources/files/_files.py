@@ -38,6 +38,7 @@ from importers.sources.files._again import Record, reread
 from importers.sources.files._bucket import ENVIRONMENT, ENVIRONMENT_BESIDES, role_of
 from importers.sources.files._columns import Growth, akin, as_asked, filled, in_order, wanted
 from importers.sources.files._interval import changed, covered, microseconds, within
+from importers.sources.files._odd import Inferred, told
 from importers.sources.files._settings import OF_NO_RECORD, Compression, FilesT, OnChange
 from importers.sources.files._slices import FilePart, FileSlice, Slice, in_parts, one_after_the_other
 from importers.transport.files import (
@@ -77,7 +78,7 @@ class FileSource(Source[FilesT]):
     """Where types come from a sample: what a column can be read as that isn't what the sample says."""
     is_archive: ClassVar[bool] = False
     """Whether the format itself is a zip archive, as a workbook is: then no file's bytes are taken for compressed."""
-    _inferred: tuple[list[File], pa.Schema] | None = None
+    _inferred: tuple[list[File], Inferred] | None = None
 
     @classmethod
     def takes_connection(cls, settings: Mapping[str, Any]) -> bool:
@@ -98,7 +99,7 @@ class FileSource(Source[FilesT]):
         close_kept(self, "files")
 
     @abstractmethod
-    def schema(self, files: Sequence[File]) -> pa.Schema:
+    def inferred(self, files: Sequence[File]) -> Inferred:
         """The columns that the first or the last file has. Raises ContractError if they have nothing in common."""
 
     def names(self, file: File) -> Sequence[str] | None:  # noqa: ARG002 - for formats that do
@@ -128,7 +129,7 @@ class FileSource(Source[FilesT]):
     """Whether `types` reaches what is within objects and lists, by a path such as `items[].price`."""
 
     def streams(self) -> Sequence[Stream]:
-        columns = self._columns(self._known(self._listed()))
+        columns = self._columns(self._known(self._listed()).schema)
         return [Stream(self._name(), columns, self.reads())]
 
     def _columns(self, schema: pa.Schema) -> tuple[Column, ...]:
@@ -151,7 +152,7 @@ class FileSource(Source[FilesT]):
         new = [file for file in found if self._is_asked_for(file, window, position)]
         if not new:
             return stream
-        schema = self._known(new)
+        schema = self._known(new).schema
         akin(new[0].path, schema.names, [column.name for column in stream.columns])
         return replace(stream, columns=self._columns(schema))
 
@@ -163,19 +164,21 @@ class FileSource(Source[FilesT]):
         new = [file for file in listed if self._wanted(file, stream, window, position)]
         if not new:
             return Plan(partitions=[])
-        schema = as_asked(self._known(listed if self.sparse() else new), stream)
+        known = self._known(listed if self.sparse() else new)
+        schema = as_asked(known.schema, stream)
         self.offered(schema, stream)
         inside = [part for file in new for part in self.files.inside(file)]
         lacking, since = self._lacking(inside, schema, stream)
         sealed = base64.b64encode(schema.serialize()).decode()
         said = {"schema": sealed, "read": self._way_of_reading}
         partitions: list[JSON] = [{"slices": part, **said} for part in self._packed(inside, lacking)]
+        notes = told(known.odd, stream, nulls="null_values" in type(self.config).model_fields)
         if not window.bounded:
             again = [file.path for file in new if file.lane in position]
             position = {file.lane: file.identity for file in new}
-            return Plan(partitions, position, notes=_read_again(again), since=since)
+            return Plan(partitions, position, notes=(*_read_again(again), *notes), since=since)
         replaces = self.config.interval is not None and stream.load_mode is LoadMode.APPEND
-        return Plan(partitions, covers=covered(window) if replaces else None, since=since)
+        return Plan(partitions, covers=covered(window) if replaces else None, notes=notes, since=since)
 
     def describe(self, partition: JSON) -> tuple[str, int | None]:
         slices = cast(Mapping[str, Any], partition)["slices"]
@@ -264,22 +267,22 @@ class FileSource(Source[FilesT]):
             stem = stem.partition(char)[0]
         return as_name(stem) if stem.strip("_- ") else "rows"
 
-    def _known(self, files: Sequence[File]) -> pa.Schema:
+    def _known(self, files: Sequence[File]) -> Inferred:
         """Files are sampled once for what they offer and for a run's plan, unless one has changed in between."""
         ends = self._ends(files)
         if self._inferred is None or self._inferred[0] != ends:
             self._inferred = ends, self._typed(ends)
         return self._inferred[1]
 
-    def _typed(self, ends: Sequence[File]) -> pa.Schema:
-        schema = self.schema(ends)
+    def _typed(self, ends: Sequence[File]) -> Inferred:
+        schema, odd = self.inferred(ends)
         for name, kind in self.config.types.items():
             known = leaves(schema) if self.types_within else schema.names
             if name not in known:
                 why = "which holds what has types" if name in schema.names else "that the files lack"
                 raise ConfigError(f"`types` names a column '{name}' {why}", do=did_you_mean(name, known))
             schema = retyped(schema, name, arrow_type(kind))
-        return schema
+        return Inferred(schema, [one for one in odd if one.column not in self.config.types])
 
     def _ends(self, files: Sequence[File]) -> list[File]:
         """The first and the last that hold anything, looked into: they stand for all of them."""

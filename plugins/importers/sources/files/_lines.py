@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import pyarrow as pa
 from pydantic import Field, field_validator
@@ -11,10 +12,12 @@ from importers.core.model import Batch, Reject, Stream
 from importers.core.names import few
 from importers.exceptions import ContractError
 from importers.sources._text.blocks import Block, one_batch
-from importers.sources._text.cells import ARROW, TypeName, arrow_type
-from importers.sources._text.json_lines import Lines, UnknownKeys
+from importers.sources._text.cells import ARROW, TypeName, arrow_type, typed
+from importers.sources._text.json_lines import Lines, UnknownKeys, parsed
+from importers.sources._text.widening import Typed
 from importers.sources._types import is_bare
 from importers.sources.files._columns import shown, widening
+from importers.sources.files._odd import Inferred, inferred
 from importers.sources.files._settings import FileConfig
 from importers.transport.text import BOM
 
@@ -54,6 +57,23 @@ def sample(found: Iterable[Block], setting: FileConfig) -> list[bytes]:
         if len(lines) >= setting.sample_rows or "sample_rows" not in setting.model_fields_set:
             break
     return lines[: setting.sample_rows]
+
+
+def by_sample(schema: pa.Schema, lines: Sequence[bytes]) -> Inferred:
+    """The schema, and which of its columns would be times but for a few: nothing else is told from text in JSON."""
+    rows = [row for line in lines if (row := parsed(line)) is not None]
+    names = [field.name for field in schema if pa.types.is_string(field.type)]
+    texts = {name: pa.array([_text(row.get(name)) for row in rows], pa.string()) for name in names}
+    return inferred(schema, pa.table(texts), (), _as_type, (TypeName.TIMESTAMP, TypeName.TIMESTAMP_TZ))
+
+
+def _text(value: Any) -> str | None:
+    """Without halves of characters, which JSON may escape and Arrow doesn't take."""
+    return value.encode(errors="replace").decode() if isinstance(value, str) else None
+
+
+def _as_type(_: str, text: pa.Array, kind: pa.DataType) -> Typed:
+    return typed(text, kind, (), sampled=True)
 
 
 def offered(schema: pa.Schema, stream: Stream, setting: LinesConfig) -> None:

@@ -80,7 +80,8 @@ class FileConfig(SourceConfig):
         ge=1,
         le=1_000_000,
         description="How many rows of the first and of the last file the types come from. Fractions among integers and "
-        "times among days that come later widen a column which is kept; what else doesn't fit goes to quarantine.",
+        "times among days that come later widen a column which is kept; what else doesn't fit goes to quarantine. Each "
+        "run tells of a column that a few odd values of the sample make text, until `types` says what it is.",
     )
     on_change: OnChange = Field(
         OnChange.ERROR,

@@ -20,7 +20,7 @@ EARLY = r"^(?:18|190)"
 """Durations are written as moments of the epoch's first years."""
 
 
-def inferred(text: pa.Table, nulls: Sequence[str]) -> pa.Schema:
+def types_of(text: pa.Table, nulls: Sequence[str]) -> pa.Schema:
     """The types of columns of text; of moments, whether all are days, or all times of day."""
     schema = infer(text, nulls)
     for number, field in enumerate(schema):

@@ -17,14 +17,16 @@ from importers.core.model import Batch, Stream
 from importers.core.names import did_you_mean, few, is_like_a_value
 from importers.exceptions import ConfigError, ContractError
 from importers.sources._text.blocks import BLOCK, LineNumbers, blocks, newlines
-from importers.sources._text.cells import arrow_type, infer
+from importers.sources._text.cells import arrow_type, infer, typed
 from importers.sources._text.numbers import Numbers
 from importers.sources._text.times import DIRECTIVES, Times, kind_of, legal, suits
+from importers.sources._text.widening import Typed
 from importers.sources.files._again import Record, one_row
 from importers.sources.files._columns import akin, wanted, widening
 from importers.sources.files._detect import HEAD, delimiter_of, encoding_of, guessed
 from importers.sources.files._files import FileSource
 from importers.sources.files._headers import after_lines, before_footer, first_record, numbered_apart
+from importers.sources.files._odd import Inferred, inferred
 from importers.sources.files._records import Dialect
 from importers.sources.files._rows import Rows
 from importers.sources.files._settings import FileConfig
@@ -229,19 +231,25 @@ class Csv(FileSource[CsvConfig]):
     def _numbers(self) -> Numbers:
         return Numbers(self.config.decimal, self.config.thousands)
 
-    def schema(self, files: Sequence[File]) -> pa.Schema:
+    def inferred(self, files: Sequence[File]) -> Inferred:
         holding = [file for file in files if file.size]
         if not holding:
             raise ContractError(f"the file '{files[0].shown}' is empty", do="wait for one with at least a header")
         self._check_header(holding[0])
-        first, last = self._sample(holding[0]), self._sample(holding[-1])
-        akin(holding[-1].shown, last.column_names, first.column_names)
-        both = pa.concat_tables([first, last], promote_options="default")
+        samples = [self._sample(file) for file in dict.fromkeys((holding[0], holding[-1]))]
+        akin(holding[-1].shown, samples[-1].column_names, samples[0].column_names)
+        both = pa.concat_tables(samples, promote_options="default")
         lacking = sorted(self.config.formats.keys() - set(both.column_names))
         if lacking:
             do = did_you_mean(lacking[0], both.column_names)
             raise ConfigError(f"`formats` names a column '{lacking[0]}' that the files lack", do=do)
-        return infer(both, self.config.null_values, self._numbers, self._times)
+        nulls = self.config.null_values
+        return inferred(infer(both, nulls, self._numbers, self._times), both, nulls, self._as_type)
+
+    def _as_type(self, name: str, text: pa.Array, kind: pa.DataType) -> Typed:
+        """As the column's type were it the sample's word."""
+        written = self._times.format_of(name, kind)
+        return typed(text, kind, self.config.null_values, self._numbers, sampled=True, written=written)
 
     def names(self, file: File) -> Sequence[str] | None:
         return self._header(file)[0] if file.size else None

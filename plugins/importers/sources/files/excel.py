@@ -17,11 +17,12 @@ from importers.core.model import Batch, Reject, Stream
 from importers.core.names import few, is_like_a_value
 from importers.core.places import numbered
 from importers.exceptions import ConfigError, ContractError
-from importers.sources._text.widening import fitting
+from importers.sources._text.widening import Typed, fitting
 from importers.sources.files._columns import akin, same_columns, wanted, widening
 from importers.sources.files._files import FileSource
+from importers.sources.files._odd import Inferred, inferred
 from importers.sources.files._settings import FileConfig
-from importers.sources.files._sheet_types import DURATION, inferred, maybe_durations, typed
+from importers.sources.files._sheet_types import DURATION, maybe_durations, typed, types_of
 from importers.sources.files._sheets import Cells, Range, Workbook, holding
 from importers.sources.files._slices import FilePart, FileSlice, Slice
 from importers.transport.files import File
@@ -90,7 +91,7 @@ class Excel(FileSource[ExcelConfig]):
     partition_model: ClassVar[Any] = FilePart[SheetSlice]
     is_archive: ClassVar[bool] = True
 
-    def schema(self, files: Sequence[File]) -> pa.Schema:
+    def inferred(self, files: Sequence[File]) -> Inferred:
         samples = [sample for file in dict.fromkeys(files) for sample in self._of_one_shape(file)]
         if not samples:
             raise ContractError(
@@ -100,10 +101,14 @@ class Excel(FileSource[ExcelConfig]):
         first, last = samples[0].schema, samples[-1].schema
         akin(files[-1].shown, last.names, first.names)
         text = pa.concat_tables([_as_text(sample) for sample in samples], promote_options="default")
-        schema = inferred(text, self.config.null_values)
+        schema = types_of(text, self.config.null_values)
         kinds = {name: {s.schema.field(name).type for s in samples if name in s.schema.names} for name in schema.names}
         lasting = {name for name, types in kinds.items() if types == {DURATION}}
-        return pa.schema([field.with_type(DURATION) if field.name in lasting else field for field in schema])
+        schema = pa.schema([field.with_type(DURATION) if field.name in lasting else field for field in schema])
+        return inferred(schema, text, self.config.null_values, self._as_type)
+
+    def _as_type(self, _: str, text: pa.Array, kind: pa.DataType) -> Typed:
+        return typed(text, kind, self.config.null_values, sampled=True)
 
     def names(self, file: File) -> Sequence[str] | None:
         samples = self._of_one_shape(file)
@@ -189,7 +194,7 @@ class Excel(FileSource[ExcelConfig]):
         numbers = dict(zip(names, map(int, cells.text.column_names), strict=True))
         head = cells.text.slice(0, self.config.sample_rows).rename_columns(names)
         head = head.take(pa.array(np.arange(head.num_rows)))  # without the rest of the sheet behind it
-        likely = maybe_durations(head, inferred(head, self.config.null_values))
+        likely = maybe_durations(head, types_of(head, self.config.null_values))
         if likely:
             before, many = cells.first - 1, head.num_rows
             lasting = workbook.durations(sheet, before, [numbers[name] for name in likely], many)

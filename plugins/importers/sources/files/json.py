@@ -22,8 +22,9 @@ from importers.sources._text.json_lines import infer, parsed
 from importers.sources.files._columns import wanted
 from importers.sources.files._files import FileSource
 from importers.sources.files._json_documents import Document
-from importers.sources.files._lines import READABLE, LinesConfig, batch, offered, reader, said, sample
+from importers.sources.files._lines import READABLE, LinesConfig, batch, by_sample, offered, reader, said, sample
 from importers.sources.files._nested import flat, flat_schema, nested_schema
+from importers.sources.files._odd import Inferred
 from importers.sources.files._slices import Slice
 from importers.transport.files import File
 from importers.transport.text import Fill, text_encoding
@@ -145,7 +146,7 @@ class Json(FileSource[JsonConfig]):
     def sparse(self) -> bool:
         return True
 
-    def schema(self, files: Sequence[File]) -> pa.Schema:
+    def inferred(self, files: Sequence[File]) -> Inferred:
         lines = [line for file in dict.fromkeys((files[0], files[-1])) for line in self._sample(file)]
         lines = [line for line in lines if parsed(line) is not None]
         if not lines:
@@ -153,7 +154,8 @@ class Json(FileSource[JsonConfig]):
                 f"the file '{files[0].shown}' has no objects where its records are looked for", do="correct `records`"
             )
         found = infer(lines, said(self.config))
-        return flat_schema(found, files[0].shown) if self.config.nested is Nested.FLATTEN else found
+        flattened = self.config.nested is Nested.FLATTEN
+        return by_sample(flat_schema(found, files[0].shown) if flattened else found, lines)
 
     def offered(self, schema: pa.Schema, stream: Stream) -> None:
         offered(schema, stream, self.config)

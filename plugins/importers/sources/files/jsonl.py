@@ -17,7 +17,8 @@ from importers.sources._text.json_lines import infer, parsed
 from importers.sources.files._again import Record, one_row
 from importers.sources.files._columns import wanted
 from importers.sources.files._files import FileSource
-from importers.sources.files._lines import READABLE, LinesConfig, batch, offered, reader, said, sample
+from importers.sources.files._lines import READABLE, LinesConfig, batch, by_sample, offered, reader, said, sample
+from importers.sources.files._odd import Inferred
 from importers.sources.files._slices import Slice
 from importers.transport.files import File
 from importers.transport.text import Fill
@@ -41,12 +42,12 @@ class Jsonl(FileSource[JsonlConfig]):
     def sparse(self) -> bool:
         return True
 
-    def schema(self, files: Sequence[File]) -> pa.Schema:
+    def inferred(self, files: Sequence[File]) -> Inferred:
         lines = [line for file in dict.fromkeys((files[0], files[-1])) for line in self._sample(file)]
         lines = [line for line in lines if parsed(line) is not None]
         if not lines:
             raise ContractError(f"the file '{files[0].shown}' starts without a JSON object", do="check its format")
-        return infer(lines, said(self.config))
+        return by_sample(infer(lines, said(self.config)), lines)
 
     def offered(self, schema: pa.Schema, stream: Stream) -> None:
         offered(schema, stream, self.config)

@@ -119,8 +119,8 @@ def test_a_workbook_s_times_among_days(tmp_path):
 def test_files_are_sampled_once_for_offer_and_plan_and_again_when_they_have_changed(tmp_path, monkeypatch):
     file = write(tmp_path, "csv", [(1, 1)])
     sampled = []
-    whole = Csv.schema
-    monkeypatch.setattr(Csv, "schema", lambda self, files: sampled.append(files) or whole(self, files))
+    whole = Csv.inferred
+    monkeypatch.setattr(Csv, "inferred", lambda self, files: sampled.append(files) or whole(self, files))
     source = Csv(Csv.config_model(path=str(file)), tenant="acme")
     (stream,) = source.streams()
     source.plan(stream, Window(), {})
