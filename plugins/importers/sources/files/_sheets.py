@@ -113,10 +113,11 @@ class Workbook:
             rows, columns = _reaching(rows, columns, unsaved)
         kept = [n for n, column in enumerate(columns) if _inside(column, of.first_column, of.end_column)]
         table = pa.table([rows.column(n) for n in kept], [str(columns[n]) for n in kept])[of.first_row : of.end_row]
+        place = {columns[n]: new for new, n in enumerate(kept)}
         errors = {
-            (row - of.first_row, kept.index(column)): shown
+            (row - of.first_row, place[column]): shown
             for (row, column), shown in failed.items()
-            if column in kept and _inside(row, of.first_row, of.end_row)
+            if column in place and _inside(row, of.first_row, of.end_row)
         }
         blank = pc.indices_nonzero(holding(table, errors))
         if not len(blank):
@@ -149,7 +150,7 @@ class Workbook:
     def _loaded(
         self, sheet: str, types: Mapping[int, str]
     ) -> tuple[pa.RecordBatch, dict[tuple[int, int], str], list[int]]:
-        """Rows from the sheet's first on, errors by row and column of them, and each column's number in the sheet."""
+        """Rows from the sheet's first on, errors by row and column of the sheet, and each column's number in it."""
         with _legible(self._path):
             loaded = self._reader.load_sheet(sheet, header_row=None, skip_rows=0, dtypes="string")
             columns = [column.absolute_index for column in loaded.selected_columns]
@@ -157,7 +158,10 @@ class Workbook:
                 every = {number: types.get(number, "string") for number in columns}
                 loaded = self._reader.load_sheet(sheet, header_row=None, skip_rows=0, dtypes=every)
             rows, failed = loaded.to_arrow_with_errors()
-        errors = {cell.offset_position: _shown(cell.detail) for cell in failed.errors} if failed else {}
+        errors: dict[tuple[int, int], str] = {}
+        for cell in failed.errors if failed else ():
+            row, column = cell.offset_position  # which counts columns from the first that holds anything
+            errors[row, columns[column]] = _shown(cell.detail)
         return rows, errors, columns
 
 

@@ -125,11 +125,13 @@ def test_an_error_is_quarantined_or_null(tmp_path):
     assert (got["id"].to_pylist(), rejects) == ([1, 2, 3, 4], [])
 
 
-def uncalculated(path, rows):
+def uncalculated(path, rows, start=(0, 0)):
     """As openpyxl writes it: of formulas no values, and of the rest no more than is said."""
     book = openpyxl.Workbook()
-    for row in rows:
-        book.active.append(row)
+    for y, row in enumerate(rows, start[0] + 1):
+        for x, value in enumerate(row, start[1] + 1):
+            cell = book.active.cell(y, x, value)
+            cell.data_type = "e" if value == "#N/A" else cell.data_type
     book.save(path)
     return path
 
@@ -153,6 +155,26 @@ def test_a_formula_without_a_value_is_quarantined_or_null(tmp_path):
     assert (got["y"].to_pylist(), rejects) == (["a", "b"], [])
     got, rejects = everything(source(path, errors="null"))
     assert (got["x"].to_pylist(), rejects) == ([None, 7], [])
+
+
+@pytest.mark.parametrize("start", [(0, 0), (0, 1), (4, 3)])
+@pytest.mark.parametrize("before", [None, "=ROW()"])
+def test_what_a_cell_lacks_is_told_of_its_column_wherever_the_sheet_begins(tmp_path, start, before):
+    """The library counts errors from the first column that holds a value; a formula without one may stand before it."""
+    rows = [["id", "x", "y"], [1, "=A2", "a"], [2, 7, "#N/A"], ["=A3", 8, "c"], [4, 9, "d"]]
+    path = uncalculated(tmp_path / "book.xlsx", [[before, *row] for row in rows], start)
+    of = source(path, range=f"{'BCDE'[start[1]]}:Z")
+    got, rejects = everything(of)
+    assert got.to_pylist() == [{"id": 4, "x": 9, "y": "d"}]
+    top = start[0] + 1
+    assert [(r.location, r.reason) for r in rejects] == [
+        (f"{path}!Sheet:row {top + 1}", f"column 'x': {UNSAVED}"),
+        (f"{path}!Sheet:row {top + 2}", "column 'y': #N/A"),
+        (f"{path}!Sheet:row {top + 3}", f"column 'id': {UNSAVED}"),
+    ]
+    assert json.loads(rejects[0].raw) == ["1", UNSAVED, "a"]
+    got, rejects = everything(of, only=["y"])
+    assert (got["y"].to_pylist(), [r.reason for r in rejects]) == (["a", "c", "d"], ["column 'y': #N/A"])
 
 
 @pytest.mark.parametrize("prefix", [b"", b"x:"])
