@@ -336,6 +336,15 @@ def test_who_reads_all_months_again_has_nulls_before_a_column_came(site: Site, s
     assert site.run(FIRST, MONTH, file="m-3.csv", mode="replace", optional=["note"]).rows_loaded == 8
 
 
+def test_a_month_from_before_a_column_may_come_late_and_alone(site: Site, sql: psycopg.Connection[Any]) -> None:
+    site.run(FIRST, file="m-2.csv")
+    site.run(SECOND, MONTH, file="m-3.csv")
+    assert site.run("id,who,ms\n0,al,5\n", MONTH, file="m-1.csv").rows_loaded == 1
+    assert sql.execute("select id, note from acme.plays where id < 2").fetchall() == [(1, None), (0, None)]
+    with pytest.raises(ContractError, match=r"have gone that the last run had: note"):
+        site.run("id,who,ms\n5,ed,50\n", MONTH, file="m-4.csv")
+
+
 EVER = Window("2020-01-01T00:00:00+00:00", "2100-01-01T00:00:00+00:00")
 
 

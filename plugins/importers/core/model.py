@@ -81,8 +81,8 @@ class Column:
     readable_as: frozenset[pa.DataType] = field(default=frozenset(), compare=False, repr=False)
     """Where the type comes from a sample: which others the source could read the column as, if it is asked to."""
     since: str | None = field(default="", compare=False, repr=False)
-    """The first part of what is read that ever had it, in the source's words: files say which file. A part before that
-    may lack it. Empty: no part may; None: it hasn't been seen yet. The pipeline says so, by what plans have said."""
+    """The first part of what is read that ever had it, by its name: files say which file. A part before that may lack
+    it (`core.parts`). Empty: no part may; None: it hasn't been seen yet. The pipeline says so, by what plans said."""
     optional: bool = field(default=False, compare=False, repr=False)
     """Whether any part of what is read may lack it: it is null there. The pipeline says so, not the source."""
 

@@ -144,6 +144,13 @@ class Source(ABC, Generic[ConfigT]):
         """
         return stream
 
+    def parts(self, window: Window, position: Position) -> Sequence[str]:
+        """What such a run reads, as `Plan.since` names it, if columns may differ from one part to the next.
+
+        Asked where a column is missing from what is `delivered`: parts from before it may lack it (`core.parts`).
+        """
+        return ()
+
     def plan(self, stream: Stream, window: Window, position: Position) -> Plan:
         """Cut the read into partitions and seal its end. By default one partition that holds everything."""
         return Plan(partitions=[None])

@@ -12,7 +12,7 @@ for again, and the odd cell's row is quarantined where it stands.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -23,6 +23,7 @@ from pyarrow import types as t
 from importers.core.destination import Mask
 from importers.core.model import OURS, Column, Stream
 from importers.core.names import few
+from importers.core.parts import may_lack
 from importers.core.settings import StreamSettings
 from importers.core.tenant import Load, Treat
 from importers.core.widening import wider
@@ -34,22 +35,36 @@ CLOSED = frozenset({"discard", "quarantine"})
 """The modes in which a table's columns and types stay as they are while rows are loaded."""
 
 
-def agreed(offered: Stream, known: Stream, load: Load, *, sparse: bool, dropped: Collection[str]) -> Stream:
+def agreed(
+    offered: Stream,
+    known: Stream,
+    load: Load,
+    *,
+    sparse: bool,
+    dropped: Collection[str],
+    parts: Callable[[], Collection[str]] = tuple,
+) -> Stream:
     """What is read of the stream that a source offers, `known` being that of the last committed run.
 
     `sparse`: records needn't have each field. `dropped`: columns that the policy takes out, which nobody will miss.
-    Raises ContractError for a column that has gone.
+    `parts`: asked for what the run reads, as a column's `since` names it. Raises ContractError for a column that has
+    gone.
     """
     there = {column.name for column in offered.columns}
-    gone = [column for column in known.columns if column.name not in there]
-    gone = [column for column in gone if column.name in load.optional or column.name not in dropped]
+    gone = [replace(c, optional=c.name in load.optional) for c in known.columns if c.name not in there]
+    gone = [column for column in gone if column.optional or column.name not in dropped]
     closed = load.schema_change in CLOSED
     # a closed contract that forgot a field which no record has today would take it for a new one tomorrow
-    optional = [column for column in gone if column.name in load.optional or (sparse and closed)]
-    missed = [column for column in gone if column not in optional]
-    if missed and not sparse:
+    absent = [column for column in gone if column.optional or (sparse and closed)]
+    missed = [] if sparse else [column for column in gone if not column.optional]
+    if missed:
+        read = parts()
+        # what only a replay has brought came from a delivery that nobody can name any more
+        late = [column for column in missed if column.since is not None and may_lack(column, read)]
+        absent, missed = [*absent, *late], [column for column in missed if column not in late]
+    if missed:
         raise _vanished(offered, known, missed)
-    stream = replace(offered, columns=(*offered.columns, *optional), absent=tuple(column.name for column in optional))
+    stream = replace(offered, columns=(*offered.columns, *absent), absent=tuple(column.name for column in absent))
     types = {column.name: column.type for column in known.columns}
     if not closed:
         return replace(stream, columns=tuple(_as_before(c, types.get(c.name), load) for c in stream.columns))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import NamedTuple
 
 from importers.core.model import LoadMode, Plan, Position, Reads, Run, RunKind, RunState, Stream, Window
@@ -140,15 +141,17 @@ def agreed(job: Job, window: Window | None = None, position: Position | None = N
 
     With a `position` what a run reads from there on is held to the contract, without it all that the source offers.
     """
-    known = _known(job)
+    known, window = _known(job), window or Window()
     load, offered = job.settings.load, job.stream
+    parts: Callable[[], Sequence[str]] = tuple
     if position is not None:
-        offered = job.source.delivered(offered, window or Window(), position)
+        parts = partial(job.source.parts, window, position)
+        offered = job.source.delivered(offered, window, position)
         offered = contract.marked(offered, known.columns if known else (), load)
     if known is None:
         return job if position is None else job.of(offered)
     dropped = contract.dropped(job.settings.privacy.columns, known)
-    job = job.of(contract.agreed(offered, known, load, sparse=job.source.sparse(), dropped=dropped))
+    job = job.of(contract.agreed(offered, known, load, sparse=job.source.sparse(), dropped=dropped, parts=parts))
     if job.stream.columns == offered.columns:
         return job
     wide = contract.widened(job.stream, offered, job.asked)

@@ -1,4 +1,5 @@
 import datetime as dt
+from dataclasses import replace
 from decimal import Decimal
 
 import pyarrow as pa
@@ -41,6 +42,30 @@ def test_a_rename_is_suspected_where_one_new_column_has_the_type():
     with pytest.raises(ContractError) as raised:
         meet(stream(id=pa.int64(), ms=pa.int32(), one=pa.string(), another=pa.string()))
     assert "may be another" not in str(raised.value)
+
+
+@pytest.mark.parametrize("mode", ["evolve", "freeze", "discard", "quarantine"])
+@pytest.mark.parametrize(
+    ("since", "parts", "missed"),
+    [
+        ("m-2.csv", ["m-0.csv", "m-1.csv"], False),
+        ("m-2.csv", ["m-1.csv", "m-2.csv"], True),
+        ("m-2.csv", ["m-3.csv"], True),
+        ("m-2.csv", [], True),  # of a source whose parts don't differ
+        (None, ["m-1.csv"], True),  # a replay brought it: which delivery had it nobody knows any more
+        ("", ["m-1.csv"], True),  # a run of an older version didn't say
+    ],
+)
+def test_a_run_may_lack_what_came_after_all_that_it_reads(mode, since, parts, missed):
+    columns = tuple(replace(c, since=since if c.name == "ms" else "m-0.csv") for c in KNOWN.columns)
+    known = replace(KNOWN, columns=columns)
+    offered, load = stream(id=pa.int64(), who=pa.string()), Load(schema_change=mode)
+    if missed:
+        with pytest.raises(ContractError, match="have gone that the last run had: ms"):
+            agreed(offered, known, load, sparse=False, dropped=(), parts=lambda: parts)
+        return
+    found = agreed(offered, known, load, sparse=False, dropped=(), parts=lambda: parts)
+    assert (found.absent, {column.name: column.since for column in found.columns}["ms"]) == (("ms",), since)
 
 
 def test_what_the_policy_drops_nobody_misses():

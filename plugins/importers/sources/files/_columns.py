@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pyarrow as pa
 
 from importers.core.model import Stream
 from importers.core.names import few, is_given, is_like_a_value
+from importers.core.parts import in_order, may_lack
 from importers.exceptions import ContractError
 from importers.sources._types import loadable
 from importers.transport.files import File
 
-_DIRECTORY = re.compile(r"(\d+)//")
 UNSHOWN = "a name that isn't shown"
 
 
@@ -44,7 +44,7 @@ def widening(stream: Stream) -> frozenset[str]:
 
 class Growth:
     """Files that are read one after the other: a later one may have columns that none before it had. It may lack those
-    alone that are optional, or that nobody wants, or that came later: nulls in place of others would look like data.
+    alone that nobody wants, or that `may_lack` says.
 
     `since` says of each column the first file that has it, or had it when the stream was read before.
     """
@@ -59,38 +59,26 @@ class Growth:
         """Which of the schema's columns the next file may and does lack. Raises ContractError for any other that it
         lacks, and for one that the schema hasn't.
         """
-        there, mark = frozenset(got), _mark(file)
+        there, part = frozenset(got), mark(file)
         lacking = [name for name in self._names if name not in there]
-        missed = frozenset(name for name in lacking if not self._may_lack(name, mark))
+        missed = frozenset(name for name in lacking if not self._may_lack(name, part))
         if missed or not there.issubset(self._names):
             before = self._seen or there
             expected = [name for name in self._names if name in before or name in missed]
             than = "the files before it" if missed <= self._seen else "it or a file before it had"
             raise _others(file.shown, got, expected, than)
         self._seen |= there
-        self.since |= {name: min(mark, self.since.get(name, mark), key=_order) for name in there}
+        self.since |= {name: min(part, self.since.get(name, part), key=in_order) for name in there}
         return lacking
 
-    def _may_lack(self, name: str, mark: str) -> bool:
+    def _may_lack(self, name: str, part: str) -> bool:
         asked = self._asked.get(name)
-        if asked is None or asked.optional:
-            return True
-        return name not in self._seen and (name not in self.since or _order(mark) < _order(self.since[name]))
+        return asked is None or may_lack(replace(asked, since=self.since.get(name)), [part])
 
 
-def in_order(file: File) -> tuple[int, str]:
-    """Where a file stands among those that are read: by its directory's place in the list, then by its path."""
-    return _order(_mark(file))
-
-
-def _mark(file: File) -> str:
+def mark(file: File) -> str:
+    """What a plan calls a file where it tells files by their columns (`Column.since`)."""
     return f"{file.lane}!{file.member}" if file.member else file.lane
-
-
-def _order(mark: str) -> tuple[int, str]:
-    """Lanes of a second directory begin with `2//` (`Files.find`)."""
-    found = _DIRECTORY.match(mark)
-    return (int(found[1]), mark[found.end() :]) if found else (1, mark)
 
 
 def filled(rows: pa.RecordBatch, target: pa.Schema) -> pa.RecordBatch:

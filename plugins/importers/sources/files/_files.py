@@ -30,13 +30,14 @@ from importers.core.model import (
     Window,
 )
 from importers.core.names import as_name, did_you_mean
+from importers.core.parts import in_order
 from importers.core.source import Source
 from importers.exceptions import ConfigError, ContractError, EmptySourceError
 from importers.sources._text.cells import ARROW, arrow_type
 from importers.sources._types import is_bare, leaves, loadable, retyped
 from importers.sources.files._again import Record, reread
 from importers.sources.files._bucket import ENVIRONMENT, ENVIRONMENT_BESIDES, role_of
-from importers.sources.files._columns import Growth, akin, as_asked, filled, in_order, wanted
+from importers.sources.files._columns import Growth, akin, as_asked, filled, mark, wanted
 from importers.sources.files._interval import changed, covered, microseconds, within
 from importers.sources.files._odd import Inferred, told
 from importers.sources.files._settings import OF_NO_RECORD, Compression, FilesT, OnChange
@@ -148,13 +149,15 @@ class FileSource(Source[FilesT]):
 
     def delivered(self, stream: Stream, window: Window, position: Position) -> Stream:
         """Files that are loaded and not read again don't count: what comes may have more columns than they."""
-        found = [] if self.sparse() else self.files.find(self.config.path)
-        new = [file for file in found if self._is_asked_for(file, window, position)]
+        new = [] if self.sparse() else self._asked_for(window, position)
         if not new:
             return stream
         schema = self._known(new).schema
         akin(new[0].path, schema.names, [column.name for column in stream.columns])
         return replace(stream, columns=self._columns(schema))
+
+    def parts(self, window: Window, position: Position) -> Sequence[str]:
+        return [mark(part) for file in self._asked_for(window, position) for part in self.files.inside(file)]
 
     def plan(self, stream: Stream, window: Window, position: Position) -> Plan:
         listed = self.files.find(self.config.path)
@@ -293,6 +296,9 @@ class FileSource(Source[FilesT]):
             raise ContractError(f"the archive '{holding[0].path}' has no files", do="wait for one that has")
         return list(dict.fromkeys((ends[0], ends[-1])))
 
+    def _asked_for(self, window: Window, position: Position) -> list[File]:
+        return [file for file in self.files.find(self.config.path) if self._is_asked_for(file, window, position)]
+
     def _is_asked_for(self, file: File, window: Window, position: Position) -> bool:
         if not window.bounded:
             return not file.is_still(position.get(file.lane))
@@ -326,7 +332,7 @@ class FileSource(Source[FilesT]):
         Raises ContractError for what a file may not lack.
         """
         growth, lacks = Growth(schema, stream), list[Sequence[str]]([()] * len(files))
-        for number in sorted(range(len(files)), key=lambda number: in_order(files[number])):
+        for number in sorted(range(len(files)), key=lambda number: in_order(mark(files[number]))):
             names = self.names(files[number])
             lacks[number] = () if names is None else growth.lacking(files[number], names)
             self.fits(files[number], schema)

@@ -150,6 +150,9 @@ class S3(Source[S3Config]):
     def delivered(self, stream: Stream, window: Window, position: Position) -> Stream:
         return self._reader.delivered(stream, window, position)
 
+    def parts(self, window: Window, position: Position) -> Sequence[str]:
+        return self._reader.parts(window, position)
+
     def plan(self, stream: Stream, window: Window, position: Position) -> Plan:
         if self.config.afterwards is not Afterwards.KEEP and stream.load_mode is LoadMode.REPLACE:
             raise ConfigError(

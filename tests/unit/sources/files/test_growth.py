@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -148,6 +149,18 @@ def test_directories_come_one_after_the_other_as_they_are_named(tmp_path: Path, 
     turned = Csv(CsvConfig(path=paths[::-1]), tenant="acme")
     with pytest.raises(ContractError, match=r"1\.csv' has other columns than the files before it: fewer: b"):
         planned(turned, new="ab")
+
+
+def test_what_a_run_reads_is_named_as_its_plan_names_it(tmp_path: Path) -> None:
+    """A column isn't missed where all of it comes before the column."""
+    source = months(tmp_path, "csv", "a", "ab")
+    with zipfile.ZipFile(tmp_path / "m-0.csv", "w") as archive:
+        for name in ("y.csv", "x.csv"):
+            archive.writestr(name, "a,c\n1,1\n")
+    assert source.parts(Window(), {}) == ["m-0.csv!x.csv", "m-0.csv!y.csv", "m-1.csv", "m-2.csv"]
+    plan = planned(source, new="abc", optional="c")[1]
+    assert plan.since == {"a": "m-0.csv!x.csv", "c": "m-0.csv!x.csv", "b": "m-2.csv"}
+    assert source.parts(Window(), plan.position) == []
 
 
 @pytest.mark.parametrize("suffix", FORMATS)

@@ -1,0 +1,29 @@
+"""The parts of a source that differ in their columns, such as files: their order, and which columns they may lack."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+
+from importers.core.model import Column
+
+_DIRECTORY = re.compile(r"([0-9]+)//")
+
+
+def in_order(part: str) -> tuple[int, str]:
+    """Where a part stands by its name: a file by its directory's place in the list of them, then by its path.
+
+    The names of those in a second directory begin with `2//`.
+    """
+    found = _DIRECTORY.match(part)
+    return (int(found[1]), part[found.end() :]) if found else (1, part)
+
+
+def may_lack(column: Column, parts: Collection[str]) -> bool:
+    """Whether the parts, if there are any, may all lack the column: it is optional, or it came after each of them.
+
+    Nulls in place of any other would look like data.
+    """
+    if column.optional or not parts:
+        return column.optional
+    return column.since is None or in_order(column.since) > max(map(in_order, parts))
