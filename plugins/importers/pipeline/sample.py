@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import PurePath
-from typing import Any
+from typing import Any, cast
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -36,6 +36,8 @@ _BY_SUFFIX = {
 _DELIMITERS = ",;\t|"
 _READ_OTHERWISE = frozenset(("delimiter", "encoding", "skip_lines", "comment", "quote", "escape"))
 """Settings by which the first line isn't what it looks like: the source itself finds the delimiter then."""
+_PACKED_BY = frozenset(("compression", "members", "max_ratio"))
+"""Settings that any format has, and that say what is in a packed file."""
 _NOTATIONS: tuple[Mapping[str, str], ...] = (
     {"decimal": ","},
     {"decimal": ",", "thousands": "."},
@@ -142,7 +144,7 @@ def _recognised(path: str, said: Mapping[str, Any], tenant: str) -> tuple[str, d
     found = _BY_SUFFIX.get(PurePath(path).suffix.lower())
     if found and found != "csv":
         return found, {"path": path, **said}
-    suffix, head = _head(path, tenant)
+    suffix, head = _head(path, said, tenant)
     importer = _BY_SUFFIX.get(suffix) or _by_content(head, suffix)
     config: dict[str, Any] = {"path": path}
     if importer != "csv":
@@ -153,12 +155,11 @@ def _recognised(path: str, said: Mapping[str, Any], tenant: str) -> tuple[str, d
     return importer, config | _notation(config, _blanks(head), said, tenant)
 
 
-def _head(path: str, tenant: str) -> tuple[str, bytes]:
+def _head(path: str, said: Mapping[str, Any], tenant: str) -> tuple[str, bytes]:
     """The extension of the first file that the path names, and its first bytes, both without what it is packed in."""
-    described = _tenant("csv", {"path": path}, tenant)
-    with _plainly():
-        connection = RESOLVER.get()(described, _PIPELINE)
-    with closing(Files(connection)) as files:
+    config = {"path": path, **{name: said[name] for name in _PACKED_BY & said.keys()}}
+    with closing(_source("csv", config, tenant)) as source:
+        files: Files = cast("Any", source).files
         found = files.find([path])
         if not found:
             raise ConfigError(f"no file matches '{path}'", do="name a sample file, or a pattern that matches one")

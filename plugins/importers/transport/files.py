@@ -99,10 +99,20 @@ class Files:
     """What one source sees: this machine's files, and buckets by its connection."""
 
     def __init__(
-        self, connection: Connection | None = None, *, codec: Codec | None = None, plain: bool = False, ratio: int = 250
+        self,
+        connection: Connection | None = None,
+        *,
+        codec: Codec | None = None,
+        plain: bool = False,
+        ratio: int = 250,
+        members: Sequence[str] = packed.ALL,
     ) -> None:
-        """A `codec` holds for every file, and `plain` says that none is compressed; else each file's bytes say it."""
+        """A `codec` holds for every file, and `plain` says that none is compressed; else each file's bytes say it.
+
+        Of a zip archive those `members` are files whose names match one of the patterns.
+        """
         self._connection, self._codec, self._plain, self._ratio = connection, codec, plain, ratio
+        self._members = members
 
     @cached_property
     def bucket(self) -> Bucket:
@@ -164,7 +174,7 @@ class Files:
         with self._raw(file) as raw:
             return [
                 replace(file, codec=codec, member=member.name, size=member.size, archive=file.size)
-                for member in packed.members(raw, file.path, size=file.size, ratio=self._ratio)
+                for member in packed.members(raw, file.path, size=file.size, ratio=self._ratio, wanted=self._members)
             ]
 
     def _codec_of(self, file: File) -> Codec | None:

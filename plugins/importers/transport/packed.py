@@ -8,14 +8,16 @@ import io
 import lzma
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
+from fnmatch import fnmatchcase
 from typing import BinaryIO, Protocol, cast
 
 import pyarrow as pa
 
+from importers.core.names import few
 from importers.exceptions import ContractError, ImporterError
 
 
@@ -54,6 +56,7 @@ DICTIONARY = 256 << 20
 """Bytes of memory in which an xz file is unpacked: `xz -9` needs 65 MiB."""
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 """Of a zip archive's members (APPNOTE 4.4.5): the standard library unpacks others without a limit on each read."""
+ALL = ("*",)
 MEMBERS = 10_000
 """Files that an archive may hold."""
 DAMAGE = (EOFError, OSError, ValueError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, pa.ArrowException)
@@ -101,14 +104,16 @@ def unharmed(path: str) -> Iterator[None]:
         ) from None
 
 
-def members(raw: BinaryIO, path: str, *, size: int, ratio: int) -> list[Member]:
-    """What a zip archive holds that isn't empty, a directory or a note of macOS, by name.
+def members(raw: BinaryIO, path: str, *, size: int, ratio: int, wanted: Sequence[str] = ALL) -> list[Member]:
+    """What a zip archive holds that isn't empty, a directory or a note of macOS, by name: of it what is `wanted`.
 
-    Raises ContractError, also if it unpacks to more than `ratio` times its `size` in bytes: that of all members counts.
+    Raises ContractError, also if that is nothing of what is there, or unpacks to more than `ratio` times the archive's
+    `size` in bytes: that of all members counts.
     """
     with unharmed(path), zipfile.ZipFile(raw) as archive:
         entries = [entry for entry in archive.infolist() if not entry.is_dir() and entry.file_size]
     entries = [entry for entry in entries if not entry.filename.startswith("__MACOSX/")]
+    entries = _wanted(entries, wanted, path)
     if any(entry.flag_bits & 1 for entry in entries):
         raise ContractError(f"the archive '{path}' is protected by a password", do="have it sent without one")
     for entry in entries:
@@ -124,6 +129,18 @@ def members(raw: BinaryIO, path: str, *, size: int, ratio: int) -> list[Member]:
     if sum(entry.file_size for entry in entries) > limit:
         raise _too_much(path, limit, ratio)
     return sorted((Member(entry.filename, entry.compress_size) for entry in entries), key=lambda member: member.name)
+
+
+def _wanted(entries: list[zipfile.ZipInfo], patterns: Sequence[str], path: str) -> list[zipfile.ZipInfo]:
+    """As `unzip` takes patterns: `*` matches what has a slash in it, too."""
+    found = [entry for entry in entries if any(fnmatchcase(entry.filename, pattern) for pattern in patterns)]
+    if entries and not found:
+        raise ContractError(
+            f"the archive '{path}' has no member that `members` names",
+            got=few((repr(entry.filename) for entry in entries), 3),
+            do="correct `members`, or have what it names sent in the archive",
+        )
+    return found
 
 
 def _known_method(entry: zipfile.ZipInfo, path: str) -> None:

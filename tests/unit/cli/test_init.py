@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import zipfile
 from pathlib import Path
 
 import openpyxl
@@ -262,3 +263,13 @@ def test_a_column_that_odd_values_make_text_is_noted(tmp_path: Path) -> None:
     (note,) = json.loads(done.stdout)["notes"]
     assert "99 of its 100 values are of type number, 1 is not" in note
     assert note in done.stderr
+
+
+def test_of_an_archive_the_members_are_said(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "may.zip", "w") as archive:
+        archive.writestr("LIESMICH", "Umsatz\n")
+        archive.writestr("a.csv", "n;total\n1;2,5\n")
+    assert "`members`" in init(tmp_path / "may.zip", "--tenants", tmp_path).stderr
+    init(tmp_path / "may.zip", "--tenants", tmp_path, "--set", "members=*.csv")
+    for line in ('members: "*.csv"', 'decimal: ","', "total: keep  # double"):
+        assert line in (tmp_path / "may.yaml").read_text()

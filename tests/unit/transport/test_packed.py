@@ -13,6 +13,7 @@ import pytest
 from importers.core.model import LoadMode, Stream, Window
 from importers.exceptions import ContractError
 from importers.sources.files.csv import Csv, CsvConfig
+from importers.sources.files.json import Json
 from importers.sources.files.jsonl import Jsonl, JsonlConfig
 from importers.sources.files.parquet import Parquet, ParquetConfig
 from importers.transport import packed
@@ -119,6 +120,63 @@ def test_a_zip_is_read_member_by_member_each_a_slice_of_its_own(tmp_path):
     assert rows == [{"n": 1}, {"n": 2}]
     assert len(plan.partitions) == 2
     assert list(plan.position) == ["plays.zip"]
+
+
+BESIDE = {"readme.txt": b"Plays of May.\nAsk us.\n", "2026/a.csv": b"n\n1\n", "b.csv": b"n\n2\n"}
+
+
+def named(path, members):
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("members", "numbers"),
+    [("*.csv", [1, 2]), (["2026/*"], [1]), (["b.csv", "2026/a.*"], [1, 2]), ("[ab].csv", [2])],
+)
+def test_of_an_archive_only_the_members_that_are_meant_are_read(tmp_path, members, numbers):
+    rows, _ = read(named(tmp_path / "x.zip", BESIDE), members=members)
+    assert [row["n"] for row in rows] == numbers
+
+
+@pytest.mark.parametrize("called", ["READ.me", "bb", "readme.txt"])
+def test_what_a_member_is_not_names_the_setting(tmp_path, called):
+    data = ("b.csv", "c.csv") if called == "bb" else ("b.csv",)
+    beside = {called: BESIDE["readme.txt"], **dict.fromkeys(data, BESIDE["b.csv"])}
+    with pytest.raises(ContractError, match=r"say by `members` which are, such as '\*\.csv'"):
+        read(named(tmp_path / "x.zip", beside))
+    (tmp_path / "readme.csv").write_bytes(BESIDE["readme.txt"])
+    (tmp_path / "b.csv").write_bytes(BESIDE["b.csv"])
+    with pytest.raises(ContractError) as plain:
+        read(tmp_path / "*.csv")
+    assert "members" not in str(plain.value)
+
+
+def test_what_stands_in_the_midst_of_an_archive_names_the_setting_too(tmp_path):
+    documents = {"a.json": b'[{"n": 1}]', "b.txt": b"Plays", "c.json": b'[{"n": 2}]'}
+    path = named(tmp_path / "x.zip", documents)
+    with pytest.raises(ContractError, match="`members`"):
+        read(path, Json, Json.config_model)
+    assert [row["n"] for row in read(path, Json, Json.config_model, members="*.json")[0]] == [1, 2]
+
+
+def test_an_archive_without_what_is_meant_is_an_error(tmp_path):
+    """Else the rows of one whose members are called otherwise, by a new writer, would be missed in silence."""
+    named(tmp_path / "a.zip", {"a.csv": b"n\n1\n"})
+    named(tmp_path / "b.zip", {"A.CSV": b"n\n1\n"})
+    with pytest.raises(ContractError, match=r"b\.zip' has no member that `members` names; got 'A\.CSV'"):
+        read(tmp_path / "*.zip", members="*.csv")
+    named(tmp_path / "b.zip", {})
+    assert read(tmp_path / "*.zip", members="*.csv")[0] == [{"n": 1}]
+
+
+def test_what_is_not_meant_need_not_be_readable(tmp_path):
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        archive.writestr("a.csv", b"n\n1\n")
+        archive.writestr("film.mp4", b"0" * 100, zipfile.ZIP_BZIP2)
+    assert read(tmp_path / "x.zip", members="*.csv")[0] == [{"n": 1}]
 
 
 def test_an_archive_without_members_and_one_with_a_password(tmp_path):

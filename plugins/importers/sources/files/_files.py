@@ -39,6 +39,7 @@ from importers.sources.files._again import Record, reread
 from importers.sources.files._bucket import ENVIRONMENT, ENVIRONMENT_BESIDES, role_of
 from importers.sources.files._columns import Growth, akin, as_asked, filled, mark, wanted
 from importers.sources.files._interval import changed, covered, microseconds, within
+from importers.sources.files._members import perhaps_beside
 from importers.sources.files._odd import Inferred, told
 from importers.sources.files._settings import OF_NO_RECORD, Compression, FilesT, OnChange
 from importers.sources.files._slices import FilePart, FileSlice, Slice, in_parts, one_after_the_other
@@ -94,7 +95,8 @@ class FileSource(Source[FilesT]):
     def files(self) -> Files:
         setting = self.config.compression
         plain = setting is Compression.NONE or (self.is_archive and setting is Compression.AUTO)
-        return Files(self.connection, codec=setting.codec, plain=plain, ratio=self.config.max_ratio)
+        ratio, members = self.config.max_ratio, self.config.members
+        return Files(self.connection, codec=setting.codec, plain=plain, ratio=ratio, members=members)
 
     def close(self) -> None:
         close_kept(self, "files")
@@ -210,8 +212,9 @@ class FileSource(Source[FilesT]):
             file = File.of(part)
             self.files.unchanged(file)
             try:
-                for batch in self._read_slice(stream, file, part, schema):
-                    yield self.dated(batch, stream, part)
+                with perhaps_beside(file):
+                    for batch in self._read_slice(stream, file, part, schema):
+                        yield self.dated(batch, stream, part)
             except ContractError:
                 self.files.unchanged(file)  # a file that is written to may look like anything but that
                 raise
@@ -278,7 +281,8 @@ class FileSource(Source[FilesT]):
         return self._inferred[1]
 
     def _typed(self, ends: Sequence[File]) -> Inferred:
-        schema, odd = self.inferred(ends)
+        with perhaps_beside(*ends):
+            schema, odd = self.inferred(ends)
         for name, kind in self.config.types.items():
             known = leaves(schema) if self.types_within else schema.names
             if name not in known:
@@ -333,9 +337,10 @@ class FileSource(Source[FilesT]):
         """
         growth, lacks = Growth(schema, stream), list[Sequence[str]]([()] * len(files))
         for number in sorted(range(len(files)), key=lambda number: in_order(mark(files[number]))):
-            names = self.names(files[number])
-            lacks[number] = () if names is None else growth.lacking(files[number], names)
-            self.fits(files[number], schema)
+            with perhaps_beside(files[number]):
+                names = self.names(files[number])
+                lacks[number] = () if names is None else growth.lacking(files[number], names)
+                self.fits(files[number], schema)
         return [{"lacks": names} if names else {} for names in lacks], growth.since
 
     def _packed(self, files: Sequence[File], lacking: Sequence[Slice]) -> list[list[Slice]]:

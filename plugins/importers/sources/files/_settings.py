@@ -11,7 +11,7 @@ from importers.core.names import Name
 from importers.core.source import SourceConfig
 from importers.sources._text.cells import ColumnType
 from importers.sources.files._interval import Interval
-from importers.transport.packed import Codec
+from importers.transport.packed import ALL, Codec
 
 
 class OnChange(StrEnum):
@@ -39,12 +39,15 @@ OF_NO_RECORD = {"path", "stream", "types", "sample_rows", "max_partitions", "max
 """Settings that don't say which records a file has."""
 
 
+_ONE_OR_MORE = BeforeValidator(
+    lambda value: [value] if isinstance(value, str) else value, json_schema_input_type=str | list[str]
+)
+
+
 class FileConfig(SourceConfig):
     path: Annotated[
         list[Annotated[str, Field(min_length=1)]],
-        BeforeValidator(
-            lambda value: [value] if isinstance(value, str) else value, json_schema_input_type=str | list[str]
-        ),
+        _ONE_OR_MORE,
         Field(
             min_length=1,
             description="A path, a glob (`data/**/*.csv`), `file:///path` or `s3://bucket/prefix/*.csv`, or a list of "
@@ -54,8 +57,17 @@ class FileConfig(SourceConfig):
     ]
     compression: Compression = Field(
         Compression.AUTO,
-        description="How the files are compressed. By default each one's first bytes say it. Of a zip archive "
-        "every member is read, if it is stored or compressed with deflate.",
+        description="How the files are compressed. By default each one's first bytes say it. The members of a zip "
+        "archive have to be stored or compressed with deflate.",
+    )
+    members: Annotated[list[Annotated[str, Field(min_length=1)]], _ONE_OR_MORE] = Field(
+        list(ALL),
+        min_length=1,
+        description="Which members of a zip archive are read, by their names in it: one pattern, or a list of which "
+        "one has to match. `*` matches a `/`, too, as for `unzip`. By default all are, so that a readme beside the "
+        "data stops the run. An archive in which none matches is an error; one that is loaded isn't read again when "
+        "this changes.",
+        examples=["*.csv", ["2026/*.csv", "total.csv"]],
     )
     max_ratio: int = Field(
         250,
