@@ -6,7 +6,6 @@ Suggestions are guesses by names and by the shape of values, for a person to con
 from __future__ import annotations
 
 import json
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,16 +15,14 @@ from typing import Any
 import pyarrow as pa
 
 from importers.core.model import PersonalData
-from importers.core.names import as_name
 from importers.pipeline.sample import Sample, opened, unreadable
 from importers.privacy.detect import Suggestion, beside_each_other, suggest
-from importers.privacy.hints import words
+from importers.privacy.hints import domain_by_name
 from importers.privacy.leaves import Part, leaves
 from importers.privacy.rules import is_data, told_path
 
 TODO = "TODO"
 SAMPLE = 1000
-_PERSON = re.compile(r"(?:^|_)(user|account|customer|client|member|person|listener|subscriber|employee|patient|player)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,10 +101,10 @@ def _subject(found: Sequence[Part], suggestions: Sequence[Suggestion], personal:
     """Whose rows these are: the first pseudonym of a person's identifier, if there is any."""
     single = {leaf.path for leaf in found if not leaf.many}
     for one in suggestions:
-        person = _PERSON.search(words(one.path))
-        if one.treatment == "pseudonymise" and one.path in single and person:
+        domain = domain_by_name(one.path)
+        if one.treatment == "pseudonymise" and one.path in single and domain:
             column = json.dumps(one.path, ensure_ascii=False)
-            yield f"subject: {{column: {column}, domain: {as_name(person[1])}}}  # a guess by the column's name"
+            yield f"subject: {{column: {column}, domain: {domain}}}  # a guess by the column's name"
             return
     if personal:
         yield f"subject: {TODO}  # {{column: NAME, domain: KIND_OF_PERSON}}: whose row it is; erasure goes by it"

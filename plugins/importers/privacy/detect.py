@@ -21,13 +21,12 @@ from stdnum.gb import nhs
 from stdnum.us import ssn
 
 from importers.core.model import PersonalData
-from importers.privacy.hints import hint_of, words
+from importers.privacy.hints import hint_of, may_be_a_name
 
 P = PersonalData
 _SAMPLE = 200
 _MOST = 0.8  # of the sampled values must have the shape
 _PLAIN_KEY = re.compile(r"[A-Za-z_][\w.\[\]{}-]*")
-_NAME = re.compile(r"(?:^|_)(?:names?|alias|handle|nick)$")
 _YAML_WORDS = frozenset({"true", "false", "null", "yes", "no", "on", "off", "y", "n"})
 
 
@@ -66,7 +65,7 @@ def beside_each_other(guesses: Sequence[tuple[Suggestion, pa.DataType]]) -> list
 
 
 def _may_be_a_name(guess: Suggestion) -> bool:
-    return guess.treatment == "keep" and _NAME.search(words(guess.path)) is not None
+    return guess.treatment == "keep" and may_be_a_name(guess.path)
 
 
 def _a_name(guess: Suggestion) -> Suggestion:

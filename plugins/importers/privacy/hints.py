@@ -3,91 +3,137 @@
 from __future__ import annotations
 
 import re
+import unicodedata
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import NamedTuple
 
 from importers.core.model import PersonalData
+from importers.privacy import name_words as told
+from importers.privacy.name_words import PERSONS, Words
 
 P = PersonalData
 
 
 class Hint(NamedTuple):
-    """Which words in a name say what."""
+    """What words in a name say."""
 
-    words: str
     personal: PersonalData
     treatment: str
     says: str
 
 
-# Tried in order: the more specific first. Words are matched whole, in snake case: `userId` is `user_id`.
-_HINTS = (
-    Hint(r"password|passwd|pwd|secret|token|api_key|pin|cvv|cvc", P.SPECIAL, "drop", "a secret"),
-    Hint(r"e?_?mails?|email_?addr(ess)?", P.CONTACT, "drop", "an e-mail address ({mask: email} keeps the domain)"),
-    Hint(r"phone|mobile|cell|tel|telephone|fax|msisdn", P.CONTACT, "drop", "a telephone number"),
-    Hint(r"ip|ips|ip_?addr(ess)?|ipv[46]|remote_addr|client_ip", P.ONLINE_ID, "{mask: ip_prefix}", "an IP address"),
-    Hint(
-        r"(birth|born|dob|birthday|birthdate)|date_of_birth|birth_date",
-        P.IDENTIFIER,
-        "{mask: date, unit: year}",
-        "a date of birth",
-    ),
-    Hint(
-        r"gender|sex|religion|ethnic(ity)?|race|health|diagnosis|disability|orientation|politic(s|al)|union",
-        P.SPECIAL,
-        "drop",
-        "a special category (GDPR art. 9) or close to one",
-    ),
-    Hint(
-        r"ssn|social_security|passport|tax_?id|national_id|iban|bic|card|card_number|pan|licen[cs]e_number|nhs",
-        P.IDENTIFIER,
-        "drop",
-        "an official or bank number",
-    ),
-    Hint(
-        r"(first|last|full|middle|maiden|given|family|user|display|customer|contact|person|screen|nick)_?name"
-        r"|surname|forename|nickname|username|initials",
-        P.CONTACT,
-        "drop",
-        "a person's name",
-    ),
-    Hint(
-        r"(user|account|customer|client|member|person|listener|subscriber|employee|patient|contact|player|owner"
-        r"|profile|author|follower|fan|buyer|visitor|subject)(_?(id|ids|uuid|guid|key|no|number|ref|code))?",
-        P.IDENTIFIER,
-        "pseudonymise",
-        "an identifier of a person",
-    ),
-    Hint(
-        r"(device|session|cookie|browser|advert(ising|iser)?|install(ation)?|fingerprint|visitor|push)_?(id|uuid|key)?"
-        r"|idfa|gaid|imei|imsi|mac|mac_address|user_agent|ua|referr?er",
-        P.ONLINE_ID,
-        "pseudonymise",
-        "an identifier of a device",
-    ),
-    Hint(r"lat|latitude|lon|lng|long|longitude|geo|geohash|gps|coordinates?", P.LOCATION, "drop", "a place"),
-    Hint(
-        r"street|address|addr|zip|zip_?code|postcode|postal_code|city|town|house_number|location",
-        P.LOCATION,
-        "drop",
-        "an address",
-    ),
-    Hint(
-        r"comments?|notes?|message|body|description|bio|about|review|feedback|remarks?|free_?text|transcript",
-        P.FREE_TEXT,
-        "drop",
-        "free text: people write anything",
-    ),
-    Hint(r"age", P.IDENTIFIER, "{mask: band, width: 10}", "an age"),
+_PERSON = Hint(P.IDENTIFIER, "pseudonymise", "an identifier of a person")
+# In this order: the more specific first. Words are matched whole, in snake case: `userId` is `user_id`.
+_HINTS: Mapping[Hint, tuple[Words, ...]] = {
+    Hint(P.SPECIAL, "drop", "a secret"): (told.SECRET,),
+    Hint(P.CONTACT, "drop", "an e-mail address ({mask: email} keeps the domain)"): (told.MAIL,),
+    Hint(P.CONTACT, "drop", "a telephone number"): (told.PHONE,),
+    Hint(P.ONLINE_ID, "{mask: ip_prefix}", "an IP address"): (told.IP,),
+    Hint(P.IDENTIFIER, "{mask: date, unit: year}", "a date of birth"): (told.BIRTH,),
+    Hint(P.SPECIAL, "drop", "a special category (GDPR art. 9) or close to one"): (told.SPECIAL,),
+    Hint(P.SPECIAL, "drop", "what a person earns"): (told.PAY,),
+    Hint(P.IDENTIFIER, "drop", "an official or bank number"): (told.OFFICIAL,),
+    Hint(P.CONTACT, "drop", "a person's name"): (told.NAME,),
+    _PERSON: (*PERSONS.values(), told.OTHER_PERSONS),
+    Hint(P.ONLINE_ID, "pseudonymise", "an identifier of a device"): (told.DEVICE,),
+    Hint(P.LOCATION, "drop", "a place"): (told.PLACE,),
+    Hint(P.LOCATION, "drop", "an address"): (told.ADDRESS,),
+    Hint(P.FREE_TEXT, "drop", "free text: people write anything"): (told.FREE_TEXT,),
+    Hint(P.IDENTIFIER, "{mask: band, width: 10}", "an age"): (told.AGE,),
+}
+
+
+class _Vocabulary:
+    """Words of one kind, found in names without a regular expression: of so many words it takes long to compile."""
+
+    def __init__(self, *tables: Words) -> None:
+        every = {form for table in tables for text in table.values() for word in text.split() for form in _forms(word)}
+        self._alone = frozenset(word[1:] for word in every if word[0] == "=")
+        self._anywhere = tuple(word[1:-1] for word in every if word[0] == "*" and word[-1] == "*")
+        self._first = tuple(word[:-1] for word in every if word[0] != "*" and word[-1] == "*")
+        self._last = tuple(word[1:] for word in every if word[0] == "*" and word[-1] != "*")
+        whole = {word for word in every if word[0] not in "*=" and word[-1] != "*"}
+        self._terms = frozenset(word.replace("_", "") for word in whole if "_" in word)
+        self._words = whole | self._terms
+
+    def has(self, word: str) -> bool:
+        """Whether a word is of this kind."""
+        return (
+            word in self._words
+            or word.startswith(self._first)
+            or word.endswith(self._last)
+            or any(part in word for part in self._anywhere)
+        )
+
+    def names(self, name: _Name) -> bool:
+        """Whether a name has words of this kind."""
+        return (
+            not self._terms.isdisjoint(name.runs) or any(self.has(one) for one in name.words) or name.one in self._alone
+        )
+
+
+class _Name:
+    """A name, taken apart: its words, each few neighbours among them in one, and all of it in one."""
+
+    def __init__(self, path: str) -> None:
+        self.words = words(path).split("_")
+        self.one = "".join(self.words)
+        many = range(len(self.words))
+        self.runs = ["".join(self.words[begin : begin + some]) for begin in many for some in range(2, _LONGEST + 1)]
+
+    def joined(self, *kinds: _Vocabulary) -> bool:
+        """Whether a word is one of these persons with an identifier: `userid`, `kundennummer`, `idcliente`."""
+        return any(known.has(rest) for word in self.words for rest in _persons_in(word) for known in kinds)
+
+
+def _persons_in(word: str) -> Iterator[str]:
+    for identifier in _IDENTIFIERS:
+        if word.endswith(identifier):
+            rest = word.removesuffix(identifier)
+            yield from (rest, rest.removesuffix("s"))
+        if word.startswith(identifier):
+            yield word.removeprefix(identifier)
+
+
+def _forms(word: str) -> Iterator[str]:
+    """How a word of the table may be written: `gerät` also as `gerat` and `geraet`."""
+    yield _folded(word)
+    yield _folded(word.translate(_GERMAN))
+
+
+_GERMAN = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue"})
+_LETTERS = str.maketrans({"ß": "ss", "ẞ": "SS", "æ": "ae", "Æ": "AE", "œ": "oe", "Œ": "OE", "ø": "o", "Ø": "O"})
+
+
+def _folded(text: str) -> str:
+    """Without accents: what has no plain letter stays as it is."""
+    if text.isascii():
+        return text
+    apart = unicodedata.normalize("NFKD", text.translate(_LETTERS))
+    return "".join(letter for letter in apart if not unicodedata.combining(letter))
+
+
+_LONGEST = 4
+"""Words in a term: `carta_d_identita`, `situation_de_famille`."""
+
+_BY_HINT = tuple((hint, _Vocabulary(*tables)) for hint, tables in _HINTS.items())
+_BY_DOMAIN = tuple((domain, _Vocabulary(table)) for domain, table in PERSONS.items())
+_PERSONS = tuple(_Vocabulary(table) for table in (*PERSONS.values(), told.OTHER_PERSONS))
+_MAYBE_NAMES = _Vocabulary(told.MAYBE_NAME)
+_IDENTIFIERS = sorted(
+    {form for text in told.IDENTIFIERS.values() for word in text.split() for form in _forms(word)},
+    key=len,
+    reverse=True,
 )
-_BY_NAME = [(re.compile(rf"(?:^|_)(?:{hint.words})(?:_|$)"), hint) for hint in _HINTS]
 
 
 @lru_cache(maxsize=4096)
 def hint_of(path: str) -> Hint | None:
-    """The most specific hint in a leaf's name, if there is any."""
-    name = words(path)
-    return next((hint for pattern, hint in _BY_NAME if pattern.search(name)), None)
+    """The most specific hint in a leaf's name, if there is any, in the languages of `name_words`."""
+    name = _Name(path)
+    found = (hint for hint, known in _BY_HINT if known.names(name) or (hint is _PERSON and name.joined(*_PERSONS)))
+    return next(found, None)
 
 
 def class_by_name(path: str) -> PersonalData | None:
@@ -96,9 +142,21 @@ def class_by_name(path: str) -> PersonalData | None:
     return hint.personal if hint else None
 
 
+def domain_by_name(path: str) -> str | None:
+    """Which kind of person a leaf's name says that a row may be about: `customer` for `Kundennummer`."""
+    name = _Name(path)
+    found = (domain for domain, known in _BY_DOMAIN if known.names(name) or name.joined(known))
+    return next(found, None)
+
+
+def may_be_a_name(path: str) -> bool:
+    """Whether a leaf is called a name, of whatever."""
+    return _MAYBE_NAMES.has(words(path).rpartition("_")[2])
+
+
 def words(path: str) -> str:
     """A leaf's own name and what it is in, in snake case: `payload.billingUser[].id` → `billing_user_id`."""
     steps = [step for step in re.split(r"[.\[\]{}]+", path) if step and step not in ("key", "value")]
-    text = "_".join(steps[-2:])
+    text = _folded("_".join(steps[-2:]))
     text = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", text)
     return re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")

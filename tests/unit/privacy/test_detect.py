@@ -7,7 +7,7 @@ from ruamel.yaml import YAML
 from importers.core.model import PersonalData as P
 from importers.core.tenant import Privacy, Treat
 from importers.privacy.detect import beside_each_other, suggest
-from importers.privacy.hints import words
+from importers.privacy.hints import domain_by_name, words
 
 S, N, F, D = pa.string(), pa.int64(), pa.float64(), pa.date32()
 
@@ -48,6 +48,65 @@ S, N, F, D = pa.string(), pa.int64(), pa.float64(), pa.date32()
 def test_names(path: str, kind: pa.DataType, personal: P, treatment: str) -> None:
     got = suggest(path, kind)
     assert (got.personal, got.treatment) == (personal, treatment)
+
+
+SPECIAL, CONTACT, PLACE, TEXT = P.SPECIAL, P.CONTACT, P.LOCATION, P.FREE_TEXT
+
+
+@pytest.mark.parametrize(
+    ("names", "personal"),
+    [
+        (
+            "Kundennummer Kd-Nr. MitgliedsNr Personalnummer Geburtsdatum Steuer-ID Führerscheinnr FUEHRERSCHEIN",
+            P.IDENTIFIER,
+        ),
+        ("Vorname Nachname Ansprechpartner Telefon Mobil Handynummer E-Mail-Adresse Rufnummer", CONTACT),
+        ("Straße STRASSE Hauptstrasse PLZ Ort Anschrift Lieferadresse", PLACE),
+        ("Gehalt Krankenkasse Geschlecht Staatsangehörigkeit Passwort", SPECIAL),
+        ("Bemerkung Bemerkungen Kommentar Freitext", TEXT),
+        ("numéro_client idClient date_de_naissance N°_sécurité_sociale", P.IDENTIFIER),
+        ("prénom nom_de_famille téléphone courriel", CONTACT),
+        ("adresse code_postal ville cp", PLACE),
+        ("salaire nationalité mot_de_passe", SPECIAL),
+        ("id_cliente codcliente fecha_de_nacimiento DNI", P.IDENTIFIER),
+        ("apellidos teléfono correo_electrónico", CONTACT),
+        ("dirección código_postal ciudad", PLACE),
+        ("género sueldo contraseña", SPECIAL),
+        ("codice_cliente data_di_nascita codiceFiscale", P.IDENTIFIER),
+        ("cognome cellulare", CONTACT),
+        ("indirizzo CAP città", PLACE),
+        ("número_cliente data_nascimento CPF", P.IDENTIFIER),
+        ("sobrenome telemóvel", CONTACT),
+        ("endereço CEP", PLACE),
+        ("klantnummer geboortedatum BSN", P.IDENTIFIER),
+        ("achternaam telefoonnummer mailadres", CONTACT),
+        ("woonplaats Dorpsstraat", PLACE),
+        ("opmerkingen", TEXT),
+        (
+            "Artikelname Steuersatz Kundengruppe Lieferdatum Fettgehalt Menge sort import via_id market_cap not_a",
+            P.NONE,
+        ),
+    ],
+)
+def test_names_in_other_languages(names: str, personal: P) -> None:
+    assert {name: suggest(name, S, pa.array(["x"])).personal for name in names.split()} == dict.fromkeys(
+        names.split(), personal
+    )
+
+
+def test_a_subject_s_domain_is_the_same_in_each_language() -> None:
+    names = (
+        "customer_id",
+        "Kundennummer",
+        "idcliente",
+        "klant",
+        "numero_abonne",
+        "Personal-Nr",
+        "order_id",
+        "client_id",
+    )
+    domains = ["customer"] * 4 + ["subscriber", "employee", None, "client"]
+    assert [domain_by_name(name) for name in names] == domains
 
 
 @pytest.mark.parametrize(
@@ -113,8 +172,8 @@ def test_json_is_suggested_for_dropping_as_keeping_it_needs_a_reason() -> None:
 
 
 def test_text_whose_values_nobody_looked_at_is_never_said_to_be_kept():
-    assert suggest("Telefon", S).treatment == "drop"
-    assert suggest("Telefon", S, pa.array(["blue", "red"])).treatment == "keep"
+    assert suggest("Puhelin", S).treatment == "drop"
+    assert suggest("Puhelin", S, pa.array(["blue", "red"])).treatment == "keep"
     assert suggest("total", pa.float64()).treatment == "keep"
 
 
