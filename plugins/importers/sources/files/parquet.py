@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -39,7 +39,11 @@ class ParquetConfig(FileConfig):
 
 
 class Parquet(DeclaringFileSource[ParquetConfig]):
-    """A file's columns may be narrower than the first and last file's together (int32 beside int64)."""
+    """A file's columns may be narrower than the first and last file's together (int32 beside int64).
+
+    Times of the old type INT96, as Spark, Hive and Impala write them, are read to the microsecond, 0001-01-01 and
+    9999-12-31 too. Days before 1582-10-15 are taken for Gregorian ones; Spark before 3.0 wrote Julian ones.
+    """
 
     title: ClassVar[str] = "Parquet files"
     config_model = ParquetConfig
@@ -68,12 +72,12 @@ class Parquet(DeclaringFileSource[ParquetConfig]):
         names = list(dict.fromkeys([*target.names, *(where.columns if where else ())]))
         possible = self._possible(where, file, range(part["start"], part["end"]))
         with _whole(self.files, file) as raw:
-            parquet = pq.ParquetFile(raw)
+            parquet = _opened(raw)
             sizes = [parquet.metadata.row_group(group).num_rows for group in range(part["end"])]
             together = _neighbours(possible, sizes)
             if all(len(groups) == 1 for groups in together):  # else batches would end where dictionaries do
                 coded = _of_few_texts(parquet, possible, names)
-                parquet = pq.ParquetFile(raw, metadata=parquet.metadata, read_dictionary=coded)
+                parquet = _opened(raw, metadata=parquet.metadata, read_dictionary=coded)
             for groups in together:
                 number = 1 + sum(sizes[: groups[0]])
                 for read in parquet.iter_batches(ROWS, row_groups=groups, columns=names, use_threads=False):
@@ -157,9 +161,14 @@ def _as(target: pa.Schema, rows: pa.RecordBatch, path: str) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(columns, schema=target)
 
 
+def _opened(raw: pa.NativeFile, **how: Any) -> pq.ParquetFile:
+    """Arrow reads INT96 as nanoseconds, unless told otherwise: times beyond 1677 to 2262 become others, in silence."""
+    return pq.ParquetFile(raw, coerce_int96_timestamp_unit="us", **how)
+
+
 @contextmanager
 def _read(files: Files, file: File) -> Iterator[pq.ParquetFile]:
-    with _whole(files, file) as raw, pq.ParquetFile(raw) as parquet:
+    with _whole(files, file) as raw, _opened(raw) as parquet:
         yield parquet
 
 

@@ -1,3 +1,6 @@
+import struct
+from datetime import date
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -184,6 +187,35 @@ def test_a_value_that_does_not_fit_the_tenants_type(tmp_path):
         everything(source(tmp_path / "rows.parquet", types={"n": "integer"}))
     assert "secret" not in str(caught.value)
     assert caught.value.__cause__ is None
+
+
+JULIAN_DAYS = {
+    date(1, 1, 1): 1721426,
+    date(1582, 10, 15): 2299161,
+    date(2000, 1, 1): 2451545,
+    date(9999, 12, 31): 5373484,
+}
+"""As tables of astronomers have them, for noon of the Gregorian day."""
+
+
+@pytest.mark.parametrize("where", [{}, {"at": {"lt": "1600-01-01"}}])
+def test_days_of_int96_are_what_they_say(tmp_path, where):
+    """Eight bytes are nanoseconds since midnight, four a Julian day (parquet-format, LogicalTypes.md)."""
+    at = pa.array(JULIAN_DAYS).cast(pa.timestamp("us"))
+    deep = pa.ListArray.from_arrays(range(len(at) + 1), pa.StructArray.from_arrays([at], ["x"]))
+    path = tmp_path / "rows.parquet"
+    pq.write_table(
+        pa.table({"at": at, "deep": deep}),
+        path,
+        use_deprecated_int96_timestamps=True,
+        use_dictionary=False,
+        compression="none",
+    )
+    assert path.read_bytes().count(b"".join(struct.pack("<qI", 0, day) for day in JULIAN_DAYS.values())) == 2
+    expected = [day for day in JULIAN_DAYS if not where or day.year < 1600]
+    got, _ = everything(source(path, where=where))
+    assert got["at"].cast(pa.date32()).to_pylist() == expected
+    assert [x["x"].date() for (x,) in got["deep"].to_pylist()] == expected
 
 
 @pytest.mark.parametrize("keep", [0, 3, 100, -1])
