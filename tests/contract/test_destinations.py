@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 
@@ -12,7 +12,19 @@ import pytest
 
 from importers.core import registry
 from importers.core.destination import Destination
-from importers.core.model import LoadMode, Plan, Receipt, RunKind, RunState, Stream, TableColumn, Unlike, Window
+from importers.core.model import (
+    Column,
+    LoadMode,
+    Plan,
+    Receipt,
+    Run,
+    RunKind,
+    RunState,
+    Stream,
+    TableColumn,
+    Unlike,
+    Window,
+)
 from importers.exceptions import ConfigError, ContractError, RunAbortedError, RunBusyError
 from tests.support.runs import (
     CURSOR,
@@ -273,11 +285,11 @@ def test_a_run_that_was_planned_before_its_table_was_dropped_doesn_t_load(
 def test_nor_does_one_that_an_older_version_planned(acme: Destination, warehouse: Warehouse) -> None:
     """It didn't say whether it went on from a position. A first run did not, and loads."""
     first = open_run(acme, PLAYS, "r1", position={"lane": 1})
-    warehouse.plan_of(first.id, without="resumed")
+    warehouse.plan_of(first.id, without=["resumed"])
     load(acme, prepare(acme, first, PLAYS, [A]), PLAYS, 0, A)
     acme.commit(first, PLAYS)
     run = open_run(acme, PLAYS, "r2", position={"lane": 2})
-    warehouse.plan_of(run.id, without="resumed")
+    warehouse.plan_of(run.id, without=["resumed"])
     warehouse.drop("plays")
     with pytest.raises(ContractError, match="was dropped after this run was planned"):
         prepare(acme, run, PLAYS, [B])
@@ -286,7 +298,7 @@ def test_nor_does_one_that_an_older_version_planned(acme: Destination, warehouse
 def test_a_run_of_an_older_version_goes_on(acme: Destination, warehouse: Warehouse) -> None:
     import_all(acme, PLAYS, "r1", A, position={"lane": 1})
     run = open_run(acme, PLAYS, "r2", position={"lane": 2})
-    warehouse.plan_of(run.id, without="resumed")
+    warehouse.plan_of(run.id, without=["resumed"])
     load(acme, prepare(acme, run, PLAYS, [B]), PLAYS, 0, B)
     assert acme.commit(run, PLAYS) == {"lane": 2}
 
@@ -478,6 +490,44 @@ def test_receipts_move_the_position_of_an_incremental_run(acme: Destination) -> 
     run = prepare(acme, open_run(acme, PLAYS, "r1"), PLAYS, [B])
     acme.load(run, PLAYS, replace(staged(run, 0, B), position={"page": "next"}), [B])
     assert acme.commit(run, PLAYS) == {"page": "next"}
+
+
+def test_runs_side_by_side_are_remembered_with_the_columns_of_all(acme: Destination) -> None:
+    """Whichever is opened or committed last; until a run that was held to each leaves one of them out."""
+
+    def column(name: str, since: str | None, kind: pa.DataType | None = None) -> Column:
+        return Column(name, kind or pa.int64(), None, since=since)
+
+    def opened(key: str, *columns: Column, beyond: Sequence[Column] = ()) -> Run:
+        held_to = tuple(run for known in acme.remembered() for run in known.held_to)
+        planned = replace(MERGED, columns=columns, beyond=tuple(beyond), held_to=held_to)
+        return open_run(acme, planned, key, [], kind=RunKind.WINDOW)
+
+    def known() -> dict[str, tuple[str, str | None]]:
+        (stream,) = acme.remembered()
+        return {each.name: (str(each.type), each.since) for each in (*stream.columns, *stream.beyond)}
+
+    acme.commit(opened("first", column("id", "1")), MERGED)
+    one = opened("one", column("id", "1"), column("more", "3", pa.float64()), column("late", None))
+    other = opened("other", column("id", "2"), column("more", "2"), column("late", "4"), beyond=[column("left", "2")])
+    for run in (other, one):
+        acme.commit(run, MERGED)
+    both = {"id": ("int64", "1"), "more": ("double", "2"), "late": ("int64", "4"), "left": ("int64", "2")}
+    assert known() == both
+    acme.abort(opened("aborted", column("id", "1")), MERGED)
+    assert known() == both
+    acme.commit(opened("after", column("id", "1"), column("late", "4")), MERGED)
+    assert known() == {"id": ("int64", "1"), "late": ("int64", "4")}
+
+
+def test_a_run_of_an_older_version_was_held_to_all_before_it(acme: Destination, warehouse: Warehouse) -> None:
+    for key, name in enumerate("ab"):
+        planned = replace(MERGED, columns=(Column(name, pa.int64(), None),))
+        run = open_run(acme, planned, f"r{key}", [], kind=RunKind.WINDOW)
+        acme.commit(run, planned)
+    assert [stream.schema.names for stream in acme.remembered()] == [["b", "a"]]
+    warehouse.plan_of(run.id, without=["stream", "held_to"])
+    assert [stream.schema.names for stream in acme.remembered()] == [["b"]]
 
 
 def test_a_lane_that_comes_twice_is_an_error(acme: Destination) -> None:

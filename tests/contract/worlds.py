@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import json
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -208,8 +209,8 @@ class Warehouse(ABC):
     def rename(self, table: str, to: str) -> None: ...
 
     @abstractmethod
-    def plan_of(self, run: int, without: str) -> None:
-        """Its stored plan as a version had it that didn't know of `without`."""
+    def plan_of(self, run: int, without: Sequence[str]) -> None:
+        """Its stored plan as a version had it that didn't know of `without`, a path."""
 
 
 class PostgresWarehouse(Warehouse):
@@ -233,9 +234,9 @@ class PostgresWarehouse(Warehouse):
         with psycopg.connect(self._url) as connection:
             connection.execute(SQL("alter table {} rename to {}").format(Identifier("acme", table), Identifier(to)))
 
-    def plan_of(self, run: int, without: str) -> None:
+    def plan_of(self, run: int, without: Sequence[str]) -> None:
         with psycopg.connect(self._url) as connection:
-            connection.execute("update _importers.run set plan = plan - %s where id = %s", (without, run))
+            connection.execute("update _importers.run set plan = plan #- %s where id = %s", (list(without), run))
 
 
 WAREHOUSES: dict[str, type[PostgresWarehouse]] = {"postgresql": PostgresWarehouse}

@@ -99,7 +99,9 @@ class Destination(ABC):
 
     @abstractmethod
     def remembered(self) -> Sequence[Stream]:
-        """The pipeline's streams, each as the plan of its last committed run has it."""
+        """The pipeline's streams, each as the plan of its last committed run has it; with the columns of other such
+        runs that it wasn't held to, nor any later one.
+        """
 
     @abstractmethod
     def writers(self, stream: Stream) -> Mapping[str, bool | None]:

@@ -113,6 +113,8 @@ class Stream:
     """What the source offers and the schema contract keeps out of the table."""
     unread: tuple[Column, ...] = ()
     """What the source offered beside `columns` and nobody wants: any other column is one that no policy has seen."""
+    held_to: tuple[int, ...] = field(default=(), compare=False)
+    """The committed runs whose columns it was held to. Those of runs beside them nobody knew when it was planned."""
 
     @property
     def target(self) -> str:

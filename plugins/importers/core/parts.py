@@ -27,3 +27,8 @@ def may_lack(column: Column, parts: Collection[str]) -> bool:
     if column.optional or not parts:
         return column.optional
     return column.since is None or in_order(column.since) > max(map(in_order, parts))
+
+
+def first(*since: str | None) -> str | None:
+    """Of several `Column.since` the one that says most: of no column may a part be lacking that one of them forbids."""
+    return min((each for each in since if each is not None), key=in_order, default=None)

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-from base64 import b64decode, b64encode
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import fields
 from datetime import datetime
 from typing import Any
 
 import psycopg
-import pyarrow as pa
 from psycopg.types.json import Jsonb
 
 from importers.core.model import (
-    Column,
     LoadMode,
-    PersonalData,
     Plan,
-    Reads,
     Receipt,
     Run,
     RunKind,
@@ -27,6 +21,7 @@ from importers.core.model import (
     Window,
 )
 from importers.core.names import StreamName
+from importers.destinations import _streams as streams
 from importers.exceptions import ContractError
 
 Transaction = Callable[[str], AbstractContextManager[psycopg.Connection]]
@@ -80,7 +75,7 @@ def _plan(stored: Mapping[str, Any]) -> Plan:
         stored["partitions"],
         stored["position"],
         tuple(covers) if covers else None,
-        _stream(stored["stream"]),
+        streams.of(stored["stream"]),
         stored.get("live", False),
         stored.get("complete", False),
         tuple(stored.get("notes", ())),
@@ -88,43 +83,6 @@ def _plan(stored: Mapping[str, Any]) -> Plan:
         stored.get("resumed"),
         stored.get("dropped", False),
     )
-
-
-def _stored(stream: Stream | None) -> dict[str, Any] | None:
-    """A stream as JSON; its types as Arrow writes them."""
-    if stream is None:
-        return None
-    said = {field.name: getattr(stream, field.name) for field in fields(stream) if field.name != "unread"}
-    return said | {name: _columns(getattr(stream, name)) for name in ("columns", "beyond")}
-
-
-def _columns(columns: Sequence[Column]) -> dict[str, Any]:
-    schema = pa.schema([(column.name, column.type) for column in columns])
-    personal = [column.personal for column in columns]
-    since = [column.since for column in columns]
-    said = {"personal": personal} | ({"since": since} if any(since) or None in since else {})
-    return {"schema": b64encode(schema.serialize().to_pybytes()).decode(), **said}
-
-
-def _columns_of(stored: Mapping[str, Any]) -> tuple[Column, ...]:
-    """The inverse of `_columns`."""
-    schema = pa.ipc.read_schema(pa.py_buffer(b64decode(stored["schema"])))
-    classes = (PersonalData(personal) if personal else None for personal in stored["personal"])
-    since = stored.get("since", [""] * len(schema))
-    return tuple(
-        Column(field.name, field.type, personal, since=first)
-        for field, personal, first in zip(schema, classes, since, strict=True)
-    )
-
-
-def _stream(stored: Mapping[str, Any] | None) -> Stream | None:
-    """The inverse of `_stored`."""
-    if stored is None:
-        return None
-    enums = {"reads": Reads(stored["reads"]), "load_mode": LoadMode(stored["load_mode"])}
-    columns = {name: _columns_of(stored[name]) for name in ("columns", "beyond") if name in stored}
-    tuples = {name: tuple(stored.get(name, ())) for name in ("primary_key", "absent")}
-    return Stream(**{**stored, **enums, **columns, **tuples})
 
 
 def select_run(connection: psycopg.Connection, run: int, lock_clause: str = "") -> Run | None:
@@ -144,18 +102,6 @@ def latest(connection: psycopg.Connection, stream: str, key: str) -> Run | None:
         (stream, key),
     ).fetchone()
     return run_from(row, receipts(connection, row[0])) if row else None
-
-
-def remembered_streams(connection: psycopg.Connection, pipeline: str) -> list[Stream]:
-    """The streams of `tenant.pipeline`, each as its last committed run was planned; a live one that read a row."""
-    rows = connection.execute(
-        """select distinct on (stream) plan -> 'stream' from _importers.run r
-           where starts_with(stream, %s) and state = 'committed' and plan -> 'stream' <> 'null'
-             and (plan -> 'live' is null or exists (select from _importers.receipt where run = r.id and rows > 0))
-           order by stream, id desc""",
-        (f"{pipeline}.",),
-    )
-    return [stream for (stored,) in rows.fetchall() if (stream := _stream(stored))]
 
 
 _WRITTEN = """(state in ('open', 'committed') or (state = 'aborted' and mode = 'merge'
@@ -206,7 +152,7 @@ def insert_run(
         "partitions": plan.partitions,
         "position": plan.position,
         "covers": plan.covers,
-        "stream": _stored(plan.stream),
+        "stream": streams.stored(plan.stream),
         "complete": plan.complete,
         "notes": plan.notes,
         "resumed": plan.resumed,

@@ -49,6 +49,7 @@ from importers.destinations import _owner as owner
 from importers.destinations import _positions as positions
 from importers.destinations import _quarantine as quarantine
 from importers.destinations import _remains as remains
+from importers.destinations import _streams as streams
 from importers.destinations import _tables as tables
 from importers.destinations._erasing import PostgresEraser
 from importers.destinations._expiring import PostgresExpirer
@@ -182,7 +183,7 @@ class PostgresDestination(Destination):
 
     def remembered(self) -> Sequence[Stream]:
         with self._transaction("looking up which streams there were") as connection:
-            return control.remembered_streams(connection, f"{self.tenant}.{self.pipeline}")
+            return streams.remembered(connection, f"{self.tenant}.{self.pipeline}")
 
     def writers(self, stream: Stream) -> Mapping[str, bool | None]:
         with self._transaction("looking up who writes the table") as connection:

@@ -1,10 +1,10 @@
 """The schema contract: what becomes of columns and types that the stream's last committed run didn't know.
 
-What was agreed is what that run was planned with; before the first one there is nothing to hold a source to. A column
-that has gone, or has another name now, stops a run in every mode: nulls in its place would look like data. `evolve`
-takes new columns, which the policy must classify, and wider types; `freeze` refuses both at the gate. `discard` doesn't
-read new columns, `quarantine` keeps out the rows that have something in them; both keep the types, and rows whose
-values don't fit go to quarantine.
+What was agreed is what that run was planned with, and any that stood beside it; before the first one there is nothing
+to hold a source to. A column that has gone, or has another name now, stops a run in every mode: nulls in its place
+would look like data. `evolve` takes new columns, which the policy must classify, and wider types; `freeze` refuses both
+at the gate. `discard` doesn't read new columns, `quarantine` keeps out the rows that have something in them; both keep
+the types, and rows whose values don't fit go to quarantine.
 
 Where a type comes from a sample, one odd cell in it would say text. So what the last run took the column to be is asked
 for again, and the odd cell's row is quarantined where it stands.
@@ -64,7 +64,8 @@ def agreed(
         absent, missed = [*absent, *late], [column for column in missed if column not in late]
     if missed:
         raise _vanished(offered, known, missed)
-    stream = replace(offered, columns=(*offered.columns, *absent), absent=tuple(column.name for column in absent))
+    names = tuple(column.name for column in absent)
+    stream = replace(offered, columns=(*offered.columns, *absent), absent=names, held_to=known.held_to)
     types = {column.name: column.type for column in known.columns}
     if not closed:
         return replace(stream, columns=tuple(_as_before(c, types.get(c.name), load) for c in stream.columns))
@@ -98,7 +99,7 @@ def replayed(offered: Stream, known: Stream, settings: StreamSettings, held: pa.
     for column in (*new, *(Column(name, kind, None) for name, kind in kinds.items())):
         # no delivery is known to have had it
         (columns if evolves and covers(policy, column) else beyond).append(replace(column, since=None))
-    return replace(offered, columns=tuple(columns), beyond=tuple(beyond))
+    return replace(offered, columns=tuple(columns), beyond=tuple(beyond), held_to=known.held_to)
 
 
 def _with_fields(column: Column, came: pa.DataType) -> Column:

@@ -68,6 +68,12 @@ def test_a_run_may_lack_what_came_after_all_that_it_reads(mode, since, parts, mi
     assert (found.absent, {column.name: column.since for column in found.columns}["ms"]) == (("ms",), since)
 
 
+def test_a_plan_says_which_runs_it_was_held_to():
+    known = replace(KNOWN, held_to=(3, 5))
+    assert agreed(KNOWN, known, Load(), sparse=False, dropped=()).held_to == (3, 5)
+    assert replayed(KNOWN, known, settings("evolve")).held_to == (3, 5)
+
+
 def test_what_the_policy_drops_nobody_misses():
     assert meet(stream(id=pa.int64(), who=pa.string()), gone=("ms",)).absent == ()
     assert dropped({"ms": Treatment(treat="drop"), "*": Treatment(treat="keep")}, KNOWN) == {"ms"}
