@@ -14,10 +14,10 @@ import pyarrow.compute as pc
 from pyarrow import json as arrow_json
 
 from importers.core.model import Reject
-from importers.core.names import is_given
 from importers.core.widening import wider
 from importers.exceptions import ContractError
 from importers.sources._text.blocks import NEWLINE, Block
+from importers.sources._text.json_misfits import ROUNDED, is_double, is_told, why
 from importers.transport.text import BOM
 
 NULL_FIRST = re.compile(rb"(?:\xef\xbb\xbf)?\s*+null")
@@ -26,13 +26,11 @@ NULL_NEXT = re.compile(rb"\}\s*+null")
 """Where a line is only `null`: Arrow makes a row of nulls of it."""
 BLANK = b" \t\r\n"
 MIXED = re.compile(r"Column\(/?([^)]*)\) changed from (\w+) to (\w+)")
-UNFIT = "a value's type isn't that of its column: see `types`"
 LITTLE = 1 << 16
 """Bytes that Arrow parses where they are, sooner than a thread takes them over and gives them back."""
 DENSE = 2.0**53
 """Up to here each integer is a double (IEEE 754)."""
 DIGITS = re.compile(rb"\d{16}")
-ROUNDED = "an integer of more digits than a number holds exactly"
 ZONED = re.compile(r"\d(?:Z|[+-]\d\d:?\d\d)$")
 
 
@@ -189,14 +187,14 @@ class Lines:
                 continue
             unknown += [(start, key) for key in islice(_unknown(value, self._parser.struct, ""), 1)]
             if _rounds(value, self._parser.struct):
-                rejects.append((start, text, ROUNDED))
+                rejects.append((start, text, why(text, self._parser.struct)))
             else:
                 lines.append((start, text))
                 may_widen = may_widen and not _rounds(value, self._wide.struct)
         if unknown and self._stops:
             raise _unclassified(unknown, places, self._shown_by)
         table, unfit = self._widened(lines) if may_widen else self._parser.fitting(lines)
-        rejects += [(start, text, UNFIT) for start, text in unfit]
+        rejects += [(start, text, why(text, self._parser.struct)) for start, text in unfit]
         refused = {start for start, _ in unfit}
         starts = [start for start, _ in lines if start not in refused]
         return Read(table, [Reject(text, places(start), reason) for start, text, reason in sorted(rejects)], starts)
@@ -283,12 +281,7 @@ def _rounds(value: Any, kind: pa.DataType) -> bool:
         return any(_rounds(inner, fields[key]) for key, inner in value.items() if key in fields)
     if isinstance(value, list) and pa.types.is_list(kind):
         return any(_rounds(inner, kind.value_type) for inner in value)
-    if not isinstance(value, int) or not pa.types.is_float64(kind):
-        return False
-    try:
-        return int(float(value)) != value
-    except OverflowError:
-        return True
+    return isinstance(value, int) and pa.types.is_float64(kind) and not is_double(value)
 
 
 def _texts(block: Block) -> Iterator[tuple[int, bytes]]:
@@ -312,8 +305,7 @@ def _unclassified(unknown: Sequence[tuple[int, str]], places: Callable[[int], st
 
 
 def _told(path: str) -> str:
-    """The path of a key if it looks like names. A key may be data, such as an address."""
-    return path if is_given(path.replace("[]", "").replace("/", ".")) else "a key that isn't shown"
+    return path if is_told(path) else "a key that isn't shown"
 
 
 def parsed(text: bytes) -> dict[str, Any] | None:

@@ -1,4 +1,5 @@
 import json
+import re
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -12,6 +13,7 @@ from tests.support.properties import examples
 from importers.core.model import Window
 from importers.core.registry import source_class
 from importers.exceptions import ConfigError, ContractError
+from importers.sources._text.json_misfits import ROUNDED
 from importers.sources.files.jsonl import Jsonl, JsonlConfig
 
 
@@ -60,7 +62,11 @@ def test_types_reach_what_is_within_objects_and_lists(tmp_path, kind):
         {"user": None, "items": None, "tags": None},
     ]
     assert [json.loads(reject.raw) for reject in rejects] == wrong
-    assert {reject.reason for reject in rejects} == {"a value's type isn't that of its column: see `types`"}
+    assert [reject.reason for reject in rejects] == [
+        "column 'user.seen': not a time with a zone: see `types`",
+        "column 'user.score': not a number: see `types`",
+        "column 'items[].price': not a decimal number of at most 7 digits before the point and 2 after it: see `types`",
+    ]
 
 
 def test_a_line_that_tells_nothing_of_the_types_tells_no_zone(tmp_path):
@@ -155,18 +161,17 @@ def test_a_line_that_is_no_row_is_refused_and_its_neighbours_are_not(tmp_path):
     )
     rows, rejects, _ = everything(source(path, sample_rows=1))
     assert [row["id"] for row in rows] == [1, 10]
-    unfit = "a value's type isn't that of its column: see `types`"
     assert [(r.location.rpartition(":line ")[2], r.reason) for r in rejects] == [
         ("2", "not a JSON object"),
-        ("4", unfit),
+        ("4", "column 'id': not a whole number: see `types`"),
         ("5", "not a JSON object"),
         ("6", "not a JSON object"),
         ("7", "not a JSON object"),
         ("8", "not a JSON object"),
         ("9", "not a JSON object"),
         ("10", "not a JSON object"),
-        ("11", unfit),
-        ("12", unfit),
+        ("11", "column 'id': it is there twice"),
+        ("12", "column 'id': a whole number of more than 64 bits"),
     ]
     assert rejects[0].raw == b'{"id": 2, "user": {"na'
 
@@ -246,6 +251,43 @@ def test_a_key_past_the_sample_stops_the_run_or_is_not_read(tmp_path, line, said
     assert not rejects
 
 
+VALUES = {
+    "s": ("text", 1, True, {}),
+    "b": (True, "true", 1, []),
+    "i": (1, "1", 1.5, True),
+    "n": (0.5, "0.5", False, [0.5]),
+    "l": ([1], 1, ["1"], {}),
+    "o": ({"x": {"y": 1}}, [], {"x": 1}, {"x": {"y": "1"}}),
+    "at": ("2026-01-01T10:00:00", 1, "soon", "2026-01-01T10:00:00Z"),
+}
+
+
+@pytest.mark.parametrize("name", VALUES)
+def test_a_reason_names_the_value_that_the_parser_refuses_and_never_shows_it(tmp_path, name):
+    """Which values are refused, Arrow's parser says; which of the line is it, whoever wrote the line."""
+    good = {key: values[0] for key, values in VALUES.items()}
+    bad = [{**good, name: value} for value in VALUES[name][1:]]
+    rows, rejects, _ = everything(source(lines(tmp_path / "a.jsonl", good, *bad), sample_rows=1))
+    assert len(rows) == 1
+    for reject, line in zip(rejects, bad, strict=True):
+        assert re.match(rf"column '{name}[.\[\]xy]*': not ", reject.reason), (line, reject.reason)
+        assert "soon" not in reject.reason
+
+
+def test_where_in_an_object_a_value_is_wrong_is_told_by_names_alone(tmp_path):
+    first = {"by": {"jo@example.org": {"n": 1}}, "l": [{"a": [1]}]}
+    hidden, within = {"by": {"jo@example.org": {"n": "x"}}}, {"l": [{"a": [1]}, None, {"a": [2, None, "x"]}]}
+    half, twice = b'{"s": "\\ud800"}', b'{"l": [{"a": [1], "a": [2]}]}'
+    path = lines(tmp_path / "a.jsonl", {**first, "s": "x"}, hidden, within, twice, half)
+    _, rejects, _ = everything(source(path, sample_rows=1))
+    assert [reject.reason for reject in rejects] == [
+        "a column whose name isn't shown: not a whole number: see `types`",
+        "column 'l[].a[]': not a whole number: see `types`",
+        "column 'l[].a': it is there twice",
+        "a value's type isn't that of its column: see `types`",
+    ]
+
+
 def test_an_ignored_key_does_not_save_a_line_that_is_wrong_otherwise(tmp_path):
     path = lines(tmp_path / "rows.jsonl", {"id": 1}, {"id": "two", "x": 1}, {"id": 3, "x": 1}, b"[]")
     rows, rejects, _ = everything(source(path, sample_rows=1, unknown_keys="ignore"))
@@ -302,16 +344,19 @@ def test_what_arrow_would_let_pass_is_refused_though_all_else_is_well(tmp_path, 
 
 
 @pytest.mark.parametrize(
-    ("usual", "other"),
-    [("2026-01-01T10:00:00Z", "2026-01-01T10:00:00"), ("2026-01-01T10:00:00", "2026-01-01T10:00:00+02:00")],
+    ("usual", "other", "zone"),
+    [
+        ("2026-01-01T10:00:00Z", "2026-01-01T10:00:00", "with a zone"),
+        ("2026-01-01T10:00:00", "2026-01-01T10:00:00+02:00", "without a zone"),
+    ],
 )
-def test_a_moment_of_the_other_kind_is_no_moment_of_this_one(tmp_path, usual, other):
+def test_a_moment_of_the_other_kind_is_no_moment_of_this_one(tmp_path, usual, other, zone):
     """Read anyway, it would be another moment, by as much as the zone is away from UTC."""
     path = lines(tmp_path / "rows.jsonl", {"at": usual}, {"at": usual}, {"at": other}, {"at": None})
     rows, rejects, _ = everything(source(path, sample_rows=2))
     assert [row["at"] and row["at"].hour for row in rows] == [10, 10, None]
     assert [(reject.raw, reject.reason) for reject in rejects] == [
-        (json.dumps({"at": other}).encode(), "a value's type isn't that of its column: see `types`")
+        (json.dumps({"at": other}).encode(), f"column 'at': not a time {zone}: see `types`")
     ]
 
 
@@ -337,7 +382,7 @@ def test_an_integer_that_a_number_would_round_is_told(tmp_path, value, fits):
     assert rows[0] == first
     assert [row[key] for row in rows[1:]] == ([value] if fits else [])
     assert [each.reason for each in rejects] == (
-        [] if fits else ["an integer of more digits than a number holds exactly"]
+        [] if fits else [f"column '{'o.deep[]' if key == 'o' else 'n'}': {ROUNDED}"]
     )
 
 

@@ -1,0 +1,102 @@
+"""Why an object of JSON is no row of a schema: which of its values isn't of the type of its column, and how."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from importers.core.names import is_given
+from importers.sources._text.cells import called
+
+UNFIT = "a value's type isn't that of its column: see `types`"
+"""Where what Arrow refuses isn't found again."""
+ROUNDED = "an integer of more digits than a number holds exactly"
+HUGE = "a whole number of more than 64 bits"
+TWICE = "it is there twice"
+
+
+def why(text: bytes, kind: pa.StructType) -> str:
+    """What is wrong with the first value, by its path such as `items[].price`, that the type's leaves don't take.
+
+    `text` is an object. Never tells a value, or a key that may be one.
+    """
+    try:
+        value = json.loads(text, object_pairs_hook=_Object)
+    except RecursionError:  # a little sooner than without the hook
+        return UNFIT
+    path, found = next(_misfits(value, kind, ""), ("", ""))
+    if not found:
+        return UNFIT
+    return f"column '{path}': {found}" if is_told(path) else f"a column whose name isn't shown: {found}"
+
+
+def is_told(path: str) -> bool:
+    """Whether the path of a key looks like names. A key may be data, such as an address."""
+    return is_given(path.replace("[]", "").replace("/", "."))
+
+
+class _Object(dict[str, Any]):
+    """An object that knows which of its keys come again: the last value of a key hides the others."""
+
+    def __init__(self, pairs: Sequence[tuple[str, Any]]) -> None:
+        super().__init__(pairs)
+        self.twice = {key for key, times in Counter(key for key, _ in pairs).items() if times > 1}
+
+
+def _misfits(value: Any, kind: pa.DataType, path: str) -> Iterator[tuple[str, str]]:
+    if value is None:
+        return
+    if pa.types.is_struct(kind):
+        if not isinstance(value, _Object):
+            yield path, "not an object: see `types`"
+            return
+        for field in (kind.field(key) for key in value if kind.get_field_index(key) >= 0):
+            here = f"{path}.{field.name}" if path else field.name
+            if field.name in value.twice:
+                yield here, TWICE
+            yield from _misfits(value[field.name], field.type, here)
+    elif pa.types.is_list(kind):
+        if not isinstance(value, list):
+            yield path, "not a list: see `types`"
+            return
+        for inner in value:
+            yield from _misfits(inner, kind.value_type, f"{path}[]")
+    elif told := _misfit(value, kind):
+        yield path, told
+
+
+def _misfit(value: Any, kind: pa.DataType) -> str | None:
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    if whole and pa.types.is_integer(kind):
+        return None if -(2**63) <= value < 2**63 else HUGE
+    if whole and pa.types.is_float64(kind):
+        return None if is_double(value) else ROUNDED
+    return None if _is(value, kind) else f"not {called(kind).partition(', such as')[0]}: see `types`"
+
+
+def _is(value: Any, kind: pa.DataType) -> bool:
+    if pa.types.is_string(kind):
+        return isinstance(value, str)
+    if pa.types.is_boolean(kind):
+        return isinstance(value, bool)
+    if pa.types.is_integer(kind) or pa.types.is_floating(kind):
+        return isinstance(value, float) and pa.types.is_floating(kind)
+    if isinstance(value, bool | list | dict) or (pa.types.is_timestamp(kind) and not isinstance(value, str)):
+        return False
+    try:
+        pa.scalar(str(value)).cast(kind)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, UnicodeError):
+        return False
+    return True
+
+
+def is_double(value: int) -> bool:
+    """Whether a double is equal to the integer."""
+    try:
+        return int(float(value)) == value
+    except OverflowError:
+        return False
