@@ -5,6 +5,7 @@ from __future__ import annotations
 import bz2
 import gzip
 import io
+import json
 import lzma
 import zipfile
 from collections.abc import Iterator
@@ -16,8 +17,10 @@ import polars as pl
 import psycopg
 import pyarrow as pa
 import pytest
+from click.testing import CliRunner
 from tests.services.versitygw import S3Server, versitygw
 
+from importers.cli.main import main
 from importers.core.connection import Connection
 from importers.core.model import LoadMode, Plan, Stream, Window
 from importers.core.tenant import Tenant
@@ -32,6 +35,7 @@ from importers.exceptions import (
 from importers.pipeline.installation import Installation
 from importers.pipeline.jobs import jobs
 from importers.pipeline.run import Result, run
+from importers.sources.files._bucket import ENVIRONMENT, ENVIRONMENT_BESIDES
 from importers.sources.files.csv import Csv, CsvConfig
 from importers.sources.files.s3 import S3, S3Config
 from importers.transport.packed import by_name
@@ -146,6 +150,32 @@ def test_what_was_no_row_is_read_again_as_that_of_a_file(server: S3Server, bucke
     (found,) = lenient.reread(stream, plan.partitions[0], batch.rejects)
     assert found is not None
     assert found.to_pylist() == [{"n": None}]
+
+
+def test_init_and_profile_take_settings_of_what_is_in_a_bucket(
+    server: S3Server, bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for part, variable in {**ENVIRONMENT, **ENVIRONMENT_BESIDES}.items():
+        monkeypatch.setenv(variable, server.connection.get(part, ""))
+    with zipfile.ZipFile(archive := io.BytesIO(), "w") as written:
+        written.writestr("READ.me", "Tills of May.\n")
+        written.writestr("till.csv", "#from the till\nn;who\n1;Müller\n".encode("cp1252"))
+    server.put(bucket, "in/till.zip", archive.getvalue())
+    said = [part for one in ("members=*.csv", "comment=#", "encoding=cp1252") for part in ("--set", one)]
+    path = f"s3://{bucket}/in/till.zip"
+
+    bare = CliRunner().invoke(main, ["profile", path])
+    assert bare.exit_code == 1
+    assert "`members`" in bare.stderr
+    done = CliRunner().invoke(main, ["profile", path, *said, "--json"])
+    assert {column["name"]: column["type"] for column in json.loads(done.stdout)["columns"]} == {
+        "n": "int64",
+        "who": "string",
+    }
+    CliRunner().invoke(main, ["init", path, *said, "--tenant", "till", "--tenants", str(tmp_path)])
+    drafted = (tmp_path / "till.yaml").read_text().splitlines()
+    for setting in (f'path: "{path}"', 'members: "*.csv"', 'comment: "#"', 'encoding: "cp1252"'):
+        assert f"      {setting}" in drafted
 
 
 def test_only_what_is_new_or_has_changed_is_read(server: S3Server, bucket: str) -> None:
