@@ -15,12 +15,12 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import types as t
 
 from importers.core.destination import Mask
+from importers.core.exact import akin, exactly, is_text, lost
 from importers.core.model import OURS, Column, Stream
 from importers.core.names import few
 from importers.core.parts import may_lack
@@ -191,9 +191,9 @@ def whole(rows: pa.RecordBatch, stream: Stream) -> pa.RecordBatch:
 
 
 def opened(agreed: pa.Schema, came: pa.Schema, beyond: Collection[str]) -> pa.Schema:
-    """What came, as an open contract takes it: in wider types, but no text in place of what isn't any.
+    """What came, as an open contract takes it: in wider types, but no text in place of what isn't any, nor the like.
 
-    Only a replay brings such text: what a closed contract kept out while a cell made its whole column text. A column
+    Only a replay brings such: what a closed contract kept out, as while a cell made its whole column text. A column
     that nobody has agreed on is still there, for the policy to stop at, unless it is `beyond` what is replayed: then
     it isn't, or without the fields of which the policy says nothing.
     """
@@ -202,8 +202,12 @@ def opened(agreed: pa.Schema, came: pa.Schema, beyond: Collection[str]) -> pa.Sc
 
 
 def _meant(agreed: pa.Schema, came: pa.Field) -> pa.Field:
-    known = agreed.field(came.name) if came.name in agreed.names else came
-    return known if _is_text(came.type) and not _is_text(_plain(known.type)) else came
+    if came.name not in agreed.names:
+        return came
+    known = agreed.field(came.name)
+    plain = _plain(known.type)
+    wider = akin(came.type, plain) and (is_text(plain) or not is_text(came.type))
+    return came if wider or (t.is_nested(came.type) and t.is_nested(plain)) else known
 
 
 def fitted(rows: pa.RecordBatch, agreed: pa.Schema) -> pa.RecordBatch:
@@ -213,7 +217,7 @@ def fitted(rows: pa.RecordBatch, agreed: pa.Schema) -> pa.RecordBatch:
         name in OURS or rows.schema.field(name).type == agreed.field(name).type for name in names
     ):
         return rows
-    arrays = [rows[name] if name in OURS else _cast(rows[name], agreed.field(name).type) for name in names]
+    arrays = [rows[name] if name in OURS else exactly(rows[name], agreed.field(name).type) for name in names]
     return pa.RecordBatch.from_arrays(arrays, names=names)
 
 
@@ -222,9 +226,9 @@ def unfit(rows: pa.RecordBatch, agreed: pa.Schema, known: Collection[str]) -> di
     found = {}
     for name in rows.schema.names:
         if name in agreed.names and rows[name].type != agreed.field(name).type:
-            lost = _lost(rows[name], agreed.field(name).type)
-            if lost.any():
-                found[f"{name}: not the {agreed.field(name).type} that the schema contract knows"] = lost
+            unfit = lost(rows[name], exactly(rows[name], agreed.field(name).type))
+            if unfit.any():
+                found[f"{name}: not the {agreed.field(name).type} that the schema contract knows"] = unfit
         elif name not in known and name not in OURS:
             there = pc.is_valid(rows[name]).to_numpy(zero_copy_only=False)
             if there.any():
@@ -232,58 +236,5 @@ def unfit(rows: pa.RecordBatch, agreed: pa.Schema, known: Collection[str]) -> di
     return found
 
 
-def _lost(values: pa.Array, kind: pa.DataType) -> Mask:
-    lost: Mask = np.logical_and(
-        pc.is_valid(values).to_numpy(zero_copy_only=False),
-        pc.is_null(_cast(values, kind)).to_numpy(zero_copy_only=False),
-    )
-    return lost
-
-
-_ZEROS = r"^[+-]?0[\dxX]"
-
-
-def _cast(values: pa.Array, kind: pa.DataType) -> pa.Array:
-    """Exactly, or null: 1.5 is no integer, and the code 007 isn't 7."""
-    values = values.dictionary_decode() if t.is_dictionary(values.type) else values
-    if _is_text(values.type) and not _is_text(kind):
-        if t.is_boolean(kind) or t.is_nested(kind) or t.is_binary(kind):
-            return pa.nulls(len(values), kind)
-        if not t.is_temporal(kind):
-            values = pc.if_else(pc.match_substring_regex(values, _ZEROS), pa.scalar(None, values.type), values)
-    elif not _same_family(values.type, kind):
-        return pa.nulls(len(values), kind)
-    return _exactly(values, kind)
-
-
-def _exactly(values: pa.Array, kind: pa.DataType) -> pa.Array:
-    """Arrow refuses to round, and an array in which it would have to: halved until only such values are left."""
-    try:
-        return values.cast(kind)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        if len(values) < 2:
-            return pa.nulls(len(values), kind)
-    middle = len(values) // 2
-    return pa.concat_arrays([_exactly(values[:middle], kind), _exactly(values[middle:], kind)])
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    return bool(t.is_string(kind) or t.is_large_string(kind) or t.is_string_view(kind))
-
-
 def _plain(kind: pa.DataType) -> pa.DataType:
     return kind.value_type if t.is_dictionary(kind) else kind
-
-
-def _same_family(one: pa.DataType, other: pa.DataType) -> bool:
-    """Whether values of one type may be values of the other, or their text."""
-    if one == other or _is_text(other) or t.is_null(one):
-        return not t.is_nested(one) or one == other
-    if t.is_timestamp(other) and (t.is_timestamp(one) or t.is_date(one)):
-        return (getattr(one, "tz", None) is None) == (other.tz is None)  # nobody said which zone is meant
-    # not of nested types: a cast of an object leaves fields out
-    return any(family(one) and family(other) for family in (_is_number, t.is_date, t.is_time))
-
-
-def _is_number(kind: pa.DataType) -> bool:
-    return bool(t.is_integer(kind) or t.is_floating(kind) or t.is_decimal(kind))

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from importers.core.erasure import Erased
+from importers.core.exact import exactly, lost
 from importers.core.model import JSON, SUBJECT, VERSION, Batch, LoadMode, Plan, Reject, Run
 from importers.core.places import named
 from importers.core.quarantine import Held
@@ -205,13 +206,8 @@ def as_today(job: Job, batch: pa.RecordBatch) -> pa.RecordBatch:
 
 
 def _narrowed(array: pa.Array, kind: pa.DataType) -> pa.Array:
-    cuts = pa.types.is_timestamp(array.type) and pa.types.is_date(kind)  # a cast that leaves out the time of day
-    cuts = cuts or pa.types.is_nested(kind)  # or fields
-    try:
-        narrow = array.cast(kind)
-        return array if cuts and not narrow.cast(array.type).equals(array) else narrow
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        return array
+    narrow = exactly(array, kind, grown=True)
+    return array if lost(array, narrow).any() else narrow
 
 
 def _versioned(job: Job, planned: Mapping[str, Any], then: pa.RecordBatch, rows: pa.RecordBatch) -> pa.RecordBatch:

@@ -1,6 +1,7 @@
 import datetime as dt
 from dataclasses import replace
 from decimal import Decimal
+from types import SimpleNamespace
 
 import pyarrow as pa
 import pytest
@@ -10,6 +11,7 @@ from importers.core.settings import StreamSettings
 from importers.core.tenant import Load, Privacy, Treatment
 from importers.exceptions import ContractError
 from importers.pipeline.contract import agreed, dropped, fitted, opened, replayed, unfit, whole
+from importers.pipeline.replay import as_today
 
 NOON = dt.datetime.fromisoformat("2024-01-01T12:00")
 
@@ -118,12 +120,13 @@ def test_a_closed_contract_keeps_columns_and_types(mode):
         (pa.int8(), [1, 127, 128, -129], [1, 127, None, None]),
         (pa.float64(), ["1.5", "-2", "x"], [1.5, -2.0, None]),
         (pa.float64(), [1, 2**53 + 1, -3], [1.0, None, -3.0]),
+        (pa.float32(), [0.5, 16777217.0, 1e300, 0.1], [0.5, None, None, None]),
         (pa.date32(), ["2024-02-29", "2023-02-29"], [dt.date(2024, 2, 29), None]),
         (pa.string(), [1, 25, None], ["1", "25", None]),
         (pa.bool_(), ["true", None], [None, None]),
         (pa.int64(), [[1], None], [None, None]),
-        (pa.struct([("a", pa.int64())]), [{"a": 1, "b": 2}, None], [None, None]),
-        (pa.list_(pa.struct([("a", pa.int64())])), [[{"a": 1, "b": 2}]], [None]),
+        (pa.struct([("a", pa.int64())]), [{"a": 1, "b": 2}, {"a": 2, "b": None}, None], [None, {"a": 2}, None]),
+        (pa.list_(pa.struct([("a", pa.int64())])), [[{"a": 1, "b": 2}], [{"a": 1, "b": None}]], [None, [{"a": 1}]]),
         (pa.timestamp("us"), [1, None], [None, None]),
         (pa.timestamp("us", "UTC"), [NOON], [None]),
         (pa.timestamp("us", "UTC"), [NOON.date()], [None]),
@@ -167,6 +170,29 @@ def test_an_open_contract_takes_wider_types_and_no_text_and_hides_no_column_from
     assert opened(known, came, {"e"}) == pa.schema(
         [("a", pa.float64()), ("b", pa.int64()), ("c", pa.string()), ("d", pa.string())]
     )
+
+
+def test_a_replay_of_what_is_no_wider_leaves_the_table_as_it_is():
+    """Text is what would hold both, and no table's number becomes text: the whole replay would be refused."""
+    known = pa.schema([("a", pa.bool_()), ("b", pa.timestamp("us")), ("c", pa.date32()), ("d", pa.string())])
+    came = pa.schema([("a", pa.int64()), ("b", pa.timestamp("us", "UTC")), ("c", pa.timestamp("us")), ("d", pa.int8())])
+    assert opened(known, came, {}) == pa.schema([*known][:2] + [*came][2:])
+
+
+@pytest.mark.parametrize(
+    ("came", "values", "today"),
+    [
+        (pa.string(), ["007", "7"], pa.string()),
+        (pa.string(), ["8", "7"], pa.int64()),
+        (pa.float64(), [1.0, 2.0], pa.int64()),
+        (pa.float64(), [1.0, 2.5], pa.float64()),
+    ],
+)
+def test_a_replay_alters_no_value(came, values, today):
+    """What isn't of today's type exactly keeps its own, for the contract to judge: 007 read as 7 is another person."""
+    job = SimpleNamespace(stream=KNOWN, asked=stream(id=pa.int64()))
+    (column,) = as_today(job, pa.record_batch([pa.array(values, came)], ["id"])).columns
+    assert (column.type, column.to_pylist()) == (today, [int(v) if today == pa.int64() else v for v in values])
 
 
 def settings(mode, **policy):
