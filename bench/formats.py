@@ -70,7 +70,8 @@ class Measured:
 def measure(rows: int, excel_rows: int, rounds: int) -> dict[str, Measured]:
     with tempfile.TemporaryDirectory(prefix="importers-bench-") as name:
         home = Path(name)
-        frame = _history(home / "history.csv", rows)
+        every = _history(home / "history.csv", max(rows, excel_rows))
+        frame = every.head(rows)
         files = {
             "jsonl": home / "h.jsonl",
             "parquet": home / "h.parquet",
@@ -80,8 +81,8 @@ def measure(rows: int, excel_rows: int, rounds: int) -> dict[str, Measured]:
         frame.with_columns(pl.col("played_at").dt.strftime("%Y-%m-%dT%H:%M:%SZ")).write_ndjson(files["jsonl"])
         frame.write_parquet(files["parquet"])
         _write_avro(frame, files["avro"])
-        _write_excel(frame.head(excel_rows), files["excel"])
-        del frame
+        _write_excel(every.head(excel_rows), files["excel"])
+        del frame, every
         with ProcessPoolExecutor(PROCESSES, env={"POLARS_MAX_THREADS": "1", "OMP_NUM_THREADS": "1"}) as pool:
             return {
                 kind: _measured(pool, kind, file, excel_rows if kind == "excel" else rows, rounds)
