@@ -22,11 +22,13 @@ EARLY = r"^(?:18|190)"
 
 def types_of(text: pa.Table, nulls: Sequence[str]) -> pa.Schema:
     """The types of columns of text; of moments, whether all are days, or all times of day."""
-    schema = infer(text, nulls)
-    for number, field in enumerate(schema):
-        if pa.types.is_timestamp(field.type) and not field.type.tz:
-            schema = schema.set(number, field.with_type(_moment(text.column(field.name), field.type)))
-    return schema
+    return pa.schema([_narrowed(field, text.column(field.name)) for field in infer(text, nulls)])
+
+
+def _narrowed(field: pa.Field, text: pa.ChunkedArray) -> pa.Field:
+    if not pa.types.is_timestamp(field.type) or field.type.tz:
+        return field
+    return field.with_type(_moment(text, field.type))
 
 
 def _moment(text: pa.ChunkedArray, kind: pa.DataType) -> pa.DataType:

@@ -7,11 +7,10 @@ from the workbook's own epoch (1900, whose 29 February is Excel's invention and 
 from __future__ import annotations
 
 import re
-import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from io import BytesIO
+from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -19,13 +18,14 @@ import pyarrow.compute as pc
 
 from importers.core.registry import optional
 from importers.exceptions import ContractError
-from importers.sources.files._formulas import SHOWN, Formulas, may_hold, number
-from importers.transport.packed import DAMAGE, METHODS, PIECE
+from importers.sources.files._extent import Extent
+from importers.sources.files._formulas import SHOWN, Formulas, number
+from importers.sources.files._unpacking import bounded, not_whole
+from importers.transport.packed import DAMAGE
 
-LOCAL, END, COMPOUND = b"PK\x03\x04", b"PK\x05\x06", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
-"""How a zip archive and its end begin (APPNOTE 4.3.7, 4.3.16), and a compound file, as an xls is (MS-CFB 2.2)."""
-UNPACKED = 64 << 20
-"""Bytes that a workbook may always unpack to."""
+T = TypeVar("T")
+BLANK = 1000
+"""Rows without a cell that a table may have above it, to be parsed once for its first rows."""
 ERRORS = {
     "Div0": "#DIV/0!",
     "NA": "#N/A",
@@ -90,7 +90,8 @@ class Workbook:
     def __init__(self, data: bytes, path: str, ratio: int) -> None:
         """Raises ContractError for what isn't a workbook, has a password, or unpacks to `ratio` times its size."""
         self._path = path
-        self._formulas = _bounded(data, path, ratio)
+        archive, members, far = bounded(data, path, ratio)
+        self._formulas, self._extent = Formulas(archive, members, path), Extent(archive, far, path)
         with _legible(path, data):
             self._reader = optional("fastexcel", "excel").read_excel(data)
 
@@ -98,16 +99,31 @@ class Workbook:
     def names(self) -> list[str]:
         return list(self._reader.sheet_names)
 
+    def first_cells(self, sheet: str, of: Range, rows: int, *, formulas: bool = True) -> Cells | None:
+        """As `cells`, but at least so many rows, if there are any more: what makes texts of all takes its time."""
+        upto = of.first_row + rows + BLANK
+        cells = self.cells(sheet, of, formulas=formulas, upto=upto)
+        is_enough = cells is not None and cells.first + rows <= upto
+        return cells if is_enough else self.cells(sheet, of, formulas=formulas)
+
     def cells(
-        self, sheet: str, of: Range, durations: frozenset[int] = frozenset(), *, formulas: bool = True
+        self,
+        sheet: str,
+        of: Range,
+        durations: frozenset[int] = frozenset(),
+        *,
+        formulas: bool = True,
+        upto: int | None = None,
     ) -> Cells | None:
         """A sheet's cells as text, but for the columns of durations. None if the range is empty.
 
-        With `formulas`, those without a value are errors, where they are empty cells otherwise.
+        With `formulas`, those without a value are errors, where they are empty cells otherwise. Behind the sheet's row
+        `upto` there may be none. Raises ContractError for a sheet that is too large.
         """
+        self._readable(self._extent.check, sheet)
         types = dict.fromkeys(durations, "duration")
-        rows, failed, columns = self._loaded(sheet, types)
-        unsaved = self._without_value(sheet) if formulas else []
+        rows, failed, columns = self._loaded(sheet, types, upto)
+        unsaved = self._readable(self._formulas.without_value, sheet) if formulas else []
         if unsaved:
             failed |= dict.fromkeys(unsaved, SHOWN)
             rows, columns = _reaching(rows, columns, unsaved)
@@ -119,17 +135,14 @@ class Workbook:
             for (row, column), shown in failed.items()
             if column in place and _inside(row, of.first_row, of.end_row)
         }
-        blank = pc.indices_nonzero(holding(table, errors))
-        if not len(blank):
-            return None
-        begins = blank[0].as_py()
-        return Cells(table, of.first_row + 1, errors).after(begins)
+        begins = _first_holding(table, errors)
+        return None if begins is None else Cells(table, of.first_row + 1, errors).after(begins)
 
-    def _without_value(self, sheet: str) -> list[tuple[int, int]]:
+    def _readable(self, look: Callable[[str], T], sheet: str) -> T:
         try:
-            return self._formulas.without_value(sheet)
+            return look(sheet)
         except DAMAGE:  # a header that says less than there is
-            raise _not_whole(self._path) from None
+            raise not_whole(self._path) from None
 
     def durations(self, sheet: str, header_rows: int, candidates: Sequence[int], rows: int) -> frozenset[int]:
         """Which of the columns, by number in the sheet, hold durations and nothing else in the first rows."""
@@ -148,11 +161,11 @@ class Workbook:
             return frozenset(c.absolute_index for c in loaded.selected_columns if c.dtype == "duration")
 
     def _loaded(
-        self, sheet: str, types: Mapping[int, str]
+        self, sheet: str, types: Mapping[int, str], upto: int | None
     ) -> tuple[pa.RecordBatch, dict[tuple[int, int], str], list[int]]:
         """Rows from the sheet's first on, errors by row and column of the sheet, and each column's number in it."""
         with _legible(self._path):
-            loaded = self._reader.load_sheet(sheet, header_row=None, skip_rows=0, dtypes="string")
+            loaded = self._reader.load_sheet(sheet, header_row=None, skip_rows=0, n_rows=upto, dtypes="string")
             columns = [column.absolute_index for column in loaded.selected_columns]
             if types and columns:
                 every = {number: types.get(number, "string") for number in columns}
@@ -188,6 +201,11 @@ def holding(table: pa.Table, errors: Mapping[tuple[int, int], str]) -> pa.Array:
     return pa.array(found)
 
 
+def _first_holding(table: pa.Table, errors: Mapping[tuple[int, int], str]) -> int | None:
+    firsts = [pc.index(column.is_valid(), True).as_py() for column in table.columns]
+    return min((row for row in (*firsts, *(row for row, _ in errors)) if row >= 0), default=None)
+
+
 def _inside(number: int, first: int, end: int | None) -> bool:
     return number >= first and (end is None or number < end)
 
@@ -196,65 +214,6 @@ def _shown(detail: str) -> str:
     """What Excel shows for an error; of anything else that isn't of the column's type, nothing of its value."""
     found = re.search(r"Error\((\w+)\)", detail)
     return ERRORS.get(found[1], "an error") if found else ""
-
-
-def _bounded(data: bytes, path: str, ratio: int) -> Formulas:
-    archive = _archive(data, path)
-    if archive is None:
-        return Formulas(b"", frozenset(), path)
-    limit = max(UNPACKED, ratio * len(data))
-    try:
-        members = _unpacked(archive, limit)
-    except (*DAMAGE, RuntimeError):  # what the standard library raises for a method or a password
-        raise _not_whole(path) from None
-    if members is None:
-        raise ContractError(
-            f"the workbook '{path}' unpacks to more than {ratio} times its size",
-            got=f"{len(data):,} bytes that unpack to more than {limit:,}",
-            do="look whether it is what you expect; raise `max_ratio` if it is",
-        )
-    return Formulas(archive, members if archive is data else frozenset(), path)
-
-
-def _archive(data: bytes, path: str) -> bytes | None:
-    """The zip archive in it, if there is one. Raises ContractError where only a laxer reader would find one.
-
-    The library looks for an archive's end however far before the file's, and also in what isn't an xls.
-    """
-    if zipfile.is_zipfile(BytesIO(data)):
-        return data
-    end = data.rfind(END)
-    if data.startswith(LOCAL) or (end >= 0 and not data.startswith(COMPOUND)):
-        raise _not_whole(path)
-    embedded = data[: end + 22] if end >= 0 else b""  # an xls may hold a document that is one
-    return embedded if zipfile.is_zipfile(BytesIO(embedded)) else None
-
-
-def _unpacked(data: bytes, limit: int) -> frozenset[str] | None:
-    """Its members that may hold formulas; None if all have more bytes, counted as they come out: a header may lie."""
-    out, found = 0, set[str]()
-    with zipfile.ZipFile(BytesIO(data)) as archive:
-        for entry in archive.infolist():
-            if entry.compress_type not in METHODS:
-                raise zipfile.BadZipFile
-            entry.file_size = limit + 2 * PIECE  # out of reach: reading would end where the header says
-            with archive.open(entry) as member:
-                before = b""
-                while piece := member.read(PIECE):
-                    out += len(piece)
-                    if out > limit:
-                        return None
-                    if entry.filename not in found and may_hold(entry.filename, before, piece):
-                        found.add(entry.filename)
-                    before = piece
-    return frozenset(found)
-
-
-def _not_whole(path: str) -> ContractError:
-    return ContractError(
-        f"the file '{path}' isn't a whole workbook",
-        do="have it written again as xlsx, xlsm, xlsb, xls or ods; let writers rename a finished file into place",
-    )
 
 
 @contextmanager
@@ -268,4 +227,4 @@ def _legible(path: str, data: bytes = b"") -> Iterator[None]:
                 f"the workbook '{path}' is protected by a password",
                 do="have it written without one; keep it from others by the rights of its directory or bucket",
             ) from None
-        raise _not_whole(path) from None
+        raise not_whole(path) from None

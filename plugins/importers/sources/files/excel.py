@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from functools import cached_property, partial
@@ -51,7 +52,8 @@ class ExcelConfig(FileConfig):
     quarantine, the latter can't be told from a value. An OpenDocument sheet that has a formula without one is refused.
 
     A time of day is known by a whole column of them; text such as 007 stays text. Of merged cells the first has the
-    value. A sheet is held in memory whole, twice while it is read; a workbook has at most 256 MiB.
+    value. A sheet is held in memory whole, twice while it is read, and parsed once to plan it and once to read it: a
+    workbook has at most 256 MiB, and a sheet 33,554,432 cells, empty or not, from its first to its last.
     """
 
     sheets: Annotated[
@@ -102,8 +104,8 @@ class Excel(FileSource[ExcelConfig]):
         akin(files[-1].shown, last.names, first.names)
         text = pa.concat_tables([_as_text(sample) for sample in samples], promote_options="default")
         schema = types_of(text, self.config.null_values)
-        kinds = {name: {s.schema.field(name).type for s in samples if name in s.schema.names} for name in schema.names}
-        lasting = {name for name, types in kinds.items() if types == {DURATION}}
+        fields = [field for sample in samples for field in sample.schema]
+        lasting = {f.name for f in fields if f.type == DURATION} - {f.name for f in fields if f.type != DURATION}
         schema = pa.schema([field.with_type(DURATION) if field.name in lasting else field for field in schema])
         return inferred(schema, text, self.config.null_values, self._as_type)
 
@@ -115,23 +117,23 @@ class Excel(FileSource[ExcelConfig]):
         return samples[0].schema.names if samples else None
 
     def _of_one_shape(self, file: File) -> list[pa.Table]:
-        samples = self._samples(file)
+        samples = [sample for _, sample in self._samples(file) if sample is not None]
         for sample in samples[1:]:
             same_columns(file.shown, sample.schema.names, samples[0].schema.names)
         return samples
 
     def cut(self, file: File, pieces: int) -> list[Slice]:  # noqa: ARG002 - it can't be cut further
         """A sheet is a slice: the library parses it whole."""
-        names = self._sheets(self._workbook(file), file)
+        names = [sheet for sheet, _ in self._samples(file)]
         weight = file.size // len(names)
         return [{"start": n, "end": n + 1, "weight": weight, "sheet": name} for n, name in enumerate(names)]
 
     def read_slice(self, stream: Stream, file: File, part: Slice, schema: pa.Schema) -> Iterator[Batch]:
         workbook, target = self._workbook(file), wanted(stream, schema)
-        named = self._named(workbook, part["sheet"], file)
-        if named is None:
+        found = workbook.cells(part["sheet"], self._range, formulas=self._tells)
+        if found is None:
             return
-        names, cells = named
+        names, cells = self._named(found, part["sheet"], file)
         numbers = dict(zip(names, map(int, cells.text.column_names), strict=True))
         lasting = frozenset(numbers[field.name] for field in target if field.type == DURATION)
         if lasting:
@@ -173,24 +175,27 @@ class Excel(FileSource[ExcelConfig]):
         return list(dict.fromkeys(names[said - 1] if isinstance(said, int) else said for said in asked))
 
     @cached_property
-    def _sampled(self) -> dict[File, list[pa.Table]]:
+    def _sampled(self) -> dict[File, list[tuple[str, pa.Table | None]]]:
         """A workbook is parsed whole for its first rows: once for all that a plan asks of it."""
         return {}
 
-    def _samples(self, file: File) -> list[pa.Table]:
-        """The first rows of each sheet that holds any, as text; columns of durations have that type, and no values."""
+    def _samples(self, file: File) -> list[tuple[str, pa.Table | None]]:
+        """The sheets, and the first rows of each that holds any.
+
+        They are text; columns of durations have that type, and no values.
+        """
         if file not in self._sampled:
             workbook = self._workbook(file)
             sheets = self._sheets(workbook, file)
-            found = [sample for sheet in sheets if (sample := self._sample(workbook, sheet, file)) is not None]
-            self._sampled[file] = found
+            self._sampled[file] = [(sheet, self._sample(workbook, sheet, file)) for sheet in sheets]
         return self._sampled[file]
 
     def _sample(self, workbook: Workbook, sheet: str, file: File) -> pa.Table | None:
-        named = self._named(workbook, sheet, file)
-        if named is None:
+        rows = self.config.sample_rows + int(self.config.header)
+        cells = workbook.first_cells(sheet, self._range, rows, formulas=self._tells)
+        if cells is None:
             return None
-        names, cells = named
+        names, cells = self._named(cells, sheet, file)
         numbers = dict(zip(names, map(int, cells.text.column_names), strict=True))
         head = cells.text.slice(0, self.config.sample_rows).rename_columns(names)
         head = head.take(pa.array(np.arange(head.num_rows)))  # without the rest of the sheet behind it
@@ -202,11 +207,8 @@ class Excel(FileSource[ExcelConfig]):
                 head = head.set_column(names.index(name), name, pa.nulls(many, DURATION))
         return head
 
-    def _named(self, workbook: Workbook, sheet: str, file: File) -> tuple[list[str], Cells] | None:
+    def _named(self, cells: Cells, sheet: str, file: File) -> tuple[list[str], Cells]:
         """The columns' names, and the cells below the header. Raises ContractError."""
-        cells = workbook.cells(sheet, self._range, formulas=self._tells)
-        if cells is None:
-            return None
         setting, width = self.config, cells.text.num_columns
         numbered = [f"column_{number}" for number in range(1, width + 1)]
         said = [column[0].as_py() for column in cells.text.columns] if setting.header else numbered
@@ -235,7 +237,8 @@ class Excel(FileSource[ExcelConfig]):
                 do="set `range` to where the table begins; or `header: false`, best with `column_names`; or "
                 "`header: true` if they are names after all",
             )
-        twice = [str(number) for number, name in enumerate(names, 1) if names.count(name) > 1]
+        counts = Counter(names)
+        twice = [str(number) for number, name in enumerate(names, 1) if counts[name] > 1]
         if twice:
             raise ContractError(
                 f"{where} has a column name more than once, in columns {few(twice)}",
@@ -263,6 +266,7 @@ class _Rows:
     ) -> None:
         self._names, self._schema, self._setting, self._place = names, schema, setting, place
         self._sampled, self._widens = sampled, widens
+        self._places = {name: number for number, name in enumerate(names)}
 
     def batch(self, cells: Cells) -> Batch:
         """The first rows of the cells."""
@@ -271,19 +275,19 @@ class _Rows:
         good = holding(text, errors).to_numpy(zero_copy_only=False).copy()
         bad = self._errors(errors)
         columns: list[pa.Array] = []
-        schema = self._schema
-        for place, field in enumerate(self._schema):
-            cell = text.column(self._names.index(field.name)).combine_chunks()
+        fields: list[pa.Field] = []
+        for field in self._schema:
+            cell = text.column(self._places[field.name]).combine_chunks()
             sampled = field.name in self._sampled
             as_type = partial(typed, cell, nulls=self._setting.null_values, sampled=sampled)
             kind, (values, refused) = fitting(as_type, field.type, widens=sampled and field.name in self._widens)
-            schema = schema.set(place, field.with_type(kind))
+            fields.append(field.with_type(kind))
             columns.append(values)
             for number, why in ((n, why) for mask, why in refused for n in pc.indices_nonzero(mask).to_pylist()):
                 bad.setdefault(number, f"column '{field.name}': {why}")
         good[list(bad)] = False
-        self._schema = schema
-        rows = pa.RecordBatch.from_arrays(columns, schema=schema)
+        self._schema = pa.schema(fields)
+        rows = pa.RecordBatch.from_arrays(columns, schema=self._schema)
         rejects = [self._reject(text, errors, number, cells.first + number, bad[number]) for number in sorted(bad)]
         places = numbered(f"{self._place}:row ", np.flatnonzero(good) + cells.first)
         return Batch(rows if good.all() else rows.filter(pa.array(good)), tuple(rejects), places=places)
@@ -291,9 +295,10 @@ class _Rows:
     def _errors(self, errors: dict[tuple[int, int], str]) -> dict[int, str]:
         """Rows that a cell of a wanted column keeps out."""
         found: dict[int, str] = {}
+        wanted_names = frozenset(self._schema.names)
         for (row, column), shown in sorted(errors.items()):
             name = self._names[column]
-            if name in self._schema.names and not (shown and self._setting.errors is CellErrors.NULL):
+            if name in wanted_names and not (shown and self._setting.errors is CellErrors.NULL):
                 found.setdefault(row, f"column '{name}': {shown or 'not a duration'}")
         return found
 

@@ -17,6 +17,7 @@ from odf.table import Table, TableCell, TableRow
 from odf.text import P
 from tests.support import reading
 
+from importers.core.model import Window
 from importers.exceptions import ConfigError, ContractError
 from importers.sources.files.excel import Excel, ExcelConfig
 
@@ -193,7 +194,7 @@ def test_what_a_cell_lacks_is_told_of_its_column_wherever_the_sheet_begins(tmp_p
 )
 @pytest.mark.parametrize("piece", [7, 1 << 20])
 def test_what_a_formula_without_a_value_is_in_a_sheet(tmp_path, monkeypatch, prefix, cell, told, piece):
-    monkeypatch.setattr("importers.sources.files._sheets.PIECE", piece)
+    monkeypatch.setattr("importers.sources.files._unpacking.PIECE", piece)
     monkeypatch.setattr("importers.sources.files._formulas.PIECE", max(piece, 200))  # its first one has the prefix
     path = edited(workbook(tmp_path / "book.xlsx", ["id", "x"], [1, "=A2"]), cell, prefix)
     got, rejects = everything(source(path))
@@ -476,7 +477,7 @@ def test_a_sheet_that_is_damaged_inside(tmp_path):
 
 
 def test_a_bomb(tmp_path, monkeypatch):
-    monkeypatch.setattr("importers.sources.files._sheets.UNPACKED", 1000)
+    monkeypatch.setattr("importers.sources.files._unpacking.UNPACKED", 1000)
     path = workbook(tmp_path / "book.xlsx", ["id"], *[[1]] * 3000)
     assert everything(source(path))[0].num_rows == 3000
     with pytest.raises(ContractError, match="unpacks to more than 2 times its size"):
@@ -502,7 +503,7 @@ COMPOUND = bytes.fromhex("D0CF11E0A1B11AE1")
     ],
 )
 def test_a_bomb_that_hides_what_it_unpacks_to_is_not_parsed(tmp_path, monkeypatch, hidden, said):
-    monkeypatch.setattr("importers.sources.files._sheets.UNPACKED", 1000)
+    monkeypatch.setattr("importers.sources.files._unpacking.UNPACKED", 1000)
     path = workbook(tmp_path / "book.xlsx", ["id"], *[[1]] * 9000)
     path.write_bytes(hidden(path.read_bytes()))
     monkeypatch.setattr("fastexcel.read_excel", lambda _: pytest.fail("parsed"))
@@ -528,3 +529,120 @@ def test_a_workbook_that_is_too_large_is_not_read(tmp_path, monkeypatch):
     monkeypatch.setattr("importers.sources.files.excel.LARGEST", path.stat().st_size - 1)
     with pytest.raises(ContractError, match="held in memory whole"):
         source(path).streams()
+
+
+# -- what would take more memory than there is
+
+
+def with_sheet(path, cells, dimension=b"A1"):
+    """A workbook with these rows behind its first, which names the columns `id` and `x`."""
+    with zipfile.ZipFile(workbook(path, ["id", "x"])) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    sheet = "xl/worksheets/sheet1.xml"
+    text, count = re.subn(rb'ref="A1:B1"', b'ref="' + dimension + b'"', members[sheet])
+    members[sheet] = text.replace(b"</sheetData>", cells + b"</sheetData>")
+    assert count == 1
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+    return path
+
+
+FIRST = b'<row r="2"><c r="A2"><v>1</v></c><c r="B2"><v>2</v></c></row>'
+STRAY = b'<row r="1048576"><c r="XFD1048576"><v>5</v></c></row>'
+FAR = [
+    (STRAY, b"A1"),
+    (STRAY, b"A1:XFD1048576"),
+    (STRAY, b"A1:CV1048576"),
+    (STRAY, b"A1:AG1000"),
+    (STRAY.replace(b"c r=", b"c s='0' r="), b"A1"),
+    (STRAY.replace(b'"', b"'"), b"A1"),
+    (STRAY.replace(b"c r=", b"c\nr = "), b"A1"),
+    (STRAY.replace(b"XFD", b"xfd"), b"A1"),
+    (STRAY.replace(b"<c", b"<x:c xmlns:x='http://schemas.openxmlformats.org/spreadsheetml/2006/main'"), b"A1"),
+    (STRAY.replace(b"<v>5</v>", b"<f>A2</f>"), b"A1"),
+    (STRAY.replace(b"<v>", b"<!-- <v> --><v>"), b"A1"),
+    (b'<row r="16777217"><c r="A16777217"><v>5</v></c></row>', b"A1"),  # the library counts on
+    (b'<row r="16777217"><c><v>5</v></c></row>', b"A1"),
+    (b'<row r="1048576"/><row>' + b"<c/>" * 40 + b"<c><v>5</v></c></row>", b"A1"),
+    (b'<row r="1048575">' + b"<c/>" * 40 + b"<!-- </row> --><c><v>5</v></c></row>", b"A1"),
+    (b"""<row r="9"><c x='<' r="XFD1048576"><v>5</v></c></row>""", b"A1"),
+    (b'<row r="9"><c r="ABCD1048576"><v>5</v></c></row>', b"A1"),
+]
+
+
+@pytest.mark.parametrize("piece", [7, 1 << 20])
+@pytest.mark.parametrize(("cells", "dimension"), FAR)
+def test_a_sheet_whose_cells_are_too_far_apart_is_not_parsed(tmp_path, monkeypatch, cells, dimension, piece):
+    monkeypatch.setattr("importers.sources.files._unpacking.PIECE", piece)
+    monkeypatch.setattr("importers.sources.files._extent.PIECE", max(piece, 200))
+    monkeypatch.setattr("importers.sources.files._sheets.Workbook._loaded", lambda *_: pytest.fail("parsed"))
+    path = with_sheet(tmp_path / "book.xlsx", FIRST + cells, dimension)
+    with pytest.raises(ContractError, match=r"sheet 'Sheet1' of .*book\.xlsx' has cells too far apart.*Ctrl\+End"):
+        source(path).streams()
+
+
+COUNTED = b"<row><c><v>1</v></c><c><v>2</v></c></row>"
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        FIRST + b'<row r="1048576"><c r="XFD1048576" s="0"/></row>',  # formatted, and empty
+        FIRST + b'<row r="1048576"><c r="C1048576" s="0"/></row>',
+        COUNTED,
+        FIRST.replace(b"c r=", b"c s='0' r="),
+        FIRST.replace(b"</row>", b'<c r="AZ2" t="str"><v>a :c b:c </v></c></row>'),
+    ],
+)
+@pytest.mark.parametrize("piece", [7, 1 << 20])
+def test_a_sheet_that_only_looks_as_if_its_cells_were_far_apart(tmp_path, monkeypatch, cells, piece):
+    monkeypatch.setattr("importers.sources.files._unpacking.PIECE", piece)
+    monkeypatch.setattr("importers.sources.files._extent.PIECE", max(piece, 200))
+    got, rejects = everything(source(with_sheet(tmp_path / "book.xlsx", cells)), only=["id", "x"])
+    assert (got.to_pydict(), rejects) == ({"id": [1], "x": [2]}, [])
+
+
+def test_another_sheet_may_reach_too_far(tmp_path):
+    path = tmp_path / "book.xlsx"
+    with xlsxwriter.Workbook(path) as book:
+        add(book, [["id"], [1]], "One")
+        add(book, [["id"], [2]], "Two").write(1048575, 16383, 5)
+    assert everything(source(path))[0].to_pydict() == {"id": [1]}
+    with pytest.raises(ContractError, match=r"1,048,576 rows of 16,384 columns from the first to the last"):
+        source(path, sheets="all").streams()
+
+
+def test_five_thousand_columns(tmp_path):
+    names = [f"c{number}" for number in range(5000)]
+    path = workbook(tmp_path / "book.xlsx", names, range(5000), [None, *range(1, 5000)])
+    got, rejects = everything(source(path))
+    assert (got.schema.names, rejects) == (names, [])
+    assert got["c4999"].to_pylist() == [4999] * 2
+    assert got["c0"].to_pylist() == [0, None]
+
+
+@pytest.mark.parametrize("above", [0, 5, 8, 9, 30])
+def test_a_table_far_down_is_sampled_from_its_first_row(tmp_path, monkeypatch, above):
+    monkeypatch.setattr("importers.sources.files._sheets.BLANK", 8)
+    path = tmp_path / "book.xlsx"
+    with xlsxwriter.Workbook(path) as book:
+        at = add(book, [["id", "x"], *[[n, n / 2] for n in range(9)], ["last", 1]], "One", start=(above, 1))
+        at.write(above + 20, 3, "=1")
+    (stream,) = source(path, sample_rows=9).streams()
+    types = {column.name: column.type for column in stream.columns}
+    assert types == {"id": pa.int64(), "x": pa.float64(), "column_3": pa.string()}
+    (stream,) = source(path, sample_rows=10).streams()
+    assert stream.columns[0].type == pa.string()
+
+
+def test_a_plan_reads_a_workbook_once(tmp_path, monkeypatch):
+    path = workbook(tmp_path / "book.xlsx", ["id"], [1])
+    of, reads = source(path), []
+    opened = type(of)._workbook
+    monkeypatch.setattr(type(of), "_workbook", lambda *args: reads.append(args) or opened(*args))
+    (stream,) = of.streams()
+    (part,) = of.plan(stream, Window(), {}).partitions
+    assert len(reads) == 1
+    assert sum(batch.rows.num_rows for batch in of.read(stream, part)) == 1
+    assert len(reads) == 2
