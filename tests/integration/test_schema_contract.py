@@ -329,6 +329,33 @@ def test_a_frozen_table_refuses_next_month_s_column_and_shows_both(site: Site) -
         site.run(SECOND, MONTH, file="m-2.csv", schema_change="freeze")
 
 
+def test_a_frozen_object_stays_as_it_was_agreed_on(site: Site, sql: psycopg.Connection[Any]) -> None:
+    """The table has JSON, which would hold anything."""
+    site.importer = "jsonl"
+
+    def deliver(text: str, **leaf: str) -> Result:
+        return site.run(text, {"id": "keep", "o": "keep", **leaf}, schema_change="freeze")
+
+    deliver('{"id":1,"o":{"a":1,"b":1}}\n')
+    for text in ('{"id":2,"o":{"a":2,"mail":"ada@x.org"}}\n', '{"id":2,"o":{"a":1.5}}\n', '{"id":2,"o":[{"a":1}]}\n'):
+        with pytest.raises(ContractError, match="are frozen, and others arrive within o"):
+            deliver(text)
+    null = deliver('{"id":3}\n{"id":4,"o":{"a":null}}\n')
+    assert (null.rows_loaded, null.rows_quarantined) == (2, 0)
+    assert deliver('{"id":5}\n').rows_loaded == 1
+    assert deliver('{"id":6,"o":{"a":6,"b":2}}\n').rows_loaded == 1
+    assert deliver('{"id":7,"o":{"a":"x"}}\n').rows_quarantined == 1
+    assert deliver('{"id":8,"o":{"a":8,"mail":"ada@x.org"}}\n', **{"o.mail": "drop"}).rows_loaded == 1
+    assert sql.execute("select id, o from acme.plays order by id").fetchall() == [
+        (1, {"a": 1, "b": 1}),
+        (3, None),
+        (4, {"a": None, "b": None}),
+        (5, None),
+        (6, {"a": 6, "b": 2}),
+        (8, {"a": 8, "b": None}),
+    ]
+
+
 def test_who_reads_all_months_again_has_nulls_before_a_column_came(site: Site, sql: psycopg.Connection[Any]) -> None:
     """A month that lacks what it or an earlier one had is refused: nulls would look like data."""
     site.run(FIRST, file="m-1.csv", mode="replace")

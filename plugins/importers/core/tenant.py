@@ -278,9 +278,10 @@ class Load(_Strict):
     """How far before its position a run reads again, in the cursor's unit, for rows that come late."""
     schema_change: Literal["evolve", "freeze", "discard", "quarantine"] = "evolve"
     """What happens when other columns or wider types arrive: the table gets them (`evolve`); the run is refused
-    (`freeze`); new columns aren't read (`discard`), or rows with something in them go to quarantine (`quarantine`).
-    With the last two the types stay, and rows that don't fit them go to quarantine. In none does a column of files
-    become text: text among numbers is a row in quarantine, unless `types` of the source says `string`."""
+    (`freeze`), for fields within objects too; new columns aren't read (`discard`), or rows with something in them go to
+    quarantine (`quarantine`). With the last two the types stay, and rows that don't fit them go to quarantine. In none
+    does a column of files become text: text among numbers is a row in quarantine, unless `types` of the source says
+    `string`."""
     optional: list[str] = []
     """Columns that the source, or any of its files, may leave out: they are null then. Any other column that goes stops
     the run."""

@@ -3,8 +3,8 @@
 What was agreed is what that run was planned with, and any that stood beside it; before the first one there is nothing
 to hold a source to. A column that has gone, or has another name now, stops a run in every mode: nulls in its place
 would look like data. `evolve` takes new columns, which the policy must classify, and wider types; `freeze` refuses both
-at the gate. `discard` doesn't read new columns, `quarantine` keeps out the rows that have something in them; both keep
-the types, and rows whose values don't fit go to quarantine.
+at the gate, within objects too. `discard` doesn't read new columns, `quarantine` keeps out the rows that have something
+in them; both keep the types, and rows whose values don't fit go to quarantine.
 
 Where a type comes from a sample, one odd cell in it would say text. So what the last run took the column to be is asked
 for again, and the odd cell's row is quarantined where it stands.
@@ -28,6 +28,7 @@ from importers.core.settings import StreamSettings
 from importers.core.tenant import Load, Treat
 from importers.core.widening import wider
 from importers.exceptions import ContractError
+from importers.pipeline.nested import as_before, joined
 from importers.privacy.rules import covers, stricter
 
 _NOTHING = pa.schema([])
@@ -54,8 +55,9 @@ def agreed(
     gone = [replace(c, optional=c.name in load.optional) for c in known.columns if c.name not in there]
     gone = [column for column in gone if column.optional or column.name not in dropped]
     closed = load.schema_change in CLOSED
-    # a closed contract that forgot a field which no record has today would take it for a new one tomorrow
-    absent = [column for column in gone if column.optional or (sparse and closed)]
+    # a contract that forgot a field which no record has today would take it for a new one tomorrow
+    stays = sparse and load.schema_change != "evolve"
+    absent = [column for column in gone if column.optional or stays]
     missed = [] if sparse else [column for column in gone if not column.optional]
     if missed:
         read = parts()
@@ -104,18 +106,7 @@ def replayed(offered: Stream, known: Stream, settings: StreamSettings, held: pa.
 
 def _with_fields(column: Column, came: pa.DataType) -> Column:
     """The column with the fields that what came has beside its own."""
-    return replace(column, type=_joined(column.type, came))
-
-
-def _joined(kind: pa.DataType, came: pa.DataType) -> pa.DataType:
-    if t.is_struct(kind) and t.is_struct(came):
-        theirs = {field.name: field for field in came}
-        both = [field.with_type(_joined(field.type, theirs.pop(field.name, field).type)) for field in kind]
-        return pa.struct([*both, *theirs.values()])
-    for is_list, of in ((t.is_list, pa.list_), (t.is_large_list, pa.large_list)):
-        if is_list(kind) and is_list(came):
-            return of(kind.value_field.with_type(_joined(kind.value_type, came.value_type)))
-    return kind
+    return replace(column, type=joined(column.type, came))
 
 
 def marked(stream: Stream, known: Collection[Column], load: Load) -> Stream:
@@ -134,6 +125,8 @@ def remembering(stream: Stream, since: Mapping[str, str]) -> Stream:
 def _as_before(column: Column, known: pa.DataType | None, load: Load) -> Column:
     """A sampled column with the type that it had; what really is wider comes as such, or is refused, nevertheless."""
     sampled = column.type
+    if load.schema_change == "freeze" and known is not None and t.is_nested(known):
+        return as_before(column, known)
     if known is None or known == sampled or known not in column.readable_as:
         return column
     if t.is_timestamp(known) and t.is_timestamp(sampled) and (known.tz is None) == (sampled.tz is None):

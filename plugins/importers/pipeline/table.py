@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 import pyarrow as pa
 
 from importers.core.model import JSON, OURS, Run
+from importers.pipeline import nested
 from importers.pipeline.job import Job
 
 
@@ -23,4 +24,13 @@ def prepare(job: Job, run: Run, read: Iterable[pa.Schema], pins: Mapping[str, JS
     schema = job.table_schema(map(own, read))
     columns, lineage = job.policy.table(schema), job.policy.lineage(schema)
     frozen = job.settings.load.schema_change == "freeze"
+    if frozen:
+        _refuse_more_within(job, run, schema)
     return job.destination.prepare(run, job.stream, columns, lineage, pins, frozen=frozen)
+
+
+def _refuse_more_within(job: Job, run: Run, schema: pa.Schema) -> None:
+    """Raises ContractError for what is new within a column; not of a table that is new, or was dropped."""
+    for known in () if run.plan.dropped else job.destination.remembered():
+        if (known.name, known.target) == (job.stream.name, job.stream.target):
+            nested.refuse_more(known, job.policy.loaded(schema))

@@ -165,6 +165,13 @@ class Policy:
         with _located(self._keys, self._rules.stream):
             return self._token(_reach(rows, self._subject)).storage
 
+    def loaded(self, schema: pa.Schema) -> list[Part]:
+        """The leaves of such rows that aren't dropped. Raises PrivacyError for leaves that no policy covers."""
+        with _located(self._keys, self._rules.stream):
+            present = leaves(_theirs(schema))
+            rules = self._rules.covering(present)
+        return [leaf for leaf in present if rules[leaf.path].treat is not Treat.DROP]
+
     def lineage(self, schema: pa.Schema) -> list[Leaf]:
         """What became of each leaf: of those in the rows, and of those that weren't even asked for.
 
