@@ -79,7 +79,7 @@ def _patterns(kwargs: dict[str, Any]) -> list[str]:
 def _valid(pattern: str) -> None:
     try:
         re.compile(pattern)
-    except re.error as error:
+    except (re.error, OverflowError) as error:
         raise ConfigError("the regular expression isn't valid", got=str(error), do="mend the pattern") from None
 
 

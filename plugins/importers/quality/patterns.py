@@ -14,6 +14,7 @@ from pydantic import Field
 
 from importers.exceptions import ConfigError
 from importers.quality.columns import Columns
+from importers.quality.expressions import in_rust
 from importers.quality.rowwise import Judged, RowRule, known
 
 _Patterns = Annotated[list[str], Field(min_length=1)]
@@ -56,24 +57,28 @@ class _AnyOrAll(TextRule):
 
 
 class PatternRule(TextRule):
-    """Searches text for regular expressions, with Rust's linear-time engine."""
+    """Searches text for Python's regular expressions, with Rust's linear-time engine."""
 
     def regex_of(self, pattern: str) -> str:
-        return pattern
+        """Raises LookupError, too, for what the engine can't do."""
+        try:
+            return in_rust(pattern)
+        except (re.error, OverflowError):
+            return pattern  # nothing else is meant by \p{L}, which Python doesn't know
 
     @property
     def compiles(self) -> bool:
-        """Whether the engine can do every pattern; it refuses look-around and back-references."""
+        """Whether the engine can do every pattern. Raises ConfigError for one that engines read differently."""
         try:
             for pattern in self.patterns:
-                pl.Series([""]).str.contains(pattern)
-        except pl.exceptions.ComputeError:
+                pl.Series([""]).str.contains(self.regex_of(pattern))
+        except (LookupError, pl.exceptions.ComputeError):
             return False
         return True
 
 
 class MatchRegex(PatternRule):
-    """The pattern occurs somewhere in the text."""
+    """The pattern, as Python writes them, occurs somewhere in the text."""
 
     regex: str
 

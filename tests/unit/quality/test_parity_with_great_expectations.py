@@ -18,12 +18,13 @@ from importers.quality import Rules, divergence, judge
 from importers.quality.gx import ROW_LEVEL
 from importers.quality.vocabulary import COMPILED, OWN, UNSAID
 
+pytestmark = pytest.mark.filterwarnings("ignore:Possible:FutureWarning")  # [a&&b] may be a set operation one day
 KEY = b"k" * 32
 NAN = math.nan
 DAY = dt.date(2024, 2, 29)
 NOON = dt.datetime.fromisoformat("2024-02-29T12:00")
 
-TEXTS = ["", "a", "ab", None, "ÄÖ", "日本語", "🎸", "a\nb", "A", "1", "a@b.example", None, " a ", "é", "e\u0301"]
+TEXTS = ["", "a", "ab", None, "ÄÖ", "日本語", "🎸", "a\nb", "A", "1", "a@b.example", "a\n", " a ", "é", "e\u0301"]
 FILLED = pa.table(
     {
         "i": pa.array([0, 1, None, -5, 2**53 + 1, 7, 7, None, 10, 11, 3, 3, 2, 1, 0], pa.int64()),
@@ -82,6 +83,10 @@ ROWWISE = [
     ("column_values_to_match_regex", {"column": "s", "regex": "^.$"}),
     ("column_values_to_match_regex", {"column": "whole", "regex": "^1"}),
     ("column_values_to_match_regex", {"column": "s", "regex": "a(?!b)"}),
+    ("column_values_to_match_regex", {"column": "s", "regex": "^a$"}),
+    ("column_values_to_match_regex", {"column": "s", "regex": r"^\w+$"}),
+    ("column_values_to_match_regex", {"column": "s", "regex": "[a&&b]"}),
+    ("column_values_to_not_match_regex", {"column": "s", "regex": "[a-z--b]"}),
     ("column_values_to_not_match_regex", {"column": "s", "regex": "a"}),
     ("column_values_to_not_match_regex", {"column": "t", "regex": "(?i)A$"}),
     ("column_values_to_match_regex_list", {"column": "s", "regex_list": ["^a", "b$"]}),
