@@ -11,6 +11,7 @@ from typing import Self, TypeAlias
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from pyarrow import types as t
 
 from importers.core.model import SUBJECT, VERSION
 from importers.exceptions import ContractError
@@ -166,14 +167,15 @@ class Quarantine:
 class QuarantineWriter:
     """Collects what is bad in one staged attempt. Makes no file when nothing is; left without `finish`, none either.
 
-    Rows of wider types than expected widen the whole file. Every method raises StagingError when the place is full or
+    A column has the type that its first rows have, whatever is expected: what the expected type can't hold may be why
+    they are bad. Rows of other types widen the whole file. Every method raises StagingError when the place is full or
     out of reach, and ContractError for a stream's column that has a name of ours.
     """
 
     def __init__(self, store: Store, place: Place, attempt: str, schema: pa.Schema, key: RunKey) -> None:
         self._store, self._place, self._key = store, place, key
         self._path = place.quarantined(attempt)
-        self._schema = widest([ABOUT, self._own(schema)])
+        self._schema = pa.schema([*ABOUT, *self._own(schema)])
         self._file = _Replacement(store, self._path, key)
 
     def __enter__(self) -> Self:
@@ -200,7 +202,7 @@ class QuarantineWriter:
         known = {LOCATION: places, SUBJECT: subjects, VERSION: versions}
         about = {RULES: rules, ROW: rows} | {name: value for name, value in known.items() if value is not None}
         with self._store.reaching(**self._place.where):
-            self._widen(widest([self._schema, self._own(batch.schema)]))
+            self._widen(self._own(batch.schema))
         self._write(batch.num_rows, about | dict(zip(batch.schema.names, batch.columns, strict=True)))
 
     def rejects(self, batch: pa.RecordBatch) -> None:
@@ -226,8 +228,9 @@ class QuarantineWriter:
             )
         return schema.remove_metadata()
 
-    def _widen(self, schema: pa.Schema) -> None:
+    def _widen(self, came: pa.Schema) -> None:
         """Start again with a wider schema, and the rows so far."""
+        schema = _both(self._schema, came) if self._file.rows else _instead(self._schema, came)
         if schema.equals(self._schema):
             return
         self._schema = schema
@@ -291,6 +294,30 @@ class _Replacement:
             self._writer.close()
             self._writer = None
         return self._made
+
+
+def _instead(expected: pa.Schema, came: pa.Schema) -> pa.Schema:
+    """The expected columns and all that came, as it came."""
+    fields = {field.name: field for field in expected}
+    return pa.schema(list((fields | {field.name: field for field in came}).values()))
+
+
+def _both(schema: pa.Schema, came: pa.Schema) -> pa.Schema:
+    """What holds the values of both: their text, where the wider type would round some. Raises ContractError."""
+    wide = widest([schema, came])
+    for place, field in enumerate(wide):
+        kinds = [each.field(field.name).type for each in (schema, came) if field.name in each.names]
+        if any(_rounds(kind, field.type) for kind in kinds):
+            wide = wide.set(place, field.with_type(pa.string()))
+    return wide
+
+
+def _rounds(kind: pa.DataType, wide: pa.DataType) -> bool:
+    """Whether not every value of the type is one of the wider."""
+    if t.is_timestamp(kind) and t.is_timestamp(wide):
+        return bool(wide.unit == "ns" and kind.unit != "ns")  # those end in 2262
+    long = t.is_int64(kind) or t.is_uint64(kind) or t.is_decimal(kind)
+    return bool(long and t.is_floating(wide)) or bool(t.is_uint64(kind) and t.is_int64(wide))
 
 
 def _as(column: pa.Array | None, field: pa.Field, length: int) -> pa.Array:

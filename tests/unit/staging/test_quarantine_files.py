@@ -134,6 +134,46 @@ def test_rows_of_wider_types_widen_the_file(
     assert written.rows == 3
 
 
+HUGE = 2**53 + 1
+FAR = 253_402_214_400_000_000  # 9999-12-31 in microseconds
+
+
+@pytest.mark.parametrize(
+    ("expected", "first", "second", "kept"),
+    [
+        (pa.float64(), pa.array([HUGE]), None, [HUGE]),  # as it came, though a double is expected
+        (pa.list_(pa.int64()), pa.array([["x"]]), None, [["x"]]),
+        (pa.int64(), pa.array([HUGE]), pa.array([1.5]), [str(HUGE), "1.5"]),
+        (pa.int64(), pa.array([HUGE]), pa.array([2.5], pa.float32()), [str(HUGE), "2.5"]),
+        (pa.int64(), pa.array([-1]), pa.array([2**63], pa.uint64()), ["-1", str(2**63)]),
+        (pa.int64(), pa.array([7], pa.int32()), pa.array([1.5]), [7.0, 1.5]),
+        (
+            pa.timestamp("us"),
+            pa.array([FAR], pa.timestamp("us")),
+            pa.array([1], pa.timestamp("ns")),
+            ["9999-12-31 00:00:00.000000", "1970-01-01 00:00:00.000000001"],
+        ),
+    ],
+)
+def test_what_came_is_kept_as_it_came_or_as_its_text(
+    quarantine: Quarantine,
+    place: Place,
+    locked: RunKey,
+    expected: pa.DataType,
+    first: pa.Array,
+    second: pa.Array | None,
+    kept: list[object],
+) -> None:
+    """A value that the expected type can't hold is why a row is here: it failed the run."""
+    with quarantine.writer(place, ATTEMPT, pa.schema([("n", expected), ("t", pa.string())]), locked) as writer:
+        for number, values in enumerate([first] if second is None else [first, second]):
+            add(writer, {number: ANN}, pa.record_batch({"n": values}))
+        written = writer.finish()
+    assert written is not None
+    table = quarantine.read(written.uri, locked)
+    assert (table["n"].to_pylist(), table["t"].null_count) == (kept, len(kept))
+
+
 def test_a_subject_is_taken_out_and_nobody_else(
     quarantine: Quarantine, place: Place, locked: RunKey, tmp_path: Path
 ) -> None:
@@ -221,9 +261,10 @@ def test_a_column_with_a_name_of_ours_is_refused(
 
 def test_no_error_says_a_value(quarantine: Quarantine, place: Place, locked: RunKey) -> None:
     with quarantine.writer(place, ATTEMPT, pa.schema([("n", pa.int64())]), locked) as writer:
+        add(writer, {1: ANN}, pa.record_batch({"n": [[1.5]]}))
         with pytest.raises(ContractError, match="column 'n'") as caught:
-            add(writer, {1: ANN}, pa.record_batch({"n": pa.array([2**63 + 1], pa.uint64())}))
-        assert str(2**63 + 1) not in str(caught.value)
+            add(writer, {2: ANN}, pa.record_batch({"n": [[HUGE]]}))
+        assert str(HUGE) not in str(caught.value)
         assert caught.value.__suppress_context__
 
 
