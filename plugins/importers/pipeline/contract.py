@@ -25,11 +25,11 @@ from importers.core.model import OURS, Column, Stream
 from importers.core.names import few
 from importers.core.parts import may_lack
 from importers.core.settings import StreamSettings
-from importers.core.tenant import Load, Treat
+from importers.core.tenant import Load, Privacy
 from importers.core.widening import wider
 from importers.exceptions import ContractError
 from importers.pipeline.nested import as_before, joined
-from importers.privacy.rules import covers, stricter
+from importers.privacy.rules import covers, drops, stricter
 
 _NOTHING = pa.schema([])
 CLOSED = frozenset({"discard", "quarantine"})
@@ -166,13 +166,9 @@ def _told(stream: Stream) -> str:
     return few((f"{column.name} {column.type}" for column in stream.columns), 30)
 
 
-def dropped(columns: Mapping[str, object], known: Stream) -> set[str]:
-    """The columns of which a policy's `columns` leave nothing."""
-    return {
-        column.name
-        for column in known.columns
-        if getattr(columns.get(column.name, columns.get("*")), "treat", None) is Treat.DROP
-    }
+def dropped(policy: Privacy, known: Stream) -> set[str]:
+    """The columns of which a policy leaves nothing."""
+    return {column.name for column in known.columns if drops(policy, column)}
 
 
 def whole(rows: pa.RecordBatch, stream: Stream) -> pa.RecordBatch:

@@ -150,7 +150,7 @@ def agreed(job: Job, window: Window | None = None, position: Position | None = N
         offered = contract.marked(offered, known.columns if known else (), load)
     if known is None:
         return job if position is None else job.of(offered)
-    dropped = contract.dropped(job.settings.privacy.columns, known)
+    dropped = contract.dropped(job.settings.privacy, known)
     job = job.of(contract.agreed(offered, known, load, sparse=job.source.sparse(), dropped=dropped, parts=parts))
     if job.stream.columns == offered.columns:
         return job

@@ -142,6 +142,15 @@ def covers(spec: Privacy, column: Column) -> bool:
     return True
 
 
+def drops(spec: Privacy, column: Column) -> bool:
+    """Whether nothing of the column is loaded: that is said of it, by its class, or since nobody classified it."""
+    try:
+        rules = Rules.of(spec, Stream("", (column,), Reads.SNAPSHOT))
+    except UnclassifiedError:
+        return False
+    return all(rule.treat is Treat.DROP for rule in rules.by_path.values())
+
+
 def stricter(today: PersonalData | None, then: PersonalData | None) -> PersonalData | None:
     """The class of which less is loaded by default. What nobody classifies today the policy has to name, as ever."""
     if today is None or then is None:

@@ -78,9 +78,15 @@ def test_a_plan_says_which_runs_it_was_held_to():
 
 def test_what_the_policy_drops_nobody_misses():
     assert meet(stream(id=pa.int64(), who=pa.string()), gone=("ms",)).absent == ()
-    assert dropped({"ms": Treatment(treat="drop"), "*": Treatment(treat="keep")}, KNOWN) == {"ms"}
-    assert dropped({"id": Treatment(treat="keep"), "*": Treatment(treat="drop")}, KNOWN) == {"ms", "who"}
-    assert dropped({"id": Treatment(treat="keep")}, KNOWN) == set()
+    keep, drop = Treatment(treat="keep"), Treatment(treat="drop")
+    assert dropped(Privacy(columns={"ms": drop, "*": keep}, reason="tests"), KNOWN) == {"ms"}
+    assert dropped(Privacy(columns={"id": keep, "*": drop}), KNOWN) == {"ms", "who"}
+    assert dropped(Privacy(columns={"id": keep}), KNOWN) == set()
+    assert dropped(Privacy(columns={"id": keep}, unclassified="drop"), KNOWN) == {"ms", "who"}
+    mail = Column("ms", pa.string(), PersonalData.CONTACT)
+    nested = Column("who", pa.struct([("a", pa.int64()), ("b", pa.int64())]), None)
+    policy = Privacy(columns={"who.a": drop, "who.b": drop})
+    assert dropped(policy, replace(KNOWN, columns=(mail, nested))) == {"ms", "who"}
 
 
 def test_an_optional_column_is_null_when_it_is_missing():
