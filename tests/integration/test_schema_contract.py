@@ -11,7 +11,7 @@ import pytest
 
 from importers.core.model import RunKind, Window
 from importers.core.tenant import Tenant
-from importers.exceptions import ContractError, PrivacyError
+from importers.exceptions import ConfigError, ContractError, PrivacyError
 from importers.ledger import history
 from importers.pipeline.held import contents, show
 from importers.pipeline.installation import Installation
@@ -32,11 +32,17 @@ class Site:
         self.data.mkdir()
         self.file = self.data / "plays.csv"
         self.types: dict[str, str] = {}
+        self.unclassified = "stop"
         self.importer, self.stream = "csv", "plays"
         self._runs = 0
 
     def tenant(self, columns: dict[str, Any], load: dict[str, Any], expect: list[Any]) -> Tenant:
-        privacy = {"purpose": "tests", "lawful_basis": "contract", "columns": columns}
+        privacy = {
+            "purpose": "tests",
+            "lawful_basis": "contract",
+            "columns": columns,
+            "unclassified": self.unclassified,
+        }
         config = {"path": str(self.data / "*.csv"), "stream": self.stream, "on_change": "reload", "types": self.types}
         pipeline = {
             "importer": self.importer,
@@ -416,6 +422,26 @@ def test_an_optional_column_may_be_missing_where_a_new_one_comes(site: Site, sql
     site.run("id,note,who\n3,x,cy\n", MONTH, file="m-2.csv", optional=["ms"])
     found = sql.execute("select id, ms, note from acme.plays order by id").fetchall()
     assert found == [(1, 10, None), (2, 20, None), (3, None, "x")]
+
+
+def test_a_column_that_is_yet_to_come_is_declared(site: Site, sql: psycopg.Connection[Any]) -> None:
+    with pytest.raises(ConfigError, match=r"privacy\.columns names 'note', which the stream lacks"):
+        site.run(FIRST, MONTH, file="m-1.csv")
+    site.run(FIRST, MONTH, file="m-1.csv", optional=["note"])
+    site.run(SECOND, MONTH, file="m-2.csv", optional=["note"])
+    assert sql.execute("select id, note from acme.plays order by id").fetchall() == [
+        (1, None),
+        (2, None),
+        (3, "x"),
+        (4, None),
+    ]
+
+
+def test_a_column_that_is_dropped_unclassified_may_go(site: Site, sql: psycopg.Connection[Any]) -> None:
+    site.unclassified = "drop"
+    for number, text in enumerate(("id,ms\n1,10\n", "id,ms,note\n2,20,x\n", "id,ms\n3,30\n")):
+        site.run(text, {"id": "keep", "ms": "keep"}, file=f"m-{number}.csv")
+    assert (rows(sql), columns(sql)) == ([(1, 10), (2, 20), (3, 30)], TABLE)
 
 
 def test_a_column_that_next_month_s_file_lacks_has_gone(site: Site) -> None:

@@ -283,8 +283,8 @@ class Load(_Strict):
     does a column of files become text: text among numbers is a row in quarantine, unless `types` of the source says
     `string`."""
     optional: list[str] = []
-    """Columns that the source, or any of its files, may leave out: they are null then. Any other column that goes stops
-    the run."""
+    """Columns that the source, or any of its files, may leave out: they are null then. `privacy.columns` may name one
+    that is yet to come. Any other column that goes stops the run."""
     shared: bool = False
     """Whether other pipelines of the tenant may write the table too; each has to say so."""
     allow_empty: bool = False

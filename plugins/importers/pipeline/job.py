@@ -208,10 +208,10 @@ class Job:
 
     @property
     def _said_for_other_streams(self) -> frozenset[str]:
-        """Columns that the tenant's or the pipeline's policy may name although this stream lacks them."""
+        """Columns that the policy may name although this stream lacks them: another has them, or they are to come."""
         several = len(self.spec.streams) > 1
         elsewhere = frozenset(self.tenant.privacy.columns) | frozenset(self.spec.privacy.columns if several else ())
-        return elsewhere | {column.name for column in self.stream.beyond}
+        return elsewhere | {column.name for column in self.stream.beyond} | set(self.settings.load.optional)
 
     @cached_property
     def asked(self) -> Stream:
