@@ -26,6 +26,7 @@ from pyarrow import fs
 from importers.core.closing import close_kept
 from importers.core.connection import Connection
 from importers.core.model import JSON
+from importers.core.parts import in_order
 from importers.exceptions import ConfigError, ContractError, FatalSourceError, TransientSourceError
 from importers.transport import packed
 from importers.transport.packed import Codec, Readable
@@ -122,7 +123,8 @@ class Files:
         close_kept(self, "bucket")
 
     def find(self, patterns: Sequence[str]) -> list[File]:
-        """Every file that any of the paths or globs (`**` too) names, by path. Raises ConfigError for a directory.
+        """Every file that any of the paths or globs (`**` too) names, in the order of `core.parts`: by directory, then
+        by path. Raises ConfigError for a directory.
 
         Its lane is its path below the pattern's fixed directory. Those of a second directory in the list begin with
         `2//`, which no path does, so that files of one name don't share a lane, whichever of them comes first.
@@ -138,7 +140,7 @@ class Files:
             for file in self._expanded(pattern):
                 lane = prefix + file.path.removeprefix(directory).lstrip("/")
                 found.setdefault(file.path, replace(file, lane=lane))
-        return [found[path] for path in sorted(found)]
+        return sorted(found.values(), key=lambda file: in_order(file.lane))
 
     def _expanded(self, pattern: str) -> list[File]:
         if is_remote(pattern):

@@ -18,6 +18,7 @@ from typing import BinaryIO, Protocol, cast
 import pyarrow as pa
 
 from importers.core.names import few
+from importers.core.parts import in_order
 from importers.exceptions import ContractError, ImporterError
 
 
@@ -128,7 +129,8 @@ def members(raw: BinaryIO, path: str, *, size: int, ratio: int, wanted: Sequence
     limit = max(GRACE, size * ratio)
     if sum(entry.file_size for entry in entries) > limit:
         raise _too_much(path, limit, ratio)
-    return sorted((Member(entry.filename, entry.compress_size) for entry in entries), key=lambda member: member.name)
+    entries.sort(key=lambda entry: in_order(entry.filename))
+    return [Member(entry.filename, entry.compress_size) for entry in entries]
 
 
 def _wanted(entries: list[zipfile.ZipInfo], patterns: Sequence[str], path: str) -> list[zipfile.ZipInfo]:

@@ -112,6 +112,12 @@ def test_files_may_have_each_what_the_other_lacks_where_it_is_optional(tmp_path:
         (("z.csv", ""), ("2//a.csv", "")),  # below a second directory
         (("2//z.csv", ""), ("10//a.csv", "")),
         (("x//1.csv", ""), ("x//2.csv", "")),  # an object's key
+        (("plays_9.csv", ""), ("plays_10.csv", "")),
+        (("2026-9/9.csv", ""), ("2026-10/1.csv", "")),
+        (("a.csv", ""), ("a1.csv", "")),  # else as the bytes
+        (("a-1.csv", ""), ("a1.csv", "")),
+        (("07.csv", ""), ("7.csv", "")),  # in some order: two files don't stand in one place
+        (("a.zip", "9.csv"), ("a.zip", "10.csv")),
         (("a.zip", "x.csv"), ("a.zip", "y.csv")),
     ],
 )
@@ -132,6 +138,18 @@ def test_the_first_file_of_a_column_is_the_first_in_order_also_if_it_came_later(
         came.lacking(late, "ab")
     with pytest.raises(ContractError, match="fewer: b"):
         growth(came.since["b"]).lacking(one, "a")
+
+
+def test_files_and_members_are_read_in_the_order_of_their_numbers(tmp_path: Path) -> None:
+    for name in ("m_9.csv", "m_11.csv"):
+        (tmp_path / name).write_text("a\n1\n")
+    with zipfile.ZipFile(tmp_path / "m_10.csv", "w") as archive:
+        for name in ("10.csv", "9.csv"):
+            archive.writestr(name, "a\n1\n")
+    source = Csv(CsvConfig(path=str(tmp_path / "m_*.csv"), max_partitions=1), tenant="acme")
+    assert source.parts(Window(), {}) == ["m_9.csv", "m_10.csv!9.csv", "m_10.csv!10.csv", "m_11.csv"]
+    (part,) = planned(source, new="a")[1].partitions
+    assert [File.of(each).shown.rpartition("/")[2] for each in part["slices"]] == source.parts(Window(), {})
 
 
 @pytest.mark.parametrize("first", ["z", "a"])
