@@ -29,7 +29,7 @@ HEAD = 64 * 1024
 _BY_SUFFIX = {
     **dict.fromkeys((".csv", ".tsv", ".txt"), "csv"),
     **dict.fromkeys((".jsonl", ".ndjson"), "jsonl"),
-    **dict.fromkeys((".xlsx", ".xls", ".ods"), "excel"),
+    **dict.fromkeys((".xlsx", ".xlsm", ".xlsb", ".xls", ".ods"), "excel"),
     ".parquet": "parquet",
     ".avro": "avro",
 }

@@ -89,12 +89,14 @@ def test_json_is_recognised_by_how_it_is_written(tmp_path: Path, name: str, text
     assert json.loads(init(tmp_path / name, "--tenants", tmp_path, "--json").stdout)["importer"] == importer
 
 
-def test_a_workbook_is_recognised(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["xlsx", "xlsm", "xlsb", "xls", "ods"])  # the reader goes by what is in it
+def test_a_workbook_is_recognised(tmp_path: Path, kind: str) -> None:
     book = openpyxl.Workbook()
     for row in (["id", "email"], [1, "ada@example.org"]):
         book.active.append(row)
-    book.save(tmp_path / "plain.xlsx")
-    init(tmp_path / "plain.xlsx", "--tenants", tmp_path)
+    book.save(tmp_path / "book.xlsx")
+    (tmp_path / "book.xlsx").rename(tmp_path / f"plain.{kind}")
+    init(tmp_path / f"plain.{kind}", "--tenants", tmp_path)
     text = (tmp_path / "plain.yaml").read_text()
     assert "    importer: excel\n" in text
     assert "email: drop" in text

@@ -110,7 +110,7 @@ def told(odd: Sequence[Odd], stream: Stream, *, nulls: bool) -> tuple[str, ...]:
 def _told(odd: Odd, *, nulls: bool) -> str:
     column, others = UNSHOWN if is_like_a_value(odd.column) else odd.column, odd.many - odd.fit
     settle = f"by `types` what it is: `{column}: {odd.kind}` quarantines what doesn't fit, `{column}: string` says text"
-    do = f"Put what means no value into `null_values`; or say {settle}" if nulls else f"Say {settle}"
+    do = f'Put what means no value into `null_values`, beside ""; or say {settle}' if nulls else f"Say {settle}"
     return (
         f"the column '{column}' is text by the sample: {odd.fit:,} of its {odd.many:,} values are of type {odd.kind}, "
         f"{others:,} {'is' if others == 1 else 'are'} not. {do}"

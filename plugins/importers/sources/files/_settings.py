@@ -51,7 +51,8 @@ class FileConfig(SourceConfig):
         Field(
             min_length=1,
             description="A path, a glob (`data/**/*.csv`), `file:///path` or `s3://bucket/prefix/*.csv`, or a list of "
-            "them. A bucket needs a connection of type `aws`.",
+            "them. A bucket needs the extra `s3` and a connection of type `aws`; the source `s3` also says what "
+            "becomes of its objects afterwards.",
             examples=["in/2026-*/*"],
         ),
     ]

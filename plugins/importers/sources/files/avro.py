@@ -36,7 +36,10 @@ GROUP = 4 << 20
 
 
 class AvroConfig(FileConfig):
-    """Types come from the schema in each file; no row is sampled."""
+    """Types come from the schema in each file: no row is sampled, and `sample_rows` means nothing here.
+
+    A value that isn't of the type that `types` gives its column stops the run.
+    """
 
     reader_schema: str | dict[str, Any] | None = Field(
         None,

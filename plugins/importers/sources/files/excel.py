@@ -54,6 +54,8 @@ class ExcelConfig(FileConfig):
     A time of day is known by a whole column of them; text such as 007 stays text. Of merged cells the first has the
     value. A sheet is held in memory whole, twice while it is read, and parsed once to plan it and once to read it: a
     workbook has at most 256 MiB, and a sheet 33,554,432 cells, empty or not, from its first to its last.
+
+    Most workbooks are zip archives themselves: one that is packed once more is only unpacked if `compression` says how.
     """
 
     sheets: Annotated[
@@ -66,11 +68,20 @@ class ExcelConfig(FileConfig):
     range: Annotated[str, AfterValidator(_range)] | None = Field(
         None, description="Which cells are read: `B3:F200`, `B:F`, `3:200`, or `B3` for all from there on."
     )
-    header: bool = Field(True, description="Whether the first row that holds anything names the columns.")
+    header: bool = Field(
+        True,
+        description="Whether the first row that holds anything names the columns. What has no name is called by its "
+        "place, `column_3`. A first row that looks like data stops the run, unless this is written down.",
+    )
     column_names: list[str] | None = Field(
         None, min_length=1, description="Names of the columns, instead of the header's or for want of one."
     )
-    null_values: list[str] = Field([""], description="What a cell of text holds that has no value.")
+    null_values: list[str] = Field(
+        [""],
+        description="What a cell of text holds that has no value. A list takes the place of the default: write "
+        '`["", "n/a"]`.',
+        examples=[["", "n/a"]],
+    )
     errors: CellErrors = Field(
         CellErrors.QUARANTINE,
         description="What to do with a row in which a cell is an error such as #N/A, or a formula that was saved "

@@ -44,6 +44,10 @@ class JsonConfig(LinesConfig):
 
     `types` reaches what is within objects and lists, too: `user.age`, `items[].price`; of what is flattened, the
     columns.
+
+    JSON has no dates: a day is a `timestamp`, or text. A number in quotes is text, neither `integer` nor `number`; a
+    `decimal` takes both. A column of which all texts are times as ISO 8601 writes them, with a zone or all without, is
+    one of times; what is within objects stays text.
     """
 
     records: str | Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=1)] = Field(

@@ -27,7 +27,12 @@ SAMPLE = 1 << 20
 
 
 class JsonlConfig(LinesConfig):
-    """`types` reaches what is within objects and lists, too: `user.age`, `items[].price`."""
+    """`types` reaches what is within objects and lists, too: `user.age`, `items[].price`.
+
+    JSON has no dates: a day is a `timestamp`, or text. A number in quotes is text, neither `integer` nor `number`; a
+    `decimal` takes both. A column of which all texts are times as ISO 8601 writes them, with a zone or all without, is
+    one of times; what is within objects stays text.
+    """
 
 
 class Jsonl(FileSource[JsonlConfig]):

@@ -26,7 +26,10 @@ ROWS = 64 * 1024
 
 
 class ParquetConfig(FileConfig):
-    """Types come from the footers; no row is sampled."""
+    """Types come from the footers: no row is sampled, and `sample_rows` means nothing here.
+
+    A value that isn't of the type that `types` gives its column stops the run.
+    """
 
     where: dict[str, Comparisons] = Field(
         {},

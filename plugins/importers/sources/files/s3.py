@@ -38,17 +38,23 @@ class Afterwards(StrEnum):
 
 
 class S3Config(SourceConfig):
-    """What isn't said here is said in the format's own `settings`."""
+    """What isn't said here is said in the format's own `settings`.
+
+    A path `s3://…` of the format's own source reads the same objects, and leaves them as they are.
+    """
 
     bucket: str = Field(description="The bucket's name.", examples=["acme-exports"])
     prefix: str = Field("", description="What the objects' keys begin with, such as `plays/`.", examples=["plays/"])
     pattern: str = Field(
         "**",
         min_length=1,
-        description="Which keys after the prefix: `*` and `?` stay within a `/`, `**/` is any number of directories.",
+        description="Which keys after the prefix: `*` and `?` stay within a `/`, `**/` is any number of directories. "
+        "By default all.",
         examples=["*.csv"],
     )
-    format: str = Field("csv", description="How the objects are written: the name of a source of the family files.")
+    format: str = Field(
+        "csv", description="How the objects are written: `csv`, `json`, `jsonl`, `parquet`, `avro`, `excel`."
+    )
     settings: dict[str, Any] = Field(
         {}, description="The settings of that source but `path`: `stream`, `types`, `compression`, `delimiter` …"
     )
