@@ -14,6 +14,9 @@ Slice: TypeAlias = dict[str, Any]
 """What a `FileSlice` says, and what a format adds."""
 
 
+_ALIKE = 1.05  # times another weight
+
+
 class FileSlice(Partition):
     """A file as `File.planned` has it; `start` and `end` of what is read of it (bytes, or row groups), and its `weight`
     in bytes; the moment that it is of, `from`, if any; the columns that it `lacks`, which are null in its rows.
@@ -45,9 +48,20 @@ class FilePart(Partition, Generic[SliceT]):
 
 
 def in_parts(slices: Sequence[Slice], count: int) -> list[list[Slice]]:
-    """At most `count` parts of about equal weight, in the files' order: of two rows with one key the later is newer."""
+    """At most `count` parts of about equal weight, in the files' order: of two rows with one key the later is newer.
+
+    No more than it takes: 12 row groups in 8 parts are 4 of two and 4 of one, which take as long as 6 of two, and
+    longer where two processes share them.
+    """
     if len(slices) <= count:
         return [[part] for part in slices]
+    finest = _binned(slices, count)
+    most = _ALIKE * _heaviest(finest)
+    fewer = (_binned(slices, number) for number in range(1, len(finest)))
+    return next((parts for parts in fewer if _heaviest(parts) <= most), finest)
+
+
+def _binned(slices: Sequence[Slice], count: int) -> list[list[Slice]]:
     whole = sum(part["weight"] for part in slices) or 1
     bins: list[list[Slice]] = [[] for _ in range(count)]
     before = 0
@@ -56,6 +70,10 @@ def in_parts(slices: Sequence[Slice], count: int) -> list[list[Slice]]:
         bins[min(count - 1, middle * count // (2 * whole))].append(part)
         before += part["weight"]
     return [part for part in bins if part]
+
+
+def _heaviest(parts: Sequence[Sequence[Slice]]) -> float:
+    return max(float(sum(one["weight"] for one in part)) for part in parts)
 
 
 def one_after_the_other(slices: Sequence[Slice]) -> None:
