@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
@@ -17,6 +17,7 @@ from importers.exceptions import ContractError
 from importers.sources._types import loadable
 from importers.sources.files._columns import wanted
 from importers.sources.files._declared import DeclaringFileSource, shared_out, unfit
+from importers.sources.files._parquet_texts import read_texts, text_columns
 from importers.sources.files._settings import FileConfig
 from importers.sources.files._slices import Slice
 from importers.sources.files._where import Comparisons, Where
@@ -78,13 +79,10 @@ class Parquet(DeclaringFileSource[ParquetConfig]):
             parquet = _opened(raw)
             sizes = [parquet.metadata.row_group(group).num_rows for group in range(part["end"])]
             together = _neighbours(possible, sizes)
-            if all(len(groups) == 1 for groups in together):  # else batches would end where dictionaries do
-                coded = _of_few_texts(parquet, possible, names)
-                parquet = _opened(raw, metadata=parquet.metadata, read_dictionary=coded)
+            reading = _Reading(raw, parquet, names, possible if all(len(groups) == 1 for groups in together) else ())
             for groups in together:
                 number = 1 + sum(sizes[: groups[0]])
-                for read in parquet.iter_batches(ROWS, row_groups=groups, columns=names, use_threads=False):
-                    rows = _plain(read)
+                for rows in reading.batches(groups):
                     if where is None:
                         yield Batch(_as(target, rows, file.shown), places=stretch(f"{file.shown}:row ", number))
                     elif len(kept := where.rows(rows)):
@@ -133,17 +131,48 @@ def _neighbours(groups: Sequence[int], sizes: Sequence[int]) -> list[list[int]]:
     return together
 
 
-def _of_few_texts(parquet: pq.ParquetFile, groups: Sequence[int], names: Sequence[str]) -> list[str]:
+class _Reading:
+    """Reads row groups, batch by batch: texts by polars as far as it may, the rest by Arrow."""
+
+    def __init__(self, raw: pa.NativeFile, parquet: pq.ParquetFile, names: Sequence[str], alone: Sequence[int]) -> None:
+        """`alone`: the row groups that are read, if each is by itself; else batches would end where dictionaries do."""
+        self._raw, self._metadata, self._schema, self._names = raw, parquet.metadata, parquet.schema_arrow, names
+        texts = text_columns(parquet) if alone else {}
+        self._texts = {name: texts[name] for name in names if name in texts}
+        coded = _of_few_texts(self._metadata, alone, self._texts)
+        self._parquet = _opened(raw, metadata=self._metadata, read_dictionary=coded, page_checksum_verification=True)
+
+    def batches(self, groups: Sequence[int]) -> Iterator[pa.RecordBatch]:
+        texts = read_texts(self._raw, self._metadata, groups[0], self._texts) if self._texts else {}
+        others = [name for name in self._names if name not in texts]
+        at = 0
+        for rows in self._others(groups, others):
+            columns = dict(zip(others, rows.columns, strict=True))
+            for name, found in texts.items():
+                columns[name] = found.slice(at, rows.num_rows).cast(self._schema.field(name).type)
+            yield pa.RecordBatch.from_arrays([columns[name] for name in self._names], names=list(self._names))
+            at += rows.num_rows
+
+    def _others(self, groups: Sequence[int], names: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        """What Arrow reads; rows without columns, where it reads none."""
+        if names:
+            read = self._parquet.iter_batches(ROWS, row_groups=groups, columns=names, use_threads=False)
+            yield from map(_plain, read)
+            return
+        rows = sum(self._metadata.row_group(group).num_rows for group in groups)
+        for start in range(0, rows, ROWS):
+            nothing = pa.StructArray.from_arrays([pa.nulls(min(ROWS, rows - start))], names=["nothing"])
+            yield pa.RecordBatch.from_struct_array(nothing).select([])
+
+
+def _of_few_texts(metadata: pq.FileMetaData, groups: Sequence[int], texts: Mapping[str, int]) -> list[str]:
     """Columns whose texts come from a small dictionary: what has less than the 4 bytes of a length for each value.
 
-    To make them of it once they are read takes a third of the time that the reader takes to do so.
+    To make them of it once they are read takes a third of the time that Arrow takes to do so.
     """
-    schema = parquet.schema_arrow
-    texts = {name for name in names if schema.field(name).type in (pa.string(), pa.large_string())}
-    leaves = {parquet.schema.column(leaf).path: leaf for leaf in range(len(parquet.schema))}
-    found = [name for name in names if name in texts and "." not in name]  # which would be taken for a path
+    found = list(texts)
     for group in groups:
-        chunks = {name: parquet.metadata.row_group(group).column(leaves[name]) for name in found}
+        chunks = {name: metadata.row_group(group).column(texts[name]) for name in found}
         found = [name for name, chunk in chunks.items() if chunk.total_uncompressed_size < 4 * chunk.num_values]
     return found
 
