@@ -216,6 +216,27 @@ def test_a_row_whose_cursor_is_beyond_any_calendar_or_number_is_quarantined(
     assert result.rules.get("seq: a cursor of more than 63 bits", 0) == (cursor == "seq")
 
 
+@pytest.mark.parametrize("mode", ["append", "merge"])
+def test_no_two_moments_become_one_in_silence(
+    installation: Installation, sql: psycopg.Connection, tmp_path: Path, mode: str
+) -> None:
+    """PostgreSQL counts microseconds: what is unique is judged by them, and no key is cut."""
+    file = tmp_path / "plays.parquet"
+    moments = pa.array([1001, 1999, 2000, -1, None], pa.timestamp("ns"))
+    pq.write_table(pa.table({"id": [1, 2, 3, 4, 5], "at": moments}), file)
+    unique = "expect_column_values_to_be_unique"
+    load = {"mode": mode} if mode == "append" else {"mode": mode, "primary_key": "at"}
+    settings: dict[str, Any] = {"load": load, "quarantine": {"max_fraction": 0.9}}
+    rules = [{unique: {"column": "at"}}]
+    result = import_once(installation, tenant("parquet", file, {"*": "keep"}, expect=rules, **settings))
+    cut = "at: digits below a microsecond in a key, which PostgreSQL would cut"
+    assert {rule: rows for rule, rows in result.rules.items() if "null" not in rule} == (
+        {f"{unique}(at)": 2} if mode == "append" else {cut: 3}
+    )
+    counted = "select id, (extract(epoch from at) * 1000000)::int from acme.plays order by id"
+    assert sql.execute(counted).fetchall() == ([(3, 2), (4, -1), (5, None)] if mode == "append" else [(3, 2)])
+
+
 def test_a_run_connects_for_its_work_and_to_show_that_it_is_alive(
     installation: Installation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

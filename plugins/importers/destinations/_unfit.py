@@ -27,6 +27,10 @@ def unfit(rows: pa.RecordBatch, key: Sequence[str]) -> dict[str, Mask]:
         for reason, mask in _wrong(column):
             said = f"{name}: {reason}"
             found[said] = found[said] | mask if said in found else mask
+    for name in key:
+        cut = _cut(rows.column(name))
+        if cut is not None:
+            found[f"{name}: digits below a microsecond in a key, which PostgreSQL would cut"] = cut
     longest = _key_bytes(rows, key)
     if longest.max(initial=0) > LONGEST_KEY:
         found[f"{', '.join(key)}: a key of more than {LONGEST_KEY:,} bytes"] = longest > LONGEST_KEY
@@ -118,6 +122,15 @@ def _has_nul(texts: pa.Array) -> bool:
     offsets = np.frombuffer(ends, width)
     shown = np.frombuffer(data, np.uint8)[offsets[texts.offset] : offsets[texts.offset + len(texts)]]
     return shown.size > 0 and bool(shown.min() == 0)
+
+
+def _cut(values: pa.Array) -> Mask | None:
+    """Which moments aren't whole microseconds; None if all are. Cut, two keys would be one, and one row would go."""
+    kind = values.type
+    if not (t.is_timestamp(kind) or t.is_time(kind)) or kind.unit != "ns":
+        return None
+    cut: Mask = pc.fill_null(values.view(pa.int64()), 0).to_numpy(zero_copy_only=False) % 1000 != 0
+    return cut if cut.any() else None
 
 
 def _key_bytes(rows: pa.RecordBatch, key: Sequence[str]) -> np.ndarray:

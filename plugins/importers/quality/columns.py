@@ -41,7 +41,9 @@ PLAIN = ORDERED | {Family.BOOLEAN, Family.BINARY}
 
 @dataclass(frozen=True, slots=True)
 class Operand:
-    """A column or nested leaf. In `expr` missing values (null, NaN) are null, categories text, instants UTC."""
+    """A column or nested leaf. In `expr` missing values (null, NaN) are null, categories text, instants UTC; moments
+    are whole microseconds, as they are stored.
+    """
 
     name: str
     dtype: pl.DataType
@@ -244,8 +246,11 @@ def _operand(name: str, expr: pl.Expr, dtype: pl.DataType) -> Operand:
         expr, dtype = expr.ext.storage(), pl.String()
     elif dtype.is_float():
         expr = expr.fill_nan(None)  # NaN is missing, as it is to pandas and so to Great Expectations
-    elif isinstance(dtype, pl.Datetime) and dtype.time_zone:
-        expr, dtype = expr.dt.convert_time_zone("UTC"), pl.Datetime(dtype.time_unit, "UTC")
+    elif isinstance(dtype, pl.Datetime):
+        if dtype.time_zone:
+            expr, dtype = expr.dt.convert_time_zone("UTC"), pl.Datetime(dtype.time_unit, "UTC")
+        if dtype.time_unit == "ns":
+            expr, dtype = expr.dt.cast_time_unit("us"), pl.Datetime("us", dtype.time_zone)
     return Operand(name, dtype, _family(dtype), expr)
 
 
