@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from difflib import get_close_matches
 from typing import Annotated, NamedTuple
 
@@ -103,6 +103,16 @@ def shown(names: Iterable[str]) -> str:
     given = [name for name in every if is_given(name)]
     hidden = f"{len(every) - len(given)} whose names may be data and aren't shown" if len(given) < len(every) else ""
     return " and ".join(filter(None, (few(given, 5), hidden)))
+
+
+UNSHOWN = "a name that isn't shown"
+
+
+def told(names: Iterable[str], known: Collection[str]) -> dict[str, str]:
+    """Each name as a message may have it. Where none is `known` all may be data, as of a file without its header."""
+    every = list(names)
+    named = not frozenset(known).isdisjoint(every)
+    return {name: name if name in known or (named and is_given(name)) else UNSHOWN for name in every}
 
 
 def did_you_mean(got: str, allowed: Iterable[str]) -> str:

@@ -22,7 +22,7 @@ from pyarrow import types as t
 from importers.core.destination import Mask
 from importers.core.exact import akin, exactly, is_text, lost
 from importers.core.model import OURS, Column, Stream
-from importers.core.names import few
+from importers.core.names import few, told
 from importers.core.parts import may_lack
 from importers.core.settings import StreamSettings
 from importers.core.tenant import Load, Privacy
@@ -146,7 +146,8 @@ def widened(settled: Stream, offered: Stream, asked: Stream) -> Stream:
 
 def _vanished(offered: Stream, known: Stream, missed: Collection[Column]) -> ContractError:
     names = {column.name for column in known.columns}
-    new = [column for column in offered.columns if column.name not in names]
+    safe = told((column.name for column in offered.columns), names)
+    new = [replace(c, name=safe[c.name]) for c in offered.columns if c.name not in names]
     renamed = [
         f"{old.name} may be {likely[0].name} now"
         for old in missed
@@ -157,13 +158,13 @@ def _vanished(offered: Stream, known: Stream, missed: Collection[Column]) -> Con
     named = f"privacy.columns has to name {gone} as before{also}"
     return ContractError(
         f"columns have gone that the last run had: {gone}" + (f" ({'; '.join(renamed)})" if renamed else ""),
-        got=f"delivered: {_told(offered)}; agreed: {_told(known)}",
+        got=f"delivered: {_typed(offered, safe)}; agreed: {_typed(known)}",
         do=f"mend the source; or name them in load.optional, if they may be missing: then they are null, and {named}",
     )
 
 
-def _told(stream: Stream) -> str:
-    return few((f"{column.name} {column.type}" for column in stream.columns), 30)
+def _typed(stream: Stream, safe: Mapping[str, str] | None = None) -> str:
+    return few((f"{safe[c.name] if safe else c.name} {c.type}" for c in stream.columns), 30)
 
 
 def dropped(policy: Privacy, known: Stream) -> set[str]:

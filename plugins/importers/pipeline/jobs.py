@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from importers.core.connection import Connection
 from importers.core.model import LoadMode, Run, Stream
-from importers.core.names import did_you_mean
+from importers.core.names import did_you_mean, told
 from importers.core.settings import StreamSettings, effective, pipeline_of
 from importers.core.source import Source
 from importers.core.tenant import Subject, Tenant
@@ -114,6 +114,14 @@ def _remembered(installation: Installation, tenant: Tenant, pipeline: str) -> di
     return {stream.name: replace(stream, absent=(), beyond=()) for stream in streams}
 
 
+def _which(name: str, safe: Sequence[str], many: int) -> str:
+    if safe:
+        return did_you_mean(name, safe)
+    return (
+        f"look whether the header is there: none of its {many} columns, which aren't shown, is named in the tenant file"
+    )
+
+
 def refine(stream: Stream, settings: StreamSettings) -> Stream:
     """The stream as the tenant's file wants it loaded. Raises ConfigError for a key or cursor that it lacks."""
     load = settings.load
@@ -131,9 +139,12 @@ def refine(stream: Stream, settings: StreamSettings) -> Stream:
         subject_domain=None if whose is None else domain_of(settings.privacy, stream),
     )
     names = [column.name for column in stream.columns]
+    said = {*settings.privacy.columns, *load.optional, *refined.primary_key, refined.cursor or ""}
+    said |= {column.name for column in stream.columns if column.personal is not None}  # the source documents them
+    safe = [name for name, as_told in told(names, said).items() if name == as_told]
     for what, name in [("primary key", k) for k in refined.primary_key] + [("cursor", refined.cursor)]:
         if name is not None and name not in names:
-            raise ConfigError(f"the {what} '{name}' isn't a column of {stream.name}", do=did_you_mean(name, names))
+            raise ConfigError(f"the {what} '{name}' isn't a column of {stream.name}", do=_which(name, safe, len(names)))
     if refined.keyed and not refined.primary_key:
         raise ConfigError(f"load.mode {refined.load_mode} needs a primary key", do="set load.primary_key")
     if refined.lookback and not refined.keyed:

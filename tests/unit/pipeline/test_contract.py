@@ -70,6 +70,15 @@ def test_a_run_may_lack_what_came_after_all_that_it_reads(mode, since, parts, mi
     assert (found.absent, {column.name: column.since for column in found.columns}["ms"]) == (("ms",), since)
 
 
+def test_a_delivery_without_its_header_tells_no_name():
+    with pytest.raises(ContractError) as raised:
+        meet(stream(Ada=pa.string(), Lovelace=pa.string()))
+    assert not {"Ada", "Lovelace"} & set(str(raised.value).replace(",", " ").split())
+    assert "delivered: a name that isn't shown string" in str(raised.value)
+    with pytest.raises(ContractError, match="what is new: more, a name that isn't shown"):
+        meet(stream(id=pa.int64(), more=pa.string(), **{"ann@example.org": pa.string()}))
+
+
 def test_a_plan_says_which_runs_it_was_held_to():
     known = replace(KNOWN, held_to=(3, 5))
     assert agreed(KNOWN, known, Load(), sparse=False, dropped=()).held_to == (3, 5)

@@ -8,13 +8,11 @@ from dataclasses import replace
 import pyarrow as pa
 
 from importers.core.model import Stream
-from importers.core.names import few, is_given, is_like_a_value
+from importers.core.names import UNSHOWN, few, is_given, is_like_a_value, told
 from importers.core.parts import in_order, may_lack
 from importers.exceptions import ContractError
 from importers.sources._types import loadable
 from importers.transport.files import File
-
-UNSHOWN = "a name that isn't shown"
 
 
 def as_asked(schema: pa.Schema, stream: Stream) -> pa.Schema:
@@ -103,8 +101,7 @@ def same_columns(path: str, got: Sequence[str], expected: Sequence[str]) -> None
 
 def _others(path: str, got: Sequence[str], expected: Sequence[str], than: str = "the files before it") -> ContractError:
     known = [name for name in expected if name in got]
-    # where it has none of the names, its first record may well be data
-    extra = [shown(name) if known else UNSHOWN for name in got if name not in expected]
+    extra = [name for name in told(got, expected).values() if name not in expected]
     lacking = [name for name in expected if name not in got]
     return ContractError(
         f"the file '{path}' has other columns than {than}: "
@@ -121,6 +118,6 @@ def shown(name: str) -> str:
 
 
 def _listed(names: Sequence[str]) -> str:
-    told = [name for name in names if name != UNSHOWN]
-    untold, told = len(names) - len(told), [few(told, 30)] if told else []
-    return ", ".join([*told, f"{untold} that {'isn' if untold == 1 else 'aren'}'t shown"] if untold else told)
+    given = [name for name in names if name != UNSHOWN]
+    untold, given = len(names) - len(given), [few(given, 30)] if given else []
+    return ", ".join([*given, f"{untold} that {'isn' if untold == 1 else 'aren'}'t shown"] if untold else given)

@@ -11,10 +11,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from importers.core.model import Stream
-from importers.core.names import is_like_a_value
+from importers.core.names import UNSHOWN, is_like_a_value
 from importers.sources._text.cells import ARROW, TypeName, code_pattern
 from importers.sources._text.widening import Typed
-from importers.sources.files._columns import UNSHOWN
 
 MOST = 0.9
 """The part of a column's values that has to be of one type, for the others to be odd."""
