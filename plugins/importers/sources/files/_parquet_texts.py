@@ -201,5 +201,15 @@ def _written(struct: Any) -> bytes:
     return out.getvalue()
 
 
+class _Flat(TCompactProtocol):
+    """Reads what has no list in it, as a page's header: a damaged one may have 2^60 nothings, each to be read."""
+
+    def _read_collection_begin(self) -> None:
+        raise ValueError("a list")
+
+    def _read_map_begin(self) -> None:
+        raise ValueError("a map")
+
+
 def _protocol(file: BytesIO) -> Any:
-    return TCompactProtocol(file)  # type: ignore[no-untyped-call]
+    return _Flat(file)  # type: ignore[no-untyped-call]

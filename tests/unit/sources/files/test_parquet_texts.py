@@ -183,6 +183,19 @@ def test_numbers_of_a_page_that_cannot_be_are_not_believed(pages, page, changed)
     assert not column.take(pa.BufferReader(again))
 
 
+@pytest.mark.parametrize("of", [b"\x29\x13\x07", b"\x2a\x13\x07", b"\x2b\x01\x33\x07\x07"])  # list, set, map of a byte
+def test_a_header_with_a_list_is_none(of):
+    """No page's has one. A damaged one may say that it has 2^60 elements of no bytes, and all would be read."""
+    data = written(ROWS.select(["few"]))
+    column = texts._Column(pq.ParquetFile(BytesIO(data)).metadata, 0, 0)
+    chunk = memoryview(data)[column._start : column._start + column._packed]
+    (header, page), *_ = texts._pages(chunk)
+    head = texts._written(header)
+    assert len(list(texts._pages(memoryview(head + bytes(page))))) == 1
+    with pytest.raises(ValueError, match=r"a list|a map"):
+        list(texts._pages(memoryview(head[:-1] + of + b"\0" + bytes(page))))
+
+
 def test_a_column_that_would_end_behind_the_file_is_not_read():
     data = written(ROWS.select(["few"]))
     parquet = pq.ParquetFile(BytesIO(data))
