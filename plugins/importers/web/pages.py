@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -14,10 +14,12 @@ from urllib.parse import quote
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from importers.hooks.deployment import find_ledger
+from importers.exceptions import ConfigError
+from importers.hooks.deployment import find_ledger, tenants_directory
 from importers.ledger import history
 from importers.ledger.report import reported
 from importers.pages.page import page_of
+from importers.pipeline.tenants import examine_all
 from importers.privacy.hints import class_by_name
 from importers.web import words
 from importers.web.plugin import PREFIX
@@ -54,7 +56,7 @@ def index(request: Request, pipelines: Sequence[Pipeline]) -> HTMLResponse:
         last = history.last_runs(connection, tenants) if connection else {}
     last = {pipeline.dag_id: last.get(pipeline.dag_id, []) for pipeline in pipelines}
     by_tenant = [(tenant, list(group)) for tenant, group in groupby(pipelines, lambda pipeline: pipeline.tenant)]
-    return _page(request, "index.html", by_tenant=by_tenant, last=last)
+    return _page(request, "index.html", by_tenant=by_tenant, last=last, left_out=_left_out(pipelines))
 
 
 def pipeline(request: Request, pipeline: Pipeline) -> HTMLResponse:
@@ -63,7 +65,23 @@ def pipeline(request: Request, pipeline: Pipeline) -> HTMLResponse:
         tables = history.tables(connection, pipeline.tenant, pipeline.name) if connection else []
         counts = {table.name: history.count(connection, table.name) for table in tables} if connection else {}
         runs = history.runs(connection, pipeline.tenant, pipeline.name, limit=RUNS) if connection else []
-    return _page(request, "pipeline.html", pipeline=pipeline, tables=tables, counts=counts, runs=runs)
+    left_out = _left_out([pipeline])
+    return _page(
+        request, "pipeline.html", pipeline=pipeline, tables=tables, counts=counts, runs=runs, left_out=left_out
+    )
+
+
+def _left_out(pipelines: Iterable[Pipeline]) -> dict[str, list[ConfigError]]:
+    """By tenant, of those that have a pipeline without a DAG: what is wrong with its file, as far as that tells.
+
+    Only their files are read: those of a thousand tenants take seconds.
+    """
+    tenants = {pipeline.tenant for pipeline in pipelines if pipeline.stale}
+    found: dict[str, list[ConfigError]] = defaultdict(list)
+    for tenant in tenants:
+        for reading in examine_all(tenants_directory(), tenant.__eq__):
+            found[tenant] += reading.findings
+    return found
 
 
 def quarantine(request: Request, pipeline: Pipeline) -> HTMLResponse:

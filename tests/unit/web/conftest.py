@@ -55,6 +55,7 @@ class Ledger:
     tables: list[Any] = field(default_factory=list)
     judgements: dict[int, Any] = field(default_factory=dict)
     begun: bool = True
+    stale: set[str] = field(default_factory=set)
     asked: list[tuple[Any, ...]] = field(default_factory=list)
 
 
@@ -116,6 +117,7 @@ def client(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
     monkeypatch.setattr(security, "get_auth_manager", AuthManager)
     monkeypatch.setattr(access, "get_auth_manager", AuthManager)
+    monkeypatch.setattr(access, "stale_dags", lambda: ledger.stale)
     (mounted,) = ImportersPlugin().fastapi_apps
     outer = FastAPI(root_path="/base")
     outer.mount(mounted["url_prefix"], mounted["app"])

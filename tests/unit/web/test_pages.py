@@ -139,6 +139,53 @@ async def test_the_list_adds_up_a_pipelines_streams(client, ledger) -> None:
     assert "listening committed abandoned 3 hours ago – 99,250 762" in text_of(await get(client, "/importers/", "ada"))
 
 
+async def test_where_a_tenant_s_file_is_broken_the_pages_say_how_and_list_what_ran(
+    client, ledger, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Only to who may see it; of pipelines that Airflow has no DAG of any more."""
+    monkeypatch.setenv("IMPORTERS_TENANTS", str(tmp_path))
+    (tmp_path / "acme.yaml").write_text("tenant: acme\npipelines: {}\nretentoin: <b>P1Y</b>\n")
+    (tmp_path / "beta.yaml").write_text("tenant: beta\nretentoin: P1Y\n")
+    assert "broken" not in (await get(client, "/importers/", "ada")).text
+    ledger.stale = {"acme.listening", "beta.listening"}
+    told = "The tenant's file is broken: until it is mended, no run of its pipelines begins"
+    index, page = await get(client, "/importers/", "ada"), await get(client, PATHS[0], "ada")
+    for seen in (index, page):
+        assert told in text_of(seen).replace("&#39;", "'")
+        assert f"{tmp_path}/acme.yaml:3: there is no setting `retentoin`" in text_of(seen)
+        assert "beta" not in seen.text
+        assert "<b>" not in seen.text.replace("<b>1,234,567 rows</b>", "")
+    assert "listening (no DAG) committed 3 hours ago 100,000 99,240 760" in text_of(index)
+    assert "catalogue never run" in text_of(index)
+    assert "7 committed 3 hours ago plays 100,000 99,240 760 3.75" in text_of(page)
+
+
+def test_which_dags_are_stale_is_what_airflow_s_own_table_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    from airflow.models import DagModel
+    from sqlalchemy import create_engine
+    from sqlalchemy.orm import Session
+
+    from importers.web import access
+
+    engine = create_engine("sqlite://")
+    DagModel.metadata.create_all(engine, tables=[DagModel.__table__])
+    with Session(engine) as session:
+        for dag_id in ("acme.listening", "acme.catalogue"):
+            session.add(DagModel(dag_id=dag_id, bundle_name="dags-folder", is_stale=dag_id == "acme.listening"))
+        session.commit()
+    monkeypatch.setattr(access, "create_session", lambda **_: Session(engine))
+    assert access.stale_dags() == {"acme.listening"}
+
+
+async def test_a_pipeline_that_no_file_has_any_more_says_so(
+    client, ledger, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("IMPORTERS_TENANTS", str(tmp_path))
+    ledger.stale = {"acme.listening"}
+    assert "No file makes a DAG of it any more" in text_of(await get(client, PATHS[0], "ada"))
+    assert "broken" not in (await get(client, "/importers/", "ada")).text
+
+
 async def test_a_table_that_nobody_may_count_yet_says_so(client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(history, "count", lambda *_: history.RowCount(None, exact=False))
     assert "acme.plays Not counted yet. Columns as of" in text_of(await get(client, PATHS[0], "ada"))
