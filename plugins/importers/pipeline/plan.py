@@ -34,27 +34,11 @@ def plan(
     """
     window = window or Window()
     with job.at():
-        _check(job, kind, full_refresh)
-        if kind is RunKind.REPLAY:
-            _check_replay(job, window, full_refresh)
-            job = _replayed(job)
-        else:
-            job = agreed(job, window, position_of(job, window, full_refresh=full_refresh))
+        job = _held(job, kind, window, full_refresh=full_refresh)
         asked = job.requested  # policy and rules
-        notes = () if full_refresh else treatments.changed(job)
 
         def sealed(position: Position) -> Plan:
-            treatments.refuse_unfit(job)
-            if kind is RunKind.REPLAY:
-                begun, planned, said = Start({}, (), False), replay.plan_of(job), notes
-            else:
-                begun = start(job, kind, position, full_refresh=full_refresh)
-                planned = job.source.plan(asked, window, begun.position)
-                said = (*notes, *_each_a_version(job))
-            writers.check(job)  # last: until the run is open nobody else's of the table can be
-            said = (*planned.notes, *begun.notes, *said)
-            known = contract.remembering(job.stream, planned.since)
-            return replace(planned, stream=known, notes=said, refresh=full_refresh, dropped=begun.dropped)
+            return _planned(job, kind, window, position, full_refresh=full_refresh)
 
         if kind is not RunKind.REPLAY:
             job.source.subscribe(asked)
@@ -81,17 +65,36 @@ def foresee(job: Job, window: Window | None = None, *, full_refresh: bool = Fals
     window = window or Window()
     kind = RunKind.WINDOW if window.bounded else RunKind.INCREMENTAL
     with job.at():
-        _check(job, kind, full_refresh)
-        position = position_of(job, window)
-        job = agreed(job, window, {} if full_refresh else position)
-        asked = job.requested
-        if not job.destination.is_new():
-            writers.check(job)
-        treatments.refuse_unfit(job)
-        begins, anew, _ = start(job, kind, position, full_refresh=full_refresh)
-        planned = job.source.plan(asked, window, begins)
-        changed = () if full_refresh else treatments.changed(job)
-        return replace(planned, notes=(*planned.notes, *anew, *changed, *_each_a_version(job)))
+        job = _held(job, kind, window, full_refresh=full_refresh)
+        return _planned(job, kind, window, position_of(job, window), full_refresh=full_refresh)
+
+
+def _held(job: Job, kind: RunKind, window: Window, *, full_refresh: bool) -> Job:
+    """The job of what such a run may bring: a stream that can be loaded so, and of it what was agreed."""
+    _check(job, kind, full_refresh)
+    if kind is RunKind.REPLAY:
+        _check_replay(job, window, full_refresh)
+        return _replayed(job)
+    return agreed(job, window, position_of(job, window, full_refresh=full_refresh))
+
+
+def _planned(job: Job, kind: RunKind, window: Window, position: Position, *, full_refresh: bool) -> Plan:
+    """What such a run reads that finds its table at `position`, and what is to be said of it."""
+    asked = job.requested
+    treatments.refuse_unfit(job)
+    growth: Sequence[str] = ()
+    if kind is RunKind.REPLAY:
+        begun, planned = Start({}, (), False), replay.plan_of(job)
+    else:
+        begun = start(job, kind, position, full_refresh=full_refresh)
+        planned = job.source.plan(asked, window, begun.position)
+        growth = _each_a_version(job)
+    changed = () if full_refresh else treatments.changed(job)
+    notes = (*planned.notes, *begun.notes, *changed, *growth)
+    known = contract.remembering(job.stream, planned.since)
+    if not job.destination.is_new():
+        writers.check(job)  # last: until the run is open nobody else's of the table can be
+    return replace(planned, stream=known, notes=notes, refresh=full_refresh, dropped=begun.dropped)
 
 
 class Start(NamedTuple):
