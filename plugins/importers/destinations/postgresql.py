@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
 import psycopg
@@ -14,13 +11,11 @@ import pyarrow as pa
 from psycopg.types.json import Jsonb
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
-from importers.core.destination import Destination, Mask
-from importers.core.erasure import Erased, Eraser
+from importers.core.destination import Mask
+from importers.core.erasure import Eraser
 from importers.core.model import (
     JSON,
-    Health,
     Leaf,
-    LoadedAs,
     LoadMode,
     MicroBatch,
     Plan,
@@ -36,7 +31,6 @@ from importers.core.model import (
     Unlike,
     Window,
 )
-from importers.core.names import ROWS
 from importers.core.quarantine import QuarantineRegistry
 from importers.core.retention import Expirer
 from importers.destinations import _control as control
@@ -49,24 +43,17 @@ from importers.destinations import _owner as owner
 from importers.destinations import _positions as positions
 from importers.destinations import _quarantine as quarantine
 from importers.destinations import _remains as remains
-from importers.destinations import _streams as streams
 from importers.destinations import _tables as tables
 from importers.destinations._erasing import PostgresEraser
 from importers.destinations._expiring import PostgresExpirer
-from importers.destinations._session import Session
+from importers.destinations._ledger import PostgresLedger
 from importers.destinations._unfit import unfit
-from importers.exceptions import (
-    ConfigError,
-    ContractError,
-    ImporterError,
-    RunAbortedError,
-    TransientSourceError,
-)
+from importers.exceptions import ConfigError, ContractError, RunAbortedError, TransientSourceError
 from importers.ledger import lineage as ledger_lineage
-from importers.transport.postgres import safe_url, translated
+from importers.transport.postgres import translated
 
 
-class PostgresDestination(Destination):
+class PostgresDestination(PostgresLedger):
     """The warehouse of one tenant's pipeline; the schema is the tenant's name."""
 
     title = "PostgreSQL"
@@ -75,8 +62,6 @@ class PostgresDestination(Destination):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._session = Session(self._url, f"importers {self.tenant}.{self.pipeline}")
-        self._transaction = self._session.transaction
         self._owner = owner.Owner(self._url)
         self._live: live.LiveTable | None = None
 
@@ -85,23 +70,7 @@ class PostgresDestination(Destination):
         self._session.close()
         self._live = None
 
-    def check(self) -> Health:
-        started = time.perf_counter()
-        try:
-            with self._transaction("checking") as connection:
-                connection.execute("select 1")
-            return Health(True, f"PostgreSQL {connection.info.server_version // 10000}", _since(started))
-        except ImporterError as error:
-            return Health(False, f"{safe_url(self._url)}: {error}", _since(started))
-
-    def warehouse_id(self) -> str:
-        with self._transaction("asking which warehouse this is") as connection:
-            return control.warehouse_id(connection)
-
-    # -- a run's life
-
-    def _name(self, stream: Stream) -> str:
-        return f"{self.tenant}.{self.pipeline}.{stream.name}"
+    # -- open
 
     def open(
         self,
@@ -171,45 +140,6 @@ class PostgresDestination(Destination):
         """A window run may be run again: it replaces what it loaded. An incremental one is history."""
         return run.state is RunState.COMMITTED and run.kind is not RunKind.WINDOW
 
-    def find(self, run: int) -> Run:
-        with self._transaction("looking a run up") as connection:
-            found = control.select_run(connection, run)
-        if found is None or not found.stream.startswith(f"{self.tenant}.{self.pipeline}."):
-            raise RunAbortedError(f"there is no run {run} of {self.tenant}.{self.pipeline}", do="start a new run")
-        return found
-
-    def is_new(self) -> bool:
-        return self._session.is_new()
-
-    def remembered(self) -> Sequence[Stream]:
-        with self._transaction("looking up which streams there were") as connection:
-            return streams.remembered(connection, f"{self.tenant}.{self.pipeline}")
-
-    def writers(self, stream: Stream) -> Mapping[str, bool | None]:
-        with self._transaction("looking up who writes the table") as connection:
-            control.lock(connection, control.WRITE, f"{self.tenant}.{stream.target}")
-            is_there = self._is_there(connection, stream)
-            return control.writers(connection, self.tenant, self._name(stream), stream.target, is_there=is_there)
-
-    def loaded_as(self, stream: Stream) -> Mapping[str, LoadedAs]:
-        with self._transaction("looking up how rows were treated") as connection:
-            return ledger_lineage.in_force(connection, self._name(stream), f"{self.tenant}.{stream.target}")
-
-    def position(self, stream: Stream) -> Position:
-        with self._transaction("reading the position") as connection:
-            is_there = self._is_there(connection, stream)
-            return positions.read(connection, self._name(stream), stream.target) if is_there else {}
-
-    def _is_there(self, connection: psycopg.Connection, stream: Stream) -> bool:
-        """Whether there is a table of its name, of whatever mode: another's is refused, and not made anew."""
-        names = (stream.target, stream.target + ROWS)
-        return any(tables.holds_rows(connection, self.tenant, name) for name in names)
-
-    def former(self, stream: Stream) -> tuple[str, Position] | None:
-        with self._transaction("reading the position of another table") as connection:
-            is_there = self._is_there(connection, stream)
-            return positions.former(connection, self._name(stream), stream.target, is_there=is_there)
-
     def _own(self, run: Run, lease: float | None) -> None:
         if lease is None:
             self._owner.hold(run)
@@ -268,10 +198,6 @@ class PostgresDestination(Destination):
             raise _aborted(run)
         return now
 
-    def misfits(self, stream: Stream, columns: Sequence[TableColumn]) -> Mapping[str, tuple[str, str]]:
-        with self._transaction("looking at the table") as connection:
-            return evolving.misfits(tables.existing(connection, self.tenant, tables.rows_table(stream)), columns)
-
     def unfit(self, rows: pa.RecordBatch, key: Sequence[str] = ()) -> Mapping[str, Mask]:
         return unfit(rows, key)
 
@@ -306,10 +232,6 @@ class PostgresDestination(Destination):
         if self._live is None or self._live.connection is not connection:
             self._live = live.LiveTable(connection, self.tenant, stream)
         return self._live
-
-    def unlike(self, run: Run) -> Sequence[Unlike]:
-        with self._transaction("looking up how rows were treated") as connection:
-            return ledger_lineage.unlike(connection, run)
 
     def remains(
         self, run: Run, stream: Stream, withheld: Iterable[pa.RecordBatch], unlike: Sequence[Unlike], *, whole: bool
@@ -362,7 +284,7 @@ class PostgresDestination(Destination):
                 control.close_run(connection, run.id, RunState.COMMITTED, notes)
             return positions.read(connection, run.stream, run.table)
 
-    # -- abort, erase, and what the ledger keeps
+    # -- abort, and what becomes of the rows
 
     def abort(self, run: Run, stream: Stream) -> None:
         with self._transaction("aborting") as connection:
@@ -388,67 +310,6 @@ class PostgresDestination(Destination):
 
     def expirer(self) -> Expirer:
         return PostgresExpirer(self.tenant, self._transaction)
-
-    def note(self, run: Run, step: str, seconds: float, rows: int | None = None, partition: int | None = None) -> None:
-        with self._transaction("noting a step") as connection:
-            connection.execute(
-                "insert into _importers.step (run, step, partition, rows, seconds) values (%s, %s, %s, %s, %s)",
-                (run.id, step, partition, rows, seconds),
-            )
-
-    def failed(self, run: Run, kind: str | None) -> None:
-        with self._transaction("noting why the run failed") as connection:
-            control.note_failure(connection, run.id, kind)
-
-    def unopened(self, stream: Stream, key: str, kind: RunKind, window: Window, failure: str, began: datetime) -> None:
-        name = self._name(stream)
-        with self._transaction("noting why no run was opened") as connection:
-            control.forget_unopened(connection, name, key)
-            control.insert_unopened(connection, stream, name, key, kind, window, failure, began)
-            control.forget_earlier_unopened(connection, name)
-            found = control.latest(connection, name, key)
-            if found is not None:
-                control.note_failure(connection, found.id, failure)
-
-    def judged(self, run: Run, counts: Mapping[str, JSON]) -> None:
-        with self._transaction("noting what the gate said") as connection:
-            connection.execute(
-                "insert into _importers.judgement (run, counts) values (%s, %s)"
-                " on conflict (run) do update set counts = excluded.counts, at = now()",
-                (run.id, Jsonb(dict(counts))),
-            )
-
-    def judgements(self, before: Run, limit: int = 30) -> Mapping[int, Mapping[str, Any]]:
-        with self._transaction("asking what the gate said of earlier runs") as connection:
-            found = connection.execute(
-                "select run, counts from _importers.judgement join _importers.run r on r.id = run"
-                " where r.stream = %s and r.state = 'committed' and r.kind <> 'replay' and r.id < %s"
-                " order by run desc limit %s",
-                (before.stream, before.id, limit),
-            )
-            return dict(found.fetchall())
-
-    def erased(self, domain: str | None) -> Erased:
-        with self._transaction("asking who was erased") as connection:
-            return self._erased(connection, domain)
-
-    def _erased(self, connection: psycopg.Connection, domain: str | None) -> Erased:
-        known = erasure.suppressed(connection, self.tenant, domain)
-        return Erased(known.tokens, self._blind, known.version)
-
-    @contextmanager
-    def no_erasure(self, domain: str | None) -> Iterator[Erased]:
-        with self._transaction("asking who was erased") as connection:
-            control.lock(connection, control.ERASE, self.tenant, shared=True)
-            yield self._erased(connection, domain)
-
-    def idle(self, run: Run) -> timedelta:
-        with self._transaction("looking for the run's owner") as connection:
-            return owner.idle(connection, run)
-
-    def destroy_key(self, run: Run) -> None:
-        with self._transaction("destroying the run's key") as connection:
-            connection.execute("update _importers.run set sealed_key = null where id = %s", (run.id,))
 
     def _where(self, stream: Stream) -> dict[str, Any]:
         return {"tenant": self.tenant, "pipeline": self.pipeline, "stream": stream.name}
@@ -486,7 +347,3 @@ def _as_opened(stream: Stream, run: Run) -> Stream:
 
 def _aborted(run: int) -> RunAbortedError:
     return RunAbortedError("this run was aborted: a newer one took over", do="start a new run", run=run)
-
-
-def _since(started: float) -> float:
-    return time.perf_counter() - started
