@@ -29,12 +29,14 @@ from tests.support.runs import (
     open_run,
     prepare,
     rows,
+    subject_run,
     token,
 )
 from tests.support.runs import erase as erase_from
 
 from importers.core.model import Column, LoadMode, Reads, Run, TableColumn
 from importers.destinations._owner import Owner
+from importers.destinations._subject_rows import SubjectRows
 from importers.destinations.postgresql import PostgresDestination
 from importers.exceptions import ConfigError, ContractError, ImporterError, RunBusyError, TransientSourceError
 
@@ -254,6 +256,31 @@ def test_the_list_of_the_erased_can_t_be_joined_with_the_table(
     sql.execute("alter table acme.plays add column _subject uuid")
     erase_from(acme, "listener", bytes(15) + b"7")
     assert sql.execute("select token from _importers.suppression").fetchall() == [(blind([bytes(15) + b"7"])[0],)]
+
+
+def test_a_snapshot_s_table_that_is_made_while_rows_are_erased_has_none_of_theirs(
+    acme: PostgresDestination, database: str, sql: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is made without waiting, and filled afterwards."""
+    stream, batch = replace(SUBJECTS, load_mode=LoadMode.REPLACE), of_subjects((1, 7), (2, 8))
+    run = subject_run(acme, stream, "r1", batch)
+    load(acme, run, stream, 0, batch)
+    acme.commit(run, stream)
+    acme.release(run)
+    deleted = SubjectRows.delete
+    with closing(destination(database)) as other:
+
+        def and_another_begins(rows: SubjectRows) -> dict[str, int]:
+            lost = deleted(rows)
+            subject_run(other, stream, "r2", batch)
+            return lost
+
+        monkeypatch.setattr(SubjectRows, "delete", and_another_begins)
+        assert erase_from(acme, "listener", token(7).bytes) == 1
+        run = other.find(2)
+        assert load(other, run, stream, 0, batch).suppressed == 1
+        other.commit(run, stream)
+    assert table(sql, "select id from acme.plays") == [(2,)]
 
 
 def test_erasing_beside_a_history_s_commit_waits_for_it(

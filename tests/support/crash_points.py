@@ -20,6 +20,7 @@ from importers.destinations import _loading as loading
 from importers.destinations import _quarantine as registry
 from importers.destinations._erasing import PostgresEraser
 from importers.destinations._expiring import PostgresExpirer
+from importers.destinations._subject_rows import SubjectRows
 from importers.destinations.postgresql import PostgresDestination
 from importers.ledger import lineage
 from importers.pipeline import extract, finish, gate, load, plan
@@ -236,7 +237,7 @@ OF_CHANGES: dict[str, Point] = {
 OF_ERASURES: dict[str, Point] = {
     "listed, not committed": After(erasure, "suppress"),
     "listed": After(PostgresEraser, "begin"),
-    "a table's rows deleted, not committed": After(PostgresEraser, "_delete"),
+    "a table's rows deleted, not committed": After(SubjectRows, "_delete"),
     "a table's rows deleted": After(PostgresEraser, "erase"),
     "a file rewritten, not registered": After(Quarantine, "erase_subjects"),
     "not finished": Before(PostgresEraser, "finish"),

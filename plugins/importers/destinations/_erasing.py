@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from uuid import UUID
 
 import psycopg
-from psycopg.sql import SQL, Identifier
 from psycopg.types.json import Jsonb
 
 from importers.core.destination import Blind
@@ -23,13 +21,11 @@ from importers.core.erasure import (
     SubjectTable,
     Waiting,
 )
-from importers.core.model import SUBJECT
 from importers.core.names import ROWS
 from importers.destinations import _control as control
 from importers.destinations import _erasure as erasure
-from importers.destinations import _owners as owners
-from importers.destinations import _tables as tables
 from importers.destinations._quarantine import THERE
+from importers.destinations._subject_rows import SubjectRows
 from importers.exceptions import ConfigError, ContractError
 
 
@@ -152,27 +148,23 @@ class PostgresEraser(Eraser):
                 {"tenant": self._tenant, "rows": ROWS},
             )
             note = "wasn't made by importers: see yourself whether it has copied rows"
-            return [Place("table", self._named(name), Outcome.STAYS, note=note) for (name,) in rows.fetchall()]
+            return [Place("table", f"{self._tenant}.{name}", Outcome.STAYS, note=note) for (name,) in rows.fetchall()]
 
     def look(self, table: SubjectTable, domain: str, tokens: Sequence[bytes]) -> Sequence[Place]:
         with self._transaction("counting whom an erasure would reach") as connection:
-            return self._places(connection, table, domain, tokens)
+            return SubjectRows(connection, self._tenant, table, tokens).places(domain)
 
     def erase(self, erasure: int, table: SubjectTable, domain: str, tokens: Sequence[bytes]) -> Sequence[Place]:
         with self._transaction("erasing") as connection:
             control.lock(connection, control.ERASE, self._tenant)
             self._check_still_out(connection, domain, tokens)
-            deleted = {
-                name: self._delete(connection, name, whose, tokens)
-                for name, whose in self._physical(connection, table).items()
-                if whose
-            }
-            places = self._places(connection, table, domain, tokens)
+            found = SubjectRows(connection, self._tenant, table, tokens)
+            deleted, places = found.delete(), found.places(domain)
             left = sum(place.rows for place in places if place.outcome is Outcome.CLEAR)
             if left:
                 raise ContractError(
                     "rows of an erased subject are still there after they were deleted: something puts them back",
-                    got=f"{left} rows of {self._named(table.name)}",
+                    got=f"{left} rows of {self._tenant}.{table.name}",
                     do="look for triggers, rules and row security on the table",
                 )
             places = [
@@ -254,85 +246,6 @@ class PostgresEraser(Eraser):
         whom = tuple(bytes(token).hex() for token in subjects)
         found = tuple(Place(kind, name, Outcome(outcome), *counts) for kind, name, outcome, *counts in places)
         return Erasure(id_, tenant, domain, whom, by, reason, asked_at, finished_at, found)
-
-    # -- one table
-
-    def _physical(self, connection: psycopg.Connection, table: SubjectTable) -> dict[str, list[str]]:
-        """The tables that hold its rows, those too that open runs fill beside it; each with its subject's columns.
-
-        Several, where the subject or its treatment has changed: older rows keep what they had.
-        """
-        shadows = connection.execute(
-            """select id from _importers.run
-               where tenant = %s and table_name = %s and mode = 'replace' and state = 'open'""",
-            (self._tenant, table.name),
-        ).fetchall()
-        names = [table.name + ROWS if table.keyed else table.name]
-        names += [] if table.keyed else [tables.shadow_table(run) for (run,) in shadows]
-        found = {}
-        for name in names:
-            if tables.holds_rows(connection, self._tenant, name):
-                columns, whose = tables.existing(connection, self._tenant, name), sorted({SUBJECT, *table.subjects})
-                found[self._named(name)] = [column for column in whose if columns.get(column) == owners.TOKEN]
-        return found
-
-    def _places(
-        self, connection: psycopg.Connection, table: SubjectTable, domain: str, tokens: Sequence[bytes]
-    ) -> list[Place]:
-        places = []
-        for name, whose in self._physical(connection, table).items():
-            if not whose:
-                note = "has no column that says whose its rows are"
-                places.append(Place("table", name, Outcome.STAYS, note=note))
-                continue
-            statement = SQL("select count(*) filter (where {}), count(*) filter (where not {}) from {}").format(
-                owners.theirs(whose), owners.somebody_s(whose), self._identifier(name)
-            )
-            rows, unknown = connection.execute(statement, self._parameters(tokens)).fetchone() or (0, 0)
-            note = "rows whose subject is null stay: nobody knows whose they are" if unknown else ""
-            places.append(Place("table", name, Outcome.CLEAR, rows, unknown, note))
-            places += self._mentions(connection, table, name, whose, domain, tokens)
-        return places
-
-    def _mentions(
-        self,
-        connection: psycopg.Connection,
-        table: SubjectTable,
-        name: str,
-        whose: Sequence[str],
-        domain: str,
-        tokens: Sequence[bytes],
-    ) -> Iterator[Place]:
-        """Columns of other people's rows that hold pseudonyms of the domain."""
-        columns = tables.existing(connection, self._tenant, name.removeprefix(f"{self._tenant}."))
-        found = connection.execute(
-            """select distinct column_name from _importers.lineage
-               where table_name = %s and treatment = %s and column_name is not null order by 1""",
-            (self._named(table.name), f"pseudonymise({domain})"),
-        ).fetchall()
-        for (column,) in found:
-            if columns.get(column) != owners.TOKEN:
-                continue
-            statement = SQL("select count(*) from {} where {} = any(%(tokens)s) and not coalesce({}, false)").format(
-                self._identifier(name), Identifier(column), owners.theirs(whose)
-            )
-            (rows,) = connection.execute(statement, self._parameters(tokens)).fetchone() or (0,)
-            if rows:
-                note = "other people's rows that name them there, by pseudonym: decide yourself what becomes of those"
-                yield Place("mention", f"{name}.{column}", Outcome.STAYS, rows, note=note)
-
-    def _delete(self, connection: psycopg.Connection, name: str, whose: Sequence[str], tokens: Sequence[bytes]) -> int:
-        statement = SQL("delete from {} where {}").format(self._identifier(name), owners.theirs(whose))
-        return connection.execute(statement, self._parameters(tokens)).rowcount
-
-    def _parameters(self, tokens: Sequence[bytes]) -> dict[str, object]:
-        return {"tokens": [UUID(bytes=token) for token in tokens], "tenant": self._tenant}
-
-    def _named(self, table: str) -> str:
-        return f"{self._tenant}.{table}"
-
-    def _identifier(self, name: str) -> Identifier:
-        return Identifier(self._tenant, name.removeprefix(f"{self._tenant}."))
 
 
 def _note(connection: psycopg.Connection, erasure: int, places: Sequence[Place]) -> None:

@@ -1,0 +1,96 @@
+"""Where subjects' rows stand in one table that the importers made: counted, and deleted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from uuid import UUID
+
+import psycopg
+from psycopg.sql import SQL, Identifier
+
+from importers.core.erasure import Outcome, Place, SubjectTable
+from importers.core.model import SUBJECT
+from importers.core.names import ROWS
+from importers.destinations import _owners as owners
+from importers.destinations import _tables as tables
+
+
+class SubjectRows:
+    """Of the subjects of `tokens`, within one transaction. Which tables there are is asked once: what a run makes
+    meanwhile has no row yet, since loads wait for an erasure.
+    """
+
+    def __init__(
+        self, connection: psycopg.Connection, tenant: str, table: SubjectTable, tokens: Sequence[bytes]
+    ) -> None:
+        self._connection, self._tenant, self._table = connection, tenant, table
+        self._parameters = {"tokens": [UUID(bytes=token) for token in tokens], "tenant": tenant}
+
+    def delete(self) -> dict[str, int]:
+        """How many rows each table has lost; one that can't say whose its rows are is left alone."""
+        return {name: self._delete(name, whose) for name, whose in self._physical.items() if whose}
+
+    def places(self, domain: str) -> list[Place]:
+        """What there is now, of the subjects and of their pseudonyms of the domain in other people's rows."""
+        places = []
+        for name, whose in self._physical.items():
+            if not whose:
+                note = "has no column that says whose its rows are"
+                places.append(Place("table", name, Outcome.STAYS, note=note))
+                continue
+            statement = SQL("select count(*) filter (where {}), count(*) filter (where not {}) from {}").format(
+                owners.theirs(whose), owners.somebody_s(whose), self._identifier(name)
+            )
+            rows, unknown = self._connection.execute(statement, self._parameters).fetchone() or (0, 0)
+            note = "rows whose subject is null stay: nobody knows whose they are" if unknown else ""
+            places.append(Place("table", name, Outcome.CLEAR, rows, unknown, note))
+            places += self._mentions(name, whose, domain)
+        return places
+
+    @cached_property
+    def _physical(self) -> Mapping[str, list[str]]:
+        """The tables that hold its rows, those too that open runs fill beside it; each with its subject's columns.
+
+        Several, where the subject or its treatment has changed: older rows keep what they had.
+        """
+        shadows = self._connection.execute(
+            """select id from _importers.run
+               where tenant = %s and table_name = %s and mode = 'replace' and state = 'open'""",
+            (self._tenant, self._table.name),
+        ).fetchall()
+        names = [self._table.name + ROWS if self._table.keyed else self._table.name]
+        names += [] if self._table.keyed else [tables.shadow_table(run) for (run,) in shadows]
+        found = {}
+        for name in names:
+            if tables.holds_rows(self._connection, self._tenant, name):
+                columns = tables.existing(self._connection, self._tenant, name)
+                whose = sorted({SUBJECT, *self._table.subjects})
+                found[f"{self._tenant}.{name}"] = [column for column in whose if columns.get(column) == owners.TOKEN]
+        return found
+
+    def _mentions(self, name: str, whose: Sequence[str], domain: str) -> Iterator[Place]:
+        """Columns of other people's rows that hold pseudonyms of the domain."""
+        columns = tables.existing(self._connection, self._tenant, name.removeprefix(f"{self._tenant}."))
+        found = self._connection.execute(
+            """select distinct column_name from _importers.lineage
+               where table_name = %s and treatment = %s and column_name is not null order by 1""",
+            (f"{self._tenant}.{self._table.name}", f"pseudonymise({domain})"),
+        ).fetchall()
+        for (column,) in found:
+            if columns.get(column) != owners.TOKEN:
+                continue
+            statement = SQL("select count(*) from {} where {} = any(%(tokens)s) and not coalesce({}, false)").format(
+                self._identifier(name), Identifier(column), owners.theirs(whose)
+            )
+            (rows,) = self._connection.execute(statement, self._parameters).fetchone() or (0,)
+            if rows:
+                note = "other people's rows that name them there, by pseudonym: decide yourself what becomes of those"
+                yield Place("mention", f"{name}.{column}", Outcome.STAYS, rows, note=note)
+
+    def _delete(self, name: str, whose: Sequence[str]) -> int:
+        statement = SQL("delete from {} where {}").format(self._identifier(name), owners.theirs(whose))
+        return self._connection.execute(statement, self._parameters).rowcount
+
+    def _identifier(self, name: str) -> Identifier:
+        return Identifier(self._tenant, name.removeprefix(f"{self._tenant}."))
