@@ -368,6 +368,11 @@ def test_two_statements_are_told_as_such(home: Path) -> None:
     assert answer("sql", "select 1 as n, null as x") == [{"n": 1, "x": None}]
 
 
+def test_times_that_python_lacks_are_shown(home: Path) -> None:
+    query = "select date '10000-01-01' a, date '0044-03-15 BC' b, 'infinity'::timestamptz c, date '2024-02-29' d"
+    assert answer("sql", query) == [{"a": "10000-01-01", "b": "0044-03-15 BC", "c": "infinity", "d": "2024-02-29"}]
+
+
 def test_a_broken_file_hides_no_run_and_nobody_s_quarantine(home: Path) -> None:
     (home / "tenants/other.yaml").write_text(
         TENANT.replace("tenant: acme", "tenant: other").replace("DATA", str(home)).replace("  plays:", "  others:")

@@ -70,7 +70,7 @@ def test_another_s_table_is_refused_until_both_share_it(
     for one, two, got in (
         (load, load, "pipeline one, stream rows"),
         (shared, load, "pipeline one, stream rows"),
-        (load, shared, "`shared` isn't said by pipeline one"),
+        (load, shared, "`load.shared` isn't said by pipeline one"),
     ):
         with pytest.raises(ConfigError, match=r"'acme\.rows' has several writers") as refused:
             site.run("two", one=one, two=two)

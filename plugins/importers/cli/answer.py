@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from base64 import b64encode
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
@@ -11,7 +12,12 @@ import click
 
 
 def say_json(answer: Any) -> None:
-    click.echo(json.dumps(answer, indent=2, ensure_ascii=False, default=str))
+    click.echo(json.dumps(answer, indent=2, ensure_ascii=False, default=_json))
+
+
+def _json(value: Any) -> str:
+    """Bytes as base64 (RFC 4648), anything else as its text."""
+    return b64encode(value).decode() if isinstance(value, bytes) else str(value)
 
 
 def say_table(headings: Sequence[str], rows: Iterable[Sequence[Any]], *, counts: bool = True) -> None:
@@ -68,6 +74,8 @@ def _longest_word(text: str) -> int:
 def _cell(value: Any, counts: bool) -> str:
     if value is None:
         return ""
+    if isinstance(value, bytes):  # encrypted, or of no use to a reader
+        return f"({many(len(value), 'byte')})"
     if not counts or isinstance(value, bool) or not isinstance(value, int | float):
         return str(value)
     return f"{value:,}" if isinstance(value, int) else f"{value:,.2f}"

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from importers.cli import asked
+
+if TYPE_CHECKING:
+    import psycopg
 
 
 @click.command("sql")
@@ -34,6 +37,28 @@ def command(query: str, limit: int, as_json: bool) -> None:
         click.echo(f"only the first {limit} rows; --limit prints more", err=True)
 
 
+def _show_any_time(connection: psycopg.Connection) -> None:
+    """As the server's text where Python has no such time: the year 10000, 44 BC, infinity."""
+    from psycopg import DataError
+    from psycopg.types import datetime as times
+
+    class OrText:
+        def load(self, data: Any) -> Any:
+            try:
+                return super().load(data)  # type: ignore[misc]
+            except DataError:
+                return bytes(data).decode()
+
+    for name, loader in (
+        ("date", times.DateLoader),
+        ("time", times.TimeLoader),
+        ("timestamp", times.TimestampLoader),
+        ("timestamptz", times.TimestamptzLoader),
+        ("interval", times.IntervalLoader),
+    ):
+        connection.adapters.register_loader(name, type(loader.__name__, (OrText, loader), {}))
+
+
 def _ask(url: str, query: str, limit: int) -> tuple[list[str], list[tuple[Any, ...]]]:
     """Columns, and one row more than `limit` if there are more. Raises ConfigError for SQL that is wrong."""
     from psycopg import ProgrammingError, sql
@@ -43,6 +68,7 @@ def _ask(url: str, query: str, limit: int) -> tuple[list[str], list[tuple[Any, .
     from importers.transport.postgres import connect, translated
 
     with connect(url, "importers sql") as connection, translated("running your query"):
+        _show_any_time(connection)
         connection.read_only = True  # against slips: who wants to write has the URL
         with connection.transaction(), connection.cursor() as cursor:
             try:

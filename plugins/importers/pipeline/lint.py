@@ -167,7 +167,7 @@ def _expectations(file: TenantFile, path: KeyPath, rules: list[Expectation], imp
 
 
 def _tables(file: TenantFile) -> Iterator[ConfigError]:
-    """A table has one owner, or every stream that writes it says `shared: true` and adds to it."""
+    """A table has one owner, or every stream that writes it says `load.shared: true` and adds to it."""
     writers: dict[str, list[tuple[KeyPath, Load]]] = {}
     for name, pipeline in file.tenant.pipelines.items():
         for path, stream in _streams(file, name, pipeline):

@@ -1,4 +1,4 @@
-"""A table has one writer: a stream, or several of which each says `shared: true` and adds to what is there."""
+"""A table has one writer: a stream, or several of which each says `load.shared: true` and adds to what is there."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from importers.pipeline.job import Job
 
 SEVERAL = "the table '{}' has several writers"
-OF_ITS_OWN = "give it a table of its own by load.table, or `shared: true` on each"
+OF_ITS_OWN = "give it a table of its own by load.table, or `load.shared: true` on each"
 
 
 def fault(load: Load, mode: LoadMode | None, got: str) -> tuple[str, str] | None:
@@ -45,7 +45,7 @@ def check(job: Job) -> None:
             if theirs.table not in (None, stream.target):
                 continue  # from its next run on
             wrong = fault(ours, stream.load_mode, got)
-            wrong = wrong or fault(theirs, theirs.mode, f"`shared` isn't said by pipeline {other.pipeline}")
+            wrong = wrong or fault(theirs, theirs.mode, f"`load.shared` isn't said by pipeline {other.pipeline}")
             if wrong is not None:
                 raise ConfigError(SEVERAL.format(table), got=wrong[0], do=wrong[1])
         elif since and (wrong := fault(ours, stream.load_mode, got)):
@@ -58,7 +58,7 @@ def check(job: Job) -> None:
             raise ConfigError(
                 f"the table '{table}' has rows that were appended by what the tenant's file has no more",
                 got=got,
-                do="give it its name back, if this is the same; else set load.table to a new name, or `shared: true`",
+                do="give it its name back, if this is the same; else set `load.table` to a new name, or `load.shared`",
             )
 
 

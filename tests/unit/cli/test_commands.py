@@ -17,7 +17,7 @@ import jsonschema
 import pytest
 from click.testing import CliRunner, Result
 
-from importers.cli.answer import say_table
+from importers.cli.answer import say_json, say_table
 from importers.cli.main import main
 from importers.core.model import Window
 from importers.core.registry import sources
@@ -408,3 +408,10 @@ def test_what_is_copied_from_a_table_is_whole(capsys: pytest.CaptureFixture[str]
     assert told.count(rule) == 2
     assert "1,234" in told
     assert len(told.splitlines()) > 2  # prose breaks between words
+
+
+def test_bytes_are_no_text_of_python_s(capsys: pytest.CaptureFixture[str]) -> None:
+    say_table(["secret"], [[b"\x01\xff"]], counts=False)
+    say_json({"secret": b"\x01\xff"})
+    assert "(2 bytes)" in (out := capsys.readouterr().out)
+    assert json.loads(out[out.index("{") :]) == {"secret": "Af8="}

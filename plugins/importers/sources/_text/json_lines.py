@@ -62,21 +62,28 @@ def _schema_of(
     options = arrow_json.ParseOptions(explicit_schema=_holding(taken)) if taken else None
     try:
         return _read(b"\n".join(lines), options).schema, lines
-    except pa.ArrowInvalid:
+    except pa.ArrowInvalid as error:
+        reason = error
         readable = [line for line in lines if _readable(line, options)]
     try:
-        return _read(b"\n".join(readable), options).schema, readable
+        if readable:
+            return _read(b"\n".join(readable), options).schema, readable
     except pa.ArrowInvalid as error:
-        mixed = MIXED.search(str(error))
-        path = mixed[1].replace("/[]", "[]").replace("/", ".") if mixed else ""
-        if said and path in said and path not in taken:
-            return _schema_of(lines, said, {**taken, path: _textual(said[path])})
+        reason = error
+    mixed = MIXED.search(str(reason))
+    path = mixed[1].replace("/[]", "[]").replace("/", ".") if mixed else ""
+    if said and path in said and path not in taken:
+        return _schema_of(lines, said, {**taken, path: _textual(said[path])})
+    if not mixed:
         raise ContractError(
-            f"'{_told(mixed[1])}' is a {mixed[2]} in some lines and a {mixed[3]} in others"
-            if mixed
-            else "lines differ",
-            do=f"let the writer settle on one{'' if said is None else BY_TYPES}",
-        ) from None
+            f"none of {len(lines):,} records can be read: a key is there twice, or a number is too large for any type",
+            do="mend the file",
+        )
+    where = "some lines" if readable else "some places of one record"
+    raise ContractError(
+        f"'{_told(path)}' is a {mixed[2]} in {where} and a {mixed[3]} in others",
+        do=f"let the writer settle on one{'' if said is None else BY_TYPES}",
+    )
 
 
 def _holding(taken: Mapping[str, pa.DataType]) -> pa.Schema:

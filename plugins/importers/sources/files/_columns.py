@@ -101,13 +101,17 @@ def same_columns(path: str, got: Sequence[str], expected: Sequence[str]) -> None
 
 def _others(path: str, got: Sequence[str], expected: Sequence[str], than: str = "the files before it") -> ContractError:
     known = [name for name in expected if name in got]
+    odd = [name.casefold() for name in {*got} ^ {*expected}]
+    every = {name.casefold() for name in got} & {name.casefold() for name in expected}
+    cased = not every.isdisjoint(odd)
     extra = [name for name in told(got, expected).values() if name not in expected]
     lacking = [name for name in expected if name not in got]
     return ContractError(
         f"the file '{path}' has other columns than {than}: "
         + "; ".join(f"{what} {_listed(names)}" for what, names in (("more:", extra), ("fewer:", lacking)) if names),
         got=f"{len(got)} columns, of which {len(known)} are known; expected {few(expected, 30)}",
-        do="correct the file, or give files of another shape a pipeline of their own"
+        do=("upper and lower case differ, and count: " if cased else "")
+        + "correct the file, or give files of another shape a pipeline of their own"
         + ("; a column that files may lack goes into `load.optional`, and is null then" if known and lacking else ""),
     )
 

@@ -25,6 +25,24 @@ MARKS = (
 )
 
 
+OTHERS = (
+    (0, b"PAR1", "Parquet", "set `importer: parquet`"),
+    (0, b"Obj\x01", "Avro", "set `importer: avro`"),
+    (0, b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "a workbook", "set `importer: excel`"),
+    (257, b"ustar", "a tar archive", "unpack it, or have it sent as zip, whose members are read"),
+)
+"""Where what begins, by the formats' own specifications (of tar POSIX pax, Interchange Format), and what to do."""
+_OF_WORKBOOKS = ("[Content_Types].xml", "META-INF/", "mimetype", "content.xml")
+"""How members of xlsx (ECMA-376 part 2) and ods (OpenDocument 1.3 part 2) are called."""
+
+
+def no_text(head: bytes, member: str) -> tuple[str, str] | None:
+    """What a file is that isn't text, or a member of an archive, and what to do; None if nothing says so."""
+    if member.startswith(_OF_WORKBOOKS):
+        return "a workbook", "set `importer: excel`"
+    return next(((what, do) for at, magic, what, do in OTHERS if head[at : at + len(magic)] == magic), None)
+
+
 def encoding_of(head: bytes) -> str:
     """The encoding that a byte order mark says, else UTF-8: what isn't shows as records that can't be read."""
     return next((name for mark, name in MARKS if head.startswith(mark)), "utf-8")

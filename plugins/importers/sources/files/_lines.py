@@ -13,7 +13,7 @@ from importers.core.names import few
 from importers.exceptions import ContractError
 from importers.sources._text.blocks import Block, one_batch
 from importers.sources._text.cells import ARROW, TypeName, arrow_type, typed
-from importers.sources._text.json_lines import Lines, UnknownKeys, parsed
+from importers.sources._text.json_lines import Lines, UnknownKeys, infer, parsed
 from importers.sources._text.widening import Typed
 from importers.sources._types import is_bare
 from importers.sources.files._columns import shown, widening
@@ -46,6 +46,14 @@ class LinesConfig(FileConfig):
 def said(setting: LinesConfig) -> dict[str, pa.DataType]:
     """The types that the tenant gives, by column or by what is within one."""
     return {path: arrow_type(kind) for path, kind in setting.types.items()}
+
+
+def types(lines: Sequence[bytes], setting: LinesConfig, path: str) -> pa.Schema:
+    """What the lines of files hold. Raises ContractError, with the path of the first of them."""
+    try:
+        return infer(lines, said(setting))
+    except ContractError as error:
+        raise error.at(file=path) from None
 
 
 def sample(found: Iterable[Block], setting: FileConfig) -> list[bytes]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from datetime import datetime, timedelta
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -18,6 +20,8 @@ DAY_ZERO = r"^(?:1899-12-31|1904-01-01)[ T]"
 """What a time of day is written with: the day before either epoch's first."""
 EARLY = r"^(?:18|190)"
 """Durations are written as moments of the epoch's first years."""
+_ISO = re.compile(r'got \'DurationIso\("(-?)PT(\d{1,7})H(\d{1,2})M(\d{1,2}(?:\.\d+)?)S"\)\'')
+"""OpenDocument's time (office:time-value), of the day or how long it lasts, that the library can't give."""
 
 
 def types_of(text: pa.Table, nulls: Sequence[str]) -> pa.Schema:
@@ -41,6 +45,21 @@ def maybe_durations(text: pa.Table, schema: pa.Schema) -> list[str]:
     """The columns whose moments are all of the epoch's first years."""
     moments = [field.name for field in schema if pa.types.is_temporal(field.type)]
     return [name for name in moments if _all(text.column(name), EARLY)]
+
+
+def iso_time(detail: str) -> timedelta | None:
+    """The time of OpenDocument, in the detail of an error about it."""
+    found = _ISO.search(detail)
+    if not found:
+        return None
+    sign, hours, minutes, seconds = found.groups()
+    lasts = timedelta(hours=int(hours), minutes=int(minutes), seconds=float(seconds))
+    return -lasts if sign else lasts
+
+
+def as_moment(lasts: timedelta) -> str:
+    """As other workbooks have durations where text is expected."""
+    return str(datetime(1899, 12, 31) + lasts)  # noqa: DTZ001 - a workbook knows no zones
 
 
 def _all(text: pa.ChunkedArray, pattern: str) -> bool:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import TypeVar
 
 import numpy as np
@@ -20,6 +21,7 @@ from importers.core.registry import optional
 from importers.exceptions import ContractError
 from importers.sources.files._extent import Extent
 from importers.sources.files._formulas import SHOWN, Formulas, number
+from importers.sources.files._sheet_types import DURATION, as_moment, iso_time
 from importers.sources.files._unpacking import bounded, not_whole
 from importers.transport.packed import DAMAGE
 
@@ -172,10 +174,25 @@ class Workbook:
                 loaded = self._reader.load_sheet(sheet, header_row=None, skip_rows=0, dtypes=every)
             rows, failed = loaded.to_arrow_with_errors()
         errors: dict[tuple[int, int], str] = {}
+        times: dict[int, dict[int, timedelta]] = {}
         for cell in failed.errors if failed else ():
             row, column = cell.offset_position  # which counts columns from the first that holds anything
-            errors[row, columns[column]] = _shown(cell.detail)
-        return rows, errors, columns
+            if (time := iso_time(cell.detail)) is not None:
+                times.setdefault(column, {})[row] = time
+            else:
+                errors[row, columns[column]] = _shown(cell.detail)
+        return _filled(rows, times), errors, columns
+
+
+def _filled(rows: pa.RecordBatch, times: Mapping[int, Mapping[int, timedelta]]) -> pa.RecordBatch:
+    """With times of OpenDocument, by the number of column and row, for which the library has no text."""
+    for column, cells in times.items():
+        kind = rows.column(column).type
+        texts = cells if kind == DURATION else {row: as_moment(time) for row, time in cells.items()}
+        said = pa.array([texts.get(row) for row in range(rows.num_rows)], kind)
+        field = rows.schema.field(column).with_nullable(True)
+        rows = rows.set_column(column, field, pc.coalesce(rows.column(column), said))
+    return rows
 
 
 def _reaching(

@@ -23,7 +23,7 @@ from importers.sources._text.times import DIRECTIVES, Times, kind_of, legal, sui
 from importers.sources._text.widening import Typed
 from importers.sources.files._again import Record, one_row
 from importers.sources.files._columns import akin, wanted, widening
-from importers.sources.files._detect import HEAD, delimiter_of, encoding_of, guessed
+from importers.sources.files._detect import HEAD, delimiter_of, encoding_of, guessed, no_text
 from importers.sources.files._files import FileSource
 from importers.sources.files._headers import after_lines, before_footer, first_record, numbered_apart
 from importers.sources.files._odd import Inferred, inferred
@@ -123,7 +123,8 @@ class CsvConfig(FileConfig):
     header: bool = Field(
         True,
         description="Whether the first record names the columns. What has no name is called by its place, `column_3`. "
-        "A first record that looks like data stops the run, unless this is written down.",
+        "Blanks around a name, and its case, are part of it. A first record that looks like data stops the run, unless "
+        "this is written down.",
     )
     column_names: list[str] | None = Field(
         None, min_length=1, description="Names of the columns, instead of the header's or for want of one."
@@ -214,10 +215,11 @@ class Csv(FileSource[CsvConfig]):
         return end
 
     def _shape_of(self, file: File) -> Shape:
-        setting, head = self.config, b""
-        if setting.encoding in (AUTO, GUESS) or setting.delimiter == AUTO:
-            with self.files.front_to_back(file) as plain:
-                head = plain.read(HEAD)
+        setting = self.config
+        with self.files.front_to_back(file) as plain:
+            head = plain.read(HEAD)
+        if other := no_text(head, file.member):
+            raise ContractError(f"the file '{file.shown}' isn't text", got=other[0], do=other[1])
         said = {AUTO: encoding_of, GUESS: guessed}.get(setting.encoding)
         encoding = said(head) if said else setting.encoding
         delimiter = setting.delimiter

@@ -51,9 +51,10 @@ class ExcelConfig(FileConfig):
     What writes workbooks without calculating them saves none (openpyxl), or a 0 (xlsxwriter): the former goes to
     quarantine, the latter can't be told from a value. An OpenDocument sheet that has a formula without one is refused.
 
-    A time of day is known by a whole column of them; text such as 007 stays text. Of merged cells the first has the
-    value. A sheet is held in memory whole, twice while it is read, and parsed once to plan it and once to read it: a
-    workbook has at most 256 MiB, and a sheet 33,554,432 cells, empty or not, from its first to its last.
+    A time of day is known by a whole column of them; OpenDocument's are durations, as it has one type for both. Text
+    such as 007 stays text. Of merged cells the first has the value. A sheet is held in memory whole, twice while it is
+    read, and parsed once to plan it and once to read it: a workbook has at most 256 MiB, and a sheet 33,554,432 cells,
+    empty or not, from its first to its last.
 
     Most workbooks are zip archives themselves: one that is packed once more is only unpacked if `compression` says how.
     """

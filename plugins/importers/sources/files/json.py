@@ -18,11 +18,11 @@ from importers.core.names import as_name
 from importers.core.places import numbered, stretch
 from importers.exceptions import ContractError
 from importers.sources._text.blocks import BLOCK, NEWLINE, Block
-from importers.sources._text.json_lines import infer, parsed
+from importers.sources._text.json_lines import parsed
 from importers.sources.files._columns import wanted
 from importers.sources.files._files import FileSource
 from importers.sources.files._json_documents import Document
-from importers.sources.files._lines import READABLE, LinesConfig, batch, by_sample, offered, reader, said, sample
+from importers.sources.files._lines import READABLE, LinesConfig, batch, by_sample, offered, reader, sample, types
 from importers.sources.files._nested import flat, flat_schema, nested_schema
 from importers.sources.files._odd import Inferred
 from importers.sources.files._slices import Slice
@@ -151,15 +151,20 @@ class Json(FileSource[JsonConfig]):
         return True
 
     def inferred(self, files: Sequence[File]) -> Inferred:
-        lines = [line for file in dict.fromkeys((files[0], files[-1])) for line in self._sample(file)]
-        lines = [line for line in lines if parsed(line) is not None]
+        found = [line for file in dict.fromkeys((files[0], files[-1])) for line in self._sample(file)]
+        if not found:
+            raise ContractError(
+                f"the file '{files[0].shown}' has no records, so that nothing says which columns there are",
+                do="wait for one that has some: beside it a file without any is read as no rows; or correct `records`",
+            )
+        lines = [line for line in found if parsed(line) is not None]
         if not lines:
             raise ContractError(
                 f"the file '{files[0].shown}' has no objects where its records are looked for", do="correct `records`"
             )
-        found = infer(lines, said(self.config))
+        schema = types(lines, self.config, files[0].shown)
         flattened = self.config.nested is Nested.FLATTEN
-        return by_sample(flat_schema(found, files[0].shown) if flattened else found, lines)
+        return by_sample(flat_schema(schema, files[0].shown) if flattened else schema, lines)
 
     def offered(self, schema: pa.Schema, stream: Stream) -> None:
         offered(schema, stream, self.config)

@@ -13,11 +13,11 @@ import pyarrow as pa
 from importers.core.model import Batch, Stream
 from importers.exceptions import ContractError
 from importers.sources._text.blocks import BLOCK, Block, LineNumbers, Positions, blocks
-from importers.sources._text.json_lines import infer, parsed
+from importers.sources._text.json_lines import parsed
 from importers.sources.files._again import Record, one_row
 from importers.sources.files._columns import wanted
 from importers.sources.files._files import FileSource
-from importers.sources.files._lines import READABLE, LinesConfig, batch, by_sample, offered, reader, said, sample
+from importers.sources.files._lines import READABLE, LinesConfig, batch, by_sample, offered, reader, sample, types
 from importers.sources.files._odd import Inferred
 from importers.sources.files._slices import Slice
 from importers.transport.files import File
@@ -52,7 +52,7 @@ class Jsonl(FileSource[JsonlConfig]):
         lines = [line for line in lines if parsed(line) is not None]
         if not lines:
             raise ContractError(f"the file '{files[0].shown}' starts without a JSON object", do="check its format")
-        return by_sample(infer(lines, said(self.config)), lines)
+        return by_sample(types(lines, self.config, files[0].shown), lines)
 
     def offered(self, schema: pa.Schema, stream: Stream) -> None:
         offered(schema, stream, self.config)

@@ -3,6 +3,7 @@
 import bz2
 import gzip
 import json
+import tarfile
 from datetime import UTC, datetime
 from math import inf, isnan
 
@@ -16,6 +17,7 @@ from tests.support import reading
 from importers.core.model import Window
 from importers.core.registry import source_class
 from importers.exceptions import ContractError
+from importers.sources.files.csv import CsvConfig
 
 
 def _csv(path, rows):
@@ -153,3 +155,16 @@ def test_a_zone_of_parquet_s_own_is_the_same_moment(tmp_path):
     pq.write_table(table, tmp_path / "rows.parquet")
     got, _ = rows_of(source("parquet", tmp_path / "rows.parquet"))
     assert [row["at"].astimezone(UTC) for row in got] == moments
+
+
+def test_csv_says_what_a_file_is_that_is_no_text(tmp_path):
+    (tmp_path / "a.csv").write_text("id\n1\n")
+    with tarfile.open(tmp_path / "rows.tar.gz", "w:gz") as archive:
+        archive.add(tmp_path / "a.csv", "a.csv")
+    pq.write_table(pa.table({"id": [1]}), tmp_path / "rows.parquet")
+    _excel(tmp_path / "rows.xlsx", [{"id": 1}])
+    for name, said in (("tar.gz", "a tar archive"), ("parquet", "Parquet"), ("xlsx", "a workbook")):
+        path = tmp_path / f"rows.{name}"
+        with pytest.raises(ContractError) as raised:
+            source_class("csv")(CsvConfig(path=str(path), header=False), tenant="acme").streams()
+        assert raised.value.got == said

@@ -443,6 +443,31 @@ def test_ods_as_odfpy_writes_it(tmp_path):
     assert got["day"].to_pylist() == [dt.date(2024, 2, 29), dt.date(1899, 1, 1)]
 
 
+def test_times_of_an_ods_sheet_are_durations_and_text_beside_text(tmp_path):
+    book = OpenDocumentSpreadsheet()
+    table = Table(name="One")
+    for row in [["id", "time", "some"], [1, "PT01H02M03S", "PT23H59M00S"], [2, "PT26H00M00.5S", "noon"]]:
+        line = TableRow()
+        for cell in row:
+            if isinstance(cell, int):
+                line.addElement(TableCell(valuetype="float", value=str(cell)))
+            elif cell.startswith("PT"):
+                line.addElement(TableCell(valuetype="time", timevalue=cell))
+            else:
+                line.addElement(made := TableCell(valuetype="string"))
+                made.addElement(P(text=cell))
+        table.addElement(line)
+    book.spreadsheet.addElement(table)
+    book.save(str(tmp_path / "book.ods"))
+    got, rejects = everything(source(tmp_path / "book.ods"))
+    assert not rejects
+    assert got["time"].to_pylist() == [
+        dt.timedelta(hours=1, minutes=2, seconds=3),
+        dt.timedelta(days=1, hours=2, milliseconds=500),
+    ]
+    assert got["some"].to_pylist() == ["1899-12-31 23:59:00", "noon"]
+
+
 # -- what isn't whole
 
 

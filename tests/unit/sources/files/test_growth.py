@@ -169,6 +169,13 @@ def test_directories_come_one_after_the_other_as_they_are_named(tmp_path: Path, 
         planned(turned, new="ab")
 
 
+def test_names_that_differ_in_case_are_told_as_such(tmp_path: Path) -> None:
+    source = months(tmp_path, "csv", "ab", "Ab")
+    with pytest.raises(ContractError) as raised:
+        read(source, new="ab")
+    assert "upper and lower case differ, and count" in raised.value.do
+
+
 def test_what_a_run_reads_is_named_as_its_plan_names_it(tmp_path: Path) -> None:
     """A column isn't missed where all of it comes before the column."""
     source = months(tmp_path, "csv", "a", "ab")

@@ -266,6 +266,16 @@ def test_a_document_that_was_cut_off_anywhere(tmp_path, block):
             everything(source(path, kind, records="data.items"))
 
 
+def test_a_sample_that_says_no_types_names_the_file_and_the_key(tmp_path):
+    for document, said in (
+        ('{"data": [{"a": 1}, {"a": "x"}]}', r"rows\.json: 'data\[\]\.a' is a number in some places of one record"),
+        ('[{"a": 1, "a": 2}]', r"rows\.json: none of 1 records can be read: a key is there twice"),
+        ('[{"a": 1e400}]', r"rows\.json: none of 1 records can be read: a key is there twice, or a number"),
+    ):
+        with pytest.raises(ContractError, match=said):
+            everything(source(written(tmp_path / "rows.json", document)))
+
+
 @pytest.mark.parametrize(
     ("document", "records", "said"),
     [
@@ -278,7 +288,7 @@ def test_a_document_that_was_cut_off_anywhere(tmp_path, block):
         ("7", "", "neither an array nor an object"),
         ("", "", "cut off"),
         ("[1, 2]", "", "no objects where"),
-        ("[]", "", "no objects where"),
+        ("[]", "", "has no records, so that nothing says which columns"),
         ('[{"a": ' + "[" * 300 + "]" * 300 + "}]", "", "nested in more than 200 levels"),
         ('{"i": [{"a": 1}], "j": "x', "i", "cut off"),
         ('{"i": [{"a": 1}]', "i", "cut off"),
