@@ -24,6 +24,8 @@ from importers.sources.files._where import Comparisons, Where
 from importers.transport.files import File, Files
 
 ROWS = 64 * 1024
+_CODED = frozenset({"PLAIN", "PLAIN_DICTIONARY", "RLE_DICTIONARY", "RLE", "BIT_PACKED"})
+"""Encodings of which Arrow makes a dictionary: of texts whose lengths are deltas it says that it can't yet."""
 
 
 class ParquetConfig(FileConfig):
@@ -173,7 +175,8 @@ def _of_few_texts(metadata: pq.FileMetaData, groups: Sequence[int], texts: Mappi
     found = list(texts)
     for group in groups:
         chunks = {name: metadata.row_group(group).column(texts[name]) for name in found}
-        found = [name for name, chunk in chunks.items() if chunk.total_uncompressed_size < 4 * chunk.num_values]
+        coded = {name: chunk for name, chunk in chunks.items() if _CODED.issuperset(chunk.encodings)}
+        found = [name for name, chunk in coded.items() if chunk.total_uncompressed_size < 4 * chunk.num_values]
     return found
 
 

@@ -99,6 +99,15 @@ def test_texts_of_a_small_dictionary_are_made_of_it(tmp_path, monkeypatch, kind,
     assert got.to_pydict() == rows.to_pydict()
 
 
+@pytest.mark.parametrize("coding", ["DELTA_LENGTH_BYTE_ARRAY", "DELTA_BYTE_ARRAY"])
+def test_short_texts_of_deltas_are_no_dictionary(tmp_path, coding):
+    """They take less than four bytes each, too, and the library can't make a dictionary of them."""
+    rows = pa.table({"few": [None if n % 10 else "ab" for n in range(70_000)], "none": pa.nulls(70_000, pa.string())})
+    path = tmp_path / "rows.parquet"
+    pq.write_table(rows, path, use_dictionary=False, column_encoding={"few": coding, "none": coding})
+    assert everything(source(path))[0].equals(rows)
+
+
 def test_texts_behind_a_type_of_several_leaves_are_their_own(tmp_path):
     """Arrow calls an extension of a struct one column, of which the file has two."""
     pair = pa.array([{"shown": f"s{n}", "kept": f"k{n}"} for n in range(1000)])
