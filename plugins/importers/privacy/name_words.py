@@ -23,7 +23,7 @@ SECRET: Words = {
     "nl": "wachtwoord*",
 }
 MAIL: Words = {
-    "en": "mail mails e_mail e_mails",
+    "en": "mail mails e_mail e_mails mail_address e_mail_address",
     "de": "*mailadresse*",
     "fr": "courriel",
     "es": "correo",
@@ -32,7 +32,7 @@ MAIL: Words = {
     "nl": "*mailadres",
 }
 PHONE: Words = {
-    "en": "phone mobile cell tel telephone fax msisdn",
+    "en": "phone mobile cell tel telephone fax msisdn phone_number mobile_phone mobile_number cell_phone",
     "de": "*telefon* telefax* handy handynummer handynr mobil mobilnummer mobilnr *rufnummer *rufnr faxnummer faxnr "
     "telnr durchwahl",
     "fr": "=portable tel_portable numero_portable",
@@ -43,7 +43,7 @@ PHONE: Words = {
 }
 IP: Words = {"en": "ip ips ip_addr ip_address ipv4 ipv6 remote_addr"}
 BIRTH: Words = {
-    "en": "birth born dob birthday birthdate",
+    "en": "birth born dob birthday birthdate date_of_birth",
     "de": "geburtsdat* geburtstag* geburtsjahr* geboren* gebdat* geb_dat geb_datum",
     "fr": "naissance date_naiss ne_le nee_le",
     "es": "nacimiento fecha_nac fec_nac",
@@ -52,7 +52,8 @@ BIRTH: Words = {
     "nl": "geboorte* geb_datum",
 }
 SPECIAL: Words = {
-    "en": "gender sex religion ethnic ethnicity race health diagnosis disability orientation politics political union",
+    "en": "gender sex religion ethnic ethnicity race health diagnosis disability orientation politics political union "
+    "nationality citizenship marital_status",
     "de": "geschlecht* konfession* gesundheit* krankheit* diagnose* krankenkass* krankenversich* behinder* "
     "schwerbehinder* ethnie gewerkschaft* blutgruppe familienstand kirchensteuer* staatsangehörig* nationalität "
     "parteizugehörig*",
@@ -67,7 +68,7 @@ SPECIAL: Words = {
     "zorgverzekeraar ziektekosten*",
 }
 PAY: Words = {
-    "en": "salary salaries wage wages payroll",
+    "en": "salary salaries wage wages payroll annual_salary",
     "de": "gehalt gehälter gehalts* bruttogehalt nettogehalt grundgehalt jahresgehalt monatsgehalt lohn bruttolohn "
     "nettolohn stundenlohn lohngruppe lohnsteuer* vergütung einkommen",
     "fr": "salaire salaires remuneration",
@@ -78,12 +79,13 @@ PAY: Words = {
 }
 OFFICIAL: Words = {
     "en": "ssn social_security passport tax_id national_id iban bic card card_number pan licence_number "
-    "license_number nhs",
+    "license_number nhs =nino credit_card credit_card_number passport_number social_security_number "
+    "national_insurance_number drivers_license driver_license drivers_licence driving_licence",
     "de": "steuer_id steuer_nr steuernummer steueridentifik* steuer_ident* idnr sozialversicher* sv_nr sv_nummer "
     "rentenversicher* personalausweis* ausweisnummer ausweis_nr reisepass* passnummer pass_nr führerschein* konto_nr "
     "kontonummer bankverbindung kreditkarte* kartennummer karten_nr kfz_kennzeichen versicherungsnummer "
     "versicherungsnr",
-    "fr": "securite_sociale num_secu numero_secu =nir numero_fiscal passeport permis_conduire permis_de_conduire "
+    "fr": "securite_sociale num_secu numero_secu =nir =nss numero_fiscal passeport permis_conduire permis_de_conduire "
     "carte_identite carte_d_identite =cni =rib compte_bancaire carte_bancaire numero_carte numero_de_carte",
     "es": "dni =nie nif curp cedula pasaporte seguridad_social numero_identificacion tarjeta tarjeta_credito "
     "cuenta_bancaria numero_cuenta numero_de_cuenta carnet_conducir carnet_de_conducir",
@@ -94,7 +96,8 @@ OFFICIAL: Words = {
 }
 NAME: Words = {
     "en": "first_name last_name full_name middle_name maiden_name given_name family_name user_name display_name "
-    "customer_name contact_name person_name screen_name nick_name surname forename initials",
+    "customer_name contact_name person_name screen_name nick_name surname forename initials "
+    "name_first name_last",
     "de": "*vorname* *nachname familienname* zuname rufname geburtsname mädchenname benutzername nutzername "
     "kundenname mitarbeitername spitzname anrede ansprechpartner* ansprechperson* kontaktperson* kontoinhaber* "
     "sachbearbeiter*",
@@ -118,7 +121,8 @@ MAYBE_NAME: Words = {
 }
 """Last words of a name, of a person if something else in the table is of one."""
 DEVICE: Words = {
-    "en": "device session cookie browser advertising advertiser advert install installation fingerprint visitor push "
+    "en": "device device_id session session_id cookie browser advertising advertiser advert install installation "
+    "fingerprint visitor push "
     "idfa gaid imei imsi mac mac_address user_agent ua referer referrer",
     "de": "gerät geräte_id gerätekennung gerätenummer sitzung sitzungs_id",
     "fr": "id_appareil appareil_id",
