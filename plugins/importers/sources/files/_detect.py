@@ -32,14 +32,16 @@ OTHERS = (
     (257, b"ustar", "a tar archive", "unpack it, or have it sent as zip, whose members are read"),
 )
 """Where what begins, by the formats' own specifications (of tar POSIX pax, Interchange Format), and what to do."""
-_OF_WORKBOOKS = ("[Content_Types].xml", "META-INF/", "mimetype", "content.xml")
-"""How members of xlsx (ECMA-376 part 2) and ods (OpenDocument 1.3 part 2) are called."""
+_OF_WORKBOOKS = ("[Content_Types].xml", "META-INF/manifest.xml", "mimetype")
+"""How members that xlsx (ECMA-376 part 2) and ods (OpenDocument 1.3 part 2) must have are called."""
 
 
 def no_text(head: bytes, member: str) -> tuple[str, str] | None:
     """What a file is that isn't text, or a member of an archive, and what to do; None if nothing says so."""
-    if member.startswith(_OF_WORKBOOKS):
+    if member in _OF_WORKBOOKS:
         return "a workbook", "set `importer: excel`"
+    if b"\0" not in head[:512]:  # each of the others has one there; a column may be called PAR1
+        return None
     return next(((what, do) for at, magic, what, do in OTHERS if head[at : at + len(magic)] == magic), None)
 
 

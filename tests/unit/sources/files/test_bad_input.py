@@ -4,6 +4,7 @@ import bz2
 import gzip
 import json
 import tarfile
+import zipfile
 from datetime import UTC, datetime
 from math import inf, isnan
 
@@ -168,3 +169,11 @@ def test_csv_says_what_a_file_is_that_is_no_text(tmp_path):
         with pytest.raises(ContractError) as raised:
             source_class("csv")(CsvConfig(path=str(path), header=False), tenant="acme").streams()
         assert raised.value.got == said
+
+
+def test_text_that_begins_as_another_format_is_text(tmp_path):
+    (tmp_path / "rows.csv").write_text("PAR1,b\n1,2\n")
+    assert rows_of(source("csv", tmp_path / "rows.csv"))[0] == [{"PAR1": 1, "b": 2}]
+    with zipfile.ZipFile(tmp_path / "rows.zip", "w") as archive:
+        archive.writestr("mimetypes.csv", "a,b\n1,2\n")
+    assert rows_of(source("csv", tmp_path / "rows.zip"))[0] == [{"a": 1, "b": 2}]
