@@ -39,7 +39,7 @@ def exactly(values: pa.Array, kind: pa.DataType, *, grown: bool = False) -> pa.A
     if not akin(came, kind):
         return pa.nulls(len(values), kind)
     values = values.cast(pa.large_string()) if t.is_string_view(came) else values  # which Arrow can't search
-    found = _cast(values, kind)
+    found = cast_or_null(values, kind)
     same = _as_written(values, found) if is_text(came) and not is_text(kind) else _comes_back(values, found)
     return found if same is None else _where(same, found)
 
@@ -88,8 +88,10 @@ def _plain(values: pa.Array) -> pa.Array:
     return values.dictionary_decode() if t.is_dictionary(values.type) else values
 
 
-def _cast(values: pa.Array, kind: pa.DataType) -> pa.Array:
-    """As Arrow casts, null where it refuses to: halved until only such values are left."""
+def cast_or_null(values: pa.Array, kind: pa.DataType) -> pa.Array:
+    """As Arrow casts, null where it refuses to: halved until only such values are left, which costs nothing where they
+    are few. Not `exactly`: what Arrow makes of a value needn't be all of it.
+    """
     try:
         if t.is_integer(values.type) and t.is_decimal(kind):  # else it asks for digits enough for any integer
             values = values.cast(pa.decimal128(20, 0))
@@ -100,14 +102,14 @@ def _cast(values: pa.Array, kind: pa.DataType) -> pa.Array:
         if len(values) < 2:
             return pa.nulls(len(values), kind)
     middle = len(values) // 2
-    return pa.concat_arrays([_cast(values[:middle], kind), _cast(values[middle:], kind)])
+    return pa.concat_arrays([cast_or_null(values[:middle], kind), cast_or_null(values[middle:], kind)])
 
 
 def _comes_back(values: pa.Array, found: pa.Array) -> pa.Array | None:
     """Which values are the same once they are cast back. None: all that were cast; text of what it was says it."""
     if is_text(found.type):
         return None
-    back = _cast(found, values.type)
+    back = cast_or_null(found, values.type)
     if t.is_float16(values.type):  # which Arrow can't compare
         back, values = back.cast(pa.float32()), values.cast(pa.float32())
     same = pc.equal(back, values)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 from pyarrow import types as t
 
+from importers.core.exact import is_text
 from importers.exceptions import ContractError
 
 NUMERIC_DIGITS = 38  # of Arrow's decimal128: pgpq encodes none that are longer
@@ -45,7 +46,7 @@ def sql_type(kind: pa.DataType) -> str:
     """The column type that holds an Arrow type without loss. Raises ContractError for one that none holds."""
     if kind in _SIMPLE:
         return _SIMPLE[kind]
-    if t.is_string(kind) or t.is_large_string(kind) or t.is_string_view(kind):
+    if is_text(kind):
         return "text"
     if t.is_binary(kind) or t.is_large_binary(kind) or t.is_fixed_size_binary(kind) or t.is_binary_view(kind):
         return "bytea"

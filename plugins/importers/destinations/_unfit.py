@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from pyarrow import types as t
 
 from importers.core.destination import Mask
+from importers.core.exact import is_text
 
 FIRST, END = np.datetime64("-4712-01-01", "D"), np.datetime64("262142-01-01", "D")
 """PostgreSQL's calendar begins in 4713 BC; polars', which masks dates and writes JSON, ends sooner than its."""
@@ -68,7 +69,7 @@ def _wrong_items(lists: pa.Array) -> Iterator[tuple[str, Mask]]:
 
 def _leaf(values: pa.Array, nested: bool) -> tuple[str, Mask] | None:
     kind = values.type
-    if t.is_string(kind) or t.is_large_string(kind) or t.is_string_view(kind):
+    if is_text(kind):
         texts = values.cast(pa.large_string()) if t.is_string_view(kind) else values
         if _has_nul(texts):
             return "text with a NUL, which PostgreSQL can't hold", _mask(pc.match_substring(texts, "\0"))

@@ -6,6 +6,7 @@ from collections.abc import Collection
 
 import pyarrow as pa
 
+from importers.core.exact import is_text
 from importers.core.model import OURS, PersonalData, Stream
 from importers.core.names import did_you_mean
 from importers.core.tenant import NoSubject, Privacy, Subject, Treat
@@ -136,8 +137,7 @@ def _may_be_personal(rules: Rules, name: str) -> bool:
     if rules.by_path[name].personal is not None:
         return False
     kind = next(leaf.type for leaf in rules.leaves if leaf.path == name)
-    text = pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
-    return text or hint_of(name) is not None
+    return is_text(kind) or hint_of(name) is not None
 
 
 def check_purposeful(rules: Rules) -> None:

@@ -20,6 +20,7 @@ from stdnum.fr import nir
 from stdnum.gb import nhs
 from stdnum.us import ssn
 
+from importers.core.exact import is_text
 from importers.core.model import PersonalData
 from importers.privacy.hints import hint_of, may_be_a_name
 
@@ -52,7 +53,7 @@ def suggest(path: str, kind: pa.DataType, sample: pa.Array | None = None) -> Sug
         by_name = _by_shape(path, sample)
     if by_name is None and kind == pa.json_():
         return Suggestion(path, P.NONE, "drop", "nobody can say what is in it; to keep it, give a reason")
-    if by_name is None and sample is None and _is_text(kind):
+    if by_name is None and sample is None and is_text(kind):
         return Suggestion(path, P.NONE, "drop", "nobody looked at its values; keep if they concern no person")
     return by_name or Suggestion(path, P.NONE, "keep", "if it concerns no person")
 
@@ -61,7 +62,7 @@ def beside_each_other(guesses: Sequence[tuple[Suggestion, pa.DataType]]) -> list
     """The guesses at one table's columns: where any concerns a person, a text that is called a name may be theirs."""
     if all(guess.personal is P.NONE for guess, _ in guesses):
         return [guess for guess, _ in guesses]
-    return [_a_name(guess) if _is_text(kind) and _may_be_a_name(guess) else guess for guess, kind in guesses]
+    return [_a_name(guess) if is_text(kind) and _may_be_a_name(guess) else guess for guess, kind in guesses]
 
 
 def _may_be_a_name(guess: Suggestion) -> bool:
@@ -83,7 +84,7 @@ def _by_name(path: str, kind: pa.DataType) -> Suggestion | None:
 
 def _fitting(treatment: str, kind: pa.DataType) -> str:
     """A treatment that the type allows: a suggestion that is pasted must work."""
-    text = _is_text(kind)
+    text = is_text(kind)
     number = t.is_integer(kind) or t.is_floating(kind) or t.is_decimal(kind)
     allowed = {
         "{mask: ip_prefix}": text,
@@ -92,10 +93,6 @@ def _fitting(treatment: str, kind: pa.DataType) -> str:
         "pseudonymise": text or t.is_integer(kind) or kind == pa.uuid(),
     }
     return treatment if allowed.get(treatment, True) else "drop"
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    return bool(t.is_string(kind) or t.is_large_string(kind) or t.is_string_view(kind))
 
 
 def _is_ip(text: str) -> bool:

@@ -17,6 +17,7 @@ import polars as pl
 import pyarrow as pa
 from pyarrow import types as t
 
+from importers.core.exact import is_text
 from importers.core.tenant import Mask, Treatment
 from importers.privacy.distinct import OverDistinct, Values
 
@@ -36,7 +37,7 @@ def masked_type(kind: pa.DataType, how: Treatment) -> pa.DataType | None:
         return kind if fits else None
     if how.mask is Mask.BAND:
         return _band_type(kind, how.width)
-    return pa.string() if t.is_string(kind) or t.is_large_string(kind) or t.is_string_view(kind) else None
+    return pa.string() if is_text(kind) else None
 
 
 def mask(values: pa.Array, how: Treatment) -> pa.Array:

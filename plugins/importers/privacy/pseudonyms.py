@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import types as t
 
+from importers.core.exact import is_text
 from importers.privacy.distinct import OverDistinct, Values
 
 TYPE = pa.uuid()
@@ -34,8 +35,7 @@ _BLANK = " \t\n\v\f\r"
 def has_pseudonyms(kind: pa.DataType) -> bool:
     """Texts, integers and UUIDs. Not floats: 42.0 and 42 would be two persons."""
     kind = kind.value_type if t.is_dictionary(kind) else kind
-    text = t.is_string(kind) or t.is_large_string(kind) or t.is_string_view(kind)
-    return bool(text or t.is_integer(kind) or t.is_null(kind) or kind == TYPE)
+    return bool(is_text(kind) or t.is_integer(kind) or t.is_null(kind) or kind == TYPE)
 
 
 def pseudonyms(values: pa.Array, key: bytes) -> pa.Array:

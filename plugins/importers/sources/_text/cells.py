@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from pyarrow import csv
 from pydantic import AfterValidator, WithJsonSchema
 
+from importers.core.exact import cast_or_null
 from importers.core.names import did_you_mean
 from importers.sources._text.numbers import Numbers
 from importers.sources._text.times import Times, read
@@ -232,7 +233,7 @@ def convert(
         distinct = trimmed.dictionary_encode()
     texts = distinct.dictionary
     likely = pc.if_else(pc.match_substring_regex(texts, _shape(kind)), texts, pa.scalar(None, pa.string()))
-    values = _cast(likely, kind).take(distinct.indices)
+    values = cast_or_null(likely, kind).take(distinct.indices)
     return values, pc.and_(pc.is_valid(trimmed), pc.is_null(values))
 
 
@@ -245,14 +246,3 @@ def _shape(kind: pa.DataType) -> str:
     if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
         return r"^[-+]?(?:[0-9.][-+0-9.eE]*|(?i:inf|nan).*)$"
     return r"^[0-9]{4}-[0-9]{2}-[0-9]{2}"
-
-
-def _cast(texts: pa.Array, kind: pa.DataType) -> pa.Array:
-    """Null where the cast fails. Halving until the culprits stand alone costs nothing where there are few."""
-    try:
-        return texts.cast(kind)
-    except pa.ArrowInvalid:
-        if len(texts) == 1:
-            return pa.nulls(1, kind)
-    half = len(texts) // 2
-    return pa.concat_arrays([_cast(texts[:half], kind), _cast(texts[half:], kind)])
