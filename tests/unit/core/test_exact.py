@@ -168,6 +168,14 @@ def test_what_a_wider_type_holds_comes_back(data):
     assert exactly(there, narrow).equals(values) or any(map(is_nan, values.to_pylist()))
 
 
+def test_a_float_that_becomes_text_has_all_its_digits():
+    """numpy, too, says 85701888."""
+    floats = [np.float32(each) for each in (85701888, -85701888, 16777218, 1.5, 0.1, 1e-5, 3e20)]
+    found = exactly(pa.array(floats, F32), TEXT).to_pylist()
+    assert found[:4] == ["85701888", "-85701888", "16777218", "1.5"]
+    assert [np.float32(text) for text in found] == floats
+
+
 def is_nan(value):
     return isinstance(value, float) and isnan(value)
 
