@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,8 @@ class Site:
         self.types: dict[str, str] = {}
         self.unclassified = "stop"
         self.importer, self.stream = "csv", "plays"
+        self.subject: dict[str, Any] = {"none": True, "reason": "invented"}
+        self.interval: str | None = None
         self._runs = 0
 
     def tenant(self, columns: dict[str, Any], load: dict[str, Any], expect: list[Any]) -> Tenant:
@@ -44,10 +47,11 @@ class Site:
             "unclassified": self.unclassified,
         }
         config = {"path": str(self.data / "*.csv"), "stream": self.stream, "on_change": "reload", "types": self.types}
+        config |= {"interval": self.interval} if self.interval else {}
         pipeline = {
             "importer": self.importer,
             "config": config if self.importer == "csv" else {k: v for k, v in config.items() if k != "types"},
-            "privacy": privacy | {"subject": {"none": True, "reason": "invented"}},
+            "privacy": privacy | {"subject": self.subject},
             "quarantine": {"max_fraction": 1.0},
             "load": load,
             "expect": expect,
@@ -72,6 +76,14 @@ class Site:
         self._runs += 1
         kind = RunKind.REPLAY if replay else RunKind.INCREMENTAL
         return run(self.job(columns, load, list(expect), replay=replay), f"run {self._runs}", kind, processes=1)
+
+    def backfill(self, start: str, columns: dict[str, Any], **load: Any) -> Result:
+        """Of a month, `2026-01`, or of a day."""
+        self._runs += 1
+        days = 1 if start.count("-") == 2 else 31
+        begun = datetime.fromisoformat(start if days == 1 else f"{start}-01").replace(tzinfo=UTC)
+        window = Window(begun.isoformat(), (begun + timedelta(days=days)).isoformat())
+        return run(self.job(columns, load, []), f"run {self._runs}", RunKind.WINDOW, window, processes=1)
 
     def beyond(self, number: int) -> Any:
         with history.reading(self.installation.warehouse) as connection:
@@ -380,13 +392,68 @@ def test_who_reads_all_months_again_has_nulls_before_a_column_came(site: Site, s
     assert site.run(FIRST, MONTH, file="m-3.csv", mode="replace", optional=["note"]).rows_loaded == 8
 
 
-def test_a_month_from_before_a_column_may_come_late_and_alone(site: Site, sql: psycopg.Connection[Any]) -> None:
-    site.run(FIRST, file="m-2.csv")
-    site.run(SECOND, MONTH, file="m-3.csv")
-    assert site.run("id,who,ms\n0,al,5\n", MONTH, file="m-1.csv").rows_loaded == 1
-    assert sql.execute("select id, note from acme.plays where id < 2").fetchall() == [(1, None), (0, None)]
-    with pytest.raises(ContractError, match=r"have gone that the last run had: note"):
-        site.run("id,who,ms\n5,ed,50\n", MONTH, file="m-4.csv")
+JANUARY = "id,who,ms\n0,al,5\n"
+
+
+def test_no_name_says_that_a_file_is_older_than_a_column(site: Site, sql: psycopg.Connection[Any]) -> None:
+    """It stands before the column's first file, and is of the month after it; or an older one has other columns now."""
+    site.unclassified, load = "drop", {"mode": "merge", "primary_key": "id"}
+    site.run(FIRST, file="plays-jan.csv", **load)
+    site.run(SECOND, MONTH, file="plays-mar.csv", **load)
+    found = sql.execute("select id, ms, note from acme.plays order by id").fetchall()
+    for text in JANUARY, "id,who,ms,notes\n3,cy,30,x\n":
+        with pytest.raises(ContractError, match=r"note"):
+            site.run(text, MONTH, file="plays-apr.csv", **load)
+    (site.data / "plays-apr.csv").unlink()
+    with pytest.raises(ContractError, match=r"note"):
+        site.run("id,who,ms,notes\n1,ann,10,x\n", MONTH, file="plays-jan.csv", **load)
+    assert sql.execute("select id, ms, note from acme.plays order by id").fetchall() == found
+    assert site.run("id,who,ms\n1,ann,11\n", MONTH, file="plays-jan.csv", **load).rows_loaded == 1
+
+
+def test_a_file_in_place_of_another_has_the_columns_of_that(site: Site, sql: psycopg.Connection[Any]) -> None:
+    site.unclassified = "drop"
+    site.run(FIRST, file="export-b.csv", mode="replace")
+    (site.data / "export-b.csv").unlink()
+    for text in "id,who\n1,ann\n", "id,who,millis\n1,ann,10\n":
+        with pytest.raises(ContractError, match=r"have gone that the last run had: ms"):
+            site.run(text, file="export-a.csv", mode="replace")
+    assert rows(sql) == [(1, 10), (2, 20)]
+
+
+def test_whose_rows_they_are_no_file_may_lack(site: Site, sql: psycopg.Connection[Any]) -> None:
+    """Not the first ones either, and not those of an interval before it."""
+    site.subject, policy = {"column": "who", "domain": "listener"}, {**POLICY, "who": "pseudonymise"}
+    (site.data / "m-1.csv").write_text("id,ms\n1,10\n")
+    with pytest.raises(ContractError, match=r"m-1.csv.*fewer: who"):
+        site.run("id,who,ms\n2,bob,20\n", policy, file="m-2.csv")
+    for file in site.data.iterdir():
+        file.unlink()
+    site.interval = "m-%Y-%m"
+    site.run("id,who,ms\n2,bob,20\n", policy, file="m-2026-02.csv", mode="merge", primary_key="id")
+    (site.data / "m-2026-01.csv").write_text("id,ms\n1,10\n")
+    with pytest.raises(ContractError, match="have gone that the last run had: who"):
+        site.backfill("2026-01", policy, mode="merge", primary_key="id")
+    assert sql.execute("select id from acme.plays").fetchall() == [(2,)]
+
+
+@pytest.mark.parametrize("mode", ["append", "merge"])
+def test_an_interval_from_before_a_column_lacks_it_however_files_are_called(
+    site: Site, sql: psycopg.Connection[Any], mode: str
+) -> None:
+    site.interval, site.unclassified = "%d-%m-%Y", "drop"
+    load = {"mode": mode} | ({"primary_key": "id"} if mode == "merge" else {})
+    for name, text in ("31-01-2026", FIRST), ("02-02-2026", SECOND), ("01-02-2026", "id,who,ms\n9,zoe,90\n"):
+        (site.data / f"{name}.csv").write_text(text)
+        policy = POLICY if text is FIRST else MONTH
+        assert site.backfill("-".join(reversed(name.split("-"))), policy, **load).rows_loaded > 0
+    found = sql.execute("select id, note from acme.plays order by id").fetchall()
+    assert found == [(1, None), (2, None), (3, "x"), (4, None), (9, None)]
+    for name, text in ("03-02-2026", JANUARY), ("01-02-2026", "id,who,ms,notes\n9,zoe,90,y\n"):
+        (site.data / f"{name}.csv").write_text(text)
+        with pytest.raises(ContractError, match="have gone that the last run had: note"):
+            site.backfill("-".join(reversed(name.split("-"))), MONTH, **load)
+    assert sql.execute("select id, note from acme.plays order by id").fetchall() == found
 
 
 EVER = Window("2020-01-01T00:00:00+00:00", "2100-01-01T00:00:00+00:00")

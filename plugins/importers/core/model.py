@@ -81,8 +81,8 @@ class Column:
     readable_as: frozenset[pa.DataType] = field(default=frozenset(), compare=False, repr=False)
     """Where the type comes from a sample: which others the source could read the column as, if it is asked to."""
     since: str | None = field(default="", compare=False, repr=False)
-    """The first part of what is read that ever had it, by its name: files say which file. A part before that may lack
-    it (`core.parts`). Empty: no part may; None: it hasn't been seen yet. The pipeline says so, by what plans said."""
+    """The first part of what is read that ever had it, by its place: files say which file. What came before that may
+    lack it (`core.parts`). Empty: nothing may; None: nobody has seen it yet. The pipeline says so, from plans."""
     optional: bool = field(default=False, compare=False, repr=False)
     """Whether any part of what is read may lack it: it is null there. The pipeline says so, not the source."""
 
@@ -115,6 +115,10 @@ class Stream:
     """What the source offered beside `columns` and nobody wants: any other column is one that no policy has seen."""
     held_to: tuple[int, ...] = field(default=(), compare=False)
     """The committed runs whose columns it was held to. Those of runs beside them nobody knew when it was planned."""
+    loaded: Position = field(default_factory=dict, compare=False, repr=False)
+    """What of the source is in the table, wherever the run that is planned begins; of a stored stream, what no position
+    says. The pipeline says so.
+    """
 
     @property
     def target(self) -> str:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from datetime import UTC, datetime
+from typing import NamedTuple
 
 from importers.core.model import Column
 
 _DIRECTORY = re.compile(r"([0-9]+)//")
 _NUMBER = re.compile(r"[0-9]+")
+_DATED = "@"
 
 
 def in_order(part: str) -> tuple[int, str, str]:
@@ -28,16 +30,40 @@ def _by_length(number: re.Match[str]) -> str:
     return f"0{chr(len(digits))}{digits}"
 
 
-def may_lack(column: Column, parts: Collection[str]) -> bool:
-    """Whether the parts, if there are any, may all lack the column: it is optional, or it came after each of them.
+class Place(NamedTuple):
+    """Where a part of what a run reads stands."""
 
-    Nulls in place of any other would look like data.
+    name: str
+    """What `Plan.since` calls it: its own name, or that with the time that it is of (`dated`)."""
+    sure: bool
+    """Whether it tells when the part came: it has a time, or was loaded before. A name alone doesn't: of two months'
+    files that of this one may come first, as `apr` before `mar`."""
+
+
+def dated(moment: datetime, name: str) -> str:
+    """The name of a part that is of a time, as which it stands in the order."""
+    return f"{_DATED}{moment.astimezone(UTC).isoformat()} {name}"
+
+
+def may_lack(column: Column, part: Place, *, more: bool) -> bool:
+    """Whether the part may lack the column: it is optional, nobody has seen it before, or it came after the part.
+
+    Nulls in place of any other would look like data; `more`, columns that nobody agreed on: one of them may be that
+    column, under another name.
     """
-    if column.optional or not parts:
-        return column.optional
-    return column.since is None or in_order(column.since) > max(map(in_order, parts))
+    if column.optional or column.since is None:
+        return True
+    return (
+        part.sure and not more and _are_alike(column.since, part.name) and in_order(part.name) < in_order(column.since)
+    )
 
 
 def first(*since: str | None) -> str | None:
     """Of several `Column.since` the one that says most: of no column may a part be lacking that one of them forbids."""
-    return min((each for each in since if each is not None), key=in_order, default=None)
+    said = [each for each in since if each is not None]
+    return min(said, key=in_order, default=None) if all(_are_alike(each, said[0]) for each in said) else ""
+
+
+def _are_alike(one: str, other: str) -> bool:
+    """Whether one order holds both: a moment says nothing of what has none."""
+    return one.startswith(_DATED) == other.startswith(_DATED)

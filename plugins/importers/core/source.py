@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from importers.core.connection import Connection
 from importers.core.model import JSON, Batch, Health, LoadMode, Pace, Plan, Position, Reads, Reject, Stream, Window
+from importers.core.parts import Place
 from importers.exceptions import ImporterError
 
 if TYPE_CHECKING:
@@ -144,8 +145,8 @@ class Source(ABC, Generic[ConfigT]):
         """
         return stream
 
-    def parts(self, window: Window, position: Position) -> Sequence[str]:
-        """What such a run reads, as `Plan.since` names it, if columns may differ from one part to the next.
+    def parts(self, stream: Stream, window: Window, position: Position) -> Sequence[Place]:
+        """Where the parts of what such a run reads stand, if columns may differ from one to the next.
 
         Asked where a column is missing from what is `delivered`: parts from before it may lack it (`core.parts`).
         """

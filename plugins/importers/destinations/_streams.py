@@ -27,8 +27,8 @@ def stored(stream: Stream | None) -> dict[str, Any] | None:
 def _columns(columns: Sequence[Column]) -> dict[str, Any]:
     schema = pa.schema([(column.name, column.type) for column in columns])
     personal = [column.personal for column in columns]
-    since = [column.since for column in columns]
-    said = {"personal": personal} | ({"since": since} if any(since) or None in since else {})
+    first = [column.since for column in columns]
+    said = {"personal": personal} | ({"first": first} if any(first) or None in first else {})
     return {"schema": b64encode(schema.serialize().to_pybytes()).decode(), **said}
 
 
@@ -36,7 +36,8 @@ def _columns_of(stored: Mapping[str, Any]) -> tuple[Column, ...]:
     """The inverse of `_columns`."""
     schema = pa.ipc.read_schema(pa.py_buffer(b64decode(stored["schema"])))
     classes = (PersonalData(personal) if personal else None for personal in stored["personal"])
-    since = stored.get("since", [""] * len(schema))
+    # what older versions stored as `since` was the first by another order
+    since = stored.get("first", [""] * len(schema))
     return tuple(
         Column(field.name, field.type, personal, since=first)
         for field, personal, first in zip(schema, classes, since, strict=True)

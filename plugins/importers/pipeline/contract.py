@@ -12,7 +12,7 @@ for again, and the odd cell's row is quarantined where it stands.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 
 import pyarrow as pa
@@ -21,14 +21,15 @@ from pyarrow import types as t
 
 from importers.core.destination import Mask
 from importers.core.exact import akin, exactly, is_text, lost
-from importers.core.model import OURS, Column, Stream
+from importers.core.model import OURS, Column, LoadMode, Plan, Stream
 from importers.core.names import few, told
-from importers.core.parts import may_lack
+from importers.core.parts import Place, may_lack
 from importers.core.settings import StreamSettings
 from importers.core.tenant import Load, Privacy
 from importers.core.widening import wider
 from importers.exceptions import ContractError
 from importers.pipeline.nested import as_before, joined
+from importers.privacy.leaves import leaves
 from importers.privacy.rules import covers, drops, stricter
 
 _NOTHING = pa.schema([])
@@ -43,13 +44,12 @@ def agreed(
     *,
     sparse: bool,
     dropped: Collection[str],
-    parts: Callable[[], Collection[str]] = tuple,
+    parts: Callable[[], Collection[Place]] = tuple,
 ) -> Stream:
     """What is read of the stream that a source offers, `known` being that of the last committed run.
 
     `sparse`: records needn't have each field. `dropped`: columns that the policy takes out, which nobody will miss.
-    `parts`: asked for what the run reads, as a column's `since` names it. Raises ContractError for a column that has
-    gone.
+    `parts`: asked for what the run reads. Raises ContractError for a column that has gone.
     """
     there = {column.name for column in offered.columns}
     gone = [replace(c, optional=c.name in load.optional) for c in known.columns if c.name not in there]
@@ -60,9 +60,11 @@ def agreed(
     absent = [column for column in gone if column.optional or stays]
     missed = [] if sparse else [column for column in gone if not column.optional]
     if missed:
-        read = parts()
+        read, more = parts(), not there <= {column.name for column in known.columns}
         # what only a replay has brought came from a delivery that nobody can name any more
-        late = [column for column in missed if column.since is not None and may_lack(column, read)]
+        dated = [column for column in missed if read and column.since is not None]
+        dated = [column for column in dated if column.name not in _identifying(offered, missed)]
+        late = [column for column in dated if all(may_lack(column, part, more=more) for part in read)]
         absent, missed = [*absent, *late], [column for column in missed if column not in late]
     if missed:
         raise _vanished(offered, known, missed)
@@ -109,17 +111,32 @@ def _with_fields(column: Column, came: pa.DataType) -> Column:
     return replace(column, type=joined(column.type, came))
 
 
-def marked(stream: Stream, known: Collection[Column], load: Load) -> Stream:
-    """The stream in which it is said of each column which parts of what is delivered may lack it."""
-    since = {column.name: column.since for column in known}
+def marked(stream: Stream, known: Stream | None, load: Load) -> Stream:
+    """The stream in which it is said of each column which parts of what is delivered may lack it: none may lack what
+    says whose row it is, and which.
+    """
+    since = {column.name: column.since for column in known.columns} if known else {}
+    since |= dict.fromkeys(_identifying(stream, stream.columns), "")
     columns = (replace(c, since=since.get(c.name), optional=c.name in load.optional) for c in stream.columns)
     return replace(stream, columns=tuple(columns))
 
 
-def remembering(stream: Stream, since: Mapping[str, str]) -> Stream:
-    """The stream as the next run is to know it, by what a plan has seen of its columns."""
-    columns = (replace(column, since=since.get(column.name, column.since)) for column in stream.columns)
-    return replace(stream, columns=tuple(columns))
+def _identifying(stream: Stream, columns: Iterable[Column]) -> set[str]:
+    """The columns that say whose row it is, and which."""
+    said = {*stream.primary_key, stream.cursor, stream.subject}
+    there = leaves(pa.field(column.name, column.type) for column in columns)
+    return {leaf.column for leaf in there if not said.isdisjoint((leaf.column, leaf.path))}
+
+
+def remembering(stream: Stream, planned: Plan) -> Stream:
+    """The stream as the next run is to know it, by what a plan has seen of its columns and of the parts of the source.
+
+    What a run that replaces everything has read, no position says: it is kept where parts differ in their columns.
+    """
+    columns = tuple(replace(c, since=planned.since.get(c.name, c.since)) for c in stream.columns)
+    differ = len({column.since for column in columns if column.since}) > 1
+    loaded = planned.position if differ and stream.load_mode is LoadMode.REPLACE else {}
+    return replace(stream, columns=columns, loaded=loaded)
 
 
 def _as_before(column: Column, known: pa.DataType | None, load: Load) -> Column:

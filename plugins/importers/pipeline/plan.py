@@ -8,6 +8,7 @@ from functools import partial
 from typing import NamedTuple
 
 from importers.core.model import LoadMode, Plan, Position, Reads, Run, RunKind, RunState, Stream, Window
+from importers.core.parts import Place
 from importers.core.settings import importer_settings
 from importers.exceptions import ConfigError
 from importers.pipeline import contract, replay, treatments, writers
@@ -91,7 +92,7 @@ def _planned(job: Job, kind: RunKind, window: Window, position: Position, *, ful
         growth = _each_a_version(job)
     changed = () if full_refresh else treatments.changed(job)
     notes = (*planned.notes, *begun.notes, *changed, *growth)
-    known = contract.remembering(job.stream, planned.since)
+    known = contract.remembering(job.stream, planned)
     if not job.destination.is_new():
         writers.check(job)  # last: until the run is open nobody else's of the table can be
     return replace(planned, stream=known, notes=notes, refresh=full_refresh, dropped=begun.dropped)
@@ -146,11 +147,12 @@ def agreed(job: Job, window: Window | None = None, position: Position | None = N
     """
     known, window = _known(job), window or Window()
     load, offered = job.settings.load, job.stream
-    parts: Callable[[], Sequence[str]] = tuple
+    parts: Callable[[], Sequence[Place]] = tuple
     if position is not None:
-        parts = partial(job.source.parts, window, position)
-        offered = job.source.delivered(offered, window, position)
-        offered = contract.marked(offered, known.columns if known else (), load)
+        loaded = position or (job.destination.position(offered) or known.loaded if known else {})
+        offered = replace(job.source.delivered(offered, window, position), loaded=loaded)
+        offered = contract.marked(offered, known, load)
+        parts = partial(job.source.parts, offered, window, position)
     if known is None:
         return job if position is None else job.of(offered)
     dropped = contract.dropped(job.settings.privacy, known)

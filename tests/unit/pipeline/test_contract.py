@@ -7,6 +7,7 @@ import pyarrow as pa
 import pytest
 
 from importers.core.model import Column, PersonalData, Reads, Stream
+from importers.core.parts import Place
 from importers.core.settings import StreamSettings
 from importers.core.tenant import Load, Privacy, Treatment
 from importers.exceptions import ContractError
@@ -48,20 +49,32 @@ def test_a_rename_is_suspected_where_one_new_column_has_the_type():
 
 @pytest.mark.parametrize("mode", ["evolve", "freeze", "discard", "quarantine"])
 @pytest.mark.parametrize(
-    ("since", "parts", "missed"),
+    ("since", "parts", "also", "missed"),
     [
-        ("m-2.csv", ["m-0.csv", "m-1.csv"], False),
-        ("m-2.csv", ["m-1.csv", "m-2.csv"], True),
-        ("m-2.csv", ["m-3.csv"], True),
-        ("m-2.csv", [], True),  # of a source whose parts don't differ
-        (None, ["m-1.csv"], True),  # a replay brought it: which delivery had it nobody knows any more
-        ("", ["m-1.csv"], True),  # a run of an older version didn't say
+        ("m-2.csv", ["m-0.csv", "m-1.csv"], {}, False),
+        ("m-2.csv", ["m-1.csv", "m-2.csv"], {}, True),
+        ("m-2.csv", ["m-3.csv"], {}, True),
+        ("m-2.csv", ["m-1.csv new"], {}, True),  # a name alone doesn't say that it is older
+        ("m-2.csv", ["m-0.csv", "m-1.csv new"], {}, True),
+        ("m-2.csv", ["m-1.csv"], {"millis": pa.int64()}, True),  # it may have another name
+        ("m-2.csv", ["m-1.csv"], {"subject": "ms"}, True),
+        ("m-2.csv", ["m-1.csv"], {"primary_key": ("id", "ms")}, True),
+        ("m-2.csv", ["m-1.csv"], {"cursor": "ms"}, True),
+        ("m-2.csv", [], {}, True),  # of a source whose parts don't differ
+        (None, ["m-1.csv"], {}, True),  # a replay brought it: which delivery had it nobody knows any more
+        ("", ["m-1.csv"], {}, True),  # a run of an older version didn't say
+        ("@2026-02-01T00:00:00+00:00 m", ["@2026-01-31T00:00:00+00:00 z"], {}, False),
+        ("@2026-02-01T00:00:00+00:00 m", ["@2026-02-01T00:00:00+00:00 m"], {}, True),
+        ("@2026-02-01T00:00:00+00:00 m", ["2026-01-31.csv"], {}, True),  # of another setting of `interval`
+        ("m-2.csv", ["@2026-01-31T00:00:00+00:00 m-1.csv"], {}, True),
     ],
 )
-def test_a_run_may_lack_what_came_after_all_that_it_reads(mode, since, parts, missed):
+def test_a_run_may_lack_what_came_after_all_that_it_reads(mode, since, parts, also, missed):
     columns = tuple(replace(c, since=since if c.name == "ms" else "m-0.csv") for c in KNOWN.columns)
     known = replace(KNOWN, columns=columns)
-    offered, load = stream(id=pa.int64(), who=pa.string()), Load(schema_change=mode)
+    said, more = {k: v for k, v in also.items() if k != "millis"}, {k: v for k, v in also.items() if k == "millis"}
+    offered = replace(stream(id=pa.int64(), who=pa.string(), **more), **said)
+    load, parts = Load(schema_change=mode), [Place(name, sure=not name.endswith(" new")) for name in parts]
     if missed:
         with pytest.raises(ContractError, match="have gone that the last run had: ms"):
             agreed(offered, known, load, sparse=False, dropped=(), parts=lambda: parts)

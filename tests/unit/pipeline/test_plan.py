@@ -35,7 +35,7 @@ def job() -> Any:
             knows=lambda partition: True,
             suits=lambda mode: None,
             delivered=lambda stream, window, position: stream,
-            parts=lambda window, position: (),
+            parts=lambda stream, window, position: (),
         ),
         destination=SimpleNamespace(
             modes={LoadMode.MERGE},

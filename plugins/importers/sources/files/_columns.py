@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pyarrow as pa
 
-from importers.core.model import Stream
+from importers.core.model import LoadMode, Stream
 from importers.core.names import UNSHOWN, few, is_given, is_like_a_value, told
-from importers.core.parts import in_order, may_lack
+from importers.core.parts import Place, first, may_lack
 from importers.exceptions import ContractError
 from importers.sources._types import loadable
 from importers.transport.files import File
@@ -44,34 +44,37 @@ class Growth:
     """Files that are read one after the other: a later one may have columns that none before it had. It may lack those
     alone that nobody wants, or that `may_lack` says.
 
-    `since` says of each column the first file that has it, or had it when the stream was read before.
+    `since` says of each column the first file that has it, or had it when the stream was read before: of a table that
+    is replaced, the first of those that are read now.
     """
 
     def __init__(self, schema: pa.Schema, stream: Stream) -> None:
         self._names, self._seen = schema.names, set[str]()
         self._asked = {column.name: column for column in stream.columns}
         known = (*stream.columns, *stream.unread)
-        self.since = {column.name: column.since for column in known if column.since is not None}
+        self._known = {column.name: column.since for column in known if column.since is not None}
+        self.since = {} if stream.load_mode is LoadMode.REPLACE else dict(self._known)
 
-    def lacking(self, file: File, got: Sequence[str]) -> list[str]:
+    def lacking(self, part: Place, shown: str, got: Sequence[str]) -> list[str]:
         """Which of the schema's columns the next file may and does lack. Raises ContractError for any other that it
         lacks, and for one that the schema hasn't.
         """
-        there, part = frozenset(got), mark(file)
-        lacking = [name for name in self._names if name not in there]
-        missed = frozenset(name for name in lacking if not self._may_lack(name, part))
+        there = frozenset(got)
+        lacking, more = [name for name in self._names if name not in there], not there <= self._known.keys()
+        missed = frozenset(name for name in lacking if not self._may_lack(name, part, more=more))
         if missed or not there.issubset(self._names):
             before = self._seen or there
             expected = [name for name in self._names if name in before or name in missed]
             than = "the files before it" if missed <= self._seen else "it or a file before it had"
-            raise _others(file.shown, got, expected, than)
+            raise _others(shown, got, expected, than)
         self._seen |= there
-        self.since |= {name: min(part, self.since.get(name, part), key=in_order) for name in there}
+        self.since |= {name: first(part.name, self.since.get(name)) or "" for name in there}
         return lacking
 
-    def _may_lack(self, name: str, part: str) -> bool:
+    def _may_lack(self, name: str, part: Place, *, more: bool) -> bool:
         asked = self._asked.get(name)
-        return asked is None or may_lack(replace(asked, since=self.since.get(name)), [part])
+        since = first(self.since.get(name), self._known.get(name))
+        return asked is None or may_lack(replace(asked, since=since), part, more=more)
 
 
 def mark(file: File) -> str:

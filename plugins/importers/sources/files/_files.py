@@ -30,7 +30,7 @@ from importers.core.model import (
     Window,
 )
 from importers.core.names import as_name, did_you_mean
-from importers.core.parts import in_order
+from importers.core.parts import Place, dated, in_order
 from importers.core.source import Source
 from importers.exceptions import ConfigError, ContractError, EmptySourceError
 from importers.sources._text.cells import ARROW, arrow_type
@@ -158,8 +158,17 @@ class FileSource(Source[FilesT]):
         akin(new[0].path, schema.names, [column.name for column in stream.columns])
         return replace(stream, columns=self._columns(schema))
 
-    def parts(self, window: Window, position: Position) -> Sequence[str]:
-        return [mark(part) for file in self._asked_for(window, position) for part in self.files.inside(file)]
+    def parts(self, stream: Stream, window: Window, position: Position) -> Sequence[Place]:
+        inside = (part for file in self._asked_for(window, position) for part in self.files.inside(file))
+        return [self._place(file, stream) for file in inside]
+
+    def _place(self, file: File, stream: Stream) -> Place:
+        if self.config.interval:
+            return Place(dated(self.config.interval.start(file), mark(file)), sure=True)
+        was = stream.loaded.get(file.lane)
+        # an archive that has changed may have a member that nobody has loaded
+        still = not file.member or replace(file, size=file.archive).is_still(was)
+        return Place(mark(file), sure=was is not None and still)
 
     def plan(self, stream: Stream, window: Window, position: Position) -> Plan:
         listed = self.files.find(self.config.path)
@@ -336,11 +345,13 @@ class FileSource(Source[FilesT]):
         Raises ContractError for what a file may not lack.
         """
         growth, lacks = Growth(schema, stream), list[Sequence[str]]([()] * len(files))
-        for number in sorted(range(len(files)), key=lambda number: in_order(mark(files[number]))):
-            with perhaps_beside(files[number]):
-                names = self.names(files[number])
-                lacks[number] = () if names is None else growth.lacking(files[number], names)
-                self.fits(files[number], schema)
+        places = [self._place(file, stream) for file in files]
+        for number in sorted(range(len(files)), key=lambda number: in_order(places[number].name)):
+            file = files[number]
+            with perhaps_beside(file):
+                names = self.names(file)
+                lacks[number] = () if names is None else growth.lacking(places[number], file.shown, names)
+                self.fits(file, schema)
         return [{"lacks": names} if names else {} for names in lacks], growth.since
 
     def _packed(self, files: Sequence[File], lacking: Sequence[Slice]) -> list[list[Slice]]:

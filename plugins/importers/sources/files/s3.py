@@ -16,6 +16,7 @@ from importers.core.closing import close_kept
 from importers.core.connection import Connection
 from importers.core.model import JSON, Batch, LoadMode, Plan, Position, Reject, Stream, Window
 from importers.core.names import did_you_mean
+from importers.core.parts import Place
 from importers.core.registry import source_class, sources
 from importers.core.source import Source, SourceConfig
 from importers.exceptions import ConfigError
@@ -156,8 +157,8 @@ class S3(Source[S3Config]):
     def delivered(self, stream: Stream, window: Window, position: Position) -> Stream:
         return self._reader.delivered(stream, window, position)
 
-    def parts(self, window: Window, position: Position) -> Sequence[str]:
-        return self._reader.parts(window, position)
+    def parts(self, stream: Stream, window: Window, position: Position) -> Sequence[Place]:
+        return self._reader.parts(stream, window, position)
 
     def plan(self, stream: Stream, window: Window, position: Position) -> Plan:
         if self.config.afterwards is not Afterwards.KEEP and stream.load_mode is LoadMode.REPLACE:

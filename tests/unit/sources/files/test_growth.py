@@ -14,8 +14,9 @@ import pyarrow as pa
 import pytest
 
 from importers.core.model import Column, Plan, Reads, Stream, Window
+from importers.core.parts import Place
 from importers.exceptions import ContractError
-from importers.sources.files._columns import Growth
+from importers.sources.files._columns import Growth, mark
 from importers.sources.files._files import FileSource
 from importers.sources.files.avro import Avro, AvroConfig
 from importers.sources.files.csv import Csv, CsvConfig
@@ -54,6 +55,7 @@ def planned(
     new: str = "",
     optional: str = "",
     since: Mapping[str, str] | None = None,
+    loaded: Any = None,
 ) -> tuple[Stream, Plan]:
     """As the pipeline does: `new`, `optional` and `only` are names of columns, the last of those that are wanted."""
     (offered,) = source.streams()
@@ -62,7 +64,7 @@ def planned(
         replace(c, since=None if c.name in new else (since or {}).get(c.name, ""), optional=c.name in optional)
         for c in stream.columns
     )
-    stream = replace(stream, columns=marked).narrowed(only or stream.schema.names)
+    stream = replace(stream, columns=marked, loaded=loaded or {}).narrowed(only or stream.schema.names)
     return stream, source.plan(stream, Window(), position or {})
 
 
@@ -88,12 +90,16 @@ def test_what_a_later_file_brings_is_null_before(tmp_path: Path, suffix: str) ->
 def test_only_a_file_that_came_before_a_column_may_lack_it_again(tmp_path: Path, suffix: str) -> None:
     _, plan = planned(months(tmp_path, suffix, "ab", "abc", "abc"), new="abc")
     assert plan.since == {"a": f"m-1.{suffix}", "b": f"m-1.{suffix}", "c": f"m-2.{suffix}"}
-    again = planned(months(tmp_path, suffix, "ab", "abc", "abc"), only="a", since=plan.since)[1]
+    loaded = plan.position
+    again = planned(months(tmp_path, suffix, "ab", "abc", "abc"), only="a", since=plan.since, loaded=loaded)[1]
     assert again.since == plan.since  # of what nobody wants, too: a policy may change
+    for columns, known in ("abd", loaded), ("ab", {}):  # it may be `c` that has another name; and which file is older?
+        with pytest.raises(ContractError, match=r"m-1.*fewer: c"):
+            planned(months(tmp_path, suffix, columns, "abc", "abc"), since=plan.since, new="d", loaded=known)
     for columns, lacking in (("a", "abc", "abc"), "m-1.*b"), (("ab", "ab", "abc"), "m-2.*c"):
         with pytest.raises(ContractError, match=f"{lacking[:3]}.*fewer: {lacking[-1]};"):
-            read(months(tmp_path, suffix, *columns), since=plan.since)
-    (row, *_) = read(months(tmp_path, suffix, "a", "abc", "abc"), since=plan.since, optional="b")
+            read(months(tmp_path, suffix, *columns), since=plan.since, loaded=loaded)
+    (row, *_) = read(months(tmp_path, suffix, "a", "abc", "abc"), since=plan.since, optional="b", loaded=loaded)
     assert row == {"a": 1, "b": None, "c": None}
 
 
@@ -123,21 +129,24 @@ def test_files_may_have_each_what_the_other_lacks_where_it_is_optional(tmp_path:
 )
 def test_the_first_file_of_a_column_is_the_first_in_order_also_if_it_came_later(before: Any, later: Any) -> None:
     """A file that came before a column may lack it, one that had it may not, in whatever order they were loaded."""
-    one, other = (File("", 1, 1, lane=lane, member=member) for lane, member in (before, later))
+    one, other = (mark(File("", 1, 1, lane=lane, member=member)) for lane, member in (before, later))
 
     def growth(since: str | None) -> Growth:
         columns = [Column("a", pa.int64(), None), Column("b", pa.int64(), None, since=since)]
         return Growth(pa.schema([("a", pa.int64()), ("b", pa.int64())]), Stream("s", tuple(columns), Reads.POSITION))
 
+    def lacking(growth: Growth, name: str, got: str) -> list[str]:
+        return growth.lacking(Place(name, sure=True), name, got)
+
     came = growth(None)
-    came.lacking(other, "ab")
-    assert growth(came.since["b"]).lacking(one, "a") == ["b"]
+    lacking(came, other, "ab")
+    assert lacking(growth(came.since["b"]), one, "a") == ["b"]
     for late in (one, other):
         with pytest.raises(ContractError, match="fewer: b"):
-            growth(came.since["b"]).lacking(other, "a")
-        came.lacking(late, "ab")
+            lacking(growth(came.since["b"]), other, "a")
+        lacking(came, late, "ab")
     with pytest.raises(ContractError, match="fewer: b"):
-        growth(came.since["b"]).lacking(one, "a")
+        lacking(growth(came.since["b"]), one, "a")
 
 
 def test_files_and_members_are_read_in_the_order_of_their_numbers(tmp_path: Path) -> None:
@@ -147,9 +156,11 @@ def test_files_and_members_are_read_in_the_order_of_their_numbers(tmp_path: Path
         for name in ("10.csv", "9.csv"):
             archive.writestr(name, "a\n1\n")
     source = Csv(CsvConfig(path=str(tmp_path / "m_*.csv"), max_partitions=1), tenant="acme")
-    assert source.parts(Window(), {}) == ["m_9.csv", "m_10.csv!9.csv", "m_10.csv!10.csv", "m_11.csv"]
-    (part,) = planned(source, new="a")[1].partitions
-    assert [File.of(each).shown.rpartition("/")[2] for each in part["slices"]] == source.parts(Window(), {})
+    names = ["m_9.csv", "m_10.csv!9.csv", "m_10.csv!10.csv", "m_11.csv"]
+    stream, plan = planned(source, new="a")
+    assert [place.name for place in source.parts(stream, Window(), {})] == names
+    (part,) = plan.partitions
+    assert [File.of(each).shown.rpartition("/")[2] for each in part["slices"]] == names
 
 
 @pytest.mark.parametrize("first", ["z", "a"])
@@ -163,7 +174,7 @@ def test_directories_come_one_after_the_other_as_they_are_named(tmp_path: Path, 
     source = Csv(CsvConfig(path=paths), tenant="acme")
     _, plan = planned(source, new="ab")
     assert plan.since == {"a": "1.csv", "b": "2//1.csv"}
-    assert sorted(row["a"] for row in read(source, since=plan.since)) == [1, 2]
+    assert sorted(row["a"] for row in read(source, since=plan.since, loaded=plan.position)) == [1, 2]
     turned = Csv(CsvConfig(path=paths[::-1]), tenant="acme")
     with pytest.raises(ContractError, match=r"1\.csv' has other columns than the files before it: fewer: b"):
         planned(turned, new="ab")
@@ -182,10 +193,17 @@ def test_what_a_run_reads_is_named_as_its_plan_names_it(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "m-0.csv", "w") as archive:
         for name in ("y.csv", "x.csv"):
             archive.writestr(name, "a,c\n1,1\n")
-    assert source.parts(Window(), {}) == ["m-0.csv!x.csv", "m-0.csv!y.csv", "m-1.csv", "m-2.csv"]
-    plan = planned(source, new="abc", optional="c")[1]
+    stream, plan = planned(source, new="abc", optional="c")
+    names = ["m-0.csv!x.csv", "m-0.csv!y.csv", "m-1.csv", "m-2.csv"]
+    assert source.parts(stream, Window(), {}) == [Place(name, sure=False) for name in names]
     assert plan.since == {"a": "m-0.csv!x.csv", "c": "m-0.csv!x.csv", "b": "m-2.csv"}
-    assert source.parts(Window(), plan.position) == []
+    assert source.parts(stream, Window(), plan.position) == []
+    loaded = replace(stream, loaded=plan.position)
+    assert source.parts(loaded, Window(), {}) == [Place(name, sure=True) for name in names]
+    with zipfile.ZipFile(tmp_path / "m-0.csv", "w") as archive:  # it may have rows now that weren't in it
+        archive.writestr("x.csv", "a,c\n1,1\n")
+    (tmp_path / "m-1.csv").write_text("a\n11\n")
+    assert [place.sure for place in source.parts(loaded, Window(), {})] == [False, True, True]
 
 
 @pytest.mark.parametrize("suffix", FORMATS)
