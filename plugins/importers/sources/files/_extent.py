@@ -20,6 +20,9 @@ from importers.transport.packed import PIECE
 
 CELLS = 32 << 20
 """Cells that a sheet may have from its first to its last: the library takes 1 GiB for them, and their texts besides."""
+Reach = tuple[str, int, int]
+"""A sheet's name in quotes, or its number, and how many rows and columns it has from its first cell to its last."""
+FAR_OFF = "delete what is far off the table (Ctrl+End goes there), or have it delivered as CSV or Parquet"
 NARROW = CELLS // ROWS
 """Columns that a sheet may have however many its rows are."""
 BORDER = 32
@@ -129,7 +132,21 @@ class Extent:
             raise ContractError(
                 f"the sheet '{sheet}' of '{self._path}' has cells too far apart, and is held in memory whole",
                 got=f"{rows:,} rows of {columns:,} columns from the first to the last; {CELLS:,} cells are read",
-                do="delete what is far off the table (Ctrl+End goes there), or have it delivered as CSV or Parquet",
+                do=FAR_OFF,
+            )
+
+
+def together(path: str, sheets: Iterable[Reach]) -> None:
+    """Raises ContractError if sheets that the library holds all at once have more than `CELLS` cells."""
+    total = 0
+    for sheet, rows, columns in sheets:
+        total += rows * columns
+        if total > CELLS:
+            raise ContractError(
+                f"the workbook '{path}' has cells too far apart, or repeated too often, and is held in memory whole",
+                got=f"{rows:,} rows of {columns:,} columns from the first to the last in sheet {sheet}, "
+                f"{total:,} cells with the sheets before it; {CELLS:,} are read",
+                do=FAR_OFF,
             )
 
 

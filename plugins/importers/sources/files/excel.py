@@ -1,4 +1,4 @@
-"""Workbooks: xlsx, xlsm, xlsb, xls and ods."""
+"""Workbooks: xlsx, xlsm, xls and ods."""
 
 from __future__ import annotations
 
@@ -54,7 +54,10 @@ class ExcelConfig(FileConfig):
     A time of day is known by a whole column of them; OpenDocument's are durations, as it has one type for both. Text
     such as 007 stays text. Of merged cells the first has the value. A sheet is held in memory whole, twice while it is
     read, and parsed once to plan it and once to read it: a workbook has at most 256 MiB, and a sheet 33,554,432 cells,
-    empty or not, from its first to its last.
+    empty or not, from its first to its last. The sheets of an xls or ods have no more together, as all are held at
+    once; an OpenDocument sheet's count from column A, without the empty ones behind the last that holds anything.
+
+    xlsx, xlsm, xls and ods are read, whatever the file is called; xlsb, Excel's binary one, is refused.
 
     Most workbooks are zip archives themselves: one that is packed once more is only unpacked if `compression` says how.
     """
