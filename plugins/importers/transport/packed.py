@@ -134,8 +134,17 @@ def members(raw: BinaryIO, path: str, *, size: int, ratio: int, wanted: Sequence
 
 
 def _wanted(entries: list[zipfile.ZipInfo], patterns: Sequence[str], path: str) -> list[zipfile.ZipInfo]:
-    """As `unzip` takes patterns: `*` matches what has a slash in it, too."""
-    found = [entry for entry in entries if any(fnmatchcase(entry.filename, pattern) for pattern in patterns)]
+    """As `unzip -C` takes patterns: `*` matches what has a slash in it, too, and `*.csv` is also A.CSV.
+
+    A name that is there is that member, whatever signs of a pattern are in it.
+    """
+    exact = frozenset(patterns) & {entry.filename for entry in entries}
+    others = [pattern.lower() for pattern in patterns if pattern not in exact]
+    found = [
+        entry
+        for entry in entries
+        if entry.filename in exact or any(fnmatchcase(entry.filename.lower(), pattern) for pattern in others)
+    ]
     if entries and not found:
         raise ContractError(
             f"the archive '{path}' has no member that `members` names",

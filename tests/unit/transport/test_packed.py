@@ -141,6 +141,31 @@ def test_of_an_archive_only_the_members_that_are_meant_are_read(tmp_path, member
     assert [row["n"] for row in rows] == numbers
 
 
+@pytest.mark.parametrize(
+    ("members", "numbers"),
+    [
+        ("*.csv", [1, 2, 3]),  # what Windows wrote in capitals isn't left out in silence
+        ("*.CSV", [1, 2, 3]),
+        ("[C-D]*", [2, 3]),
+        ("data[1].csv", [2]),
+        (["data[1].csv", "a*"], [1, 2]),
+        ("A.CSV", [1]),
+        ("a.csv", [1]),
+        ("data[[]1].csv", [2]),
+        ("[d]ata1.csv", [3]),
+    ],
+)
+def test_a_pattern_of_members_ignores_case_and_a_name_is_itself(tmp_path, members, numbers):
+    path = named(tmp_path / "x.zip", {"A.CSV": b"n\n1\n", "data[1].csv": b"n\n2\n", "data1.csv": b"n\n3\n"})
+    assert sorted(row["n"] for row in read(path, members=members)[0]) == numbers
+
+
+def test_of_two_members_that_differ_in_case_a_name_is_one(tmp_path):
+    path = named(tmp_path / "x.zip", {"a.csv": b"n\n1\n", "A.CSV": b"n\n2\n"})
+    assert read(path, members="A.CSV")[0] == [{"n": 2}]
+    assert len(read(path, members="a.*")[0]) == 2
+
+
 @pytest.mark.parametrize("called", ["READ.me", "bb", "readme.txt"])
 def test_what_a_member_is_not_names_the_setting(tmp_path, called):
     data = ("b.csv", "c.csv") if called == "bb" else ("b.csv",)
@@ -165,8 +190,8 @@ def test_what_stands_in_the_midst_of_an_archive_names_the_setting_too(tmp_path):
 def test_an_archive_without_what_is_meant_is_an_error(tmp_path):
     """Else the rows of one whose members are called otherwise, by a new writer, would be missed in silence."""
     named(tmp_path / "a.zip", {"a.csv": b"n\n1\n"})
-    named(tmp_path / "b.zip", {"A.CSV": b"n\n1\n"})
-    with pytest.raises(ContractError, match=r"b\.zip' has no member that `members` names; got 'A\.CSV'"):
+    named(tmp_path / "b.zip", {"a.CSV.txt": b"n\n1\n"})
+    with pytest.raises(ContractError, match=r"b\.zip' has no member that `members` names; got 'a\.CSV\.txt'"):
         read(tmp_path / "*.zip", members="*.csv")
     named(tmp_path / "b.zip", {})
     assert read(tmp_path / "*.zip", members="*.csv")[0] == [{"n": 1}]

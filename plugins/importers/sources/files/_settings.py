@@ -65,9 +65,9 @@ class FileConfig(SourceConfig):
         list(ALL),
         min_length=1,
         description="Which members of a zip archive are read, by their names in it: one pattern, or a list of which "
-        "one has to match. `*` matches a `/`, too, as for `unzip`. By default all are, so that a readme beside the "
-        "data stops the run. An archive in which none matches is an error; one that is loaded isn't read again when "
-        "this changes.",
+        "one has to match. `*` matches a `/`, too, and `*.csv` also `A.CSV`, as for `unzip -C`; a name that is there, "
+        "such as `data[1].csv`, is that member. By default all are, so that a readme beside the data stops the run. An "
+        "archive in which none matches is an error; one that is loaded isn't read again when this changes.",
         examples=["*.csv", ["2026/*.csv", "total.csv"]],
     )
     max_ratio: int = Field(
