@@ -9,6 +9,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from psycopg.sql import SQL, Identifier
 
 from importers.core.model import RunKind, Window
 from importers.core.tenant import Tenant
@@ -233,6 +234,27 @@ def test_what_a_row_has_beside_today_s_columns_keeps_it_where_it_is(
     with pytest.raises(ContractError, match="have gone that the last run had: extra"):
         site.run("id,who,ms\n5,ed,50\n", {**POLICY, "extra": "keep"})
     assert site.run("id,who,ms\n5,ed,50\n", {**POLICY, "extra": "keep"}, optional=["extra"]).rows_loaded == 1
+
+
+ADA = "ada@planted.example"
+
+
+@pytest.mark.parametrize("mode", ["discard", "quarantine"])
+def test_a_key_that_is_a_person_s_is_told_nowhere(site: Site, sql: psycopg.Connection[Any], mode: str) -> None:
+    site.importer = "jsonl"
+    policy, load = {"id": "keep", "scores": "keep"}, {"mode": "merge", "primary_key": "id", "schema_change": mode}
+    site.run(f'{{"id":1,"scores":{{"{ADA}":5}}}}\n', policy, **load)
+    more = f'{{"id":2,"scores":{{"{ADA}":5,"bob@planted.example":1}}}}\n{{"id":3,"scores":null}}\n'
+    kept_out = site.run(more, policy, **load)
+    assert kept_out.rules == {"scores: not the struct<…: int64> that the schema contract knows": 1}
+    assert site.run(more, policy, replay=True, **load).rules == kept_out.rules
+    tables = sql.execute(
+        "select table_name, column_name from information_schema.columns where table_schema = '_importers'"
+    ).fetchall()
+    shown = SQL("select 1 from _importers.{} where {}::text like %s")
+    for table, column in tables:
+        found = sql.execute(shown.format(Identifier(table), Identifier(column)), ("%planted%",)).fetchall()
+        assert (table, column, found) == (table, column, [])
 
 
 def test_a_column_that_is_dropped_today_holds_no_row(site: Site, sql: psycopg.Connection[Any]) -> None:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable
 from difflib import get_close_matches
-from typing import Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 from pydantic import AfterValidator, StringConstraints
+
+if TYPE_CHECKING:
+    import pyarrow as pa  # half a second that reading a tenant file need not cost
 
 NAME = r"^[a-z][a-z0-9_]{0,47}$"
 _RESERVED = re.compile("public|information_schema|_importers|pg_.*")
@@ -84,6 +87,25 @@ _GIVEN = re.compile(r"[A-Za-z_][A-Za-z0-9_.\-]{0,40}")
 def is_given(name: str) -> bool:
     """Whether it looks like a name that somebody gave to a column. Any other may be data, and isn't told."""
     return bool(_GIVEN.fullmatch(name)) and not is_like_a_value(name)
+
+
+_KEY = re.compile(r"[A-Za-z_$][A-Za-z0-9_$-]{0,60}")
+
+
+def is_key(name: str) -> bool:
+    """Whether a key inside of an object looks like a name: any other may be a person's."""
+    return bool(_KEY.fullmatch(name)) and not is_like_a_value(name)
+
+
+def shown_type(kind: pa.DataType) -> str:
+    """An Arrow type as a message may have it: `struct<id: int64, …: int64>` where keys that may be data are in it."""
+    inner = [(field.name, field.type) for field in map(kind.field, range(kind.num_fields))]
+    if hasattr(kind, "index_type"):  # a dictionary's values are no field
+        inner = [("values", kind.value_type)]
+    told = [(name if is_key(name) else "…", shown_type(of)) for name, of in inner]
+    if told == [(name, str(of)) for name, of in inner]:
+        return str(kind)
+    return f"{str(kind).partition('<')[0]}<{', '.join(dict.fromkeys(map(': '.join, told)))}>"
 
 
 _FEW = 30

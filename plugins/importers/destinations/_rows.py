@@ -16,6 +16,7 @@ from pgpq.schema import Jsonb
 from psycopg.abc import Query
 
 from importers.core.model import DELETED, PARTITION, RUN
+from importers.core.names import shown_type
 from importers.destinations._types import JSONB, UUID, from_sql
 from importers.exceptions import ContractError
 from importers.privacy.leaves import Part, Treated, keep, treat
@@ -112,7 +113,7 @@ def _unfit(kind: pa.DataType, name: str, declared: str, target: pa.DataType) -> 
         )
     return ContractError(
         f"column '{name}' doesn't fit the table's {declared}",
-        got=str(kind),
+        got=shown_type(kind),
         do="run again from the gate, which evolves the table; or fix the source",
     )
 

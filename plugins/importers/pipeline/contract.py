@@ -22,7 +22,7 @@ from pyarrow import types as t
 from importers.core.destination import Mask
 from importers.core.exact import akin, exactly, is_text, lost
 from importers.core.model import OURS, Column, LoadMode, Plan, Stream
-from importers.core.names import few, told
+from importers.core.names import few, shown_type, told
 from importers.core.parts import Place, may_lack
 from importers.core.settings import StreamSettings
 from importers.core.tenant import Load, Privacy
@@ -181,7 +181,7 @@ def _vanished(offered: Stream, known: Stream, missed: Collection[Column]) -> Con
 
 
 def _typed(stream: Stream, safe: Mapping[str, str] | None = None) -> str:
-    return few((f"{safe[c.name] if safe else c.name} {c.type}" for c in stream.columns), 30)
+    return few((f"{safe[c.name] if safe else c.name} {shown_type(c.type)}" for c in stream.columns), 30)
 
 
 def dropped(policy: Privacy, known: Stream) -> set[str]:
@@ -235,7 +235,7 @@ def unfit(rows: pa.RecordBatch, agreed: pa.Schema, known: Collection[str]) -> di
         if name in agreed.names and rows[name].type != agreed.field(name).type:
             unfit = lost(rows[name], exactly(rows[name], agreed.field(name).type))
             if unfit.any():
-                found[f"{name}: not the {agreed.field(name).type} that the schema contract knows"] = unfit
+                found[f"{name}: not the {shown_type(agreed.field(name).type)} that the schema contract knows"] = unfit
         elif name not in known and name not in OURS:
             there = pc.is_valid(rows[name]).to_numpy(zero_copy_only=False)
             if there.any():

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from importers.core.connection import Connection
 from importers.core.model import LoadMode, Run, Stream
-from importers.core.names import did_you_mean, told
+from importers.core.names import did_you_mean, shown_type, told
 from importers.core.settings import StreamSettings, effective, pipeline_of
 from importers.core.source import Source
 from importers.core.tenant import Subject, Tenant
@@ -153,5 +153,5 @@ def refine(stream: Stream, settings: StreamSettings) -> Stream:
         kind = next(column.type for column in stream.columns if column.name == refined.cursor)
         if not (pa.types.is_timestamp(kind) or pa.types.is_date(kind)):
             what = f"history says from when to when a row held, and the cursor '{refined.cursor}' tells no time"
-            raise ConfigError(what, got=str(kind), do="choose a date or a timestamp, or leave the cursor out")
+            raise ConfigError(what, got=shown_type(kind), do="choose a date or a timestamp, or leave the cursor out")
     return refined

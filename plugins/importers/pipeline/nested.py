@@ -13,7 +13,7 @@ from pyarrow import types as t
 
 from importers.core.exact import is_text
 from importers.core.model import Column, Stream
-from importers.core.names import few
+from importers.core.names import few, shown_type
 from importers.exceptions import ContractError
 from importers.privacy.leaves import Part, leaves
 from importers.privacy.rules import told_path
@@ -70,7 +70,7 @@ def refuse_more(known: Stream, loaded: Iterable[Part]) -> None:
 
 
 def _told(parts: Iterable[Part]) -> str:
-    return few(dict.fromkeys(f"{told_path(part)} {part.type}" for part in parts), 30)
+    return few(dict.fromkeys(f"{told_path(part)} {shown_type(part.type)}" for part in parts), 30)
 
 
 def _holds(known: pa.DataType, came: pa.DataType) -> bool:

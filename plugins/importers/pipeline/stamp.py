@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from importers.core.model import VERSION, Stream
+from importers.core.names import shown_type
 from importers.exceptions import ConfigError
 
 _OLDEST = -(2**63)
@@ -36,6 +37,6 @@ def _as_version(cursor: pa.Array, name: str) -> pa.Array:
         cursor = pc.cast(cursor, pa.timestamp("us"), safe=False)
     elif not pa.types.is_integer(kind):
         raise ConfigError(
-            f"the cursor '{name}' must be a number or a moment", got=str(kind), do="choose another column"
+            f"the cursor '{name}' must be a number or a moment", got=shown_type(kind), do="choose another column"
         )
     return pc.fill_null(pc.cast(cursor, pa.int64(), safe=False), _OLDEST)

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from importers.core.exact import is_text
 from importers.core.model import OURS, PersonalData, Stream
-from importers.core.names import did_you_mean
+from importers.core.names import did_you_mean, shown_type
 from importers.core.tenant import NoSubject, Privacy, Subject, Treat
 from importers.exceptions import ConfigError
 from importers.privacy.hints import hint_of
@@ -46,7 +46,7 @@ def subject_of(rules: Rules) -> Part | None:
         raise ConfigError(f"the subject '{path}' isn't one value a row", do="name a column, or a field of a struct")
     if not has_pseudonyms(leaf.type):
         raise ConfigError(
-            f"the subject '{path}' identifies nobody", got=str(leaf.type), do="name a text, an integer or a UUID"
+            f"the subject '{path}' identifies nobody", got=shown_type(leaf.type), do="name a text, an integer or a UUID"
         )
     return leaf
 

@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from importers.core.model import DELETED, OURS, RUN, SUBJECT, VERSION, Leaf, PersonalData, Stream, TableColumn
+from importers.core.names import shown_type
 from importers.core.tenant import Privacy, Treat
 from importers.exceptions import ImporterError, PrivacyError
 from importers.keys.keyring import TenantKeys
@@ -272,7 +273,9 @@ def _theirs(schema: pa.Schema) -> list[pa.Field]:
     for field in schema:
         if field.name in PASSED and field.type != PASSED[field.name]:
             raise PrivacyError(
-                f"'{field.name}' isn't the column that importers adds", got=str(field.type), do="rename the source's"
+                f"'{field.name}' isn't the column that importers adds",
+                got=shown_type(field.type),
+                do="rename the source's",
             )
     return [field for field in schema if field.name not in OURS]
 

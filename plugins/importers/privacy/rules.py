@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pyarrow import types as t
 
 from importers.core.model import Column, PersonalData, Reads, Stream
-from importers.core.names import few, is_like_a_value
+from importers.core.names import few, is_key, is_like_a_value
 from importers.core.tenant import Mask, Privacy, Subject, Treat, Treatment
 from importers.exceptions import UnclassifiedError
 from importers.privacy.hints import words
@@ -122,11 +122,11 @@ def is_data(leaf: Part) -> bool:
 
 
 def _made_of_values(path: str, *, nested: bool) -> bool:
-    steps = path.replace("[]", "").split(".") if nested else [path]
-    return any(is_like_a_value(step) for step in steps) or not all(_KEY.fullmatch(step) for step in steps[1:])
+    column, *keys = _WITHIN.sub("", path).split(".") if nested else [path]
+    return is_like_a_value(column) or not all(map(is_key, keys))
 
 
-_KEY = re.compile(r"[A-Za-z_$][A-Za-z0-9_$-]{0,60}(?:\{(?:key|value)\})?")
+_WITHIN = re.compile(r"\[\]|\{(?:key|value)\}")
 
 
 _MOST = 200

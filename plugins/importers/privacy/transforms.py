@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from importers.core.model import PersonalData
+from importers.core.names import shown_type
 from importers.core.tenant import Treat, Treatment
 from importers.exceptions import ConfigError
 from importers.keys.keyring import TenantKeys
@@ -103,4 +104,6 @@ def _mask(leaf: Part, rule: Rule) -> Treated:
 
 
 def _cannot(leaf: Part, rule: Rule, why: str) -> ConfigError:
-    return ConfigError(f"'{leaf.path}' can't have the treatment {rule}", got=f"a column of type {leaf.type}", do=why)
+    return ConfigError(
+        f"'{leaf.path}' can't have the treatment {rule}", got=f"a column of type {shown_type(leaf.type)}", do=why
+    )

@@ -50,13 +50,18 @@ class Operand:
     family: Family
     expr: pl.Expr
 
+    @property
+    def _told(self) -> str:
+        """The type for a message, without the fields of a nested one: what they are called may be data."""
+        return f"{self.family} ({self.dtype.base_type() if self.dtype.is_nested() else self.dtype})"
+
     def within(self, families: Iterable[Family]) -> Operand:
         """The operand, if a rule can use it; a column of nothing but nulls always can."""
         allowed = set(families)
         if self.family is not Family.NOTHING and self.family not in allowed:
             raise ConfigError(
                 f"the rule can't judge column '{self.name}'",
-                got=f"{self.family} ({self.dtype})",
+                got=self._told,
                 do=f"it needs one of: {', '.join(sorted(allowed))}"
                 + (
                     f"; if it should hold that, say so in the importer's `types`, such as `{{{self.name}: number}}`"
@@ -90,7 +95,7 @@ class Operand:
                 )
             raise ConfigError(
                 f"column '{self.name}' can't be compared with this value",
-                got=f"a value of type {type(raw).__name__}, the column holds {self.family} ({self.dtype})",
+                got=f"a value of type {type(raw).__name__}, the column holds {self._told}",
                 do=do,
             )
         return found

@@ -10,6 +10,7 @@ import polars as pl
 import pyarrow as pa
 
 from importers.core.destination import Mask
+from importers.core.names import shown_type
 from importers.quality.columns import PLAIN, Columns, Family, Operand, readable, root
 from importers.quality.profile import LEAST_HASHES, SAMPLE, ColumnProfile, Hashes, Merging, Profile, widest
 from importers.quality.sample import Draw
@@ -131,7 +132,7 @@ class _Asked:
         counted = [column.name for column in schema if _knows_nulls(column.type)]
         polars = {path: x for path, x in operands.items() if path not in counted}
         self.schema = schema
-        self.types = {path: str(kind) for path, kind in paths.items()}
+        self.types = {path: shown_type(kind) for path, kind in paths.items()}
         self.shown = {path: x for path, x in hashed.items() if shown is None or path in shown}
         self.scaled = {path: x for path, x in self.shown.items() if x.family in _SCALED}
         self.summed = [path for path, x in self.scaled.items() if x.family is Family.NUMBER]

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow.parquet import encryption as pe
 
+from importers.core.names import shown_type
 from importers.exceptions import ContractError
 from importers.keys.keyring import RunKey
 
@@ -64,7 +65,7 @@ class EncryptedWriter:
         except pa.ArrowNotImplementedError:
             raise ContractError(
                 "a column's type can't be staged",
-                got=", ".join(f"{field.name}: {field.type}" for field in schema if pa.types.is_nested(field.type))
+                got=", ".join(f"{f.name}: {shown_type(f.type)}" for f in schema if pa.types.is_nested(f.type))
                 or str(schema.types),
                 do="read it as another type, or drop the column",
             ) from None

@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 
 from importers.core.model import Position, Staged
+from importers.core.names import shown_type
 from importers.core.widening import wider
 from importers.exceptions import ContractError
 
@@ -119,7 +120,7 @@ def _wider(old: pa.Field, new: pa.Field) -> pa.Field:
         if pa.types.is_nested(old.type) or pa.types.is_nested(new.type):
             raise ContractError(
                 f"column '{old.name}' changes its shape within a partition",
-                got=f"{old.type}, then {new.type}",
+                got=f"{shown_type(old.type)}, then {shown_type(new.type)}",
                 do="read it as text, or drop the column",
             ) from None
         return pa.field(old.name, pa.string(), old.nullable or new.nullable)

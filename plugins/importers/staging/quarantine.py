@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from pyarrow import types as t
 
 from importers.core.model import SUBJECT, VERSION
+from importers.core.names import shown_type
 from importers.exceptions import ContractError
 from importers.keys.keyring import RunKey
 from importers.staging import encrypted
@@ -328,5 +329,6 @@ def _as(column: pa.Array | None, field: pa.Field, length: int) -> pa.Array:
         return column.cast(field.type)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
         raise ContractError(
-            f"column '{field.name}' holds what its quarantine can't", got=f"{column.type}, not {field.type}"
+            f"column '{field.name}' holds what its quarantine can't",
+            got=f"{shown_type(column.type)}, not {shown_type(field.type)}",
         ) from None

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import pyarrow as pa
 import pytest
 
-from importers.core.names import did_you_mean, is_like_a_value, nearest
+from importers.core.names import did_you_mean, is_like_a_value, nearest, shown_type
 
 
 @pytest.mark.parametrize(
@@ -60,3 +61,43 @@ def test_of_very_many_names_a_few_are_told() -> None:
     assert said.endswith(", and 35 more")
     assert said.count("name_c") == 6  # what was meant, and the five
     assert did_you_mean("name_c", names[:30]).endswith(names[29])
+
+
+NAMED = pa.struct([("id", pa.int64()), pa.field("$ref", pa.decimal128(9, 2), nullable=False)])
+ADA = pa.struct([("ada@example.org", pa.int64())])
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pa.timestamp("us", "UTC"),
+        pa.dictionary(pa.int32(), pa.string()),
+        NAMED,
+        pa.list_(pa.field("element", NAMED, nullable=False), 3),
+        pa.map_(pa.string(), NAMED),
+        pa.run_end_encoded(pa.int32(), pa.int64()),
+    ],
+)
+def test_a_type_whose_keys_are_names_is_told_as_arrow_has_it(kind: pa.DataType) -> None:
+    assert shown_type(kind) == str(kind)
+
+
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [
+        (ADA, "struct<…: int64>"),
+        (pa.list_(ADA), "list<item: struct<…: int64>>"),
+        (pa.large_list(ADA), "large_list<item: struct<…: int64>>"),
+        (pa.list_(ADA, 3), "fixed_size_list<item: struct<…: int64>>"),
+        (pa.list_view(ADA), "list_view<item: struct<…: int64>>"),
+        (pa.map_(pa.string(), ADA), "map<entries: struct<key: string, value: struct<…: int64>>>"),
+        (pa.dictionary(pa.int32(), ADA), "dictionary<values: struct<…: int64>>"),
+        (pa.dense_union([pa.field("ada@example.org", pa.int64())]), "dense_union<…: int64>"),
+        (pa.struct([("by", ADA), ("id", pa.int8())]), "struct<by: struct<…: int64>, id: int8>"),
+        (pa.struct([("of", pa.struct([("Ada L.", ADA)]))]), "struct<of: struct<…: struct<…: int64>>>"),
+        (pa.struct([("4711", pa.int64()), ("4712", pa.int64()), ("47", pa.string())]), "struct<…: int64, …: string>"),
+        (pa.struct([("a>: int64, ada@example.org", pa.int64())]), "struct<…: int64>"),
+    ],
+)
+def test_no_key_that_may_be_data_is_told_with_a_type(kind: pa.DataType, told: str) -> None:
+    assert shown_type(kind) == told

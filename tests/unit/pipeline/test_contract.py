@@ -38,6 +38,12 @@ def test_a_column_that_has_gone_stops_in_every_mode_and_both_schemas_are_shown(m
     assert "load.optional" in said
 
 
+def test_both_schemas_are_shown_without_keys_that_may_be_data():
+    known = stream(id=pa.int64(), scores=pa.struct([("ada@example.org", pa.int64())]))
+    with pytest.raises(ContractError, match="agreed: id int64, scores struct<…: int64>"):
+        agreed(stream(id=pa.int64()), known, Load(), sparse=False, dropped=())
+
+
 def test_a_rename_is_suspected_where_one_new_column_has_the_type():
     both = r"who \(who may be listener now\).*has to name who as before, and what is new: listener, more"
     with pytest.raises(ContractError, match=both):

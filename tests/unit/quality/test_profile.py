@@ -116,6 +116,11 @@ def test_a_column_that_widens_in_mid_file_stays_one_column():
     assert (one.rows, one.nulls, one.distinct, one.deciles) == (6, 2, 4, ())
 
 
+def test_a_type_is_told_without_keys_that_may_be_data():
+    found = profile(pa.table({"scores": [[{"ada@example.org": 5, "n": 1}]]}))
+    assert found["scores"].type == "list<item: struct<…: int64, n: int64>>"
+
+
 def test_nothing_is_profiled_as_nothing():
     assert profile(pa.table({"x": pa.array([], pa.int64())})) == {}
 

@@ -170,6 +170,12 @@ def test_a_wrong_rule_is_named_with_what_is_allowed(wrong, says):
         assert part.lower() in str(caught.value).lower()
 
 
+def test_a_rule_on_an_object_is_refused_without_its_keys():
+    schema = pa.schema([("scores", pa.list_(pa.struct([("ada@example.org", pa.int64())])))])
+    with pytest.raises(ConfigError, match=r"can't judge column 'scores'; got nested or unordered \(List\)"):
+        Rules.compile([expect("column_values_to_be_increasing", column="scores")], schema)
+
+
 @pytest.mark.parametrize("way", ["increasing", "decreasing"])
 def test_an_order_is_only_asked_of_rows_that_have_one(way):
     wanted = expect(f"column_values_to_be_{way}", column="id")

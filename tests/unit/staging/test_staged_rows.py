@@ -154,6 +154,12 @@ def test_nested_data_that_turns_scalar_is_a_contract_error(staging: Staging, pla
     assert staging.attempts(place, key) == []
 
 
+def test_a_shape_that_changes_is_told_without_keys_that_may_be_data() -> None:
+    shape = pa.struct([("ada@example.org", pa.int64())])
+    with pytest.raises(ContractError, match=r"got struct<…: int64>, then int64\."):
+        widest([pa.schema([("scores", shape)]), pa.schema([("scores", pa.int64())])])
+
+
 def test_rows_without_columns_are_refused_rather_than_lost(staging: Staging, place: Place, key: RunKey) -> None:
     batch = pa.record_batch({"n": [1, 2]}).select([])
     with staging.writer(place, key) as writer, pytest.raises(ContractError, match="columns"):

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 
 import pyarrow as pa
 
+from importers.core.names import shown_type
 from importers.exceptions import ContractError
 from importers.sources.files._columns import akin
 from importers.sources.files._files import FileSource
@@ -79,7 +80,7 @@ def unfit(path: str, rows: pa.Schema, target: pa.Schema) -> ContractError:
 
 
 def told(schema: pa.Schema) -> str:
-    return ", ".join(f"{field.name} {field.type}" for field in schema)
+    return ", ".join(f"{field.name} {shown_type(field.type)}" for field in schema)
 
 
 def _widest(file: File, one: pa.Schema, other: pa.Schema) -> pa.Schema:

@@ -17,7 +17,7 @@ import pyarrow.dataset as ds
 from pyarrow import types as t
 from pydantic import AfterValidator, Field, StrictBool, StrictFloat, StrictInt, StrictStr
 
-from importers.core.names import did_you_mean
+from importers.core.names import did_you_mean, shown_type
 from importers.exceptions import ConfigError
 from importers.sources._types import loadable
 
@@ -154,7 +154,7 @@ def _told(name: str, operator: Operator, kind: pa.DataType) -> Iterator[None]:
     except (ValueError, ArithmeticError, pa.ArrowException):
         raise ConfigError(
             f"`where` can't compare the column '{name}' with what `{operator}` says",
-            got=f"a column of type {kind}",
+            got=f"a column of type {shown_type(kind)}",
             do=f"{_EXPECTED.get(_family(kind), 'leave it out: only texts, numbers, booleans and times are compared')}",
         ) from None
 
