@@ -66,6 +66,10 @@ class _Vocabulary:
             or any(part in word for part in self._anywhere)
         )
 
+    def is_word(self, word: str) -> bool:
+        """Whether a word is one of these as it is written there."""
+        return word in self._words
+
     def names(self, name: _Name) -> bool:
         """Whether a name has words of this kind."""
         return (
@@ -85,6 +89,22 @@ class _Name:
     def joined(self, *kinds: _Vocabulary) -> bool:
         """Whether a word is one of these persons with an identifier: `userid`, `kundennummer`, `idcliente`."""
         return any(known.has(rest) for word in self.words for rest in _persons_in(word) for known in kinds)
+
+    def numbered(self, known: _Vocabulary) -> bool:
+        """Whether a word is one of these with what stands behind it: `phoneno`, `streetname`."""
+        ends = ((word, end) for word in self.words for end in _NUMBERED if word.endswith(end))
+        return any(known.is_word(word.removesuffix(end)) for word, end in ends)
+
+    @property
+    def is_measure(self) -> bool:
+        """Whether it is about a number or a moment: `email_count`, `session_time`, `Anzahl Kunden`."""
+        first, last = self.words[0], self.words[-1]
+        several = _COUNTED.is_word("".join(self.words[:2])) and last.endswith("s")  # number_of_passport is one's
+        return len(self.words) > 1 and (_MEASURES.is_word(last) or _COUNTED.is_word(first) or several)
+
+    @property
+    def is_of_a_thing(self) -> bool:
+        return _THINGS.is_word("".join(self.words[:2]))
 
 
 def _persons_in(word: str) -> Iterator[str]:
@@ -118,22 +138,35 @@ _LONGEST = 4
 """Words in a term: `carta_d_identita`, `situation_de_famille`."""
 
 _BY_HINT = tuple((hint, _Vocabulary(*tables)) for hint, tables in _HINTS.items())
+_MEASURED = tuple(pair for pair in _BY_HINT if _HINTS[pair[0]][0] in (told.BIRTH, told.SPECIAL, told.PAY, told.AGE))
+"""What concerns a person as a number or a moment, too: a time of birth, what somebody earns by the hour."""
+_WITH_NUMBERS = frozenset(hint for hint, tables in _HINTS.items() if tables[0] in (told.PHONE, told.ADDRESS))
 _BY_DOMAIN = tuple((domain, _Vocabulary(table)) for domain, table in PERSONS.items())
 _PERSONS = tuple(_Vocabulary(table) for table in (*PERSONS.values(), told.OTHER_PERSONS))
 _MAYBE_NAMES = _Vocabulary(told.MAYBE_NAME)
-_IDENTIFIERS = sorted(
-    {form for text in told.IDENTIFIERS.values() for word in text.split() for form in _forms(word)},
-    key=len,
-    reverse=True,
-)
+_MEASURES, _COUNTED, _THINGS = _Vocabulary(told.MEASURES), _Vocabulary(told.COUNTED), _Vocabulary(told.THINGS)
+
+
+def _longest_first(table: Words) -> list[str]:
+    every = {form for text in table.values() for word in text.split() for form in _forms(word)}
+    return sorted(every, key=len, reverse=True)
+
+
+_IDENTIFIERS, _NUMBERED = _longest_first(told.IDENTIFIERS), _longest_first(told.NUMBERED)
 
 
 @lru_cache(maxsize=4096)
 def hint_of(path: str) -> Hint | None:
     """The most specific hint in a leaf's name, if there is any, in the languages of `name_words`."""
     name = _Name(path)
-    found = (hint for hint, known in _BY_HINT if known.names(name) or (hint is _PERSON and name.joined(*_PERSONS)))
-    return next(found, None)
+    if name.is_of_a_thing:
+        return None
+    kinds = _MEASURED if name.is_measure else _BY_HINT
+    return next((hint for hint, known in kinds if known.names(name) or _in_one_word(name, hint, known)), None)
+
+
+def _in_one_word(name: _Name, hint: Hint, known: _Vocabulary) -> bool:
+    return (hint is _PERSON and name.joined(*_PERSONS)) or (hint in _WITH_NUMBERS and name.numbered(known))
 
 
 def class_by_name(path: str) -> PersonalData | None:
@@ -145,6 +178,8 @@ def class_by_name(path: str) -> PersonalData | None:
 def domain_by_name(path: str) -> str | None:
     """Which kind of person a leaf's name says that a row may be about: `customer` for `Kundennummer`."""
     name = _Name(path)
+    if name.is_measure or name.is_of_a_thing:
+        return None
     found = (domain for domain, known in _BY_DOMAIN if known.names(name) or name.joined(known))
     return next(found, None)
 

@@ -44,7 +44,7 @@ PHONE: Words = {
 IP: Words = {"en": "ip ips ip_addr ip_address ipv4 ipv6 remote_addr"}
 BIRTH: Words = {
     "en": "birth born dob birthday birthdate date_of_birth",
-    "de": "geburtsdat* geburtstag* geburtsjahr* geboren* gebdat* geb_dat geb_datum",
+    "de": "geburtsdat* geburtstag* geburtsjahr* geboren* gebdat* geb_dat geb_datum geb_am geburt =geb",
     "fr": "naissance date_naiss ne_le nee_le",
     "es": "nacimiento fecha_nac fec_nac",
     "it": "nascita data_nasc",
@@ -68,7 +68,7 @@ SPECIAL: Words = {
     "zorgverzekeraar ziektekosten*",
 }
 PAY: Words = {
-    "en": "salary salaries wage wages payroll annual_salary",
+    "en": "salary salaries wage wages payroll annual_salary hourly_wage",
     "de": "gehalt gehälter gehalts* bruttogehalt nettogehalt grundgehalt jahresgehalt monatsgehalt lohn bruttolohn "
     "nettolohn stundenlohn lohngruppe lohnsteuer* vergütung einkommen",
     "fr": "salaire salaires remuneration",
@@ -81,7 +81,7 @@ OFFICIAL: Words = {
     "en": "ssn social_security passport tax_id national_id iban bic card card_number pan licence_number "
     "license_number nhs =nino credit_card credit_card_number passport_number social_security_number "
     "national_insurance_number drivers_license driver_license drivers_licence driving_licence",
-    "de": "steuer_id steuer_nr steuernummer steueridentifik* steuer_ident* idnr sozialversicher* sv_nr sv_nummer "
+    "de": "steuer_id steuer_nr steuernummer steueridentifik* steuer_ident* idnr sozialvers* sv_nr sv_nummer "
     "rentenversicher* personalausweis* ausweisnummer ausweis_nr reisepass* passnummer pass_nr führerschein* konto_nr "
     "kontonummer bankverbindung kreditkarte* kartennummer karten_nr kfz_kennzeichen versicherungsnummer "
     "versicherungsnr",
@@ -142,8 +142,8 @@ PLACE: Words = {
 }
 ADDRESS: Words = {
     "en": "street address addr zip zip_code post_code postal_code city town house_number location",
-    "de": "*strasse *strassen str_nr hausnummer* haus_nr *anschrift* *adresse* plz postleitzahl* =ort plz_ort "
-    "wohnort* wohnsitz* geburtsort* geburtsland stadt postfach",
+    "de": "*strasse *strassen =str str_nr str_u_nr str_und_nr hausnummer* haus_nr *anschrift* *adresse* plz "
+    "postleitzahl* =ort plz_ort wohnort* wohnsitz* geburtsort* geburtsland stadt postfach",
     "fr": "adresse rue ville code_postal =cp commune domicile lieu_naissance",
     "es": "direccion calle ciudad codigo_postal cod_postal localidad domicilio",
     "it": "indirizzo =via citta comune =cap residenza domicilio localita",
@@ -265,3 +265,35 @@ IDENTIFIERS: Words = {
     "nl": "nummer nr",
 }
 """What stands before or behind a person in one word: `kundennummer`, `idcliente`."""
+NUMBERED: Words = {
+    "en": "no num number name",
+    "de": "nr nummer",
+    "fr": "num numero",
+    "es": "num numero",
+    "it": "num numero",
+    "pt": "num numero",
+    "nl": "nr nummer naam",
+}
+"""What stands behind a telephone or an address in one word: `phoneno`, `streetname`."""
+MEASURES: Words = {
+    "en": "count counts cnt size sizes time times speed duration length ms sec secs seconds minutes hours days bytes",
+    "de": "anzahl dauer zeit",
+    "fr": "duree longueur",
+    "es": "cantidad duracion",
+    "it": "conteggio durata lunghezza",
+    "pt": "quantidade duracao comprimento",
+    "nl": "aantal duur",
+}
+"""Last words of a name that is about a number or a moment: `email_count`, `session_time`. No word for a size that is
+also a person's height, nor for a length that is also a longitude."""
+COUNTED: Words = {
+    "en": "number_of count_of no_of",
+    "de": "anzahl",
+    "es": "cantidad",
+    "it": "conteggio",
+    "pt": "quantidade",
+    "nl": "aantal",
+}
+"""First words of such a name; English's with a plural behind them."""
+THINGS: Words = {"en": "mac_os race_time race_times"}
+"""Names, or the words that one begins with, in which a word means something else."""

@@ -49,7 +49,8 @@ S, N, F, D = pa.string(), pa.int64(), pa.float64(), pa.date32()
         ("ship_date", D, P.NONE, "keep"),
         ("page", N, P.NONE, "keep"),
         ("plate", S, P.NONE, "drop"),
-        ("description_length", N, P.FREE_TEXT, "drop"),
+        ("description_length", N, P.NONE, "keep"),
+        ("birth_time", N, P.IDENTIFIER, "drop"),
         ("has_email", pa.bool_(), P.NONE, "keep"),
     ],
 )
@@ -102,6 +103,28 @@ def test_names_in_other_languages(names: str, personal: P) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("names", "personal"),
+    [
+        ("streetname StreetNumber street_no cityname Straatnaam Str. Str_u_Nr", PLACE),
+        ("phoneno PhoneNum mobileno faxnumber telno", CONTACT),
+        ("Geb._am Geburt geb. Sozialvers.-Nr.", P.IDENTIFIER),
+        ("hourlywage health_count wage_hours sex_count", SPECIAL),
+        ("number_of_passport count_of_card no_of_iban", P.IDENTIFIER),
+        ("count_me_in.email size_email time_zone_email", CONTACT),
+        (
+            "email_count cell_count customer_count token_count avis_count sessionCount device.size fan_speed pan_size "
+            "session_time race_time note_duration review_length location_sizes session_ms Anzahl_Kunden "
+            "cantidad_clientes aantal_klanten number_of_users mac_os mac_os_version phonecase casino geburtig strong",
+            P.NONE,
+        ),
+    ],
+)
+def test_a_number_of_things_or_a_moment_is_no_person_s(names: str, personal: P) -> None:
+    found = {name: suggest(name, S, pa.array(["x"])).personal for name in names.split()}
+    assert found == dict.fromkeys(names.split(), personal)
+
+
 def test_a_subject_s_domain_is_the_same_in_each_language() -> None:
     names = (
         "customer_id",
@@ -112,8 +135,9 @@ def test_a_subject_s_domain_is_the_same_in_each_language() -> None:
         "Personal-Nr",
         "order_id",
         "client_id",
+        "customer_count",
     )
-    domains = ["customer"] * 4 + ["subscriber", "employee", None, "client"]
+    domains = ["customer"] * 4 + ["subscriber", "employee", None, "client", None]
     assert [domain_by_name(name) for name in names] == domains
 
 
