@@ -130,6 +130,12 @@ def test_sizes_are_told(record_property: pytest.RecordProperty) -> None:
     print(long)
 
 
+def test_no_column_s_own_name_is_an_expression_of_polars() -> None:
+    """Which takes it for a pattern if it looks like one."""
+    told = re.compile(r"\bpl\.(?:col|exclude|nth)\((?!f?\"|spelt\()|struct\.field\((?!f?\"|spelt\()")
+    assert [str(path) for path, text in texts() if path.parts[0] == "plugins" and told.search(text)] == []
+
+
 def test_continuous_integration_calls_what_the_readme_says() -> None:
     readme, run = (ROOT / "README.md").read_text(), (ROOT / ".ci/run").read_text()
     for command in ("make demo", "make test"):

@@ -10,13 +10,15 @@ from decimal import Decimal
 from enum import StrEnum
 from fractions import Fraction
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import polars as pl
 import pyarrow as pa
 
 from importers.core.names import did_you_mean
 from importers.exceptions import ConfigError
+
+Rows = TypeVar("Rows", pa.RecordBatch, pa.Table)
 
 
 class Family(StrEnum):
@@ -37,6 +39,7 @@ class Family(StrEnum):
 ORDERED = frozenset({Family.NUMBER, Family.TEXT, Family.DATE, Family.DATETIME, Family.INSTANT, Family.TIME})
 MOMENTS = frozenset({Family.DATE, Family.DATETIME, Family.INSTANT})
 PLAIN = ORDERED | {Family.BOOLEAN, Family.BINARY}
+_SPELT = "\1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +176,20 @@ _WRITTEN = {
 }
 
 
+def spelt(name: str) -> str:
+    """What a column is called within polars, which takes `*` and `^…$` for patterns, wherever it asks for a name and
+    within what it does by itself (a Series' own methods, a concatenation), and numbers columns without a name.
+    """
+    is_other = name in ("", "*") or (name.startswith("^") and name.endswith("$"))
+    return f"{_SPELT}{name}" if is_other or name.startswith(_SPELT) else name
+
+
+def spelt_columns(rows: Rows, names: list[str]) -> Rows:
+    """Those columns, called as polars is told of them."""
+    read, called = rows.select(names), [spelt(name) for name in names]
+    return read if called == names else read.rename_columns(called)
+
+
 def root(schema: pa.Schema, path: str) -> str:
     """The column to read for `path`: itself, or the struct that holds the leaf. Raises ConfigError."""
     if path in schema.names:
@@ -230,18 +247,18 @@ class Columns:
 
     @cached_property
     def _empty(self) -> pl.DataFrame:
-        empty = pl.from_arrow(self.schema.empty_table().select(self.roots)) if self.roots else pl.DataFrame()
-        return empty if isinstance(empty, pl.DataFrame) else empty.to_frame()
+        return pl.DataFrame(pl.from_arrow(spelt_columns(self.schema.empty_table(), self.roots)))
 
     def __call__(self, path: str) -> Operand:
         """Raises ConfigError for a path that isn't there."""
         leaf_type(self.schema, path)
         top = root(self.schema, path)
-        expr = pl.col(top)
+        expr, kind = pl.col(spelt(top)), self.schema.field(top).type
         for step in path.removeprefix(top).split(".")[1:]:
-            expr = expr.struct.field(step)
-        inside = self._empty if path == top else self._empty.select(expr.alias(path))
-        return _operand(path, expr, inside.schema[path])
+            if step != spelt(step):
+                expr = expr.struct.rename_fields([spelt(field.name) for field in kind.fields])
+            expr, kind = expr.struct.field(spelt(step)), kind.field(step).type
+        return _operand(path, expr, self._empty.select(expr.alias(spelt(path))).dtypes[0])
 
 
 def _operand(name: str, expr: pl.Expr, dtype: pl.DataType) -> Operand:

@@ -24,6 +24,7 @@ import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
+from importers.quality.columns import spelt
 from importers.quality.sample import Sample, together
 from importers.quality.stored import pack, unpack
 
@@ -130,7 +131,7 @@ class Profile:
         values = self.values(path)
         if not values.len():
             return found
-        ends = sayable(self.ends[path]) if path in self.ends.columns else values.clear()
+        ends = sayable(self.ends[spelt(path)]) if spelt(path) in self.ends.columns else values.clear()
         if ends.len() < 2 or values.dtype == pl.String:
             return replace(found, frequent=_frequent(values))
         least, greatest = ends

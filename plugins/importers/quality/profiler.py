@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from importers.core.destination import Mask
 from importers.core.names import shown_type
-from importers.quality.columns import PLAIN, Columns, Family, Operand, readable, root
+from importers.quality.columns import PLAIN, Columns, Family, Operand, readable, root, spelt, spelt_columns
 from importers.quality.profile import LEAST_HASHES, SAMPLE, ColumnProfile, Hashes, Merging, Profile, widest
 from importers.quality.sample import Draw
 
@@ -110,8 +110,8 @@ class Profiler:
         """The ends of batches of one schema."""
         if self._asked is not None and self._measured:
             seen = pl.concat(self._measured)
-            least = seen.select(pl.col(f"least {path}").min().alias(path) for path in self._asked.scaled)
-            greatest = seen.select(pl.col(f"greatest {path}").max().alias(path) for path in self._asked.scaled)
+            least = seen.select(pl.col(f"least {path}").min().alias(spelt(path)) for path in self._asked.scaled)
+            greatest = seen.select(pl.col(f"greatest {path}").max().alias(spelt(path)) for path in self._asked.scaled)
             self._ends, self._measured = [widest([*self._ends, pl.concat([least, greatest])])], []
 
     def _look(self, asked: _Asked, frame: pl.DataFrame) -> None:
@@ -145,10 +145,7 @@ class _Asked:
         self.roots = sorted({root(schema, path) for path in polars | hashed})
         self.nothing: dict[str, int] = {}
         if hashed:
-            missing = pl.concat(
-                [_frame(schema.empty_table(), self.roots), pl.DataFrame({"": [None]})], how="diagonal_relaxed"
-            )
-            self.nothing = missing.select(self.hashes).row(0, named=True)
+            self.nothing = _frame(schema.empty_table(), self.roots).clear(1).select(self.hashes).row(0, named=True)
 
 
 def _knows_nulls(kind: pa.DataType) -> bool:
@@ -186,7 +183,7 @@ def _measures(path: str, x: Operand) -> Iterator[pl.Expr]:
 
 
 def _frame(rows: pa.RecordBatch | pa.Table, columns: list[str]) -> pl.DataFrame:
-    return pl.DataFrame(pl.from_arrow(rows.select(columns))) if columns else pl.DataFrame()
+    return pl.DataFrame(pl.from_arrow(spelt_columns(rows, columns))) if columns else pl.DataFrame()
 
 
 def _least(known: Hashes, hashes: pl.Series, nothing: int, size: int) -> Hashes:

@@ -15,7 +15,7 @@ import polars as pl
 import pyarrow as pa
 
 from importers.core.destination import Mask
-from importers.quality.columns import Operand, root
+from importers.quality.columns import Operand, root, spelt, spelt_columns
 
 LONGEST = 64
 """Characters that are kept of a text: what is longer is no category."""
@@ -27,7 +27,7 @@ _COPIES = pl.CompatLevel.oldest()  # of newer text types a few values would hold
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """At most `size` rows, a column for each path that any batch had."""
+    """At most `size` rows, a column for each path that any batch had, called as it is `spelt`."""
 
     size: int
     rows: pl.DataFrame
@@ -47,7 +47,8 @@ class Sample:
 
     def values(self, path: str) -> pl.Series:
         """The sampled values of a column that aren't missing."""
-        return self.rows[path].drop_nulls() if path in self.rows.columns else pl.Series(dtype=pl.Null)
+        known = spelt(path) in self.rows.columns
+        return self.rows[spelt(path)].drop_nulls().alias("value") if known else pl.Series("value", dtype=pl.Null)
 
 
 class Draw:
@@ -97,7 +98,8 @@ class Draw:
             return
         low = np.flatnonzero(_lowest(self._drawn, self._sample.size))
         rows = pa.Table.from_batches(self._waiting).combine_chunks().take(pa.array(low))
-        short = pl.DataFrame(pl.from_arrow(rows)).select(_short(x).alias(path) for path, x in self._operands.items())
+        frame = pl.DataFrame(pl.from_arrow(spelt_columns(rows, rows.column_names)))
+        short = frame.select(_short(x).alias(spelt(path)) for path, x in self._operands.items())
         copied = pl.DataFrame(pl.from_arrow(short.to_arrow(compat_level=_COPIES)))
         more = Sample(self._sample.size, copied.with_columns(pl.Series(_DRAWN, self._drawn[low])))
         self._sample = Sample.of([self._sample, more]) if len(self._sample) else more
@@ -125,7 +127,7 @@ def together(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
             types[name].add(dtype)
     apart = {name for name, found in types.items() if not _mix(found - {pl.Null()})}
     if apart:
-        frames = [frame.with_columns(pl.col(list(apart & set(frame.columns))).cast(pl.String)) for frame in frames]
+        frames = [frame.cast(dict.fromkeys(apart & set(frame.columns), pl.String)) for frame in frames]
     return pl.concat(frames, how="diagonal_relaxed") if frames else pl.DataFrame()
 
 

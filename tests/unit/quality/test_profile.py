@@ -12,6 +12,7 @@ import pytest
 from importers.exceptions import StagingError
 from importers.quality.profile import LEAST_HASHES, SAMPLE, Profile
 from importers.quality.profiler import Profiler
+from importers.quality.told import told
 
 NOON = dt.datetime.fromisoformat("2026-02-28T12:00:00+00:00")
 
@@ -264,3 +265,21 @@ def test_a_long_text_is_cut_and_what_is_no_profile_is_refused():
     assert profiler.sample("s").to_pylist() == ["x" * 64] * 5
     with pytest.raises(StagingError):
         Profile.from_bytes(b"not a profile")
+
+
+@pytest.mark.parametrize("name", ["*", r"^\w*$", "^a$", "count", "value", ""])
+def test_names_that_mean_something_to_polars_are_names(name: str):
+    """Beside decoys that the patterns would match. A batch whose values are texts makes all of them texts."""
+    numbers, texts = list(range(1, 41)), ["two", "one"] * 20
+    parts = []
+    for seed, values in enumerate((numbers, texts)):
+        profiler = Profiler(seed=seed, parts=2)
+        inside = [{name: value, "k": None} for value in values]
+        profiler.add(pa.RecordBatch.from_pydict({name: values, "a": [None] * 40, "at": inside}))
+        parts.append(profiler.profile)
+    of = [told(part, [name, f"at.{name}"])["columns"] for part in (parts[0], parts[0] + parts[1])]
+    alone, both = ({one["name"]: one for one in columns} for columns in of)
+    for path in (name, f"at.{name}"):
+        assert (alone[path]["mean"], alone[path]["deciles"][0], alone[path]["deciles"][-1]) == (20.5, 1, 40)
+        assert (both[path]["nulls"], both[path]["distinct"]) == (0, 42)
+        assert both[path]["spread"]["categories"] == ["one", "two"]
