@@ -35,8 +35,18 @@ class Compression(StrEnum):
         return None if self in (Compression.AUTO, Compression.NONE) else Codec(self.value)
 
 
-OF_NO_RECORD = {"path", "stream", "types", "sample_rows", "max_partitions", "max_ratio", "on_change", "interval"}
-"""Settings that don't say which records a file has."""
+OF_NO_RECORD = {
+    "path",
+    "members",
+    "stream",
+    "types",
+    "sample_rows",
+    "max_partitions",
+    "max_ratio",
+    "on_change",
+    "interval",
+}
+"""Settings that don't say which records a file, or an archive's member, has."""
 
 
 _ONE_OR_MORE = BeforeValidator(

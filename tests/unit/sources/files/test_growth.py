@@ -180,6 +180,17 @@ def test_directories_come_one_after_the_other_as_they_are_named(tmp_path: Path, 
         planned(turned, new="ab")
 
 
+def test_a_way_of_reading_is_named_as_older_versions_named_it() -> None:
+    """What those left in quarantine ends when its file is read again. The names are those of revision d0a29f5."""
+    ways = {
+        Csv(CsvConfig(path="x"), tenant="a"): "b42cbd9bb47c8f71",
+        Avro(AvroConfig(path="x"), tenant="a"): "e5d4802727da5501",
+    }
+    ways |= {Excel(ExcelConfig(path="x"), tenant="a"): "8435f8e496d71582"}
+    ways |= {Parquet(ParquetConfig(path="x"), tenant="a"): "d4ee75d47d106358"}
+    assert [source._way_of_reading for source in ways] == list(ways.values())
+
+
 def test_names_that_differ_in_case_are_told_as_such(tmp_path: Path) -> None:
     source = months(tmp_path, "csv", "ab", "Ab")
     with pytest.raises(ContractError) as raised:
