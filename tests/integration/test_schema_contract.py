@@ -15,6 +15,7 @@ from importers.core.model import RunKind, Window
 from importers.core.tenant import Tenant
 from importers.exceptions import ConfigError, ContractError, PrivacyError
 from importers.ledger import history
+from importers.pipeline import contract, extract, gate, load, plan
 from importers.pipeline.held import contents, show
 from importers.pipeline.installation import Installation
 from importers.pipeline.jobs import jobs
@@ -175,6 +176,18 @@ def test_a_replay_goes_by_the_contract_that_kept_a_row_out(site: Site, sql: psyc
     replayed = site.run(text, schema_change="discard", replay=True)
     assert (replayed.rows_loaded, replayed.rows_quarantined) == (0, 1)
     assert rows(sql) == [(1, 10), (2, 20)]
+
+
+def test_text_that_looks_like_floats_is_text_as_it_stands(site: Site, sql: psycopg.Connection[Any]) -> None:
+    """Of the number there are other texts: an erasure of the person looks for this one."""
+    site.types = {"who": "string"}
+    policy = {"id": "keep", "who": "keep", "ms": "keep"}
+    site.run(FIRST, policy, schema_change="discard")
+    site.types = {}
+    more = "id,who,ms\n3,12345678901,30\n4,9007199254740993,40\n5,7.50,50\n"
+    assert site.run(more, policy, schema_change="discard").rows_loaded == 3
+    found = sql.execute("select who from acme.plays where id > 2 order by id").fetchall()
+    assert found == [("12345678901",), ("9007199254740993",), ("7.50",)]
 
 
 def test_a_row_that_never_fits_holds_no_other_back(site: Site, sql: psycopg.Connection[Any]) -> None:
@@ -340,6 +353,23 @@ def test_a_contract_that_changes_in_mid_run_is_noticed(site: Site) -> None:
     site.file.write_text(FIRST)
     with closing(site.job(POLICY, {}, [])) as one, closing(site.job(POLICY, {"schema_change": "discard"}, [])) as other:
         assert one.fingerprint != other.fingerprint
+
+
+@pytest.mark.parametrize(("mode", "refused"), [("discard", True), ("evolve", False)])
+def test_no_version_loads_what_another_has_judged_by_a_closed_contract(
+    site: Site, monkeypatch: pytest.MonkeyPatch, mode: str, refused: bool
+) -> None:
+    site.file.write_text(FIRST)
+    with closing(site.job(POLICY, {"schema_change": mode}, [])) as job:
+        planned = plan.plan(job, "run")
+        fixed = job.fixed(planned)
+        extract.stage(fixed, planned, 0)
+        passed = gate.gate(fixed, planned).run
+        monkeypatch.setattr(contract, "VERSION", contract.VERSION + 1)
+        if refused:
+            with pytest.raises(ConfigError, match="the tenant's file, or importers, has changed since the gate"):
+                load.load(fixed, passed, 0)
+        assert load.load(fixed, gate.gate(fixed, planned).run, 0).loaded == 2
 
 
 MONTH = {**POLICY, "note": "keep"}

@@ -39,7 +39,8 @@ def exactly(values: pa.Array, kind: pa.DataType, *, grown: bool = False) -> pa.A
     if not akin(came, kind):
         return pa.nulls(len(values), kind)
     values = values.cast(pa.large_string()) if t.is_string_view(came) else values  # which Arrow can't search
-    found = _in_all_digits(values, kind) if t.is_float32(came) and is_text(kind) else cast_or_null(values, kind)
+    long = (t.is_float32(came) or t.is_float64(came)) and is_text(kind)
+    found = _in_all_digits(values, kind) if long else cast_or_null(values, kind)
     same = _as_written(values, found) if is_text(came) and not is_text(kind) else _comes_back(values, found)
     return found if same is None else _where(same, found)
 
@@ -129,9 +130,12 @@ def _as_written(texts: pa.Array, found: pa.Array) -> pa.Array | None:
 
 
 def _in_all_digits(values: pa.Array, kind: pa.DataType) -> pa.Array:
-    """Floats as text. Of 85701888 Arrow writes the digits that tell it from other floats, and a zero: 85701890."""
-    shortest = values.cast(kind)
-    return pc.if_else(pc.match_substring_regex(shortest, r"^-?\d{8,}$"), values.cast(pa.float64()).cast(kind), shortest)
+    """Floats as text: of a whole number all digits, which may name somebody. Arrow writes 1.2345678901e+10, and of the
+    float 85701888 the digits that tell it from other floats, and a zero.
+    """
+    whole = pc.and_(pc.equal(pc.trunc(values), values), pc.less(pc.abs(values), 2.0**53))
+    digits = pc.if_else(whole, values, pa.scalar(None, values.type)).cast(pa.int64()).cast(kind)
+    return pc.coalesce(digits, values.cast(kind))
 
 
 _SAFE = {16: 3, 32: 6, 64: 15}

@@ -35,6 +35,9 @@ from importers.privacy.rules import covers, drops, stricter
 _NOTHING = pa.schema([])
 CLOSED = frozenset({"discard", "quarantine"})
 """The modes in which a table's columns and types stay as they are while rows are loaded."""
+VERSION = 2
+"""Of how it is decided what fits a closed contract: no run is judged by one version and loaded by another, whose nulls
+would be values."""
 
 
 def agreed(
@@ -74,9 +77,17 @@ def agreed(
     if not closed:
         return replace(stream, columns=tuple(_as_before(c, types.get(c.name), load) for c in stream.columns))
     # read as sampled: what doesn't fit is a row in quarantine, with its other columns under the policy
-    columns = tuple(replace(c, type=types[c.name], readable_as=frozenset()) for c in stream.columns if c.name in types)
+    columns = tuple(_held_to(c, types[c.name]) for c in stream.columns if c.name in types)
     beyond = (*offered.beyond, *(c for c in offered.columns if c.name not in types))
     return replace(stream, columns=columns, beyond=beyond)
+
+
+def _held_to(column: Column, known: pa.DataType) -> Column:
+    """The column in the type that a closed contract knows. Text is asked for as such where a sample says floats, by
+    way of which an integer may lose digits.
+    """
+    again = is_text(known) and t.is_floating(column.type)
+    return replace(column, type=known, readable_as=column.readable_as & {known} if again else frozenset())
 
 
 def replayed(offered: Stream, known: Stream, settings: StreamSettings, held: pa.Schema = _NOTHING) -> Stream:

@@ -212,7 +212,7 @@ def _check_same_policy(job: Job, run: Run) -> None:
     """What is loaded already was treated as the file said then; the rest must be treated alike."""
     if run.receipts and run.pins.get(JUDGED_BY) != job.fingerprint:
         raise ConfigError(
-            "the tenant's file has changed, and a part of this run is loaded under what it said before",
+            "the tenant's file has changed, or importers has, and a part of this run is loaded under what held before",
             got=f"{len(run.receipts)} of {len(run.plan.partitions)} partitions",
             do="start a new run, or take the change back to finish this one",
             run=run.id,
@@ -239,7 +239,9 @@ def pinned(job: Job, run: Run, partition: int) -> Staged:
     if not isinstance(pin, Mapping):
         raise ContractError("the gate hasn't let this partition through", do="run the gate first", run=run.id)
     if run.pins.get(JUDGED_BY) != job.fingerprint:
-        raise ConfigError("the tenant's file has changed since the gate", do="run the gate again", run=run.id)
+        raise ConfigError(
+            "the tenant's file, or importers, has changed since the gate", do="run the gate again", run=run.id
+        )
     key = job.keys.open_run_key(run_key(run))
     staged = job.staging.attempt(job.place(run).partition(partition), str(pin["attempt"]), key)
     return replace(staged, digest=str(pin["digest"]), suppressed=int(str(pin.get("suppressed", 0))))

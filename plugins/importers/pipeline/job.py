@@ -170,6 +170,13 @@ class Job:
         """The rows as the schema contract lets them be judged and loaded; those that are `unfit` have nulls."""
         return rows if self._is_taken(rows.schema) else contract.fitted(rows, self._agreed(rows.schema))
 
+    def tokens(self, rows: pa.RecordBatch) -> pa.Array | None:
+        """Whose the rows are, as `Policy.tokens` says: by the subject in its agreed type, as the table would say it,
+        and by what came where that doesn't fit.
+        """
+        fitted, came = self.policy.tokens(self.fitted(rows)), self.policy.tokens(rows)
+        return came if fitted is None else pc.coalesce(fitted, came)
+
     def table_schema(self, staged: Iterable[pa.Schema]) -> pa.Schema:
         """The source's columns that the table has to hold, once so much is staged."""
         return self.asked.schema if self._closed else widest([self.asked.schema, *map(self._agreed, staged)])
@@ -259,7 +266,7 @@ class Job:
             self.rules.fingerprint,
             self.stream.load_mode,
             self.stream.target,
-            load.schema_change,
+            (load.schema_change, contract.VERSION) if self._closed else load.schema_change,
         )
         return hashlib.sha256(repr(said).encode()).hexdigest()[:16]
 

@@ -126,7 +126,7 @@ class _Sample:
 
     def _whose(self, rows: pa.RecordBatch) -> npt.NDArray[np.bool_]:
         """Which rows are an erased subject's."""
-        tokens = self._job.policy.tokens(rows) if self._erased else None
+        tokens = self._job.tokens(rows) if self._erased else None
         if tokens is None or self._erased is None:
             return np.zeros(rows.num_rows, np.bool_)
         gone: npt.NDArray[np.bool_] = self._erased.among(tokens).to_numpy(zero_copy_only=False)

@@ -20,7 +20,7 @@ from importers.pipeline.finish import commit
 from importers.pipeline.job import Job
 from importers.pipeline.stamp import stamped
 from importers.pipeline.table import own, prepare
-from importers.pipeline.verdicts import Kept, put_away, quarantine
+from importers.pipeline.verdicts import Kept, put_away, quarantine, refuse
 from importers.quality import Checked, judge_loaded
 from importers.staging.writer import REJECTS
 
@@ -126,7 +126,7 @@ class Segment:
         """A file of its own: it is there before the batch is committed, which registers it."""
         place, bad = self._job.place(self._run).partition(0), np.flatnonzero(checked.bad)
         key, schema = self._job.keys.quarantine(), self._job.asked.schema
-        reasons, suppressed = Counter(each.reason for each in batch.rejects), 0
+        reasons, suppressed = Counter[str](), 0
         with self._quarantine.writer(place, secrets.token_hex(16), schema, key) as writer:
             if len(bad):
                 where, kept = located(batch.places, bad), rows.take(pa.array(bad))
@@ -134,6 +134,8 @@ class Segment:
                 reasons, suppressed = reasons + put.reasons, put.suppressed
             if batch.rejects:
                 columns = [[getattr(each, name) for each in batch.rejects] for name in ("raw", "location", "reason")]
-                writer.rejects(pa.record_batch(columns, schema=REJECTS))
+                refused = pa.record_batch(columns, schema=REJECTS)
+                put = refuse(self._job, writer, self._run, 0, refused, self._erased)
+                reasons, suppressed = reasons + put.reasons, suppressed + put.suppressed
             file = writer.finish()
         return Kept(put_away(file, 0, reasons, self._erased), suppressed)

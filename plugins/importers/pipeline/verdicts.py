@@ -16,16 +16,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from importers.core.erasure import Erased
-from importers.core.model import OURS, VERSION, QuarantineFile, Run, Staged
+from importers.core.model import OURS, VERSION, QuarantineFile, Reject, Run, Staged
 from importers.core.places import from_bytes, located, to_bytes, together
 from importers.exceptions import QualityError
 from importers.keys.keyring import RunKey
 from importers.pipeline.job import Job
 from importers.pipeline.profiles import Profiling
+from importers.pipeline.rejects import tokens
 from importers.quality import Verdict
-from importers.staging.quarantine import Quarantined, QuarantineWriter
+from importers.staging.quarantine import LOCATION, RAW, REASON, Quarantined, QuarantineWriter
 
-VERDICT, QUARANTINED, PLACES = "verdict", "quarantined", "places"
+VERDICT, QUARANTINED, PLACES = "verdict-2", "quarantined", "places"  # other versions judged otherwise
 MAX_BAD = 2_000_000
 """Rows of one partition that go to quarantine before the run is given up: by then it is the reading that is wrong."""
 
@@ -34,7 +35,7 @@ class Validation:
     """Judges one attempt at a partition, batch by batch; bad rows and rejects go to quarantine."""
 
     def __init__(self, job: Job, run: Run, partition: int, attempt: str) -> None:
-        self._job, self._partition = job, partition
+        self._job, self._run, self._partition = job, run, partition
         self._checker = job.rules.checker(job.keys.uniqueness())
         self._profiling = Profiling(job, run, partition)
         self._reasons: Counter[str] = Counter()
@@ -72,7 +73,7 @@ class Validation:
 
     def _untold(self, rows: pa.RecordBatch, bad: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
         """The rows of whose values no profile tells: bad ones, and those of erased subjects."""
-        tokens = self._job.policy.tokens(rows) if self._erased else None
+        tokens = self._job.tokens(rows) if self._erased else None
         if tokens is None:
             return bad
         untold: npt.NDArray[np.bool_] = bad | self._erased.among(tokens).to_numpy(zero_copy_only=False)
@@ -80,9 +81,12 @@ class Validation:
 
     def finish(self, staged: Staged, key: RunKey) -> None:
         """Write the verdict: from here on the attempt is validated."""
+        before = 0
         for rejects in self._job.staging.rejects(staged, key):
-            self._reasons.update(rejects.column("_reason").to_pylist())
-            self._writer.rejects(rejects)
+            put = refuse(self._job, self._writer, self._run, self._partition, rejects, self._erased, before)
+            before += rejects.num_rows
+            self._reasons += put.reasons
+            self._suppressed += put.suppressed
         file = self._writer.finish()
         kept = Kept(put_away(file, self._partition, self._reasons, self._erased), self._suppressed)
         self._job.staging.put(staged, QUARANTINED, _encode(kept), key)
@@ -144,7 +148,7 @@ def quarantine(
     """Put bad rows away, but erased subjects': with their numbers in the partition, where they stood in the source, and
     the subject's token as the index by which an erasure finds them.
     """
-    tokens, suppressed = job.policy.tokens(rows), 0
+    tokens, suppressed = job.tokens(rows), 0
     if tokens is not None and erased:
         stays = pc.invert(erased.among(tokens))
         rows, broken, where, tokens = (each.filter(stays) for each in (rows, broken, where, tokens))
@@ -154,6 +158,26 @@ def quarantine(
     at = pa.array(numbers, pa.int64())
     writer.rows(own, rules=broken, rows=at, places=where, subjects=tokens, versions=versions)
     return Put(Counter(broken.flatten().to_pylist()), suppressed)
+
+
+def refuse(
+    job: Job,
+    writer: QuarantineWriter,
+    run: Run,
+    partition: int,
+    rejects: pa.RecordBatch,
+    erased: Erased,
+    before: int = 0,
+) -> Put:
+    """Put away what was no row, but of erased subjects, as far as a record says whose it is; `before`: see `tokens`."""
+    raw, location, reason = (rejects[name].to_pylist() for name in (RAW, LOCATION, REASON))
+    records = [Reject(*each) for each in zip(raw, location, reason, strict=True)]
+    whose, suppressed = tokens(job, run, partition, records, before), 0
+    if whose is not None and erased:
+        stays = pc.invert(erased.among(whose))
+        suppressed, rejects, whose = stays.false_count, rejects.filter(stays), whose.filter(stays)
+    writer.rejects(rejects, whose)
+    return Put(Counter(rejects[REASON].to_pylist()), suppressed)
 
 
 def keep_places(job: Job, staged: Staged, places: Sequence[tuple[pa.RecordBatch | None, int]], key: RunKey) -> None:

@@ -80,6 +80,11 @@ class Policy:
         return domain_of(self._rules.spec, self._rules.stream) if self._subject else None
 
     @property
+    def subject_column(self) -> str | None:
+        """The column that says whose a row is, or holds what says it; None if the rows concern nobody."""
+        return self._subject.column if self._subject and self.subject_domain else None
+
+    @property
     def fingerprint(self) -> str:
         """Changes when the treatment of a leaf, the subject or a key does."""
         effective = {

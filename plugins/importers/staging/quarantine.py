@@ -58,7 +58,8 @@ class Quarantined:
 class Left:
     """What a quarantine file has once subjects' rows are out: `rows` with its rejects, by rule or reason.
 
-    Of `rejects` nobody knows whose they are, nor of the rows that are `nobody_s`: the subject's column was empty there.
+    Of so many `rejects` nobody knows whose they are, nor of the rows that are `nobody_s`: the column of the subject was
+    empty.
     """
 
     erased: int
@@ -107,7 +108,7 @@ class Quarantine:
         """Rewrite a file without the subjects' rows, or only count them.
 
         The file is replaced atomically and stays, even empty. Two erasures of one file must not overlap: the caller
-        holds the tenant's erasure lock. A reject has no subject: only its retention ends it.
+        holds the tenant's erasure lock. What has no subject only its retention ends.
         """
         path = self.store.path_of(uri)
         place, _ = split_quarantined(path)
@@ -116,9 +117,9 @@ class Quarantine:
         with self.store.reading(path, **place.where), _Replacement(self.store, path, key) as file:
             for batch in self.batches(uri, key):
                 kept = batch.filter(pc.invert(gone(batch[SUBJECT])))
-                is_reject = kept[ROW].null_count
+                unsaid = kept.filter(pc.is_null(kept[SUBJECT]))[ROW]
                 erased, rows = erased + batch.num_rows - kept.num_rows, rows + kept.num_rows
-                rejects, nobody_s = rejects + is_reject, nobody_s + kept[SUBJECT].null_count - is_reject
+                rejects, nobody_s = rejects + unsaid.null_count, nobody_s + len(unsaid) - unsaid.null_count
                 reasons += Counter(kept[RULES].flatten().to_pylist())
                 reasons += Counter(kept[REASON].drop_null().to_pylist())
                 if rewrite:
@@ -206,9 +207,10 @@ class QuarantineWriter:
             self._widen(self._own(batch.schema))
         self._write(batch.num_rows, about | dict(zip(batch.schema.names, batch.columns, strict=True)))
 
-    def rejects(self, batch: pa.RecordBatch) -> None:
-        """What could not become a row, as `Staging.rejects` gives it."""
-        self._write(batch.num_rows, {name: batch[name] for name in (LOCATION, REASON, RAW)})
+    def rejects(self, batch: pa.RecordBatch, subjects: pa.FixedSizeBinaryArray | None = None) -> None:
+        """What could not become a row, as `Staging.rejects` gives it, and the subjects' tokens."""
+        known = {} if subjects is None else {SUBJECT: subjects}
+        self._write(batch.num_rows, {name: batch[name] for name in (LOCATION, REASON, RAW)} | known)
 
     def finish(self) -> Quarantined | None:
         """Give the file its name, replacing what an earlier validation of the same attempt wrote."""

@@ -2,7 +2,7 @@
 
 import datetime as dt
 from decimal import Decimal
-from math import isnan, nextafter
+from math import isnan, nan, nextafter
 
 import numpy as np
 import pyarrow as pa
@@ -174,6 +174,8 @@ def test_a_float_that_becomes_text_has_all_its_digits():
     found = exactly(pa.array(floats, F32), TEXT).to_pylist()
     assert found[:4] == ["85701888", "-85701888", "16777218", "1.5"]
     assert [np.float32(text) for text in found] == floats
+    doubles = pa.array([12345678901.0, -9007199254740991.0, 7.5, 1e300, nan, None], F64)
+    assert exactly(doubles, TEXT).to_pylist() == ["12345678901", "-9007199254740991", "7.5", "1e+300", "nan", None]
 
 
 def is_nan(value):

@@ -318,6 +318,9 @@ class _Rows:
         return found
 
     def _reject(self, text: pa.Table, errors: dict[tuple[int, int], str], row: int, number: int, reason: str) -> Reject:
-        said = [column[row].as_py() for column in text.columns]
-        cells = [errors.get((row, column), None if cell is None else str(cell)) for column, cell in enumerate(said)]
+        said = zip(self._names, (column[row].as_py() for column in text.columns), strict=True)
+        cells = {
+            name: errors.get((row, column), None if cell is None else str(cell))
+            for column, (name, cell) in enumerate(said)
+        }
         return Reject(json.dumps(cells, ensure_ascii=False).encode(), f"{self._place}:row {number}", reason)

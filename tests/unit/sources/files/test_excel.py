@@ -119,7 +119,10 @@ def test_an_error_is_quarantined_or_null(tmp_path):
         (f"{path}!Sheet1:row 3", "column 'x': #N/A"),
         (f"{path}!Sheet1:row 4", "column 'x': #DIV/0!"),
     ]
-    assert [json.loads(r.raw) for r in rejects] == [["2", "#N/A", "b"], ["3", "#DIV/0!", "secret"]]
+    assert [json.loads(r.raw) for r in rejects] == [
+        {"id": "2", "x": "#N/A", "y": "b"},
+        {"id": "3", "x": "#DIV/0!", "y": "secret"},
+    ]
     got, rejects = everything(source(path, errors="null"))
     assert (got["x"].to_pylist(), rejects) == ([5, None, None, 6], [])
     got, rejects = everything(source(path), only=["id", "y"])
@@ -173,7 +176,7 @@ def test_what_a_cell_lacks_is_told_of_its_column_wherever_the_sheet_begins(tmp_p
         (f"{path}!Sheet:row {top + 2}", "column 'y': #N/A"),
         (f"{path}!Sheet:row {top + 3}", f"column 'id': {UNSAVED}"),
     ]
-    assert json.loads(rejects[0].raw) == ["1", UNSAVED, "a"]
+    assert json.loads(rejects[0].raw) == {"id": "1", "x": UNSAVED, "y": "a"}
     got, rejects = everything(of, only=["y"])
     assert (got["y"].to_pylist(), [r.reason for r in rejects]) == (["a", "c", "d"], ["column 'y': #N/A"])
 
