@@ -345,7 +345,7 @@ def test_a_run_isn_t_loaded_under_two_policies(
             load.load(fixed, gate.gate(fixed, opened).run, 0)
             stricter = tenant("csv", file, {"id": "keep", "what": "drop"})
             changed = Job(installation, stricter, "listening", fixed.stream)
-            with closing(changed), pytest.raises(ConfigError, match="loaded under what it said before"):
+            with closing(changed), pytest.raises(ConfigError, match="loaded under what held before"):
                 gate.gate(changed, opened)
 
 
