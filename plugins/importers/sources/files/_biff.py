@@ -22,6 +22,8 @@ FILE_PASS, BOUND_SHEET, EOF = 0x2F, 0x85, 0x0A
 DIMENSIONS, MUL_RK, STRING = 0x200, 0xBD, 0x207
 CELLS = frozenset((0x203, 0x204, 0xD6, 0x205, 0x27E, 0xFD, MUL_RK, 0x06))
 """Number, Label, RString, BoolErr, Rk, LabelSst, MulRk, Formula."""
+WHOLE = 65536 * 256
+"""Cells of a whole sheet (MS-XLS 2.5.53 and 2.5.278)."""
 HEAD, PLACE = struct.Struct("<HH"), struct.Struct("<HHHH")
 DAMAGE = (IndexError, struct.error, ValueError)
 
@@ -122,7 +124,10 @@ def _sheets(stream: bytes) -> list[int]:
 
 
 def _reach(stream: bytes, at: int) -> tuple[int, int]:
-    """Rows and columns from the first cell to the last, or those that the sheet says it has, if they are more."""
+    """Rows and columns from the first cell to the last, or those that the sheet says it has, if no sheet has so many.
+
+    Fewer may be formatted and empty, and of what is taken for them nothing is used.
+    """
     top = left = 1 << 16
     bottom = right = -1
     said = (0, 0)
@@ -146,7 +151,7 @@ def _reach(stream: bytes, at: int) -> tuple[int, int]:
         elif kind == DIMENSIONS:
             said = max(said, _said(stream[at + 4 : at + 4 + length]), key=prod)
         at += 4 + length
-    return max(said, (max(bottom - top + 1, 0), max(right - left + 1, 0)), key=prod)
+    return said if prod(said) > WHOLE else (max(bottom - top + 1, 0), max(right - left + 1, 0))
 
 
 def _said(dimensions: bytes) -> tuple[int, int]:

@@ -23,6 +23,8 @@ CELLS = 32 << 20
 Reach = tuple[str, int, int]
 """A sheet's name in quotes, or its number, and how many rows and columns it has from its first cell to its last."""
 FAR_OFF = "delete what is far off the table (Ctrl+End goes there), or have it delivered as CSV or Parquet"
+TOGETHER = CELLS // 2
+"""Cells that all sheets of an xls or ods may have: the library holds them, and a sheet that it gives once more."""
 NARROW = CELLS // ROWS
 """Columns that a sheet may have however many its rows are."""
 BORDER = 32
@@ -137,15 +139,15 @@ class Extent:
 
 
 def together(path: str, sheets: Iterable[Reach]) -> None:
-    """Raises ContractError if sheets that the library holds all at once have more than `CELLS` cells."""
+    """Raises ContractError if sheets that the library holds all at once have more than `TOGETHER` cells."""
     total = 0
     for sheet, rows, columns in sheets:
         total += rows * columns
-        if total > CELLS:
+        if total > TOGETHER:
             raise ContractError(
                 f"the workbook '{path}' has cells too far apart, or repeated too often, and is held in memory whole",
                 got=f"{rows:,} rows of {columns:,} columns from the first to the last in sheet {sheet}, "
-                f"{total:,} cells with the sheets before it; {CELLS:,} are read",
+                f"{total:,} cells with the sheets before it; {TOGETHER:,} are read",
                 do=FAR_OFF,
             )
 

@@ -54,8 +54,8 @@ class ExcelConfig(FileConfig):
     A time of day is known by a whole column of them; OpenDocument's are durations, as it has one type for both. Text
     such as 007 stays text. Of merged cells the first has the value. A sheet is held in memory whole, twice while it is
     read, and parsed once to plan it and once to read it: a workbook has at most 256 MiB, and a sheet 33,554,432 cells,
-    empty or not, from its first to its last. The sheets of an xls or ods have no more together, as all are held at
-    once; an OpenDocument sheet's count from column A, without the empty ones behind the last that holds anything.
+    empty or not, from its first to its last. All sheets of an xls or ods together have half as many, as they are held
+    at once; an OpenDocument sheet's count from column A, without the empty ones behind the last that holds anything.
 
     xlsx, xlsm, xls and ods are read, whatever the file is called; xlsb, Excel's binary one, is refused.
 

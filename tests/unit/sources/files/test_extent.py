@@ -145,9 +145,9 @@ LAST = of_ods(9, behind="").replace(
 @pytest.mark.parametrize(
     ("sheets", "said"),
     [
-        ([of_ods(1, 16384, 2049, "")], "2,049 rows of 16,384 columns .*in sheet 'S1', 33,570,816 cells"),
+        ([of_ods(1, 16384, 1025, "")], "1,025 rows of 16,384 columns .*in sheet 'S1', 16,793,600 cells"),
         ([of_ods(1) + EMPTY_ROWS + LAST], "1,048,575 rows of 41 columns .*in sheet 'S1'"),
-        ([of_ods(1, 16384, 1024, ""), of_ods(1), of_ods(1, 16384, 1024, "")], "in sheet 'S3', 33,554,433 cells"),
+        ([of_ods(1, 16384, 512, ""), of_ods(1), of_ods(1, 16384, 512, "")], "in sheet 'S3', 16,777,217 cells"),
         (
             [
                 of_ods(1).replace("/></", '></table:table-cell><!-- <table:table table:name="x"> --></')
@@ -213,7 +213,7 @@ WHOLE = [(0, 0, 1), (65535, 255, 0.12345)]
 def test_how_far_an_xls_reaches(tmp_path):
     cells = [[(5, 3, "a"), (9, 4, True)], [(7, 7, xlwt.Formula("1+1")), (8, 200, 0.1)], WHOLE, []]
     data = old_workbook(tmp_path / "book.xls", *cells).read_bytes()
-    assert list(reaches(data)) == [("1", 5, 2), ("2", 2, 194), ("3", 65536, 256), ("4", 1, 1)]
+    assert list(reaches(data)) == [("1", 5, 2), ("2", 2, 194), ("3", 65536, 256), ("4", 0, 0)]
     book = fastexcel.read_excel(data)
     widths = [book.load_sheet(number, header_row=None).width for number in range(3)]
     assert widths == [2, 194, 256]
@@ -221,12 +221,18 @@ def test_how_far_an_xls_reaches(tmp_path):
 
 def test_an_xls_whose_sheets_have_too_many_cells_is_not_parsed(tmp_path, monkeypatch):
     assert everything(source(old_workbook(tmp_path / "book.xls", [(0, 0, "x"), (1, 0, 1)], [(65535, 255, 1)])))
-    path = old_workbook(tmp_path / "book.xls", WHOLE, WHOLE, [(0, 0, 1)])
+    path = old_workbook(tmp_path / "book.xls", WHOLE, [(0, 0, 1)])
     monkeypatch.setattr("fastexcel.read_excel", lambda _: pytest.fail("parsed"))
     with pytest.raises(
-        ContractError, match=r"1 rows of 1 columns .*in sheet 3, 33,554,433 cells with the sheets before"
+        ContractError, match=r"1 rows of 1 columns .*in sheet 2, 16,777,217 cells with the sheets before"
     ):
         source(path).streams()
+
+
+def test_an_xls_whose_empty_cells_are_formatted_as_far_as_a_sheet_goes(tmp_path):
+    formatted = [(65535, 255, None)]
+    path = old_workbook(tmp_path / "book.xls", [(0, 0, "id"), (1, 0, 1), *formatted], formatted, formatted)
+    assert everything(source(path))[0].to_pydict() == {"id": [1.0]}
 
 
 def damaged(data, kind):
