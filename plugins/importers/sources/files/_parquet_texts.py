@@ -9,17 +9,15 @@ of them alone. Arrow reads whatever isn't as simple as that, or as whole, and sa
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from io import BytesIO
-from pathlib import Path
-from typing import Any
+from typing import NamedTuple, TypeAlias
 from zlib import crc32
 
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
-import thriftpy2
 from polars.exceptions import PanicException, PolarsError
-from thriftpy2.protocol.compact import TCompactProtocol
+
+from importers.sources.files._thrift import I64, Struct, read, written
 
 LEAST = 16 * 1024
 """Rows under which the footer and the call cost more than they save."""
@@ -28,11 +26,52 @@ HELD = 32 << 20
 _VIEW = 16  # bytes of each text, beside its page's
 _HEADER = 16 << 10  # bytes that a page's header may have, with its statistics
 _MAGIC = b"PAR1"
-_thrift: Any = thriftpy2.load(str(Path(__file__).with_name("parquet.thrift")), module_name="parquet_thrift")
-_CODECS: Mapping[str, int] = _thrift.CompressionCodec._NAMES_TO_VALUES
+# Names, numbers and what they mean: https://github.com/apache/parquet-format/blob/master/src/main/thrift/parquet.thrift
+_CODECS = {"UNCOMPRESSED": 0, "SNAPPY": 1, "BROTLI": 4, "ZSTD": 6}
 """Without gzip, whose checksum polars doesn't look at."""
-_ENCODINGS = (_thrift.Encoding.PLAIN, _thrift.Encoding.PLAIN_DICTIONARY, _thrift.Encoding.RLE_DICTIONARY)
+_BYTE_ARRAY, _UTF8, _REQUIRED, _OPTIONAL = 6, 0, 0, 1
+_PLAIN, _PLAIN_DICTIONARY, _RLE, _RLE_DICTIONARY = 0, 2, 3, 8
+_ENCODINGS = (_PLAIN, _PLAIN_DICTIONARY, _RLE_DICTIONARY)
 """Without deltas: a page has numbers in it by which polars asks for any memory."""
+
+
+class _Data(NamedTuple):
+    """What a page's header says of its values; fields are in the order of their numbers, here and below."""
+
+    num_values: int
+    encoding: int
+    definition_level_encoding: int
+    repetition_level_encoding: int
+
+
+class _Dictionary(NamedTuple):
+    num_values: int
+    encoding: int
+
+
+class _DataV2(NamedTuple):
+    num_values: int
+    num_nulls: int
+    num_rows: int
+    encoding: int
+    definition_levels_byte_length: int
+    repetition_levels_byte_length: int
+    is_compressed: bool | None
+
+
+_Values: TypeAlias = _Data | _Dictionary | _DataV2
+_OF: Mapping[int, tuple[int, type[_Values]]] = {0: (5, _Data), 2: (7, _Dictionary), 3: (8, _DataV2)}
+"""By a page's type the number of what its header says of its values."""
+
+
+class _Header(NamedTuple):
+    """A page's, with no more than is looked at."""
+
+    type: int
+    uncompressed_page_size: int
+    compressed_page_size: int
+    crc: int | None
+    of: _Values
 
 
 def text_columns(parquet: pq.ParquetFile) -> dict[str, int]:
@@ -107,36 +146,29 @@ class _Column:
             for header, page in _pages(data):
                 left -= header.uncompressed_page_size
                 _must(header.uncompressed_page_size >= 0 and left >= 0)
-                if header.type == _thrift.PageType.DICTIONARY_PAGE:
-                    self._take_dictionary(header, page)
+                _must(header.of.encoding in _ENCODINGS)
+                if isinstance(header.of, _Dictionary):
+                    _must(not self.dictionary and not self.pages)
+                    _must(0 <= 4 * header.of.num_values <= header.uncompressed_page_size)  # each begins with its length
+                    self.dictionary = (_head(header), page)
                 else:
-                    values += self._take_data(header, page)
-        except Exception:  # noqa: BLE001 - where no header is, or half of one, a reader of Thrift raises anything
+                    values += self._take_data(header, header.of, page)
+        except Exception:  # noqa: BLE001 - where no header is, or half of one, anything may be raised
             return False
         return bool(values == self._rows)
 
-    def _take_dictionary(self, header: Any, page: memoryview) -> None:
-        of = header.dictionary_page_header
-        _must(not self.dictionary and not self.pages and of.encoding in _ENCODINGS)
-        _must(0 <= 4 * of.num_values <= header.uncompressed_page_size)  # each begins with its length
-        self.dictionary = (_head(header, dictionary_page_header=of), page)
-
-    def _take_data(self, header: Any, page: memoryview) -> int:
-        if header.type == _thrift.PageType.DATA_PAGE:
-            of = header.data_page_header
-            _must(of.definition_level_encoding == of.repetition_level_encoding == _thrift.Encoding.RLE)
-            head = _head(header, data_page_header=of)
+    def _take_data(self, header: _Header, of: _Data | _DataV2, page: memoryview) -> int:
+        if isinstance(of, _Data):
+            _must(of.definition_level_encoding == of.repetition_level_encoding == _RLE)
         else:
-            of = header.data_page_header_v2
-            _must(header.type == _thrift.PageType.DATA_PAGE_V2)
             _must(of.num_rows == of.num_values and 0 <= of.num_nulls <= of.num_values)
             _must(of.repetition_levels_byte_length == 0 <= of.definition_levels_byte_length)
             _must(of.definition_levels_byte_length <= min(len(page), header.uncompressed_page_size))
-            head = _head(header, data_page_header_v2=of)
-        _must(of.num_values >= 0 and of.encoding in (_ENCODINGS if self.dictionary else _ENCODINGS[:1]))
+            _must(of.is_compressed is None or isinstance(of.is_compressed, bool))
+        _must(of.num_values >= 0 and (of.encoding == _PLAIN or bool(self.dictionary)))
         self.encodings.add(of.encoding)
-        self.pages += head, page
-        return int(of.num_values)
+        self.pages += _head(header), page
+        return of.num_values
 
 
 def _must(hold: bool) -> None:
@@ -144,13 +176,12 @@ def _must(hold: bool) -> None:
         raise ValueError
 
 
-def _pages(data: memoryview) -> Iterator[tuple[Any, memoryview]]:
+def _pages(data: memoryview) -> Iterator[tuple[_Header, memoryview]]:
     """Each page's header, and its bytes as they are packed."""
     at = 0
     while at < len(data):
-        read, header = BytesIO(data[at : at + _HEADER]), _thrift.PageHeader()
-        header.read(_protocol(read))
-        at += read.tell()
+        header, length = _header(data[at : at + _HEADER])
+        at += length
         page = data[at : at + header.compressed_page_size]
         _must(len(page) == header.compressed_page_size)
         _must(header.crc is None or header.crc & 0xFFFFFFFF == crc32(page))
@@ -158,58 +189,47 @@ def _pages(data: memoryview) -> Iterator[tuple[Any, memoryview]]:
         at += len(page)
 
 
-def _head(header: Any, **of: Any) -> bytes:
-    """The header with no more than was looked at."""
-    sizes = {name: getattr(header, name) for name in ("type", "uncompressed_page_size", "compressed_page_size")}
-    return _written(_thrift.PageHeader(**sizes, **of))
+def _header(data: memoryview) -> tuple[_Header, int]:
+    """The header with which the data begins, and its length. What is written of it again is of the type that it has."""
+    said, length = read(data)
+    kind, unpacked, packed = said[1], said[2], said[3]
+    number, values = _OF[kind]
+    of = values(*map(said[number].get, range(1, 1 + len(values._fields))))
+    _must(all(type(one) is int for one in (kind, unpacked, packed, *of[:6])))
+    return _Header(kind, unpacked, packed, said.get(4), of), length
+
+
+def _head(header: _Header) -> bytes:
+    """The header as it is written for polars, which has no statistics and no checksum."""
+    kind, unpacked, packed, _, of = header
+    return written({1: kind, 2: unpacked, 3: packed, _OF[kind][0]: dict(enumerate(of, 1))})
 
 
 def _file(columns: Sequence[_Column], rows: int) -> bytes:
     """A Parquet file of one row group, whose columns are called 0, 1, 2 …"""
     parts: list[bytes | memoryview] = [_MAGIC]
-    elements = [_thrift.SchemaElement(name="root", num_children=len(columns))]
-    chunks = []
+    schema: list[Struct] = [{4: b"root", 5: len(columns)}]
+    chunks: list[Struct] = []
     at = len(_MAGIC)
     for number, column in enumerate(columns):
-        text = {"type": _thrift.Type.BYTE_ARRAY, "converted_type": _thrift.ConvertedType.UTF8}
-        text["repetition_type"] = getattr(_thrift.FieldRepetitionType, "OPTIONAL" if column.is_optional else "REQUIRED")
-        elements.append(_thrift.SchemaElement(name=str(number), **text))
+        name = b"%d" % number
+        schema.append({1: _BYTE_ARRAY, 3: _OPTIONAL if column.is_optional else _REQUIRED, 4: name, 6: _UTF8})
         data = at + sum(map(len, column.dictionary))
         end = data + sum(map(len, column.pages))
-        said = _thrift.ColumnMetaData(
-            type=_thrift.Type.BYTE_ARRAY,
-            encodings=sorted({_thrift.Encoding.RLE, *column.encodings}),
-            path_in_schema=[str(number)],
-            codec=column.codec,
-            num_values=rows,
-            total_uncompressed_size=column.weight,
-            total_compressed_size=end - at,
-            data_page_offset=data,
-            dictionary_page_offset=at if column.dictionary else None,
-        )
-        chunks.append(_thrift.ColumnChunk(file_offset=0, meta_data=said))
+        said: Struct = {
+            1: _BYTE_ARRAY,
+            2: sorted({_RLE, *column.encodings}),
+            3: [name],
+            4: column.codec,
+            5: I64(rows),
+            6: I64(column.weight),  # bytes unpacked
+            7: I64(end - at),  # bytes packed
+            9: I64(data),
+            11: I64(at) if column.dictionary else None,
+        }
+        chunks.append({2: I64(0), 3: said})
         parts += *column.dictionary, *column.pages
         at = end
-    group = _thrift.RowGroup(columns=chunks, total_byte_size=sum(column.weight for column in columns), num_rows=rows)
-    footer = _written(_thrift.FileMetaData(version=1, schema=elements, num_rows=rows, row_groups=[group]))
+    group: Struct = {1: chunks, 2: I64(sum(column.weight for column in columns)), 3: I64(rows)}
+    footer = written({1: 1, 2: schema, 3: I64(rows), 4: [group]})
     return b"".join([*parts, footer, len(footer).to_bytes(4, "little"), _MAGIC])
-
-
-def _written(struct: Any) -> bytes:
-    out = BytesIO()
-    struct.write(_protocol(out))
-    return out.getvalue()
-
-
-class _Flat(TCompactProtocol):
-    """Reads what has no list in it, as a page's header: a damaged one may have 2^60 nothings, each to be read."""
-
-    def _read_collection_begin(self) -> None:
-        raise ValueError("a list")
-
-    def _read_map_begin(self) -> None:
-        raise ValueError("a map")
-
-
-def _protocol(file: BytesIO) -> Any:
-    return _Flat(file)  # type: ignore[no-untyped-call]
