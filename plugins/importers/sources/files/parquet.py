@@ -6,10 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import Field
 
+from importers.core.exact import is_text
 from importers.core.model import Batch, Stream
 from importers.core.names import few
 from importers.core.places import numbered, stretch
@@ -24,6 +27,10 @@ from importers.sources.files._where import Comparisons, Where
 from importers.transport.files import File, Files
 
 ROWS = 64 * 1024
+TEXTS = 64 << 20
+"""Bytes that a batch's texts take at most: a dictionary has a text once that may be in each row. Of more than 2 GiB of
+views Arrow makes strings, in silence, that begin before their buffer.
+"""
 _CODED = frozenset({"PLAIN", "PLAIN_DICTIONARY", "RLE_DICTIONARY", "RLE", "BIT_PACKED"})
 """Encodings of which Arrow makes a dictionary: of texts whose lengths are deltas it says that it can't yet."""
 
@@ -150,21 +157,39 @@ class _Reading:
         at = 0
         for rows in self._others(groups, others):
             columns = dict(zip(others, rows.columns, strict=True))
-            for name, found in texts.items():
-                columns[name] = found.slice(at, rows.num_rows).cast(self._schema.field(name).type)
-            yield pa.RecordBatch.from_arrays([columns[name] for name in self._names], names=list(self._names))
+            columns |= {name: found.slice(at, rows.num_rows) for name, found in texts.items()}
+            packed = pa.RecordBatch.from_arrays([columns[name] for name in self._names], names=list(self._names))
+            yield from self._plain(packed)
             at += rows.num_rows
 
     def _others(self, groups: Sequence[int], names: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """What Arrow reads; rows without columns, where it reads none."""
         if names:
-            read = self._parquet.iter_batches(ROWS, row_groups=groups, columns=names, use_threads=False)
-            yield from map(_plain, read)
+            yield from self._parquet.iter_batches(ROWS, row_groups=groups, columns=names, use_threads=False)
             return
         rows = sum(self._metadata.row_group(group).num_rows for group in groups)
         for start in range(0, rows, ROWS):
             nothing = pa.StructArray.from_arrays([pa.nulls(min(ROWS, rows - start))], names=["nothing"])
             yield pa.RecordBatch.from_struct_array(nothing).select([])
+
+    def _plain(self, rows: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+        """Without dictionaries and views, and in halves where that takes too much. Raises ArrowIndexError for a place
+        that a damaged file's dictionary lacks: it is here that somebody looks.
+        """
+        columns = dict(zip(rows.schema.names, rows.columns, strict=True))
+        left = TEXTS
+        for name, column in columns.items():
+            left -= _bytes_of_texts(column)
+            if left < 0 and rows.num_rows > 1:
+                half = rows.num_rows // 2
+                yield from self._plain(rows.slice(0, half))
+                yield from self._plain(rows.slice(half))
+                return
+            if pa.types.is_dictionary(column.type):
+                columns[name] = column.dictionary_decode()
+            elif pa.types.is_string_view(column.type):
+                columns[name] = column.cast(self._schema.field(name).type)
+        yield pa.RecordBatch.from_arrays(list(columns.values()), names=list(columns))
 
 
 def _of_few_texts(metadata: pq.FileMetaData, groups: Sequence[int], texts: Mapping[str, int]) -> list[str]:
@@ -180,12 +205,15 @@ def _of_few_texts(metadata: pq.FileMetaData, groups: Sequence[int], texts: Mappi
     return found
 
 
-def _plain(rows: pa.RecordBatch) -> pa.RecordBatch:
-    """Without dictionaries. Raises ArrowIndexError for a place that a damaged file's dictionary lacks: it is here that
-    somebody looks.
-    """
-    columns = [c.dictionary_decode() if pa.types.is_dictionary(c.type) else c for c in rows.columns]
-    return pa.RecordBatch.from_arrays(columns, names=rows.schema.names)
+def _bytes_of_texts(column: pa.Array) -> int:
+    """How many bytes the texts of views, or of a dictionary's numbers, will be, at most."""
+    if pa.types.is_string_view(column.type):  # each is 16 bytes, of which the first four say its length
+        lengths = np.frombuffer(column.buffers()[1], np.int32, 4 * len(column), 16 * column.offset)[::4]
+        most = len(column) * int(lengths.max())  # in half the time
+        return most if most < TEXTS // 16 else int(lengths.sum(dtype=np.int64))
+    if pa.types.is_dictionary(column.type) and is_text(column.type.value_type):
+        return pc.sum(pc.binary_length(column.dictionary).take(column.indices)).as_py() or 0
+    return 0
 
 
 def _as(target: pa.Schema, rows: pa.RecordBatch, path: str) -> pa.RecordBatch:

@@ -4,6 +4,7 @@ from io import BytesIO
 
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
@@ -270,6 +271,27 @@ def test_the_source_gives_the_file_s_rows(tmp_path, monkeypatch, only, batch):
     (tmp_path / "rows.parquet").write_bytes(written())
     got = everything(tmp_path / "rows.parquet", only, types={"large": "string"})
     assert got.to_pydict() == ROWS.select(only or ROWS.column_names).to_pydict()
+
+
+@pytest.mark.parametrize("kind", [pa.string(), pa.large_string()])
+@pytest.mark.parametrize("least", [1, 1 << 40])  # polars reads the texts, and Arrow
+def test_a_batch_has_no_more_texts_than_may_be_held(tmp_path, monkeypatch, kind, least):
+    """A dictionary says a text once that is in each row: of 2 GiB Arrow makes strings that end the process."""
+    monkeypatch.setattr(texts, "LEAST", least)
+    monkeypatch.setattr("importers.sources.files.parquet.TEXTS", 2000)
+    long = [{50: "z" * 2001, 60: None}.get(n, "x" * 300 if 100 <= n < 200 else "y") for n in range(1500)]
+    rows = pa.table({"id": range(1500), "long": pa.array(long, kind), "other": ["ab"] * 1500})
+    pq.write_table(rows, tmp_path / "rows.parquet")
+    of = Small(ParquetConfig(path=str(tmp_path / "rows.parquet")), tenant="acme")
+    (stream,) = of.streams()
+    batches = [b for part in of.plan(stream, Window(), {}).partitions for b in of.read(stream, part)]
+    assert pa.Table.from_batches([b.rows for b in batches]).to_pydict() == rows.to_pydict()
+    assert [b.places["number"].to_pylist() for b in batches] == [[1 + b.rows["id"][0].as_py()] for b in batches]
+    sizes = [
+        (b.rows.num_rows, sum(pc.sum(pc.binary_length(c)).as_py() or 0 for c in b.rows.columns[1:])) for b in batches
+    ]
+    assert [rows for rows, size in sizes if size > 2000] == [1]
+    assert max(rows for rows, _ in sizes) > 200
 
 
 def test_rows_that_compare(tmp_path):
