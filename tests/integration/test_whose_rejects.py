@@ -42,14 +42,15 @@ class Site:
         self.importer, self.file, self.numbers = importer, root / f"orders.{importer}", count(1)
         self.types: dict[str, str] = {"total": "integer"}
         self.load: dict[str, str] = {}
+        self.columns, self.subject = {"id": "keep", "who": "pseudonymise", "total": "keep"}, "who"
 
     @property
     def tenant(self) -> Tenant:
         privacy = {
             "purpose": "tests",
             "lawful_basis": "contract",
-            "subject": {"column": "who", "domain": "customer"},
-            "columns": {"id": "keep", "who": "pseudonymise", "total": "keep"},
+            "subject": {"column": self.subject, "domain": "customer"},
+            "columns": self.columns,
         }
         types = {} if self.importer == "xlsx" else {"types": self.types}
         pipeline = {
@@ -68,6 +69,11 @@ class Site:
             frame.write_excel(self.file)
         elif rows:
             self.file.write_text((as_csv if self.importer == "csv" else as_jsonl)(rows))
+        return self.deliver(replay=replay)
+
+    def deliver(self, text: str = "", *, replay: bool = False) -> Result:
+        if text:
+            self.file.write_text(text)
         (job,) = jobs(self.installation, self.tenant, "shop", replay=replay)
         kind = RunKind.REPLAY if replay else RunKind.INCREMENTAL
         return run(job, f"run {next(self.numbers)}", kind, processes=1)
@@ -121,6 +127,20 @@ def test_a_record_that_isn_t_one_is_nobody_s(tmp_path: Path, database: str, encr
     site = Site(tmp_path, database, "csv")
     site.run([(1, f"{ANN},{BOB}", "much"), (2, ANN, "7")])
     assert site.erased(ANN) == [(Outcome.CLEAR, 0, 1)]
+
+
+@pytest.mark.parametrize(
+    "bad", ['{"id":3,"user":"x"}', '{"id":3,"user":[7]}', '{"id":3,"user":{"plan":"p"}}', '{"id":3,"user":7}']
+)
+def test_an_object_that_is_none_keeps_its_row_out_as_nobody_s(
+    tmp_path: Path, database: str, encryption_key: str, bad: str
+) -> None:
+    site = Site(tmp_path, database, "jsonl")
+    site.types, site.load = {}, {"schema_change": "discard"}
+    site.columns, site.subject = {"id": "keep", "user.id": "pseudonymise", "user.plan": "keep"}, "user.id"
+    site.deliver('{"id":1,"user":{"id":"ann","plan":"p"}}\n')
+    kept = site.deliver(f"{bad}\n")
+    assert (kept.rows_loaded, kept.rows_quarantined) == (0, 1)
 
 
 def test_whose_a_bad_row_is_says_its_subject_in_the_agreed_type(

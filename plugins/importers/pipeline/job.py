@@ -25,7 +25,7 @@ from importers.core.registry import PACKAGE, source_class
 from importers.core.settings import StreamSettings, effective, importer_settings, pipeline_of
 from importers.core.source import Source
 from importers.core.tenant import Expectation, Pipeline, Tenant
-from importers.exceptions import ConfigError, ImporterError
+from importers.exceptions import ConfigError, ImporterError, PrivacyError
 from importers.keys.keyring import TenantKeys
 from importers.pipeline import contract
 from importers.pipeline.installation import Installation
@@ -174,8 +174,14 @@ class Job:
         """Whose the rows are, as `Policy.tokens` says: by the subject in its agreed type, as the table would say it,
         and by what came where that doesn't fit.
         """
-        fitted, came = self.policy.tokens(self.fitted(rows)), self.policy.tokens(rows)
-        return came if fitted is None else pc.coalesce(fitted, came)
+        fitted = self.fitted(rows)
+        tokens = self.policy.tokens(fitted)
+        if tokens is None or fitted is rows or not tokens.null_count:
+            return tokens
+        try:
+            return pc.coalesce(tokens, self.policy.tokens(rows))
+        except PrivacyError:  # what came is no such object
+            return tokens
 
     def table_schema(self, staged: Iterable[pa.Schema]) -> pa.Schema:
         """The source's columns that the table has to hold, once so much is staged."""

@@ -291,7 +291,9 @@ def _reach(rows: pa.RecordBatch, leaf: Part) -> pa.Array:
     values = rows.column(_only(rows.schema, chain[0]))
     for outer, inner in pairwise(chain):
         kind = values.type
-        values = pc.struct_field(values, _only(kind, inner[len(outer) + 1 :]) if pa.types.is_struct(kind) else -1)
+        if not pa.types.is_struct(kind):
+            raise PrivacyError(f"the rows don't hold the subject '{inner}'", do="let the source deliver it")
+        values = pc.struct_field(values, _only(kind, inner[len(outer) + 1 :]))
     return values
 
 
