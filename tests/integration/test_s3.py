@@ -321,6 +321,29 @@ def test_what_is_tagged_is_asked_once_more_and_never_again(
     assert asked == ["a.csv"]
 
 
+def test_objects_that_the_pattern_names_otherwise_are_loaded_already(
+    server: S3Server, bucket: str, installation: Installation, sql: psycopg.Connection
+) -> None:
+    """Also those that are there twice, and once they are tagged under the new name."""
+    server.put(bucket, "in/a.csv", b"n\n1\n")
+    assert Imports(installation, server, bucket)().rows_loaded == 1
+    otherwise = Imports(installation, server, bucket, prefix="", pattern="*/*.csv", afterwards="tag")
+    server.put(bucket, "of/a.csv", b"n\n1\n")
+    found = otherwise()
+    assert (found.rows_loaded, len(found.notes)) == (1, 1)
+    assert f"not read again, such as 's3://{bucket}/in/a.csv'" in found.notes[0]
+    for _ in range(2):
+        found = otherwise()
+        assert (found.rows_loaded, found.notes) == (0, ())
+    assert {lane: known.get("loaded_as") for lane, known in found.position.items()} == {  # type: ignore[union-attr]
+        "a.csv": None,
+        "in/a.csv": "a.csv",
+        "of/a.csv": None,
+    }
+    assert tags_of(server, bucket, "in/a.csv") == {"imported": "true"}
+    assert loaded(sql) == [1, 1]
+
+
 def test_nothing_is_deleted_before_the_rows_are_committed(
     server: S3Server, bucket: str, installation: Installation
 ) -> None:

@@ -40,6 +40,7 @@ from importers.sources.files._bucket import ENVIRONMENT, ENVIRONMENT_BESIDES, ro
 from importers.sources.files._columns import Growth, akin, as_asked, filled, mark, wanted
 from importers.sources.files._interval import changed, covered, microseconds, within
 from importers.sources.files._members import perhaps_beside
+from importers.sources.files._moved import NOTHING, Moved, moved
 from importers.sources.files._odd import Inferred, told
 from importers.sources.files._settings import OF_NO_RECORD, Compression, FilesT, OnChange
 from importers.sources.files._slices import FilePart, FileSlice, Slice, in_parts, one_after_the_other
@@ -62,6 +63,7 @@ class FileSource(Source[FilesT]):
     """Files of one format. A format says what its columns are, where it can be cut, and how a slice is read.
 
     Incremental by file: a lane is a path below the pattern's directory, its value size and time of change, or an ETag.
+    A loaded file that is moved, and has them still, isn't read again.
     A window reads again every file that is of it, loaded or not, and moves nothing: by `interval`, else by the time of
     change. A format sees files through `self.files`, which also unpacks them: to a format a member of an archive is a
     file.
@@ -175,9 +177,11 @@ class FileSource(Source[FilesT]):
         if not listed and any(named(lane, self.config.path) for lane in position):
             return Plan(partitions=[])  # all that was there is loaded, and somebody has taken it away
         listed = listed or self._listed()  # which says why there is none
+        elsewhere = self._moved(listed, window, position)
+        position = {**position, **elsewhere.position}
         new = [file for file in listed if self._wanted(file, stream, window, position)]
         if not new:
-            return Plan(partitions=[])
+            return Plan(partitions=[], position=elsewhere.position, notes=elsewhere.notes)
         known = self._known(listed if self.sparse() else new)
         schema = as_asked(known.schema, stream)
         self.offered(schema, stream)
@@ -189,8 +193,8 @@ class FileSource(Source[FilesT]):
         notes = told(known.odd, stream, nulls="null_values" in type(self.config).model_fields)
         if not window.bounded:
             again = [file.path for file in new if file.lane in position]
-            position = {file.lane: file.identity for file in new}
-            return Plan(partitions, position, notes=(*_read_again(again), *notes), since=since)
+            position = {**elsewhere.position, **{file.lane: file.identity for file in new}}
+            return Plan(partitions, position, notes=(*elsewhere.notes, *_read_again(again), *notes), since=since)
         replaces = self.config.interval is not None and stream.load_mode is LoadMode.APPEND
         return Plan(partitions, covers=covered(window) if replaces else None, notes=notes, since=since)
 
@@ -310,7 +314,12 @@ class FileSource(Source[FilesT]):
         return list(dict.fromkeys((ends[0], ends[-1])))
 
     def _asked_for(self, window: Window, position: Position) -> list[File]:
-        return [file for file in self.files.find(self.config.path) if self._is_asked_for(file, window, position)]
+        listed = self.files.find(self.config.path)
+        position = {**position, **self._moved(listed, window, position).position}
+        return [file for file in listed if self._is_asked_for(file, window, position)]
+
+    def _moved(self, listed: Sequence[File], window: Window, position: Position) -> Moved:
+        return NOTHING if window.bounded or not position else moved(listed, position)
 
     def _is_asked_for(self, file: File, window: Window, position: Position) -> bool:
         if not window.bounded:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from enum import StrEnum
 from functools import cached_property
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, cast
 
 import pyarrow as pa
 from pydantic import Field, ValidationError, model_validator
@@ -171,7 +171,8 @@ class S3(Source[S3Config]):
         plan = self._reader.plan(stream, window, position)
         if self.config.afterwards is not Afterwards.TAG or window.bounded:
             return plan
-        done = {file.lane: {**file.identity, DONE: "tag"} for file in self._undone(position) if self._is_tagged(file)}
+        tagged = [file for file in self._undone(position) if self._is_tagged(file)]
+        done = {f.lane: {**cast("Any", position[f.lane]), **f.identity, DONE: "tag"} for f in tagged}
         return replace(plan, position={**done, **plan.position})
 
     def knows(self, partition: JSON) -> bool:
