@@ -267,6 +267,18 @@ def test_an_xls_whose_damage_would_take_all_memory_is_not_parsed(tmp_path, monke
         source(path).streams()
 
 
+def test_a_workbook_on_which_the_library_panics(tmp_path, monkeypatch):
+    """As for damaged lengths in an xls: Rust's panic is no Exception."""
+    panic = type("PanicException", (BaseException,), {})
+
+    def read(_):
+        raise panic("range end index 24 out of range for slice of length 9")
+
+    monkeypatch.setattr("fastexcel.read_excel", read)
+    with pytest.raises(ContractError, match="isn't a whole workbook"):
+        source(old_workbook(tmp_path / "book.xls", [(0, 0, "id")])).streams()
+
+
 @pytest.mark.parametrize("keep", [8, 511, 2000, -512])
 def test_an_xls_that_was_cut_off(tmp_path, keep):
     path = old_workbook(tmp_path / "book.xls", [(0, 0, "id"), (1, 0, 1)])
