@@ -23,6 +23,8 @@ MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+_WIDEST = 4
+"""Bytes of a character of UTF-32."""
 
 
 OTHERS = (
@@ -50,14 +52,40 @@ def encoding_of(head: bytes) -> str:
     return next((name for mark, name in MARKS if head.startswith(mark)), "utf-8")
 
 
+def unmarked(head: bytes) -> str | None:
+    """The encoding of several bytes a character that text without a mark has; None if nothing says so.
+
+    In UTF-16 each letter and digit of ASCII has a NUL beside it, on one side; few others have one, on the other.
+    """
+    if b"\0" not in head or encoding_of(head) != "utf-8":
+        return None
+    for name in ("utf-32-le", "utf-32-be"):  # few bytes are any: above 0x10ffff nothing is a character
+        if len(head) >= _WIDEST and _is(head[: len(head) // _WIDEST * _WIDEST], name):
+            return name
+    characters, even, odd = len(head) // 2, head[::2].count(0), head[1::2].count(0)
+    name, here, there = ("utf-16-le", odd, even) if odd > even else ("utf-16-be", even, odd)
+    many = here >= AGREE * characters or (here * 10 >= characters and "\n" in head.decode(name, "replace"))
+    if many and here >= 2 * there:
+        return name
+    return None
+
+
+def _is(data: bytes, encoding: str) -> bool:
+    try:
+        data.decode(encoding)
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
 def guessed(head: bytes) -> str:
     """The likeliest encoding. Its neighbours differ in a few letters only, so that names may come out a little wrong.
 
     A few bytes that aren't UTF-8 among many that are make bad records, not another encoding.
     """
-    marked = encoding_of(head)
-    if marked != "utf-8":
-        return marked
+    known = unmarked(head) or encoding_of(head)
+    if known != "utf-8":
+        return known
     text = codecs.getincrementaldecoder("utf-8")("replace").decode(head)  # the end may be in the middle of a character
     wrong = text.count("\ufffd")
     if wrong == 0 or sum(char > "\x7f" for char in text) - wrong >= wrong:

@@ -38,6 +38,24 @@ def test_an_encoding_that_the_bytes_say(tmp_path, encoding):
     assert found == [(int(line[0]), line[2:]) for line in NAMES.splitlines()[1:]]
 
 
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"])
+@pytest.mark.parametrize(
+    "text", ["id,name\n1,Zoë\n2,Eve\n", "ключ,имя,город\n1,Женя,Вологда\n2,一,一一一\n", "id,name"]
+)
+def test_utf_16_without_a_mark_says_what_to_set(tmp_path, encoding, text):
+    with pytest.raises(ContractError, match=f"{encoding[:6].upper()} without a byte order mark") as failed:
+        one(tmp_path, text.encode(encoding))
+    assert failed.value.do == f"set `encoding: {encoding}`"
+    expected = rows(tmp_path, text.encode())
+    assert rows(tmp_path, text.encode(encoding), encoding=encoding) == expected
+    assert rows(tmp_path, text.encode(encoding), encoding="guess") == expected
+
+
+def test_a_nul_among_letters_is_no_utf_16(tmp_path):
+    found, rejects, _ = one(tmp_path, b"id,name\n1,a\0b\n")
+    assert (len(found), len(rejects)) == (1, 0)
+
+
 def test_an_encoding_is_guessed_only_if_somebody_says_so(tmp_path):
     text = "id,name\n" + "1,Mötley Crüe\n2,Beyoncé Knowles\n3,Édith Piaf\n4,Die Ärzte\n" * 5
     data = text.encode("cp1252")
