@@ -51,9 +51,8 @@ def of(stored: Mapping[str, Any] | None) -> Stream | None:
     enums = {"reads": Reads(stored["reads"]), "load_mode": LoadMode(stored["load_mode"])}
     columns = {name: _columns_of(stored[name]) for name in ("columns", "beyond") if name in stored}
     tuples = {name: tuple(stored.get(name, ())) for name in ("primary_key", "absent", "held_to")}
-    named = {
-        field.name: stored[field.name] for field in fields(Stream) if field.name in stored
-    }  # a newer one says more
+    # a newer version may say more
+    named = {field.name: stored[field.name] for field in fields(Stream) if field.name in stored}
     return Stream(**{**named, **enums, **columns, **tuples})
 
 
