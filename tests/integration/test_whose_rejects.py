@@ -155,3 +155,15 @@ def test_whose_a_bad_row_is_says_its_subject_in_the_agreed_type(
     site.types = {}
     site.run([(5, "12345678901", "x"), (6, "7.5", "7")])
     assert site.erased("12345678901") == [(Outcome.CLEAR, 1, 0), (Outcome.CLEAR, 1, 0)]
+
+
+def test_a_record_whose_quote_is_never_closed_is_nobody_s_and_no_row_of_a_replay(
+    tmp_path: Path, database: str, encryption_key: str
+) -> None:
+    """It holds the lines after it, and their persons."""
+    site = Site(tmp_path, database, "csv")
+    site.deliver(f'id,who,total\n1,{BOB},7\n2,"{ANN},7\n3,{BOB},7\n')
+    assert site.erased(BOB) == [(Outcome.CLEAR, 0, 1)]
+    replayed = site.run(replay=True)
+    assert (replayed.rows_loaded, replayed.rows_quarantined) == (0, 1)
+    assert site.held() == [f'2,"{ANN},7\n3,{BOB},7\n'.encode()]

@@ -83,10 +83,10 @@ def agreed(
 
 
 def _held_to(column: Column, known: pa.DataType) -> Column:
-    """The column in the type that a closed contract knows. Text is asked for as such where a sample says floats, by
-    way of which an integer may lose digits.
+    """The column in the type that a closed contract knows. Text is asked for as such where a sample says something
+    that is written in several ways, floats, moments or True: it would come out as another text. An integer has one.
     """
-    again = is_text(known) and t.is_floating(column.type)
+    again = is_text(known) and not t.is_integer(column.type)
     return replace(column, type=known, readable_as=column.readable_as & {known} if again else frozenset())
 
 

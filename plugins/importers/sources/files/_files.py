@@ -168,9 +168,8 @@ class FileSource(Source[FilesT]):
         if self.config.interval:
             return Place(dated(self.config.interval.start(file), mark(file)), sure=True)
         was = stream.loaded.get(file.lane)
-        # an archive that has changed may have a member that nobody has loaded
-        still = not file.member or replace(file, size=file.archive).is_still(was)
-        return Place(mark(file), sure=was is not None and still)
+        there = file.member in _members(was) if file.member else was is not None
+        return Place(mark(file), sure=there)
 
     def plan(self, stream: Stream, window: Window, position: Position) -> Plan:
         listed = self.files.find(self.config.path)
@@ -193,7 +192,7 @@ class FileSource(Source[FilesT]):
         notes = told(known.odd, stream, nulls="null_values" in type(self.config).model_fields)
         if not window.bounded:
             again = [file.path for file in new if file.lane in position]
-            position = {**elsewhere.position, **{file.lane: file.identity for file in new}}
+            position = {**elsewhere.position, **_loaded(new, inside)}
             return Plan(partitions, position, notes=(*elsewhere.notes, *_read_again(again), *notes), since=since)
         replaces = self.config.interval is not None and stream.load_mode is LoadMode.APPEND
         return Plan(partitions, covers=covered(window) if replaces else None, notes=notes, since=since)
@@ -375,6 +374,22 @@ class FileSource(Source[FilesT]):
         ]
         one_after_the_other(slices)
         return in_parts(slices, count)
+
+
+def _loaded(files: Sequence[File], inside: Sequence[File]) -> dict[str, JSON]:
+    """What a position says of files: which they are, and of archives which members of them were loaded."""
+    members: dict[str, list[JSON]] = {}
+    for part in inside:
+        if part.member:
+            members.setdefault(part.lane, []).append(part.member)
+    more = {lane: {"members": names} for lane, names in members.items()}
+    return {file.lane: {**file.identity, **more.get(file.lane, {})} for file in files}
+
+
+def _members(loaded: JSON) -> Sequence[str]:
+    """The members of an archive that a position says were loaded; older versions said none."""
+    members = loaded.get("members") if isinstance(loaded, Mapping) else None
+    return cast(Sequence[str], members or ())
 
 
 def _read_again(paths: Sequence[str]) -> tuple[str, ...]:

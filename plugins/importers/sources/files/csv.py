@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv as stdlib_csv
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from enum import StrEnum
 from functools import cached_property, partial
 from itertools import pairwise
@@ -16,7 +17,7 @@ from pydantic import AfterValidator, Field, model_validator
 from importers.core.model import Batch, Stream
 from importers.core.names import did_you_mean, few, is_like_a_value
 from importers.exceptions import ConfigError, ContractError
-from importers.sources._text.blocks import BLOCK, LineNumbers, blocks, newlines
+from importers.sources._text.blocks import BLOCK, Block, LineNumbers, blocks, newlines
 from importers.sources._text.cells import arrow_type, infer, typed
 from importers.sources._text.numbers import Numbers
 from importers.sources._text.times import DIRECTIVES, Times, kind_of, legal, suits
@@ -308,7 +309,13 @@ class Csv(FileSource[CsvConfig]):
     def record(self, stream: Stream, file: File, schema: pa.Schema) -> Record:
         names, _ = self._header(file)
         there = pa.schema([field for field in stream.schema if field.name in schema.names and field.name in names])
-        return one_row(self._rows(stream, file, names, there).batch, file.shown)
+        rows, dialect = self._rows(stream, file, names, there), self._shape(file).dialect
+
+        def read(block: Block, lines: LineNumbers) -> Batch:
+            _, torn = dialect.records(block.data, block.length)
+            return rows.batch(replace(block, torn=torn < block.length), lines)
+
+        return one_row(read, file.shown)
 
     def _rows(self, stream: Stream, file: File, names: list[str], target: pa.Schema) -> Rows:
         inferred, nulls = frozenset(names) - self.config.types.keys(), self.config.null_values

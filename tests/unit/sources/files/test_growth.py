@@ -211,10 +211,11 @@ def test_what_a_run_reads_is_named_as_its_plan_names_it(tmp_path: Path) -> None:
     assert source.parts(stream, Window(), plan.position) == []
     loaded = replace(stream, loaded=plan.position)
     assert source.parts(loaded, Window(), {}) == [Place(name, sure=True) for name in names]
-    with zipfile.ZipFile(tmp_path / "m-0.csv", "w") as archive:  # it may have rows now that weren't in it
-        archive.writestr("x.csv", "a,c\n1,1\n")
+    with zipfile.ZipFile(tmp_path / "m-0.csv", "w") as archive:  # nobody has loaded `w`
+        for name in ("w.csv", "x.csv"):
+            archive.writestr(name, "a,c\n1,1\n")
     (tmp_path / "m-1.csv").write_text("a\n11\n")
-    assert [place.sure for place in source.parts(loaded, Window(), {})] == [False, True, True]
+    assert [place.sure for place in source.parts(loaded, Window(), {})] == [False, True, True, True]
 
 
 @pytest.mark.parametrize("suffix", FORMATS)
