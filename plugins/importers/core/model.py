@@ -8,6 +8,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, TypeAlias
 
+from importers.exceptions import ConfigError
+
 if TYPE_CHECKING:
     import pyarrow as pa  # half a second that reading a tenant file need not cost
 
@@ -154,10 +156,21 @@ class Stream:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Half-open: `start` ≤ x < `end`, as ISO 8601 with an offset; either may be None."""
+    """Half-open: `start` ≤ x < `end`, as ISO 8601 with an offset; either may be None.
+
+    Raises ConfigError for one that ends before it begins.
+    """
 
     start: str | None = None
     end: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.start and self.end and datetime.fromisoformat(self.end) < datetime.fromisoformat(self.start):
+            raise ConfigError(
+                "the window ends before it begins: `--to` is before `--from`",
+                got=f"from {self.start} to {self.end}",
+                do="swap them",
+            )
 
     @property
     def bounded(self) -> bool:

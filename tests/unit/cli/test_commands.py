@@ -327,6 +327,17 @@ def test_run_refuses_a_window_that_is_none(tenants: Path, asked: list[dict[str, 
     assert asked == []
 
 
+def test_a_window_that_ends_before_it_begins_is_refused(tenants: Path, asked: list[dict[str, Any]]) -> None:
+    """By moments, not by letters: the first pair is an hour, and the second one none."""
+    hour = ("--from", "2026-01-02T01:00+02:00", "--to", "2026-01-02T00:00+00:00")
+    assert call("run", "acme.plays", "--tenants", tenants, *hour).exit_code == 0
+    none = ("--from", "2026-01-02T00:00+00:00", "--to", "2026-01-02T01:00+02:00")
+    failed = call("run", "acme.plays", "--tenants", tenants, *none)
+    assert failed.exit_code == 2
+    assert "`--to` is before `--from`" in failed.stderr
+    assert len(asked) == 1
+
+
 def test_run_tells_rows_rules_and_seconds_and_no_position(tenants: Path, asked: list[dict[str, Any]]) -> None:
     output = call("run", "acme.plays", "--tenants", tenants).stdout
     for word in (
