@@ -40,7 +40,7 @@ from importers.sources.files._bucket import ENVIRONMENT, ENVIRONMENT_BESIDES, ro
 from importers.sources.files._columns import Growth, akin, as_asked, filled, mark, wanted
 from importers.sources.files._interval import changed, covered, microseconds, within
 from importers.sources.files._members import perhaps_beside
-from importers.sources.files._moved import NOTHING, Moved, moved
+from importers.sources.files._moved import LOADED_AS, NOTHING, Moved, moved
 from importers.sources.files._odd import Inferred, told
 from importers.sources.files._settings import OF_NO_RECORD, Compression, FilesT, OnChange
 from importers.sources.files._slices import FilePart, FileSlice, Slice, in_parts, one_after_the_other
@@ -169,7 +169,8 @@ class FileSource(Source[FilesT]):
             return Place(dated(self.config.interval.start(file), mark(file)), sure=True)
         was = stream.loaded.get(file.lane)
         there = file.member in _members(was) if file.member else was is not None
-        return Place(mark(file), sure=there)
+        # where a file stands that was moved, it wasn't loaded
+        return Place(mark(file), sure=there and not (isinstance(was, Mapping) and LOADED_AS in was))
 
     def plan(self, stream: Stream, window: Window, position: Position) -> Plan:
         listed = self.files.find(self.config.path)

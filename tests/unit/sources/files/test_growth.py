@@ -214,6 +214,9 @@ def test_what_a_run_reads_is_named_as_its_plan_names_it(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "m-0.csv", "w") as archive:  # nobody has loaded `w`
         for name in ("w.csv", "x.csv"):
             archive.writestr(name, "a,c\n1,1\n")
+    elsewhere = {**plan.position, "m-1.csv": {**plan.position["m-1.csv"], "loaded_as": "old/m-1.csv"}}
+    moved = source.parts(replace(stream, loaded=elsewhere), Window(), {})
+    assert [place.sure for place in moved if place.name == "m-1.csv"] == [False]
     (tmp_path / "m-1.csv").write_text("a\n11\n")
     assert [place.sure for place in source.parts(loaded, Window(), {})] == [False, True, True, True]
 
