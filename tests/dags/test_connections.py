@@ -265,7 +265,7 @@ def test_what_is_handed_over_is_masked_in_logs(store: Any) -> None:
 
 
 def test_only_steps_that_ask_the_source_get_its_connection() -> None:
-    asks = {ExtractOperator: True, CommitOperator: True}
+    asks = {ExtractOperator: True, ValidateOperator: True, CommitOperator: True}
     for operator in (
         ExtractOperator,
         ValidateOperator,

@@ -129,6 +129,15 @@ def test_a_record_that_isn_t_one_is_nobody_s(tmp_path: Path, database: str, encr
     assert site.erased(ANN) == [(Outcome.CLEAR, 0, 1)]
 
 
+def test_a_record_that_says_no_person_or_two_is_nobody_s(tmp_path: Path, database: str, encryption_key: str) -> None:
+    site = Site(tmp_path, database, "jsonl")
+    whose = [f'["{ANN}"]', "{}", "[]", "true", f'{{"id":"{ANN}"}}', f'"{BOB}","who":"{ANN}"', f'"{ANN}"']
+    text = "".join(f'{{"id":1,"total":"x","who":{who}}}\n' for who in whose)
+    found = site.deliver(f'{{"id":1,"total":1,"who":"{BOB}"}}\n{text}')
+    assert (found.rows_loaded, found.rows_quarantined) == (1, len(whose))
+    assert site.erased(ANN) == [(Outcome.CLEAR, 1, len(whose) - 2)]  # true is a text, if one that is nobody's
+
+
 @pytest.mark.parametrize(
     "bad", ['{"id":3,"user":"x"}', '{"id":3,"user":[7]}', '{"id":3,"user":{"plan":"p"}}', '{"id":3,"user":7}']
 )

@@ -203,6 +203,7 @@ class ValidateOperator(PartitionOperator):
     """Judges a partition's rows by the rules; bad ones go to quarantine."""
 
     step = "validate"
+    asks_source = True  # whose the records are that were no rows
 
     def work_on(self, job: Job, run: Run, partition: int) -> Mapping[str, JSON]:
         from importers.pipeline.extract import validate

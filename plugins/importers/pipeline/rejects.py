@@ -53,15 +53,23 @@ def tokens(job: Job, run: Run, partition: int, rejects: Sequence[Reject], before
 def _tokens(job: Job, column: str, values: pa.Array) -> list[bytes | None]:
     try:
         found = job.tokens(pa.RecordBatch.from_arrays([values], names=[column]))
-    except ImporterError:  # an object without the subject's field
+    except (ImporterError, pa.ArrowException):  # an object without the subject's field, or a list in its place
         found = None
     return [None] * len(values) if found is None else found.to_pylist()
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object. Raises ValueError for a key that is there twice: which of two persons is meant?"""
+    said = dict(pairs)
+    if len(said) < len(pairs):
+        raise ValueError("a key is there twice")
+    return said
 
 
 def _of_json(raw: bytes, column: str, asked: pa.Schema) -> pa.RecordBatch | None:
     """The column of a record that is an object of JSON, in the type that the stream has, where it fits."""
     try:
-        said: Any = json.loads(raw)
+        said: Any = json.loads(raw, object_pairs_hook=_once)
         values = pa.array([said[column]])
     except (ValueError, TypeError, LookupError, OverflowError, RecursionError, pa.ArrowException):
         return None

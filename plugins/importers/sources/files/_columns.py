@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pyarrow as pa
 
-from importers.core.model import LoadMode, Stream
+from importers.core.model import Stream
 from importers.core.names import UNSHOWN, few, is_given, is_like_a_value, told
 from importers.core.parts import Place, first, may_lack
 from importers.exceptions import ContractError
@@ -44,16 +44,16 @@ class Growth:
     """Files that are read one after the other: a later one may have columns that none before it had. It may lack those
     alone that nobody wants, or that `may_lack` says.
 
-    `since` says of each column the first file that has it, or had it when the stream was read before: of a table that
-    is replaced, the first of those that are read now.
+    `since` says of each column the first file that has it, or had it when the stream was read before. `everything`: who
+    reads all files knows the first one also where no older run has said it.
     """
 
-    def __init__(self, schema: pa.Schema, stream: Stream) -> None:
+    def __init__(self, schema: pa.Schema, stream: Stream, *, everything: bool = False) -> None:
         self._names, self._seen = schema.names, set[str]()
         self._asked = {column.name: column for column in stream.columns}
         known = (*stream.columns, *stream.unread)
         self._known = {column.name: column.since for column in known if column.since is not None}
-        self.since = {} if stream.load_mode is LoadMode.REPLACE else dict(self._known)
+        self.since = {name: since for name, since in self._known.items() if since or not everything}
 
     def lacking(self, part: Place, shown: str, got: Sequence[str]) -> list[str]:
         """Which of the schema's columns the next file may and does lack. Raises ContractError for any other that it

@@ -186,7 +186,8 @@ class FileSource(Source[FilesT]):
         schema = as_asked(known.schema, stream)
         self.offered(schema, stream)
         inside = [part for file in new for part in self.files.inside(file)]
-        lacking, since = self._lacking(inside, schema, stream)
+        everything = not window.bounded and not position
+        lacking, since = self._lacking(inside, schema, stream, everything=everything)
         sealed = base64.b64encode(schema.serialize()).decode()
         said = {"schema": sealed, "read": self._way_of_reading}
         partitions: list[JSON] = [{"slices": part, **said} for part in self._packed(inside, lacking)]
@@ -347,13 +348,13 @@ class FileSource(Source[FilesT]):
         return {"from": microseconds(interval.start(file))} if interval else {}
 
     def _lacking(
-        self, files: Sequence[File], schema: pa.Schema, stream: Stream
+        self, files: Sequence[File], schema: pa.Schema, stream: Stream, *, everything: bool
     ) -> tuple[list[Slice], Mapping[str, str]]:
         """What a slice says of the columns that each file lacks, and a plan of the first file that has each.
 
         Raises ContractError for what a file may not lack.
         """
-        growth, lacks = Growth(schema, stream), list[Sequence[str]]([()] * len(files))
+        growth, lacks = Growth(schema, stream, everything=everything), list[Sequence[str]]([()] * len(files))
         places = [self._place(file, stream) for file in files]
         for number in sorted(range(len(files)), key=lambda number: in_order(places[number].name)):
             file = files[number]

@@ -180,6 +180,18 @@ def test_directories_come_one_after_the_other_as_they_are_named(tmp_path: Path, 
         planned(turned, new="ab")
 
 
+def test_who_reads_everything_knows_which_file_was_the_first(tmp_path: Path) -> None:
+    """An older version didn't say."""
+    source = months(tmp_path, "csv", "ab", "abc", "abc")
+    _, plan = planned(source, since={}, optional="c")
+    assert plan.since == {"a": "m-1.csv", "b": "m-1.csv", "c": "m-2.csv"}
+    stream, _ = planned(source, since=plan.since, loaded=plan.position)
+    growth = source._lacking(source.files.find(source.config.path), stream.schema, stream, everything=False)
+    assert growth[1] == plan.since
+    unsaid, _ = planned(source, since={}, optional="c")
+    assert source._lacking(source.files.find(source.config.path), stream.schema, unsaid, everything=False)[1]["c"] == ""
+
+
 def test_a_way_of_reading_is_named_as_older_versions_named_it() -> None:
     """What those left in quarantine ends when its file is read again. The names are those of revision d0a29f5."""
     ways = {
