@@ -335,6 +335,17 @@ def test_an_optional_column_that_is_missing_is_null_and_may_come_back(
     assert rows(sql) == [(1, 10), (2, 20), (3, None), (4, None), (5, 50)]
 
 
+def test_an_optional_column_may_have_a_type_that_is_set(site: Site, sql: psycopg.Connection[Any]) -> None:
+    site.types = {"ms": "number"}
+    load: dict[str, Any] = {"optional": ["ms"], "mode": "append"}
+    site.run(FIRST, file="m-1.csv", **load)
+    site.run("id,who\n3,cy\n", file="m-2.csv", **load)
+    assert rows(sql) == [(1, 10), (2, 20), (3, None)]
+    site.types = {"msec": "number"}
+    with pytest.raises(ConfigError, match="`types` names a column 'msec' that the files lack"):
+        site.run(FIRST, file="m-3.csv", **load)
+
+
 def test_an_unclassified_new_column_still_stops_an_open_contract(site: Site, sql: psycopg.Connection[Any]) -> None:
     site.run(FIRST)
     with pytest.raises(PrivacyError, match="extra"):

@@ -127,15 +127,30 @@ class FileSource(Source[FilesT]):
 
     def reach(self) -> str:
         files = self._listed()
-        self._typed(self._ends(files[:1]))
+        self.settled(self._typed(self._ends(files[:1])).schema)
         return f"{len(files)} files, {sum(file.size for file in files):,} bytes"
 
     types_within: ClassVar[bool] = False
     """Whether `types` reaches what is within objects and lists, by a path such as `items[].price`."""
 
     def streams(self) -> Sequence[Stream]:
-        columns = self._columns(self._known(self._listed()).schema)
-        return [Stream(self._name(), columns, self.reads())]
+        schema = self._known(self._listed()).schema
+        self.settled(schema)
+        return [Stream(self._name(), self._columns(schema), self.reads())]
+
+    def settled(self, schema: pa.Schema) -> None:
+        """Raises ConfigError for a column that settings name and no file has. Those that a run reads may lack it, if it
+        is optional.
+        """
+        for name in self.config.types:
+            known = self._addressed(schema)
+            if name not in known:
+                why = "which holds what has types" if name in schema.names else "that the files lack"
+                raise ConfigError(f"`types` names a column '{name}' {why}", do=did_you_mean(name, known))
+
+    def _addressed(self, schema: pa.Schema) -> Sequence[str]:
+        """What `types` may name."""
+        return leaves(schema) if self.types_within else schema.names
 
     def _columns(self, schema: pa.Schema) -> tuple[Column, ...]:
         said = self.config.types
@@ -298,11 +313,8 @@ class FileSource(Source[FilesT]):
         with perhaps_beside(*ends):
             schema, odd = self.inferred(ends)
         for name, kind in self.config.types.items():
-            known = leaves(schema) if self.types_within else schema.names
-            if name not in known:
-                why = "which holds what has types" if name in schema.names else "that the files lack"
-                raise ConfigError(f"`types` names a column '{name}' {why}", do=did_you_mean(name, known))
-            schema = retyped(schema, name, arrow_type(kind))
+            if name in self._addressed(schema):
+                schema = retyped(schema, name, arrow_type(kind))
         return Inferred(schema, [one for one in odd if one.column not in self.config.types])
 
     def _ends(self, files: Sequence[File]) -> list[File]:

@@ -261,12 +261,14 @@ class Csv(FileSource[CsvConfig]):
         samples = [self._sample(file) for file in dict.fromkeys((holding[0], holding[-1]))]
         akin(holding[-1].shown, samples[-1].column_names, samples[0].column_names)
         both = pa.concat_tables(samples, promote_options="default")
-        lacking = sorted(self.config.formats.keys() - set(both.column_names))
-        if lacking:
-            do = did_you_mean(lacking[0], both.column_names)
-            raise ConfigError(f"`formats` names a column '{lacking[0]}' that the files lack", do=do)
         nulls = self.config.null_values
         return inferred(infer(both, nulls, self._numbers, self._times), both, nulls, self._as_type)
+
+    def settled(self, schema: pa.Schema) -> None:
+        super().settled(schema)
+        for name in sorted(self.config.formats.keys() - set(schema.names)):
+            do = did_you_mean(name, schema.names)
+            raise ConfigError(f"`formats` names a column '{name}' that the files lack", do=do)
 
     def _as_type(self, name: str, text: pa.Array, kind: pa.DataType) -> Typed:
         """As the column's type were it the sample's word."""
