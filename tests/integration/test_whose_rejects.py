@@ -41,7 +41,7 @@ class Site:
         self.installation = Installation(root, warehouse, False, str(root / "staging"), str(root / "quarantine"))
         self.importer, self.file, self.numbers = importer, root / f"orders.{importer}", count(1)
         self.types: dict[str, str] = {"total": "integer"}
-        self.load: dict[str, str] = {}
+        self.load: dict[str, object] = {}
         self.columns, self.subject = {"id": "keep", "who": "pseudonymise", "total": "keep"}, "who"
 
     @property
@@ -136,6 +136,17 @@ def test_a_record_that_says_no_person_or_two_is_nobody_s(tmp_path: Path, databas
     found = site.deliver(f'{{"id":1,"total":1,"who":"{BOB}"}}\n{text}')
     assert (found.rows_loaded, found.rows_quarantined) == (1, len(whose))
     assert site.erased(ANN) == [(Outcome.CLEAR, 1, len(whose) - 2)]  # true is a text, if one that is nobody's
+
+
+def test_a_file_without_the_subject_s_column_has_nobody_s_records(
+    tmp_path: Path, database: str, encryption_key: str
+) -> None:
+    site = Site(tmp_path, database, "csv")
+    site.load = {"optional": ["who"]}
+    site.run([(1, ANN, "1")])
+    found = site.deliver("id,total\n2,much\n3,3\n")
+    assert (found.rows_loaded, found.rows_quarantined) == (1, 1)
+    assert site.erased(ANN) == [(Outcome.CLEAR, 0, 1)]
 
 
 @pytest.mark.parametrize(

@@ -30,13 +30,14 @@ def tokens(job: Job, run: Run, partition: int, rejects: Sequence[Reject], before
     column = job.policy.subject_column
     if column is None:
         return None
-    asked = job.requested.narrowed({column})
+    asked = job.asked.narrowed({column})
     found: list[pa.RecordBatch | None] = [_of_json(each.raw, column, asked.schema) for each in rejects]
     planned = run.plan.partitions[partition : partition + 1]  # nothing of a live run
     replays = run.kind is RunKind.REPLAY
     for part in replay.origin(job, planned[0]) if replays else planned:
         again = job.source.reread(asked, part, rejects[: max(0, READ_AGAIN - before)])
-        found = [row if row is not None else known for row, known in zip_longest(again, found)]
+        whole = [row if row is not None and column in row.schema.names else None for row in again]
+        found = [row if row is not None else known for row, known in zip_longest(whole, found)]
     known = replay.subjects(job, planned[0]) if replays else {}
     said: list[bytes | None] = [known.get((each.raw, each.location)) for each in rejects]
     alike: dict[pa.DataType, list[int]] = {}

@@ -308,9 +308,11 @@ class Csv(FileSource[CsvConfig]):
             for block in blocks(fill, begin, end, cut, size=self.block, path=file.shown):
                 yield rows.batch(block, lines)
 
-    def record(self, stream: Stream, file: File, schema: pa.Schema) -> Record:
+    def record(self, stream: Stream, file: File, schema: pa.Schema) -> Record | None:
         names, _ = self._header(file)
         there = pa.schema([field for field in stream.schema if field.name in schema.names and field.name in names])
+        if not there.names:  # which Arrow would take for all
+            return None
         rows, dialect = self._rows(stream, file, names, there), self._shape(file).dialect
 
         def read(block: Block, lines: LineNumbers) -> Batch:
