@@ -10,7 +10,7 @@ from io import BytesIO
 from importers.exceptions import ContractError
 from importers.sources.files import _biff
 from importers.sources.files._extent import Reach, Watch, together
-from importers.sources.files._formulas import may_hold
+from importers.sources.files._formulas import CONTENT, may_hold
 from importers.sources.files._spread import Spread
 from importers.transport.packed import DAMAGE, METHODS, PIECE
 
@@ -87,13 +87,19 @@ def _no_binary(data: bytes, path: str) -> None:
     How far its cells reach stands in records that only a parser of them finds, and the library takes memory for all.
     """
     with zipfile.ZipFile(BytesIO(data)) as archive:
-        # a name may also stand in an extra field (APPNOTE 4.6.9), which the standard library doesn't look at
-        if any(BINARY in f"{entry.filename} {entry.extra.decode('latin-1')}".lower() for entry in archive.infolist()):
+        if any(BINARY in _names(entry) for entry in archive.infolist()):
             raise ContractError(
                 f"the workbook '{path}' is a binary one, an xlsb, which isn't read",
                 got=f"a member {BINARY}",
                 do="save it as xlsx, or have it delivered as that, CSV or Parquet",
             )
+
+
+def _names(entry: zipfile.ZipInfo) -> str:
+    """A member's, in small letters. One may also stand in an extra field (APPNOTE 4.6.9), which the standard library
+    doesn't look at.
+    """
+    return f"{entry.filename} {entry.extra.decode('latin-1')}".lower()
 
 
 def _unpacked(data: bytes, limit: int) -> list[_Look] | None:
@@ -109,7 +115,7 @@ def _unpacked(data: bytes, limit: int) -> list[_Look] | None:
             if entry.compress_type not in METHODS:
                 raise zipfile.BadZipFile
             entry.file_size = limit + 2 * PIECE  # out of reach: reading would end where the header says
-            looks.append(look := _Look(entry.filename))
+            looks.append(look := _Look(entry))
             looked: Future[None] | None = None
             with archive.open(entry) as member:
                 while piece := member.read(PIECE):
@@ -128,11 +134,11 @@ def _unpacked(data: bytes, limit: int) -> list[_Look] | None:
 class _Look:
     """What a member may hold, piece by piece; the last is empty."""
 
-    def __init__(self, name: str) -> None:
-        self.name, self.formulas, self.far = name, False, False
+    def __init__(self, entry: zipfile.ZipInfo) -> None:
+        self.name, self.formulas, self.far = entry.filename, False, False
         self._watch, self._spread, self._before = Watch(), Spread(), b""
         self._size = self._texts = 0
-        self._has_texts = "sharedstrings" in name.lower()
+        self._has_texts, self._is_open_document = "sharedstrings" in _names(entry), CONTENT in _names(entry)
 
     @property
     def is_whole(self) -> bool:
@@ -146,7 +152,8 @@ class _Look:
     def at(self, piece: bytes) -> None:
         self.formulas = self.formulas or may_hold(self.name, self._before, piece)
         self.far = self.far or self._watch.far(piece)
-        self._spread.at(piece)
+        if self._is_open_document:
+            self._spread.at(piece)
         self._size += len(piece)
         text = self._before[-SST:] + piece if self._has_texts else b""
         if COUNT.search(text):
