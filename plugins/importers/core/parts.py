@@ -53,9 +53,9 @@ def may_lack(column: Column, part: Place, *, more: bool) -> bool:
     """
     if column.optional or column.since is None:
         return True
-    return (
-        part.sure and not more and _are_alike(column.since, part.name) and in_order(part.name) < in_order(column.since)
-    )
+    if more or not part.sure or not _are_alike(column.since, part.name):
+        return False
+    return in_order(part.name) < in_order(column.since)
 
 
 def first(*since: str | None) -> str | None:

@@ -65,8 +65,8 @@ def agreed(
     if missed:
         read, more = parts(), not there <= {column.name for column in known.columns}
         # what only a replay has brought came from a delivery that nobody can name any more
-        dated = [column for column in missed if read and column.since is not None]
-        dated = [column for column in dated if column.name not in _identifying(offered, missed)]
+        needed = _identifying(offered, missed)
+        dated = [c for c in missed if read and c.since is not None and c.name not in needed]
         late = [column for column in dated if all(may_lack(column, part, more=more) for part in read)]
         absent, missed = [*absent, *late], [column for column in missed if column not in late]
     if missed:

@@ -149,7 +149,7 @@ def agreed(job: Job, window: Window | None = None, position: Position | None = N
     load, offered = job.settings.load, job.stream
     parts: Callable[[], Sequence[Place]] = tuple
     if position is not None:
-        loaded = position or (job.destination.position(offered) or known.loaded if known else {})
+        loaded = position or (_loaded(job, known) if known else {})
         offered = replace(job.source.delivered(offered, window, position), loaded=loaded)
         offered = contract.marked(offered, known, load)
         parts = partial(job.source.parts, offered, window, position)
@@ -161,6 +161,12 @@ def agreed(job: Job, window: Window | None = None, position: Position | None = N
         return job
     wide = contract.widened(job.stream, offered, job.asked)
     return job if wide is job.stream else job.of(wide)
+
+
+def _loaded(job: Job, known: Stream) -> Position:
+    """What of the source is in the table; nothing of one whose parts have the same columns, as nobody will ask."""
+    differ = any(column.since for column in known.columns)
+    return (job.destination.position(job.stream) or known.loaded) if differ else {}
 
 
 def _known(job: Job) -> Stream | None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from itertools import zip_longest
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import Any, cast
 
 import pyarrow as pa
 
 from importers.core.exact import exactly, lost
-from importers.core.model import Reject, Run, RunKind
+from importers.core.model import JSON, Reject, Run, RunKind
 from importers.exceptions import ImporterError
 from importers.pipeline import replay
 from importers.pipeline.job import Job
@@ -21,34 +21,55 @@ READ_AGAIN = 10_000
 wrong, and whose those are nobody knows."""
 
 
-def tokens(job: Job, run: Run, partition: int, rejects: Sequence[Reject], before: int = 0) -> pa.Array | None:
-    """The subject's token of each, null where a record doesn't say it; None if the rows concern nobody.
+class Whose:
+    """Tells of a partition's records, a batch after the other, whose they are."""
 
-    A source may be able to read that one column of the record again; a record of JSON says it by itself; and what is
-    replayed has said it before. `before`: how many of the partition's came before these.
-    """
-    column = job.policy.subject_column
-    if column is None:
-        return None
-    asked = job.asked.narrowed({column})
-    found: list[pa.RecordBatch | None] = [_of_json(each.raw, column, asked.schema) for each in rejects]
-    planned = run.plan.partitions[partition : partition + 1]  # nothing of a live run
-    replays = run.kind is RunKind.REPLAY
-    for part in replay.origin(job, planned[0]) if replays else planned:
-        again = job.source.reread(asked, part, rejects[: max(0, READ_AGAIN - before)])
-        whole = [row if row is not None and column in row.schema.names else None for row in again]
-        found = [row if row is not None else known for row, known in zip_longest(whole, found)]
-    known = replay.subjects(job, planned[0]) if replays else {}
-    said: list[bytes | None] = [known.get((each.raw, each.location)) for each in rejects]
-    alike: dict[pa.DataType, list[int]] = {}
-    for number, row in enumerate(found):
-        if row is not None:
-            alike.setdefault(row[column].type, []).append(number)
-    for numbers in alike.values():
-        values = pa.concat_arrays([row[column] for number in numbers if (row := found[number]) is not None])
-        for number, token in zip(numbers, _tokens(job, column, values), strict=True):
-            said[number] = token or said[number]
-    return pa.array(said, TOKEN.storage_type)
+    def __init__(self, job: Job, run: Run, partition: int) -> None:
+        self._job, self._seen = job, 0
+        self._planned = run.plan.partitions[partition : partition + 1]  # nothing of a live run
+        self._replays = run.kind is RunKind.REPLAY
+
+    @cached_property
+    def _origin(self) -> Sequence[JSON]:
+        """What the records were read from."""
+        return replay.origin(self._job, cast(Mapping[str, Any], self._planned[0])) if self._replays else self._planned
+
+    @cached_property
+    def _before(self) -> Mapping[tuple[bytes, str], bytes]:
+        """What records that are replayed said when they came."""
+        return replay.subjects(self._job, cast(Mapping[str, Any], self._planned[0])) if self._replays else {}
+
+    def tokens(self, rejects: Sequence[Reject]) -> pa.Array | None:
+        """The subject's token of each, null where a record doesn't say it; None if the rows concern nobody.
+
+        A source may be able to read that one column of the record again; a record of JSON says it by itself.
+        """
+        column = self._job.policy.subject_column
+        if column is None:
+            return None
+        said = [self._before.get((each.raw, each.location)) for each in rejects]
+        alike: dict[pa.DataType, dict[int, pa.Array]] = {}
+        for number, values in self._values(column, rejects):
+            alike.setdefault(values.type, {})[number] = values
+        for of_a_type in alike.values():
+            found = _tokens(self._job, column, pa.concat_arrays(of_a_type.values()))
+            for number, token in zip(of_a_type, found, strict=True):
+                said[number] = token or said[number]
+        return pa.array(said, TOKEN.storage_type)
+
+    def _values(self, column: str, rejects: Sequence[Reject]) -> Iterator[tuple[int, pa.Array]]:
+        """What is in the subject's column, of those records, by number, of which it can be said."""
+        asked = self._job.asked.narrowed({column})
+        again: dict[int, pa.Array] = {}
+        for part in self._origin:
+            rows = self._job.source.reread(asked, part, rejects[: max(0, READ_AGAIN - self._seen)])
+            there = ((number, row) for number, row in enumerate(rows) if row is not None)
+            again |= {number: row[column] for number, row in there if column in row.schema.names}
+        self._seen += len(rejects)
+        for number, each in enumerate(rejects):
+            values = again[number] if number in again else _of_json(each.raw, column, asked.schema)
+            if values is not None:
+                yield number, values
 
 
 def _tokens(job: Job, column: str, values: pa.Array) -> list[bytes | None]:
@@ -67,7 +88,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return said
 
 
-def _of_json(raw: bytes, column: str, asked: pa.Schema) -> pa.RecordBatch | None:
+def _of_json(raw: bytes, column: str, asked: pa.Schema) -> pa.Array | None:
     """The column of a record that is an object of JSON, in the type that the stream has, where it fits."""
     try:
         said: Any = json.loads(raw, object_pairs_hook=_once)
@@ -75,4 +96,4 @@ def _of_json(raw: bytes, column: str, asked: pa.Schema) -> pa.RecordBatch | None
     except (ValueError, TypeError, LookupError, OverflowError, RecursionError, pa.ArrowException):
         return None
     fit = exactly(values, asked.field(column).type)
-    return pa.RecordBatch.from_arrays([values if lost(values, fit).any() else fit], names=[column])
+    return values if lost(values, fit).any() else fit

@@ -152,7 +152,7 @@ def _read_again(
 
     Such rows are as new to the chain as any that a source delivers: it leaves out erased subjects' as it does theirs.
     """
-    parts = origin(job, dict(planned)) if rejects else ()
+    parts = origin(job, planned) if rejects else ()
     found = [row for partition in parts for row in job.source.reread(job.requested, partition, rejects)]
     rows = [_completed(job, row) for row in found if row is not None]
     if not rows:
@@ -165,20 +165,19 @@ def _read_again(
     return [reject for reject, row in pairs if row is None], Batch(whole.filter(kept), places=named(at.filter(kept)))
 
 
-def origin(job: Job, planned: JSON) -> Sequence[JSON]:
+def origin(job: Job, planned: Mapping[str, Any]) -> Sequence[JSON]:
     """The partition that a quarantine file's records were read from; none that the source doesn't know any more, and
     where an older replay didn't say.
     """
-    said = cast(Mapping[str, Any], planned)
-    part = said["part"]
-    parts = () if part is None else job.destination.find(said["root"]).plan.partitions[part : part + 1]
+    part = planned["part"]
+    parts = () if part is None else job.destination.find(planned["root"]).plan.partitions[part : part + 1]
     return [partition for partition in parts if job.source.knows(partition)]
 
 
-def subjects(job: Job, planned: JSON) -> dict[tuple[bytes, str], bytes]:
+def subjects(job: Job, planned: Mapping[str, Any]) -> dict[tuple[bytes, str], bytes]:
     """Whose the records of a quarantine file are that were no rows, as far as was known when they came."""
-    uri, known = cast(Mapping[str, Any], planned)["uri"], dict[tuple[bytes, str], bytes]()
-    for batch in job.quarantine.batches(uri, job.keys.quarantine()):
+    known: dict[tuple[bytes, str], bytes] = {}
+    for batch in job.quarantine.batches(planned["uri"], job.keys.quarantine()):
         said = batch.filter(pc.and_(pc.is_null(batch[ROW]), pc.is_valid(batch[SUBJECT])))
         for raw, location, token in zip(*(said[name].to_pylist() for name in (RAW, LOCATION, SUBJECT)), strict=True):
             known[raw, location] = token

@@ -18,6 +18,7 @@ from importers.core.tenant import period
 from importers.exceptions import ImporterError, QualityError
 from importers.pipeline.finish import commit
 from importers.pipeline.job import Job
+from importers.pipeline.rejects import Whose
 from importers.pipeline.stamp import stamped
 from importers.pipeline.table import own, prepare
 from importers.pipeline.verdicts import Kept, put_away, quarantine, refuse
@@ -135,7 +136,7 @@ class Segment:
             if batch.rejects:
                 columns = [[getattr(each, name) for each in batch.rejects] for name in ("raw", "location", "reason")]
                 refused = pa.record_batch(columns, schema=REJECTS)
-                put = refuse(self._job, writer, self._run, 0, refused, self._erased)
+                put = refuse(writer, Whose(self._job, self._run, 0), refused, self._erased)
                 reasons, suppressed = reasons + put.reasons, suppressed + put.suppressed
             file = writer.finish()
         return Kept(put_away(file, 0, reasons, self._erased), suppressed)

@@ -22,7 +22,7 @@ from importers.exceptions import QualityError
 from importers.keys.keyring import RunKey
 from importers.pipeline.job import Job
 from importers.pipeline.profiles import Profiling
-from importers.pipeline.rejects import tokens
+from importers.pipeline.rejects import Whose
 from importers.quality import Verdict
 from importers.staging.quarantine import LOCATION, RAW, REASON, Quarantined, QuarantineWriter
 
@@ -81,10 +81,9 @@ class Validation:
 
     def finish(self, staged: Staged, key: RunKey) -> None:
         """Write the verdict: from here on the attempt is validated."""
-        before = 0
+        whose = Whose(self._job, self._run, self._partition)
         for rejects in self._job.staging.rejects(staged, key):
-            put = refuse(self._job, self._writer, self._run, self._partition, rejects, self._erased, before)
-            before += rejects.num_rows
+            put = refuse(self._writer, whose, rejects, self._erased)
             self._reasons += put.reasons
             self._suppressed += put.suppressed
         file = self._writer.finish()
@@ -160,23 +159,15 @@ def quarantine(
     return Put(Counter(broken.flatten().to_pylist()), suppressed)
 
 
-def refuse(
-    job: Job,
-    writer: QuarantineWriter,
-    run: Run,
-    partition: int,
-    rejects: pa.RecordBatch,
-    erased: Erased,
-    before: int = 0,
-) -> Put:
-    """Put away what was no row, but of erased subjects, as far as a record says whose it is; `before`: see `tokens`."""
+def refuse(writer: QuarantineWriter, whose: Whose, rejects: pa.RecordBatch, erased: Erased) -> Put:
+    """Put away what was no row, but of erased subjects, as far as a record says whose it is."""
     raw, location, reason = (rejects[name].to_pylist() for name in (RAW, LOCATION, REASON))
     records = [Reject(*each) for each in zip(raw, location, reason, strict=True)]
-    whose, suppressed = tokens(job, run, partition, records, before), 0
-    if whose is not None and erased:
-        stays = pc.invert(erased.among(whose))
-        suppressed, rejects, whose = stays.false_count, rejects.filter(stays), whose.filter(stays)
-    writer.rejects(rejects, whose)
+    tokens, suppressed = whose.tokens(records), 0
+    if tokens is not None and erased:
+        stays = pc.invert(erased.among(tokens))
+        suppressed, rejects, tokens = stays.false_count, rejects.filter(stays), tokens.filter(stays)
+    writer.rejects(rejects, tokens)
     return Put(Counter(rejects[REASON].to_pylist()), suppressed)
 
 

@@ -40,7 +40,7 @@ from importers.sources.files._bucket import ENVIRONMENT, ENVIRONMENT_BESIDES, ro
 from importers.sources.files._columns import Growth, akin, as_asked, filled, mark, wanted
 from importers.sources.files._interval import changed, covered, microseconds, within
 from importers.sources.files._members import perhaps_beside
-from importers.sources.files._moved import LOADED_AS, NOTHING, Moved, moved
+from importers.sources.files._moved import NOTHING, Moved, moved, values, was_loaded
 from importers.sources.files._odd import Inferred, told
 from importers.sources.files._settings import OF_NO_RECORD, Compression, FilesT, OnChange
 from importers.sources.files._slices import FilePart, FileSlice, Slice, in_parts, one_after_the_other
@@ -182,10 +182,7 @@ class FileSource(Source[FilesT]):
     def _place(self, file: File, stream: Stream) -> Place:
         if self.config.interval:
             return Place(dated(self.config.interval.start(file), mark(file)), sure=True)
-        was = stream.loaded.get(file.lane)
-        there = file.member in _members(was) if file.member else was is not None
-        # where a file stands that was moved, it wasn't loaded
-        return Place(mark(file), sure=there and not (isinstance(was, Mapping) and LOADED_AS in was))
+        return Place(mark(file), sure=was_loaded(file, stream.loaded.get(file.lane)))
 
     def plan(self, stream: Stream, window: Window, position: Position) -> Plan:
         listed = self.files.find(self.config.path)
@@ -209,7 +206,7 @@ class FileSource(Source[FilesT]):
         notes = told(known.odd, stream, nulls="null_values" in type(self.config).model_fields)
         if not window.bounded:
             again = [file.path for file in new if file.lane in position]
-            position = {**elsewhere.position, **_loaded(new, inside)}
+            position = {**elsewhere.position, **values(new, inside)}
             return Plan(partitions, position, notes=(*elsewhere.notes, *_read_again(again), *notes), since=since)
         replaces = self.config.interval is not None and stream.load_mode is LoadMode.APPEND
         return Plan(partitions, covers=covered(window) if replaces else None, notes=notes, since=since)
@@ -388,22 +385,6 @@ class FileSource(Source[FilesT]):
         ]
         one_after_the_other(slices)
         return in_parts(slices, count)
-
-
-def _loaded(files: Sequence[File], inside: Sequence[File]) -> dict[str, JSON]:
-    """What a position says of files: which they are, and of archives which members of them were loaded."""
-    members: dict[str, list[JSON]] = {}
-    for part in inside:
-        if part.member:
-            members.setdefault(part.lane, []).append(part.member)
-    more = {lane: {"members": names} for lane, names in members.items()}
-    return {file.lane: {**file.identity, **more.get(file.lane, {})} for file in files}
-
-
-def _members(loaded: JSON) -> Sequence[str]:
-    """The members of an archive that a position says were loaded; older versions said none."""
-    members = loaded.get("members") if isinstance(loaded, Mapping) else None
-    return cast(Sequence[str], members or ())
 
 
 def _read_again(paths: Sequence[str]) -> tuple[str, ...]:

@@ -1,10 +1,12 @@
-"""Files that were loaded, and lie elsewhere now, or that another `path` names otherwise: they aren't read again."""
+"""What a position says of files, and which that were loaded lie elsewhere now, or are named otherwise by `path`: those
+aren't read again.
+"""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias, cast
 
 from importers.core.model import JSON, Position
 from importers.exceptions import ContractError
@@ -12,7 +14,26 @@ from importers.transport.files import File
 
 LOADED_AS = "loaded_as"
 """Says in a lane's value which lane the file was loaded as."""
+MEMBERS = "members"
+"""Says in an archive's which members of it were loaded; older versions didn't."""
 Content: TypeAlias = tuple[Any, ...]
+
+
+def values(files: Sequence[File], inside: Sequence[File]) -> dict[str, JSON]:
+    """What is said of loaded files by lane; `inside` are the files, or their members."""
+    members: dict[str, list[JSON]] = defaultdict(list)
+    for part in inside:
+        if part.member:
+            members[part.lane].append(part.member)
+    more = {lane: {MEMBERS: names} for lane, names in members.items()}
+    return {file.lane: {**file.identity, **more.get(file.lane, {})} for file in files}
+
+
+def was_loaded(file: File, known: JSON) -> bool:
+    """Whether the file, or that member of it, was loaded where it lies: `known` is what its lane says, if anything."""
+    if not isinstance(known, Mapping) or LOADED_AS in known:
+        return False
+    return not file.member or file.member in cast("Sequence[str]", known.get(MEMBERS, ()))
 
 
 class Moved(NamedTuple):
