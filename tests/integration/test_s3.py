@@ -39,6 +39,7 @@ from importers.sources.files._bucket import ENVIRONMENT, ENVIRONMENT_BESIDES
 from importers.sources.files.csv import Csv, CsvConfig
 from importers.sources.files.s3 import S3, S3Config
 from importers.transport.packed import by_name
+from importers.transport.s3 import Bucket
 
 pytestmark = pytest.mark.services
 
@@ -364,6 +365,44 @@ def test_what_came_meanwhile_is_not_deleted(
         imports()
     assert server.keys(bucket) == ["in/a.csv"]
     assert loaded(sql) == [1]
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("now", [b"n\n2\n", None], ids=["another", "gone"])
+def test_what_is_another_or_gone_since_it_was_listed_is_left_alone(
+    server: S3Server, bucket: str, monkeypatch: pytest.MonkeyPatch, way: str, now: bytes | None
+) -> None:
+    settings, _ = WAYS[way]
+    server.put(bucket, "in/a.csv", b"n\n1\n")
+    of = source(server, bucket, **settings)
+    _, plan = planned(of)
+    found = of._undone(plan.position)
+    assert len(found) == 1
+
+    def then_changed(_: S3, __: Any) -> Any:
+        server.client.delete_object(Bucket=bucket, Key="in/a.csv")
+        if now:
+            server.put(bucket, "in/a.csv", now)
+        return found
+
+    monkeypatch.setattr(S3, "_undone", then_changed)
+    of.acknowledge(plan.position)
+    assert not any(map(of._is_tagged, found))  # which a plan asks
+    assert server.keys(bucket) == (["in/a.csv"] if now else [])
+    if now:
+        assert tags_of(server, bucket, "in/a.csv") == {}
+
+
+def test_a_large_object_is_archived_once_and_keeps_its_metadata(server: S3Server, bucket: str) -> None:
+    """However often a run dies before it has deleted it; boto3 copies more than 8 MiB in parts, unless it is told."""
+    key, data = "in/a.csv", b"n\n" + b"1\n" * (5 << 20)
+    server.client.put_object(Bucket=bucket, Key=key, Body=data, ContentType="text/csv", Metadata={"of": "x"})
+    client = Bucket(Connection(server.connection))
+    for _ in range(2):
+        assert client.copied(client.look(f"s3://{bucket}/{key}"), "old/a.csv")
+    assert server.keys(bucket) == ["in/a.csv", "old/a.csv"]
+    there = server.client.head_object(Bucket=bucket, Key="old/a.csv")
+    assert (there["ContentLength"], there["ContentType"], there["Metadata"]) == (len(data), "text/csv", {"of": "x"})
 
 
 def test_an_archive_keeps_both_of_one_name(server: S3Server, bucket: str, installation: Installation) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import glob
 import io
 import re
@@ -26,6 +27,9 @@ WRONG_PLACE = frozenset({"PermanentRedirect", "AuthorizationHeaderMalformed", "I
 BUSY = frozenset({"SlowDown", "RequestTimeout", "RequestTimeTooSkewed", "Throttling", "ThrottlingException"})
 GONE = frozenset({"NoSuchKey", "NotFound", "404"})
 """A HEAD has no body that could say more than 404."""
+
+IN_ONE = 5 * 1024**3
+"""Bytes of an object that AWS copies by one request: with the ETag, type and metadata that it has, which parts lose."""
 
 IDENTITIES = ("role_arn", "profile_name")
 """Extras of a connection that name who asks, and that only the hook of Airflow's provider resolves into keys."""
@@ -53,14 +57,16 @@ def matches(pattern: str) -> re.Pattern[str]:
     """A glob of keys as a regular expression: `*` and `?` stay within a `/`, `**/` is any number of directories."""
     parts = re.split(r"(\*\*/|\*\*|\*|\?|\[!?\]?[^\]]*\])", pattern)
     known = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
-    return re.compile("".join(known.get(part) or _literal(part) for part in parts), re.DOTALL)
+    return re.compile("".join(known.get(part) or _one_of(part) for part in parts), re.DOTALL)
 
 
-def _literal(part: str) -> str:
-    if len(part) > 2 and part.startswith("[") and part.endswith("]"):
-        inner = part[1:-1].replace("\\", r"\\")
-        return f"[^{inner[1:]}]" if inner.startswith("!") else f"[{inner}]"
-    return re.escape(part)
+def _one_of(part: str) -> str:
+    """A set of characters, such as `[a-z]`, or literal text, without the end that translate adds."""
+    return fnmatch.translate(part)[: -len(r"\Z")]
+
+
+class _GoneError(FatalSourceError):
+    """The object isn't there."""
 
 
 class Bucket:
@@ -131,6 +137,13 @@ class Bucket:
                 ]
         return found
 
+    def is_still(self, found: Found) -> bool:
+        """Whether the object is there, and the one that was listed."""
+        try:
+            return self.look(found.path).etag == found.etag
+        except _GoneError:
+            return False
+
     def look(self, path: str) -> Found:
         """The object as it is now. Raises FatalSourceError if it isn't there."""
         bucket, key = bucket_and_key(path)
@@ -160,28 +173,37 @@ class Bucket:
             raise TransientSourceError(f"the object '{found.path}' arrived in part", got=f"{len(data):,} bytes")
         return data
 
-    def tagged(self, path: str, tags: Mapping[str, str]) -> bool:
-        """Whether the object has all of the tags."""
-        bucket, key = bucket_and_key(path)
-        with _answered(f"the object '{path}'"):
+    def tagged(self, found: Found, tags: Mapping[str, str]) -> bool:
+        """Whether the object is there and has all of the tags."""
+        try:
+            return tags.items() <= self._tags(found).items()
+        except _GoneError:
+            return False
+
+    def tag(self, found: Found, tags: Mapping[str, str]) -> None:
+        """Add tags to those that the object with that ETag has. S3 has no condition for that: it looks before."""
+        if self.is_still(found):
+            bucket, key = bucket_and_key(found.path)
+            wanted = [{"Key": name, "Value": value} for name, value in (self._tags(found) | dict(tags)).items()]
+            with _answered(f"the object '{found.path}'"):
+                self._client.put_object_tagging(Bucket=bucket, Key=key, Tagging={"TagSet": wanted}, **self._payer)
+
+    def _tags(self, found: Found) -> dict[str, str]:
+        bucket, key = bucket_and_key(found.path)
+        with _answered(f"the object '{found.path}'"):
             has = self._client.get_object_tagging(Bucket=bucket, Key=key, **self._payer)["TagSet"]
-        return tags.items() <= {tag["Key"]: tag["Value"] for tag in has}.items()
+        return {tag["Key"]: tag["Value"] for tag in has}
 
-    def tag(self, path: str, tags: Mapping[str, str]) -> None:
-        """Add tags to those that the object has."""
-        bucket, key = bucket_and_key(path)
-        with _answered(f"the object '{path}'"):
-            has = self._client.get_object_tagging(Bucket=bucket, Key=key, **self._payer)["TagSet"]
-            all_of = {tag["Key"]: tag["Value"] for tag in has} | dict(tags)
-            wanted = [{"Key": name, "Value": value} for name, value in all_of.items()]
-            self._client.put_object_tagging(Bucket=bucket, Key=key, Tagging={"TagSet": wanted}, **self._payer)
+    def copied(self, found: Found, key: str) -> bool:
+        """Copy the object with that ETag to another key of its bucket, on the server. False if it isn't there any more.
 
-    def copy(self, found: Found, key: str) -> None:
-        """Copy the object with that ETag to another key of its bucket, on the server.
-
-        Where another object has the key, it stays, and the ETag is appended: an archive loses nothing.
+        Where another object has the key, it stays, and the ETag is appended: an archive loses nothing. What was
+        uploaded in parts has another ETag as a copy: there twice, if a run died before it was deleted.
         """
+        if not self.is_still(found):
+            return False
         bucket, source = bucket_and_key(found.path)
+        transfer = optional("boto3.s3.transfer", "s3")
         there = self.list(f"{SCHEME}{bucket}/{glob.escape(key)}")
         if there and (there[0].etag, there[0].size) != (found.etag, found.size):
             key = f"{key}.{found.etag}"
@@ -191,12 +213,14 @@ class Bucket:
                 bucket,
                 key,
                 ExtraArgs={"CopySourceIfMatch": found.etag, **self._payer},
+                Config=transfer.TransferConfig(multipart_threshold=IN_ONE),
             )
+        return True
 
     def delete(self, found: Found) -> None:
         """Delete the object with that ETag; where the server knows no condition, what was there a moment ago."""
         bucket, key = bucket_and_key(found.path)
-        if self.look(found.path).etag == found.etag:
+        if self.is_still(found):
             with _answered(f"the object '{found.path}'"):
                 self._client.delete_object(Bucket=bucket, Key=key, IfMatch=found.etag, **self._payer)
 
@@ -272,5 +296,5 @@ def _meaning(what: str, code: str, status: int) -> ImporterError:
             do="correct the connection, or allow it s3:ListBucket and s3:GetObject, and what `afterwards` takes",
         )
     if code in GONE:
-        return FatalSourceError(f"{what} is gone", got=code, do="put it back, or correct `path`")
+        return _GoneError(f"{what} is gone", got=code, do="put it back, or correct `path`")
     return FatalSourceError(f"{what} was refused", got=f"{code} {status}", do="look at the connection's settings")

@@ -70,7 +70,7 @@ class S3Config(SourceConfig):
     afterwards: Afterwards = Field(
         Afterwards.KEEP,
         description="What becomes of an object once its rows are committed: `keep`, `tag`, `move` or `delete`. What a "
-        "crash leaves undone, the next run does.",
+        "crash leaves undone, the next run does. An archive goes as a whole, with what `members` leaves out of it.",
     )
     tags: dict[str, str] = Field({"imported": "true"}, min_length=1, description="The tags that `tag` adds.")
     move_to: str | None = Field(
@@ -203,16 +203,19 @@ class S3(Source[S3Config]):
         return [file for file in there if file.is_still(said := position.get(file.lane)) and not _is_done(said)]
 
     def _is_tagged(self, file: File) -> bool:
-        return self._files.bucket.tagged(file.path, self.config.tags)
+        return self._files.bucket.tagged(_found(file), self.config.tags)
 
     def _finish(self, file: File) -> None:
-        bucket, found = self._files.bucket, Found(file.path, file.size, file.mtime_ns, file.etag)
+        """What is gone, or another object by now, is left alone: a run that reads it finishes it."""
+        bucket, found = self._files.bucket, _found(file)
         if self.config.afterwards is Afterwards.TAG:
-            bucket.tag(file.path, self.config.tags)
-            return
-        if self.config.move_to is not None:
-            bucket.copy(found, f"{self.config.move_to}{file.lane}")
-        bucket.delete(found)
+            bucket.tag(found, self.config.tags)
+        elif self.config.move_to is None or bucket.copied(found, f"{self.config.move_to}{file.lane}"):
+            bucket.delete(found)
+
+
+def _found(file: File) -> Found:
+    return Found(file.path, file.size, file.mtime_ns, file.etag)
 
 
 def _is_done(said: JSON) -> bool:
