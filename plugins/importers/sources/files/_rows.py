@@ -21,6 +21,9 @@ from importers.sources._text.widening import Typed, fitting
 from importers.sources.files._codes import Codes
 from importers.sources.files._records import Dialect
 
+TAKEN = 100
+"""Lines that one broken record may take with it. It counts as one, so that no limit would see of how many it is."""
+
 
 class Rows:
     """Reads blocks of one file, whose columns are `names`, as batches of `schema`."""
@@ -64,6 +67,7 @@ class Rows:
     def _told_apart(self, block: Block, place: Callable[[int], str]) -> tuple[Batch, Callable[[], Positions]]:
         """The rows and rejects, and what tells at which bytes of the block the rows begin."""
         if block.torn:
+            _check_taken(block.newlines, place(block.offset))
             torn = Reject(bytes(block.view), place(block.offset), "a quote is never closed")
             return Batch(self._empty(), (torn,)), lambda: np.empty(0, np.int64)
         rows = self._at_once(block)
@@ -147,6 +151,8 @@ class Rows:
         kept = b"\n".join(data[start:end] for start, end in spans) + b"\n"
         text = self._parse(kept, self._text, refused)
         rejects += [(spans[n], f"expected {len(self._names)} columns, got {got}") for n, got in refused.items()]
+        for start, end in map(spans.__getitem__, refused):
+            _check_taken(data.count(b"\n", start, end), place(block.offset + start))
         spans = [span for number, span in enumerate(spans) if number not in refused]
         if len(spans) != text.num_rows:
             raise ContractError(
@@ -186,6 +192,16 @@ class Rows:
             return typed(text, kind, self._nulls, self._numbers, sampled=sampled, written=written)
 
         return fitting(as_type, field.type, widens=field.name in self._widens)
+
+
+def _check_taken(lines: int, place: str) -> None:
+    if lines > TAKEN:
+        raise ContractError(
+            f"a record that begins at {place} is none, and has lines in it that may be records",
+            got=f"{lines:,} newlines between its quotes",
+            do="look there for a quote that is never closed, or has no partner, and have the file delivered whole; or "
+            'set `quote: ""` if quotes mean nothing in it',
+        )
 
 
 def _text_and_others(

@@ -217,6 +217,23 @@ def test_rejects_say_where_and_why_but_never_what(tmp_path):
     ]
 
 
+@pytest.mark.parametrize(
+    ("partner", "lines"),
+    [("", 150), ('y",z,1\n', 120)],
+    ids=["never closed", "closed by another stray quote, in a record that is too long"],
+)
+def test_a_stray_quote_takes_no_hundred_lines_with_it(tmp_path, partner, lines):
+    """It would be one bad record of two hundred, whatever `max_fraction` says, and nobody would miss the others."""
+    path = tmp_path / "rows.csv"
+    after = "x,1\n" * lines
+    path.write_text("a,b\n" + "x,1\n" * 49 + '"x,1\n' + after + (f"x,1,{partner}" if partner else ""))
+    with pytest.raises(ContractError, match=rf"rows\.csv(:line 51|@byte 200) is none.*got {lines + 1:,} newlines"):
+        everything(source(path, types=text_types("ab")))
+    path.write_text("a,b\n" + "x,1\n" * 49 + '"x,1\n' + "x,1\n" * 99)
+    rows, (reject,), _ = everything(source(path, types=text_types("ab")))
+    assert (len(rows), reject.reason) == (49, "a quote is never closed")
+
+
 def test_a_place_is_a_line_in_a_later_part_of_a_file_too(tmp_path):
     path = tmp_path / "rows.csv"
     lines = [b"a,b\n", *[b"%d,x\n" % i for i in range(10, 60)], b"bad,x\n", *[b"%d,x\n" % i for i in range(10, 60)]]
