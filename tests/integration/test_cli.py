@@ -466,7 +466,7 @@ def test_a_run_that_is_spread_otherwise_than_the_last_one_that_counted_loads_not
     call("run", JOB)
     call("report", JOB, "--out", home / "report.html")
     text = (home / "report.html").read_text()
-    assert "not compared: no earlier run has 500 values" in text
+    assert "not compared: no earlier run has 500 rows" in text
     assert 'aria-label="How often which values of score occur"' in text
     assert "canary" not in text
     assert answer("runs", JOB)[0]["drift"] is None

@@ -12,17 +12,17 @@ from importers.core.model import JSON
 from importers.quality.columns import Columns, Family
 from importers.quality.profile import Profile
 from importers.quality.rowwise import Rule
-from importers.quality.spread import Spread, stability
+from importers.quality.spread import UNSEEN, Spread, stability
 
 COMPARABLE = 500
-"""Values that a column needs in both runs: chance alone moves the index of ten bins by about 9 · (1/n + 1/m)."""
+"""Rows that both runs need: chance alone moves the index of ten bins by about 9 · (1/n + 1/m)."""
 
 
 class DriftLess(Rule):
     """The population stability index against the last committed run is less than `threshold`.
 
-    By custom 0.1 is little and 0.25 much. The bins are the earlier run's deciles, or the categories that one value in a
-    hundred had; missing values are a bin too.
+    By custom 0.1 is little and 0.25 much. The bins are the earlier run's deciles and the numbers that one value in
+    twenty was, or the categories that one in a hundred had; missing values are a bin too.
     """
 
     column: str
@@ -56,30 +56,32 @@ class Drift:
 
 
 def drift(column: str, profile: Profile, earlier: Sequence[Earlier]) -> Drift:
-    """Against the first of the `earlier` runs that had enough values of the column."""
-    mine = _missing(profile, column)
-    if mine is None or mine[1] < COMPARABLE:
-        return Drift(why=f"fewer than {COMPARABLE} values in this run")
-    for run, spread, missing in _comparable(column, earlier):
-        shares = spread.shares_of(profile.values(column))
+    """Against the first of the `earlier` runs that had enough rows, and told of the column's values if it had many."""
+    missing = _missing(profile, column)
+    if missing is None or profile.rows < COMPARABLE:
+        return Drift(why=f"fewer than {COMPARABLE} rows in this run")
+    for run, spread, missed in _comparable(column, earlier):
+        shares = spread.beside(profile.values(column))
         if shares is None:
             return Drift(run=run, why="the column had values of another kind")
-        return Drift(stability(_with(missing, spread.shares), _with(mine[0], shares)), run)
-    return Drift(why=f"no earlier run has {COMPARABLE} values")
+        return Drift(stability(_with(missed, shares[0]), _with(missing, shares[1])), run)
+    return Drift(why=f"no earlier run has {COMPARABLE} rows")
 
 
-def _missing(profile: Profile, column: str) -> tuple[float, int] | None:
-    """The share of missing values, and how many there are that aren't."""
+def _missing(profile: Profile, column: str) -> float | None:
+    """The share of missing values; None where nothing is known of the column."""
     found = next((one for one in profile.told() if one.path == column), None)
-    return (found.nulls / found.rows, found.rows - found.nulls) if found and found.rows else None
+    return found.nulls / found.rows if found and found.rows else None
 
 
 def _comparable(column: str, earlier: Sequence[Earlier]) -> Iterator[tuple[int, Spread, float]]:
+    """What told nothing of its values though it had many was a column that isn't shown."""
     for one in earlier:
         rows = one.profile["rows"]
-        for said in one.profile["columns"]:
-            if said["name"] == column and said.get("spread") and rows - said["nulls"] >= COMPARABLE:
-                yield one.run, Spread.read(said["spread"]), said["nulls"] / rows
+        for said in one.profile["columns"] if rows >= COMPARABLE else ():
+            spread = Spread.read(said["spread"]) if said.get("spread") else UNSEEN
+            if said["name"] == column and (spread is not UNSEEN or rows - said["nulls"] < COMPARABLE):
+                yield one.run, spread, said["nulls"] / rows
 
 
 def _with(missing: float, shares: Sequence[float]) -> list[float]:

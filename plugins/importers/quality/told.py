@@ -46,7 +46,7 @@ def _of_values(one: ColumnProfile, profile: Profile, *, of_persons: bool) -> dic
     values = profile.values(one.path)
     if values.len() < FEWEST:
         return {}
-    spread, deciles, bars = Spread.of(values), one.deciles, one.histogram
+    spread, deciles, bars = Spread.of(values, of_persons=of_persons), one.deciles, one.histogram
     if of_persons and deciles:
         deciles = (None, *deciles[1:-1], None)
         bars = tuple(histogram(values.filter(values.is_between(deciles[1], deciles[9]))))
