@@ -435,7 +435,9 @@ def test_a_run_that_failed_has_a_report_too(home: Path) -> None:
     tenant(home, TENANT.replace("expect:", "expect:\n      - expect_table_row_count_to_equal: {value: 7}"))
     call("run", JOB, code=1)
     call("report", JOB, "--out", home / "report.html")
-    assert "0 of 3 break it; the run fails it" in (home / "report.html").read_text()
+    text = (home / "report.html").read_text()
+    assert "the number of rows is another one; wanted value: 7; got 3 rows" in text
+    assert "3 rows; the run fails it" in text
 
 
 def test_a_report_shows_how_values_are_shared_out_beside_how_they_should_be(home: Path) -> None:

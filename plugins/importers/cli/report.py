@@ -17,10 +17,10 @@ from importers.cli import asked
 def command(job: tuple[str, str], number: int | None, out: Path | None, tenants: Path | None) -> None:
     """Write a page on a run.
 
-    Every rule with its counts, what was kept out and why, and the runs before.
+    Every rule with what it wants, its counts or what it saw, what was kept out and why, and the runs before.
 
     One file with plots, no script, nothing from another host. Counts and names of columns; values only of columns that
-    are kept and seem to concern nobody, as quantiles and as what one value in a hundred is.
+    are kept and seem to concern nobody, as quantiles, as what a rule saw and as what one value in a hundred is.
     """
     from importers.exceptions import ConfigError
     from importers.ledger import history

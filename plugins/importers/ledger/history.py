@@ -245,8 +245,9 @@ def kept_files(
 
 
 def judgements(connection: psycopg.Connection, runs: Sequence[int]) -> dict[int, Mapping[str, Any]]:
-    """What the gate said of these runs: `rows`, `rejects`, `bad`, `rules` (rule → `evaluated`, `unexpected`),
-    `failures` (`rule`, `what`, `got`) and `beyond` (columns that the schema contract kept out). Runs that never came to
+    """What the gate said of these runs: `rows`, `rejects`, `bad`, `rules` (rule → `evaluated`, `unexpected`,
+    `wanted`, `observed`), `failures` (`rule`, `what`, `wanted`, `got`) and `beyond` (columns that the schema contract
+    kept out). `of_values` says of a rule or failure that what was observed is more than counts. Runs that never came to
     the gate are left out, and those of an older ledger.
     """
     there = connection.execute("select to_regclass('_importers.judgement')").fetchone()

@@ -98,8 +98,8 @@ def _judge(
 
     drifts = job.rules.drifts(profile, profiles.earlier(job, run) if job.rules.drifting else ())
     deliveries = replay.deliveries(run) if run.kind is RunKind.REPLAY else None
-    shown = job.policy.shown()
-    return judge(job.rules, verdicts, job.spec.quarantine, read, job.keys.uniqueness(), drifts, deliveries, shown)
+    key_of = job.keys.uniqueness()
+    return judge(job.rules, verdicts, job.spec.quarantine, read, key_of, drifts, deliveries, job.telling)
 
 
 def _quarantine(

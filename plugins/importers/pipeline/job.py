@@ -31,6 +31,7 @@ from importers.pipeline import contract
 from importers.pipeline.installation import Installation
 from importers.pipeline.widening import marked
 from importers.privacy.policy import Policy
+from importers.quality.observed import Telling
 from importers.quality.rules import Rules
 from importers.staging.area import Staging
 from importers.staging.manifest import widest
@@ -225,6 +226,10 @@ class Job:
         several = len(self.spec.streams) > 1
         elsewhere = frozenset(self.tenant.privacy.columns) | frozenset(self.spec.privacy.columns if several else ())
         return elsewhere | {column.name for column in self.stream.beyond} | set(self.settings.load.optional)
+
+    @property
+    def telling(self) -> Telling:
+        return Telling(self.policy.shown(), of_persons=self.policy.subject_domain is not None)
 
     @cached_property
     def asked(self) -> Stream:

@@ -90,6 +90,7 @@ class _Sample:
             self._job.spec.quarantine,
             lambda _: map(self._job.fitted, self._batches),
             self._job.keys.uniqueness(),
+            telling=self._job.telling,
         )
         gone = np.concatenate([np.empty(0, np.int64), *self._gone])
         bad = self._excluded(verdict.bad_rows, judgement, gone)

@@ -63,7 +63,6 @@ def said(job: Job, profile: Profile) -> dict[str, JSON]:
 
     A column may have been profiled by a file that let its values be shown, and today's doesn't.
     """
-    of_persons = job.policy.subject_domain is not None
     parts = [leaf for leaf in leaves(job.stream.schema) if not is_data(leaf)]
     named = {leaf.path for leaf in parts} | {leaf.column for leaf in parts}
-    return told(profile, named, job.policy.shown(), of_persons=of_persons)
+    return told(profile, named, job.telling.shown, of_persons=job.telling.of_persons)

@@ -106,7 +106,8 @@ class Segment:
         if not self._seen:
             return
         verdict = self._checker.verdict(self._rejected)
-        judgement = judge_loaded(self._job.rules, verdict, self._job.spec.quarantine, self._job.keys.uniqueness())
+        limits, key = self._job.spec.quarantine, self._job.keys.uniqueness()
+        judgement = judge_loaded(self._job.rules, verdict, limits, key, self._job.telling)
         self._job.destination.judged(self._run, {**judgement.told(), "beyond": self._job.beyond})
         for failure in judgement.failures:
             _log.warning("%s.%s run %d: %s", self._job.tenant.tenant, self._job.pipeline, self._run.id, failure)

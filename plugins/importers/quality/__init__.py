@@ -22,6 +22,7 @@ NaN being a missing value included. On purpose it differs here:
 
 from importers.quality.checker import Checked, Checker
 from importers.quality.gate import TOO_MANY, Duplicates, Failure, Judgement, judge, judge_loaded
+from importers.quality.observed import Telling
 from importers.quality.rules import Rules
 from importers.quality.verdict import Tally, Verdict
 
@@ -34,6 +35,7 @@ __all__ = [
     "Judgement",
     "Rules",
     "Tally",
+    "Telling",
     "Verdict",
     "judge",
     "judge_loaded",

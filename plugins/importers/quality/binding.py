@@ -59,11 +59,14 @@ class Part:
 
 @dataclass(slots=True)
 class Bound:
-    """By label: whether the shape fits, keys and the rows that have one; the other rules by the rows they are about."""
+    """By label: whether the shape fits and what it is, keys and the rows that have one; the other rules by the rows
+    they are about.
+    """
 
     at: Columns
     parts: dict[str, Part] = field(default_factory=dict)
     fits: dict[str, bool] = field(default_factory=dict)
+    found: dict[str, str] = field(default_factory=dict)
     keys: dict[str, tuple[list[Operand], pl.Expr]] = field(default_factory=dict)
 
     def frame(self, rows: pa.RecordBatch) -> pl.DataFrame:
@@ -98,7 +101,8 @@ def _bind(bound: Bound, labelled: Labelled, schema: pa.Schema, declared: pa.Sche
     elif isinstance(rule, MeasuredRule):
         part.measures[label] = rule.measures(bound.at)
     elif isinstance(rule, ShapeRule):  # whether a column exists is a question to the stream, not to what was read of it
-        bound.fits[label] = rule.fits(schema if labelled.paths else declared)
+        shape = schema if labelled.paths else declared
+        bound.fits[label], bound.found[label] = rule.fits(shape), rule.found(shape)
     elif isinstance(rule, KeyRule):
         operands, domain = rule.key(bound.at)
         bound.keys[label] = operands, domain if chosen is None else domain & chosen

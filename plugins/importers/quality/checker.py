@@ -139,6 +139,8 @@ class Checker:
     def _note_shape(self, bound: Bound, rows: int) -> None:
         for label, fits in bound.fits.items():
             self._count(label, rows, 0 if fits else rows)
+            if rows and not fits:
+                self._merge(label, {"found": [bound.found[label]]})
         for label, (operands, _) in bound.keys.items():
             kinds = [f"{place}:{kind(operand)}" for place, operand in enumerate(operands) if rows and kind(operand)]
             self._merge(label, {"kinds": kinds})

@@ -75,11 +75,10 @@ class Divergence:
 
     def __str__(self) -> str:
         how_far = f"a divergence of {self.nats:.3f}" if math.isfinite(self.nats) else "an infinite divergence"
-        said = f"{how_far}, the limit is {self.limit:g}"
         if not self.cells:
-            return said
+            return how_far
         cell, share, expected = max(self.cells, key=lambda one: (one[1] > 0 and one[2] == 0, abs(one[1] - one[2])))
-        return f"{said}; {cell}: {share:.1%} where {expected:.1%} was expected"
+        return f"{how_far}; {cell}: {share:.1%} where {expected:.1%} was expected"
 
     def said(self) -> dict[str, JSON]:
         """As JSON, which knows no infinity: `divergence` is null then."""
@@ -132,6 +131,10 @@ class KLDivergenceLess(RunRule):
         if not state["count"]:
             return False
         return divergence(self._observed(state), self._expected()) <= self.threshold
+
+    def observation(self, state: State, _at: Columns, *, shown: bool) -> str | None:
+        found = self.found(state, shown=shown)
+        return str(found) if found else None
 
     def found(self, state: State, *, shown: bool) -> Divergence | None:
         """None of so few values that a share is somebody's; without cells where the column isn't `shown`."""

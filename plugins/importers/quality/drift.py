@@ -51,6 +51,11 @@ class Drift:
     run: int | None = None
     why: str | None = None
 
+    def __str__(self) -> str:
+        if self.index is None:
+            return f"not compared: {self.why}"
+        return f"an index of {self.index:.3f} against run {self.run}"
+
     def said(self) -> dict[str, JSON]:
         return {"index": self.index, "run": self.run, "why": self.why}
 

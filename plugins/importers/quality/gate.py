@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from importers.core.model import JSON
+from importers.core.names import few
 from importers.core.tenant import Quarantine
 from importers.exceptions import ConfigError, ContractError
 from importers.quality.binding import Bound, Labelled, bind
@@ -19,8 +20,9 @@ from importers.quality.drift import Drift, DriftLess
 from importers.quality.duplicates import Read, Survey, confirm, survey
 from importers.quality.hashing import seed as hash_seed
 from importers.quality.members import MostCommonInSet
+from importers.quality.observed import UNTOLD, Telling, wanted
 from importers.quality.rules import Rules
-from importers.quality.runwide import CountedRule, DistinctBetween, KeyRule, RunRule, State, UniqueRule
+from importers.quality.runwide import CountedRule, DistinctBetween, KeyRule, RunRule, State, Tells, UniqueRule
 from importers.quality.typewise import ShapeRule
 from importers.quality.verdict import Numbers, Tally, Verdict
 
@@ -30,14 +32,17 @@ TOO_MANY = "quarantine.max_fraction"
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A rule that the run fails, in counts."""
+    """A rule that the run fails: in counts, and what else may be told of what it saw."""
 
     label: str
     what: str
     got: str
+    wanted: str = ""
+    """The rule's arguments."""
 
     def __str__(self) -> str:
-        return f"{self.label}: {self.what}; got {self.got}"
+        wanted = f"; wanted {self.wanted}" if self.wanted else ""
+        return f"{self.label}: {self.what}{wanted}; got {self.got}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,17 +64,33 @@ class Judgement:
     """By rule on drift what was found."""
     divergences: Mapping[str, Divergence] = field(default_factory=dict)
     """By rule on a divergence what was found."""
+    wanted: Mapping[str, str] = field(default_factory=dict)
+    """By rule its arguments."""
+    observed: Mapping[str, str] = field(default_factory=dict)
+    """By rule on the whole what was held against them, or that it is withheld."""
+    of_values: Collection[str] = ()
+    """The rules of which that is more than counts."""
 
     def counts(self) -> dict[str, JSON]:
         """Over all partitions, duplicates included. Holds no values."""
         return self.tally.counts()
 
     def told(self) -> dict[str, JSON]:
-        """The counts, what the run failed for, and how far columns have drifted or diverge. Holds no values."""
-        failures: list[JSON] = [{"rule": f.label, "what": f.what, "got": f.got} for f in self.failures]
+        """The counts, what rules wanted and what those on the whole saw, what the run failed for, and how far columns
+        have drifted or diverge. Of values what `Telling` lets it hold.
+        """
+        rules: dict[str, JSON] = {
+            label: {**counts, "wanted": self.wanted.get(label, ""), "observed": self.observed.get(label)}
+            | {"of_values": label in self.of_values}
+            for label, counts in self.tally.by_rule().items()
+        }
+        failures: list[JSON] = [
+            {"rule": f.label, "what": f.what, "wanted": f.wanted, "got": f.got, "of_values": f.label in self.of_values}
+            for f in self.failures
+        ]
         drifts: dict[str, JSON] = {label: drift.said() for label, drift in self.drifts.items()}
         divergences: dict[str, JSON] = {label: found.said() for label, found in self.divergences.items()}
-        return {**self.counts(), "failures": failures, "drifts": drifts, "divergences": divergences}
+        return {**self.counts(), "rules": rules, "failures": failures, "drifts": drifts, "divergences": divergences}
 
 
 def judge(
@@ -80,7 +101,7 @@ def judge(
     key: bytes,
     drifts: Mapping[str, Drift] | None = None,
     deliveries: Mapping[int, int | None] | None = None,
-    shown: Collection[str] = (),
+    telling: Telling = UNTOLD,
 ) -> Judgement:
     """Judge a run by the verdicts of all its partitions, those loaded by an earlier attempt included.
 
@@ -88,7 +109,7 @@ def judge(
     `rules.columns` and, where there is one, `_deleted`. It is asked only where a key seems to occur twice, or a value
     lies too far from the others. `key` is the one that the checkers had. `drifts` says by rule what was found of drift:
     without it such rules hold. `deliveries` says by partition within which keys are unique: without it, within the run.
-    Of a column that is `shown` it may be told how its values are distributed.
+    `telling` says of which columns' values something may be told: without it, of none.
     Raises ConfigError if a verdict was made under other rules, ContractError if a key's type changed in between.
     """
     for partition, verdict in verdicts.items():
@@ -113,13 +134,18 @@ def judge(
     extra = {partition: _duplicates(by_rule) for partition, by_rule in sorted(found.items())}
     tally += _tally(found, extra) + Tally(unexpected=broken(rules.rules, verdicts, tally, read_partition))
     bound = bind(rules.rules, rules.schema, rules.schema)
-    seen = _Seen(tally, surveyed, bound, key, _divergences(rules, tally, shown))
+    seen = _Seen(tally, surveyed, bound, key, telling, drifts or {})
     failures = [failure for labelled in rules.rules for failure in _failures(labelled, seen)]
-    drifted = [failure for labelled in rules.rules for failure in _drifted(labelled, drifts or {})]
-    return Judgement((*failures, *drifted, *_too_many(tally, quarantine)), extra, tally, drifts or {}, seen.divergences)
+    return _judgement(rules, seen, (*failures, *_too_many(tally, quarantine)), extra)
 
 
-def judge_loaded(rules: Rules, verdict: Verdict, quarantine: Quarantine, key: bytes) -> Judgement:
+def judge_loaded(
+    rules: Rules,
+    verdict: Verdict,
+    quarantine: Quarantine,
+    key: bytes,
+    telling: Telling = UNTOLD,
+) -> Judgement:
     """What rules on the whole say of rows that are loaded already: nothing is kept out any more, and read again.
 
     So a key whose 64-bit hash occurs twice counts as repeated. Raises ContractError as `judge` does.
@@ -127,13 +153,27 @@ def judge_loaded(rules: Rules, verdict: Verdict, quarantine: Quarantine, key: by
     tally = Tally(evaluated={labelled.label: 0 for labelled in rules.rules}) + verdict.tally
     tally += Tally(unexpected=broken(rules.rules, {0: verdict}, tally, None))
     surveyed = _survey(rules, {0: verdict}, tally)
-    seen = _Seen(tally, surveyed, bind(rules.rules, rules.schema, rules.schema), key)
+    seen = _Seen(tally, surveyed, bind(rules.rules, rules.schema, rules.schema), key, telling)
     failures = [failure for labelled in rules.rules for failure in _failures(labelled, seen)]
     for labelled in rules.rules:
         repeated = len(surveyed[labelled.label].repeated) if isinstance(labelled.rule, UniqueRule) else 0
         if repeated:
             failures.append(Failure(labelled.label, "keys occur again, and are loaded", f"{repeated:,} such keys"))
-    return Judgement((*failures, *_too_many(tally, quarantine)), {}, tally)
+    return _judgement(rules, seen, (*failures, *_too_many(tally, quarantine)), {})
+
+
+def _judgement(rules: Rules, seen: _Seen, failures: tuple[Failure, ...], extra: Mapping[int, Duplicates]) -> Judgement:
+    observed = {labelled.label: seen.observed(labelled) for labelled in rules.rules}
+    return Judgement(
+        failures,
+        extra,
+        seen.tally,
+        seen.drifts,
+        _divergences(rules, seen.tally, seen.telling.shown),
+        {labelled.label: wanted(labelled, seen.telling) for labelled in rules.rules},
+        {label: said for label, said in observed.items() if said},
+        frozenset(r.label for r in rules.rules if isinstance(r.rule, RunRule) and r.rule.tells is not Tells.COUNTS),
+    )
 
 
 def _survey(rules: Rules, verdicts: Mapping[int, Verdict], tally: Tally) -> dict[str, Survey]:
@@ -193,48 +233,75 @@ class _Seen:
     surveyed: Mapping[str, Survey]
     bound: Bound
     key: bytes
-    divergences: Mapping[str, Divergence] = field(default_factory=dict)
+    telling: Telling
+    drifts: Mapping[str, Drift] = field(default_factory=dict)
+
+    def counted(self, label: str) -> tuple[int, int]:
+        """How many values or rows the rule had a say in, and how many of them break it."""
+        return self.tally.evaluated.get(label, 0), self.tally.unexpected.get(label, 0)
+
+    def observed(self, labelled: Labelled) -> str | None:
+        """What a rule on the whole holds against its arguments; None where there were no rows, and of rules on rows."""
+        label, rule = labelled.label, labelled.rule
+        evaluated, unexpected = self.counted(label)
+        if isinstance(rule, ShapeRule):
+            found = few(self.tally.states.get(label, {}).get("found") or [self.bound.found[label]])
+            return f"{found}: {unexpected:,} of {evaluated:,} rows" if unexpected else found
+        if isinstance(rule, RunRule):
+            return self._of_run(rule, _state(self.tally, label))
+        if isinstance(rule, DistinctBetween):
+            return rule.observation(self.surveyed[label].distinct, evaluated)
+        if isinstance(rule, MostCommonInSet):
+            return f"{len(self.surveyed[label].most_common):,} most frequent ones of {evaluated:,}"
+        return str(self.drifts[label]) if label in self.drifts else None
+
+    def _of_run(self, rule: RunRule, state: State) -> str | None:
+        rows = f"{state['rows']:,} rows"
+        if "column" not in type(rule).model_fields:
+            return rows
+        if not state["rows"]:
+            return None
+        counts = f"{state['count']:,} values in {rows}"
+        found, withheld = self.telling.observed(rule, state, self.bound.at)
+        return f"{counts}; {withheld}" if withheld else f"{found}, of {counts}" if found else counts
 
 
 def _failures(labelled: Labelled, seen: _Seen) -> Iterator[Failure]:
-    label, rule, tally = labelled.label, labelled.rule, seen.tally
-    evaluated, unexpected = tally.evaluated.get(label, 0), tally.unexpected.get(label, 0)
+    label, (evaluated, unexpected) = labelled.label, seen.counted(labelled.label)
+    what = _broken(labelled, seen)
+    if what:
+        got = seen.observed(labelled) or f"{unexpected:,} of {evaluated:,} break it"
+        yield Failure(label, what, got, wanted(labelled, seen.telling))
+
+
+def _broken(labelled: Labelled, seen: _Seen) -> str | None:
+    """What a rule that the run fails says of it."""
+    label, rule = labelled.label, labelled.rule
+    evaluated, unexpected = seen.counted(label)
     if isinstance(rule, ShapeRule):
-        if unexpected or (not evaluated and not seen.bound.fits[label]):
-            yield Failure(label, rule.wrong, f"{unexpected:,} of {evaluated:,} rows")
+        holds = not unexpected and (evaluated > 0 or seen.bound.fits[label])
     elif isinstance(rule, RunRule):
-        state, diverges = _state(tally, label), seen.divergences.get(label)
-        if not rule.holds(state, seen.bound.at):
-            values = f"{state['count']:,} values in " if labelled.paths else ""
-            counts = f"{values}{state['rows']:,} rows"
-            yield Failure(label, rule.wrong, f"{diverges}, of {counts}" if diverges else counts)
+        holds = rule.holds(_state(seen.tally, label), seen.bound.at)
     elif isinstance(rule, DistinctBetween):
-        distinct = seen.surveyed[label].distinct
-        if not rule.holds(distinct, evaluated):
-            yield Failure(label, rule.wrong, f"{distinct:,} distinct ones of {evaluated:,}")
+        holds = rule.holds(seen.surveyed[label].distinct, evaluated)
     elif isinstance(rule, MostCommonInSet):
         most_common = seen.surveyed[label].most_common
-        spoken = evaluated if labelled.where else tally.rows  # of no rows it says nothing
-        if spoken and not rule.holds(most_common, seen.bound.at, hash_seed(seen.key, label)):
-            yield Failure(label, rule.wrong, f"{len(most_common):,} most frequent ones of {evaluated:,}")
+        spoken = evaluated if labelled.where else seen.tally.rows  # of no rows it says nothing
+        holds = not spoken or rule.holds(most_common, seen.bound.at, hash_seed(seen.key, label))
+    elif isinstance(rule, DriftLess):
+        found = seen.drifts.get(label)
+        holds = found is None or found.index is None or found.index < rule.threshold
     else:
-        yield from _too_few(labelled, evaluated, unexpected)
+        return _too_few(labelled, evaluated, unexpected)
+    return None if holds else rule.wrong
 
 
-def _too_few(labelled: Labelled, evaluated: int, unexpected: int) -> Iterator[Failure]:
+def _too_few(labelled: Labelled, evaluated: int, unexpected: int) -> str | None:
     rule, least = labelled.rule, labelled.mostly
     what = f"fewer than mostly: {least} of the values hold"
     if isinstance(rule, CountedRule) and least is None:
         least, what = 1.0, rule.wrong
-    if least is not None and evaluated and (evaluated - unexpected) / evaluated < least:
-        yield Failure(labelled.label, what, f"{unexpected:,} of {evaluated:,} break it")
-
-
-def _drifted(labelled: Labelled, drifts: Mapping[str, Drift]) -> Iterator[Failure]:
-    label, rule, found = labelled.label, labelled.rule, drifts.get(labelled.label)
-    if isinstance(rule, DriftLess) and found and found.index is not None and found.index >= rule.threshold:
-        got = f"an index of {found.index:.3f} against run {found.run}, the limit is {rule.threshold:g}"
-        yield Failure(label, rule.wrong, got)
+    return what if least is not None and evaluated and (evaluated - unexpected) / evaluated < least else None
 
 
 def _too_many(tally: Tally, quarantine: Quarantine) -> Iterator[Failure]:

@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar
 import polars as pl
 from pydantic import Field
 
+from importers.core.names import few
 from importers.exceptions import ConfigError
 from importers.quality.columns import PLAIN, Columns, Family, Operand
 from importers.quality.hashing import keyed
@@ -41,6 +42,9 @@ class DistinctInSet(RunRule):
     def holds(self, state: State, _at: Columns) -> bool:
         return not state.get("outside", 0)
 
+    def observation(self, state: State, _at: Columns, *, shown: bool) -> str:  # noqa: ARG002 - what lies outside is not kept
+        return f"{state.get('outside', 0):,} outside the set"
+
 
 class DistinctContainSet(DistinctInSet):
     """Every member of the set occurs."""
@@ -57,6 +61,13 @@ class DistinctContainSet(DistinctInSet):
             return True
         return len(state.get("members", [])) == len(set(self.value_set)) == len(self.members(at)[1])
 
+    def observation(self, state: State, at: Columns, *, shown: bool) -> str:
+        members, found = self.members(at)[1].to_list(), {*state.get("members", [])}
+        missing = [str(member) for number, member in enumerate(members) if number not in found]
+        missing += ["a value that the column's type can't hold"] * (len(set(self.value_set)) - len(members))
+        said = f"{len(found):,} of {len(set(self.value_set)):,} members"
+        return f"{said}, not {few(missing)}" if missing and shown else said
+
 
 class DistinctEqualSet(DistinctContainSet):
     """Every member of the set occurs, and nothing else."""
@@ -65,6 +76,9 @@ class DistinctEqualSet(DistinctContainSet):
 
     def holds(self, state: State, at: Columns) -> bool:
         return not state.get("outside", 0) and super().holds(state, at)
+
+    def observation(self, state: State, at: Columns, *, shown: bool) -> str:
+        return f"{state.get('outside', 0):,} outside the set, and {super().observation(state, at, shown=shown)}"
 
 
 class MostCommonInSet(KeyRule):

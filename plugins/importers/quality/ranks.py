@@ -16,6 +16,7 @@ from typing import Annotated, Literal
 import polars as pl
 from pydantic import BaseModel, ConfigDict, Field
 
+from importers.core.names import few
 from importers.exceptions import ConfigError
 from importers.quality.columns import Columns, Family, Operand
 from importers.quality.rowwise import Bounds, number
@@ -50,12 +51,32 @@ class Cut:
         between = under + (over - under) * (rank - first)
         return between <= self.at if self.right else between < self.at
 
+    def said(self, state: State) -> str:
+        return f"{state[f'left:{self.name}']:,} {'at most' if self.right else 'less than'} {self.at:.10g}"
+
 
 class _Ranked(RunRule):
     """A rule on values at ranks of a numeric column."""
 
     @abstractmethod
     def cuts(self) -> Iterator[Cut]: ...
+
+    @abstractmethod
+    def rank(self, cut: Cut, state: State) -> float:
+        """The rank whose value the cut bounds."""
+
+    def fits(self, cut: Cut, state: State) -> bool:
+        return cut.is_left(state, self.rank(cut, state)) == cut.name.endswith("max")
+
+    def holds(self, state: State, _at: Columns) -> bool:
+        if not state["rows"]:
+            return True
+        return state["count"] > 0 and all(self.fits(cut, state) for cut in self.cuts())
+
+    def observation(self, state: State, _at: Columns, *, shown: bool) -> str:  # noqa: ARG002 - no value is kept
+        cuts = list(self.cuts())
+        said = [cut.said(state) for cut in cuts if not self.fits(cut, state)] or [cut.said(state) for cut in cuts]
+        return few(said, 4)
 
     def measured(self, x: Operand) -> dict[str, pl.Expr]:
         values = x.within([Family.NUMBER]).expr
@@ -82,11 +103,8 @@ class MedianBetween(Bounds, _Ranked):
     def measures(self, at: Columns) -> dict[str, pl.Expr]:
         return self.measured(at(self.column))
 
-    def holds(self, state: State, _at: Columns) -> bool:
-        if not state["rows"]:
-            return True
-        rank = (state["count"] - 1) / 2
-        return state["count"] > 0 and all(cut.is_left(state, rank) == (cut.name == "max") for cut in self.cuts())
+    def rank(self, _cut: Cut, state: State) -> float:
+        return float((state["count"] - 1) / 2)
 
 
 class QuantileRanges(BaseModel):
@@ -134,17 +152,9 @@ class QuantilesBetween(_Ranked):
     def measures(self, at: Columns) -> dict[str, pl.Expr]:
         return self.measured(at(self.column))
 
-    def holds(self, state: State, _at: Columns) -> bool:
-        if not state["rows"]:
-            return True
-        return state["count"] > 0 and all(self._fits(cut, state) for cut in self.cuts())
-
-    def _fits(self, cut: Cut, state: State) -> bool:
-        place, end = cut.name.split()
-        rank = _RANK[self.allow_relative_error or "nearest"](
-            (state["count"] - 1) * self.quantile_ranges.quantiles[int(place)]
-        )
-        return cut.is_left(state, rank) == (end == "max")
+    def rank(self, cut: Cut, state: State) -> float:
+        quantile = self.quantile_ranges.quantiles[int(cut.name.split()[0])]
+        return _RANK[self.allow_relative_error or "nearest"]((state["count"] - 1) * quantile)
 
 
 def _tolerance(bound: float) -> float:

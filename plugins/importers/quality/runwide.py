@@ -10,6 +10,7 @@ import math
 from abc import abstractmethod
 from collections.abc import Callable, Iterable
 from datetime import UTC, date, datetime, time, timedelta
+from enum import Enum
 from functools import partial
 from operator import add
 from typing import Any, ClassVar
@@ -23,8 +24,8 @@ from importers.quality.rowwise import Bounds, ManyColumns, Rule, number
 State = dict[str, Any]
 """`rows`, `count` (of values that aren't missing), `sum`, `min`, `max` (times as µs since 1970), `kinds`, `moments`
 (number, mean, sum of squared distances from it), `steps` and `leaps` (first, last, how many between are out of order,
-to `leaps` if equal, too), which alone hang on what comes after what; of members of sets and of ranks see there. What
-follows a colon in a name tells several of a kind apart.
+to `leaps` if equal, too), which alone hang on what comes after what; `found` of a shape; of members of sets and of
+ranks see there. What follows a colon in a name tells several of a kind apart.
 """
 
 
@@ -60,7 +61,7 @@ _MERGE: dict[str, Callable[[Any, Any], Any]] = {
     **dict.fromkeys(("rows", "count", "sum", "outside", "left"), add),
     **dict.fromkeys(("min", "over"), min),
     **dict.fromkeys(("max", "under"), max),
-    **dict.fromkeys(("kinds", "members"), _union),
+    **dict.fromkeys(("kinds", "members", "found"), _union),
     "moments": _pooled,
     "steps": partial(_joined, strictly=False),
     "leaps": partial(_joined, strictly=True),
@@ -107,12 +108,29 @@ class CountedRule(MeasuredRule):
         raise NotImplementedError
 
 
+class Tells(Enum):
+    """What is known of a column by what a rule observes: how many rows, something of all values, one row's value."""
+
+    COUNTS = "counts"
+    AGGREGATE = "aggregate"
+    EXTREME = "extreme"
+
+
 class RunRule(MeasuredRule):
     """A rule that fails a run by itself."""
+
+    tells: ClassVar[Tells] = Tells.COUNTS
 
     @abstractmethod
     def holds(self, state: State, at: Columns) -> bool:
         """Whether the merged state is as expected."""
+
+    @abstractmethod
+    def observation(self, state: State, at: Columns, *, shown: bool) -> str | None:
+        """What is held against the rule, in words; None if there is nothing to tell. Not asked of no values.
+
+        `shown`: values of the column may be told. Of a rule that tells more than counts nothing is asked without.
+        """
 
 
 class RowCountBetween(Bounds, RunRule):
@@ -127,6 +145,9 @@ class RowCountBetween(Bounds, RunRule):
     def holds(self, state: State, _at: Columns) -> bool:
         return bool(self.inside(state["rows"], number))
 
+    def observation(self, state: State, _at: Columns, *, shown: bool) -> str:  # noqa: ARG002 - rows are no values
+        return f"{state['rows']:,} rows"
+
 
 class RowCountEqual(RunRule):
     """Exactly how many rows the run brought."""
@@ -140,11 +161,15 @@ class RowCountEqual(RunRule):
     def holds(self, state: State, _at: Columns) -> bool:
         return bool(state["rows"] == self.value)
 
+    def observation(self, state: State, _at: Columns, *, shown: bool) -> str:  # noqa: ARG002 - rows are no values
+        return f"{state['rows']:,} rows"
+
 
 class _Aggregate(Bounds, RunRule):
     """A number (or the least or greatest value) of one column, within bounds."""
 
     column: str
+    tells = Tells.AGGREGATE
 
     @abstractmethod
     def measure(self, x: Operand) -> dict[str, pl.Expr]: ...
@@ -169,9 +194,18 @@ class _Aggregate(Bounds, RunRule):
         seen = self.observed(state)
         return seen is not None and bool(self.inside(seen, lambda raw: self.bound(at(self.column), raw)))
 
+    def observation(self, state: State, at: Columns, *, shown: bool) -> str | None:  # noqa: ARG002 - not asked without
+        seen = self.observed(state)
+        return "no number" if seen is None else self.said(at(self.column), seen)
+
+    def said(self, _x: Operand, seen: Any) -> str | None:
+        """What is held against the bounds, in their terms."""
+        return f"{seen:,}" if isinstance(seen, int) else f"{seen:,.10g}"
+
 
 class _Extreme(_Aggregate):
     which: ClassVar[str]
+    tells = Tells.EXTREME
 
     def measure(self, x: Operand) -> dict[str, pl.Expr]:
         expr = x.within(MOMENTS | {Family.NUMBER, Family.TEXT}).expr
@@ -188,6 +222,12 @@ class _Extreme(_Aggregate):
         read = x.value(raw)
         return _microseconds(read) if isinstance(read, date) else read
 
+    def said(self, x: Operand, seen: Any) -> str | None:
+        if x.family in MOMENTS:
+            moment = datetime(1970, 1, 1) + timedelta(microseconds=seen)  # noqa: DTZ001 - the column's own zone, or UTC
+            return str(moment.date() if x.family is Family.DATE else moment)
+        return None if isinstance(seen, str) else super().said(x, seen)
+
 
 class MinBetween(_Extreme):
     """The least value."""
@@ -203,6 +243,10 @@ class MaxBetween(_Extreme):
     wrong = "the greatest value is outside the range"
 
 
+_DAYS = 3
+"""From which age on hours are too fine."""
+
+
 class MaxRecent(RunRule):
     """The latest moment of the run is no older than `within` when the run is judged; without a zone it is in UTC."""
 
@@ -210,6 +254,7 @@ class MaxRecent(RunRule):
     within: Period
     """The greatest age, as an ISO 8601 duration: `P1D`, `PT6H`."""
     wrong = "the latest moment is too old"
+    tells = Tells.AGGREGATE  # an age in hours or days is nobody's moment
 
     def measures(self, at: Columns) -> dict[str, pl.Expr]:
         x = at(self.column).within(MOMENTS)
@@ -220,6 +265,12 @@ class MaxRecent(RunRule):
             return True
         oldest = datetime.now(UTC) - period(self.within)
         return state.get("max") is not None and bool(state["max"] >= _microseconds(oldest))
+
+    def observation(self, state: State, _at: Columns, *, shown: bool) -> str:  # noqa: ARG002 - not asked without
+        hours = (_microseconds(datetime.now(UTC)) - state["max"]) // (3600 * 10**6)
+        if hours < 0:
+            return "a moment to come"
+        return f"an age of {hours // 24} days" if hours >= _DAYS * 24 else f"an age of {hours} hours"
 
 
 class SumBetween(_Aggregate):
@@ -261,6 +312,7 @@ class StdevBetween(_Aggregate):
 class NonNullProportionBetween(_Aggregate):
     """The share of rows in which the value isn't missing."""
 
+    tells = Tells.COUNTS
     wrong = "the share of values that aren't missing is outside the range"
 
     def measure(self, _x: Operand) -> dict[str, pl.Expr]:
@@ -301,6 +353,10 @@ class DistinctBetween(Bounds, KeyRule):
     def holds(self, distinct: int, _count: int) -> bool:
         return bool(self.inside(distinct, number))
 
+    def observation(self, distinct: int, count: int) -> str:
+        """How many are distinct, of all that aren't missing."""
+        return f"{distinct:,} distinct ones of {count:,}"
+
 
 class DistinctProportionBetween(DistinctBetween):
     """Distinct values over values."""
@@ -309,6 +365,9 @@ class DistinctProportionBetween(DistinctBetween):
 
     def holds(self, distinct: int, count: int) -> bool:
         return bool(self.inside(distinct / count if count else 0, number))
+
+    def observation(self, distinct: int, count: int) -> str:
+        return f"a share of {distinct / count if count else 0:.10g}, {super().observation(distinct, count)}"
 
 
 class UniqueRule(KeyRule):

@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar
 import pyarrow as pa
 from pydantic import Field
 
-from importers.core.names import did_you_mean
+from importers.core.names import did_you_mean, few, shown, shown_type
 from importers.exceptions import ConfigError
 from importers.quality.columns import leaf_type
 from importers.quality.rowwise import Bounds, Rule, number
@@ -48,6 +48,10 @@ class ShapeRule(Rule):
     def fits(self, schema: pa.Schema) -> bool:
         """Raises ConfigError for type names that don't exist."""
 
+    @abstractmethod
+    def found(self, schema: pa.Schema) -> str:
+        """What is held against the rule, in words."""
+
 
 class Exists(ShapeRule):
     """The stream has the column, at `column_index` if that is given."""
@@ -62,6 +66,9 @@ class Exists(ShapeRule):
             return False
         return self.column_index is None or schema.names[self.column_index : self.column_index + 1] == [self.column]
 
+    def found(self, schema: pa.Schema) -> str:
+        return f"index {schema.names.index(self.column)}" if self.column in schema.names else "no such column"
+
 
 class OfType(ShapeRule):
     """The column has the type."""
@@ -72,6 +79,9 @@ class OfType(ShapeRule):
 
     def fits(self, schema: pa.Schema) -> bool:
         return _is_one_of([self.type_], leaf_type(schema, self.column))
+
+    def found(self, schema: pa.Schema) -> str:
+        return shown_type(leaf_type(schema, self.column))
 
 
 class OfTypes(ShapeRule):
@@ -84,6 +94,9 @@ class OfTypes(ShapeRule):
     def fits(self, schema: pa.Schema) -> bool:
         return _is_one_of(self.type_list, leaf_type(schema, self.column))
 
+    def found(self, schema: pa.Schema) -> str:
+        return shown_type(leaf_type(schema, self.column))
+
 
 class ColumnCountEqual(ShapeRule):
     """The stream has that many columns."""
@@ -95,6 +108,9 @@ class ColumnCountEqual(ShapeRule):
     def fits(self, schema: pa.Schema) -> bool:
         return len(schema) == self.value
 
+    def found(self, schema: pa.Schema) -> str:
+        return f"{len(schema):,} columns"
+
 
 class ColumnCountBetween(Bounds, ShapeRule):
     """The number of the stream's columns."""
@@ -104,6 +120,9 @@ class ColumnCountBetween(Bounds, ShapeRule):
 
     def fits(self, schema: pa.Schema) -> bool:
         return bool(self.inside(len(schema), number))
+
+    def found(self, schema: pa.Schema) -> str:
+        return f"{len(schema):,} columns"
 
 
 class ColumnsInOrder(ShapeRule):
@@ -115,6 +134,9 @@ class ColumnsInOrder(ShapeRule):
 
     def fits(self, schema: pa.Schema) -> bool:
         return bool(schema.names == self.column_list)
+
+    def found(self, schema: pa.Schema) -> str:
+        return _differing(self.column_list, schema) or f"the order {few(schema.names)}"
 
 
 class ColumnsInSet(ShapeRule):
@@ -128,6 +150,15 @@ class ColumnsInSet(ShapeRule):
     def fits(self, schema: pa.Schema) -> bool:
         wanted, found = set(self.column_set), set(schema.names)
         return wanted <= found if self.exact_match is False else wanted == found
+
+    def found(self, schema: pa.Schema) -> str:
+        return _differing(self.column_set, schema) or "these columns"
+
+
+def _differing(wanted: list[str], schema: pa.Schema) -> str:
+    missing, beyond = sorted({*wanted} - {*schema.names}), sorted({*schema.names} - {*wanted})
+    said = [f"{few(missing)} missing"] if missing else []
+    return " and ".join([*said, *([f"{shown(beyond)} beyond them"] if beyond else [])])
 
 
 def _is_one_of(names: list[str], found: pa.DataType) -> bool:

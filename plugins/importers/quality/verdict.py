@@ -43,10 +43,14 @@ class Tally:
 
     def counts(self) -> dict[str, JSON]:
         """The counts alone, which may go anywhere."""
-        rules = {
+        rules: dict[str, JSON] = {**self.by_rule()}
+        return {"rows": self.rows, "rejects": self.rejects, "bad": self.bad, "rules": rules}
+
+    def by_rule(self) -> dict[str, dict[str, JSON]]:
+        """By rule its counts."""
+        return {
             label: {"evaluated": n, "unexpected": self.unexpected.get(label, 0)} for label, n in self.evaluated.items()
         }
-        return {"rows": self.rows, "rejects": self.rejects, "bad": self.bad, "rules": rules}
 
 
 def _sum(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:

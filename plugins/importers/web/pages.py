@@ -94,9 +94,10 @@ def quarantine(request: Request, pipeline: Pipeline) -> HTMLResponse:
 
 
 def report(request: Request, pipeline: Pipeline, run: int | None) -> HTMLResponse | None:
-    """What `importers report` writes, of a run or of each stream's last, without the columns' profiles.
+    """What `importers report` writes, of a run or of each stream's last, without the columns' profiles and what rules
+    saw of values.
 
-    They hold values, and no page of the web server does. None if there is no such run. The page brings its style with
+    No page of the web server holds any. None if there is no such run. The page brings its style with
     it, since it is made to be kept.
     """
     with _ledger() as connection:
@@ -104,13 +105,24 @@ def report(request: Request, pipeline: Pipeline, run: int | None) -> HTMLRespons
     if not found:
         return None
     here = f"{request.scope.get('root_path', '')}/dags/{pipeline.dag_id}"
-    counts = [replace(report, judgement=_without_profile(report.judgement)) for report in found]
+    counts = [replace(report, judgement=_without_values(report.judgement)) for report in found]
     text = page_of("report.html", pipeline=pipeline.dag_id, reports=counts, back=here)
     return HTMLResponse(text, headers={"Content-Security-Policy": _WITH_ITS_STYLE})
 
 
-def _without_profile(judgement: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
-    return judgement and {name: said for name, said in judgement.items() if name != "profile"}
+_UNTOLD = "what `importers report` shows"
+
+
+def _without_values(judgement: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    if not judgement:
+        return judgement
+    rules = {
+        label: {**said, "observed": _UNTOLD} if said.get("of_values") else said
+        for label, said in judgement["rules"].items()
+    }
+    failures = [{**said, "got": _UNTOLD} if said.get("of_values") else said for said in judgement["failures"]]
+    told = {name: said for name, said in judgement.items() if name != "profile"}
+    return {**told, "rules": rules, "failures": failures}
 
 
 def refused(request: Request, status: int) -> HTMLResponse:

@@ -203,7 +203,8 @@ def test_a_run_fails_from_the_threshold_on(threshold, fails):
     if fails:
         (failure,) = judgement.failures
         assert failure.label == label
-        assert "against run 7, the limit is 0.1" in failure.got
+        assert "threshold: 0.1; got an index of" in str(failure)
+        assert failure.got.endswith("against run 7")
 
 
 @pytest.mark.parametrize(

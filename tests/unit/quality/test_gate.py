@@ -13,7 +13,7 @@ from tests.support.properties import examples
 
 from importers.core.tenant import Expectation, Quarantine
 from importers.exceptions import ConfigError, ContractError, StagingError
-from importers.quality import Rules, Verdict, checker, duplicates, judge
+from importers.quality import Rules, Telling, Verdict, checker, duplicates, judge
 from importers.quality.hashing import keyed
 
 KEY = b"\x01" * 32
@@ -54,7 +54,7 @@ EVERYTHING = [
 ]
 
 
-def run(expectations, parts, quarantine=LAX, rejects=0, schema=SCHEMA):
+def run(expectations, parts, quarantine=LAX, rejects=0, schema=SCHEMA, telling=None):
     """Check each part (a list of batches), send the verdicts through bytes, judge."""
     rules = Rules.compile(expectations, schema)
     verdicts = {}
@@ -63,7 +63,9 @@ def run(expectations, parts, quarantine=LAX, rejects=0, schema=SCHEMA):
         for batch in batches:
             check.check(batch)
         verdicts[number] = Verdict.from_bytes(check.verdict(rejects).to_bytes())
-    return verdicts, judge(rules, verdicts, quarantine, lambda number: iter(parts[number]), KEY)
+    return verdicts, judge(
+        rules, verdicts, quarantine, lambda number: iter(parts[number]), KEY, telling=telling or Telling()
+    )
 
 
 def table(rows):
@@ -102,7 +104,7 @@ def test_however_it_is_cut_the_run_is_judged_alike(rows, cuts, size):
     many = run(EVERYTHING, {n: part.to_batches(max_chunksize=size) for n, part in slices.items()})
     assert whole(*one, {0: 0}) == whole(*many, dict(enumerate(edges)))
     assert one[1].failures == many[1].failures
-    assert one[1].counts() == many[1].counts()
+    assert one[1].told() == many[1].told()
 
 
 @settings(max_examples=examples(20), deadline=None)
@@ -225,7 +227,8 @@ def test_only_where_extremes_lie_far_out_rows_are_read_again():
 
     judgement = judge(rules, verdicts, LAX, again, KEY)
     assert [str(failure) for failure in judgement.failures] == [
-        "expect_column_value_z_scores_to_be_less_than(x): values lie too far from the mean; got 1 of 21 break it"
+        "expect_column_value_z_scores_to_be_less_than(x): values lie too far from the mean; wanted threshold: 3.0; "
+        "got 1 of 21 break it"
     ]
     assert read == [1]
     assert judgement.extra_bad == {}
@@ -265,7 +268,7 @@ def test_types_are_judged_by_what_arrived():
     assert run([rule], parts)[1].failures == ()
     parts[2] = [pa.record_batch({"id": [0.5]})]
     (failure,) = run([rule], parts)[1].failures
-    assert str(failure) == f"{rule.label}: the column has another type; got 1 of 4 rows"
+    assert str(failure) == f"{rule.label}: the column has another type; wanted type_: int64; got double: 1 of 4 rows"
 
 
 def test_failures_tell_counts_and_no_values():
@@ -274,10 +277,12 @@ def test_failures_tell_counts_and_no_values():
         [expect("column_max_to_be_between", column="who", max_value="b"),
          expect("column_sum_to_be_between", column="x", max_value=1, strict_max=True)], parts)  # fmt: skip
     assert [str(f) for f in judgement.failures] == [
-        "expect_column_max_to_be_between(who): the greatest value is outside the range; got 3 values in 3 rows",
-        "expect_column_sum_to_be_between(x): the sum is outside the range; got 3 values in 3 rows",
+        "expect_column_max_to_be_between(who): the greatest value is outside the range; wanted max_value: b; "
+        "got 3 values in 3 rows; what `who` had is withheld: it is personal, a key, or may tell of a person",
+        "expect_column_sum_to_be_between(x): the sum is outside the range; wanted max_value: 1, strict_max: true; "
+        "got 3 values in 3 rows; what `x` had is withheld: it is personal, a key, or may tell of a person",
     ]
-    assert "canary" not in repr(judgement) + str(judgement.counts())
+    assert "canary" not in repr(judgement) + str(judgement.told())
 
 
 def test_sums_of_large_integers_do_not_wrap():
@@ -334,7 +339,7 @@ def test_the_latest_moment_is_recent_or_the_run_fails(kind, ages, fresh):
     _, judgement = run([expect("column_max_to_be_recent", column="at", within="PT6H")], parts, schema=schema)
     assert (not judgement.failures) == fresh
     for failure in judgement.failures:
-        assert str(failure).endswith("the latest moment is too old; got " + failure.got)
+        assert str(failure).endswith("the latest moment is too old; wanted within: PT6H; got " + failure.got)
         assert str(now.year) not in str(failure)
 
 
@@ -362,15 +367,15 @@ def diverging(table, shown=(), **weights):
     checker = rules.checker(KEY)
     for batch in table.to_batches():
         checker.check(batch)
-    return judge(rules, {0: checker.verdict(0)}, LAX, lambda _: iter(()), KEY, shown=shown)
+    return judge(rules, {0: checker.verdict(0)}, LAX, lambda _: iter(()), KEY, telling=Telling(shown))
 
 
 def test_a_divergence_is_told_with_the_share_that_is_farthest_off():
     """0.6 · ln(0.6 / 0.25) + 0.3 · ln(0.3 / 0.55) + 0.1 · ln(0.1 / 0.2) = 0.274, by hand."""
     judgement = diverging(CHANNELS, ("channel",), web=0.25, shop=0.55, fax=0.2)
     (failure,) = judgement.failures
-    limit = "a divergence of 0.274, the limit is 0.05"
-    assert failure.got == f"{limit}; web: 60.0% where 25.0% was expected, of 20 values in 20 rows"
+    assert failure.wanted == "threshold: 0.05"
+    assert failure.got == "a divergence of 0.274; web: 60.0% where 25.0% was expected, of 20 values in 20 rows"
     told = judgement.told()["divergences"]
     assert told[failure.label] == {
         "divergence": pytest.approx(0.2741, abs=1e-4),
@@ -387,14 +392,139 @@ def test_a_divergence_is_told_with_the_share_that_is_farthest_off():
 def test_what_was_never_expected_is_named_and_makes_no_json_that_is_none():
     judgement = diverging(CHANNELS, ("channel",), web=0.7, shop=0.3)
     (failure,) = judgement.failures
-    assert failure.got.startswith("an infinite divergence, the limit is 0.05; anything else: 10.0% where 0.0%")
+    assert failure.got.startswith("an infinite divergence; anything else: 10.0% where 0.0%")
     assert judgement.told()["divergences"][failure.label]["divergence"] is None
 
 
 def test_of_a_column_whose_values_stay_inside_and_of_few_values_less_is_told():
     hidden = diverging(CHANNELS, web=0.25, shop=0.55, fax=0.2)
-    assert hidden.failures[0].got == "a divergence of 0.274, the limit is 0.05, of 20 values in 20 rows"
+    assert hidden.failures[0].got == "a divergence of 0.274, of 20 values in 20 rows"
     assert hidden.told()["divergences"][hidden.failures[0].label]["cells"] == []
     few = diverging(CHANNELS.slice(0, 19), ("channel",), web=0.25, shop=0.55, fax=0.2)
     assert few.failures[0].got == "19 values in 19 rows"
     assert few.told()["divergences"] == {}
+
+
+NUMBERS = [*range(1, 25)]  # 24 values: mean 12.5, sum 300, variance n(n + 1) / 12 = 50
+DAYS = [dt.datetime.fromisoformat("2024-02-01T00:00") + dt.timedelta(hours=n) for n in NUMBERS]
+MEASURED = table([(n, float(n), "a" if n < 20 else "b", day) for n, day in zip(NUMBERS, DAYS, strict=True)])
+OF_THINGS = Telling(SCHEMA.names, of_persons=False)
+
+
+def got(rule, rows=MEASURED, telling=OF_THINGS, parts=2):
+    """What a rule that fails says it got; the rows come in `parts`."""
+    cut = max(len(rows) // parts, 1)
+    batches = {n: rows.slice(n * cut, cut).to_batches() for n in range(-(-len(rows) // cut))}
+    _, judgement = run([rule], batches, telling=telling)
+    (failure,) = judgement.failures
+    assert judgement.told()["rules"][rule.label]["observed"] == failure.got
+    return failure.got
+
+
+@pytest.mark.parametrize(
+    ("rule", "said"),
+    [
+        (expect("column_mean_to_be_between", column="x", max_value=12), "12.5, of 24 values in 24 rows"),
+        (expect("column_sum_to_be_between", column="id", min_value=301), "300, of 24 values in 24 rows"),
+        (expect("column_stdev_to_be_between", column="x", max_value=7), "7.071067812, of 24 values in 24 rows"),
+        (expect("column_min_to_be_between", column="id", min_value=2), "1, of 24 values in 24 rows"),
+        (expect("column_max_to_be_between", column="x", max_value=23.5), "24, of 24 values in 24 rows"),
+        (
+            expect("column_max_to_be_between", column="at", max_value="2024-02-01"),
+            "2024-02-02 00:00:00, of 24 values in 24 rows",
+        ),
+        (expect("column_max_to_be_between", column="who", max_value="a"), "24 values in 24 rows"),
+        (
+            expect("column_median_to_be_between", column="x", min_value=13, max_value=20),
+            "12 less than 13, of 24 values in 24 rows",
+        ),
+        (
+            expect(
+                "column_quantile_values_to_be_between",
+                column="id",
+                quantile_ranges={"quantiles": [0.5, 1], "value_ranges": [[1, 20], [None, 23]]},
+            ),
+            "23 at most 23.00230001, of 24 values in 24 rows",
+        ),
+        (expect("table_row_count_to_be_between", max_value=20), "24 rows"),
+        (
+            expect("column_proportion_of_non_null_values_to_be_between", column="x", max_value=0.5),
+            "1, of 24 values in 24 rows",
+        ),
+        (expect("column_unique_value_count_to_be_between", column="who", min_value=3), "2 distinct ones of 24"),
+        (
+            expect("column_proportion_of_unique_values_to_be_between", column="who", min_value=0.5),
+            "a share of 0.08333333333, 2 distinct ones of 24",
+        ),
+        (
+            expect("column_distinct_values_to_be_in_set", column="who", value_set=["a"]),
+            "5 outside the set, of 24 values in 24 rows",
+        ),
+        (
+            expect("column_distinct_values_to_contain_set", column="who", value_set=["a", "b", "c"]),
+            "2 of 3 members, not c, of 24 values in 24 rows",
+        ),
+        (expect("column_most_common_value_to_be_in_set", column="who", value_set=["b"]), "1 most frequent ones of 24"),
+        (expect("column_values_to_be_of_type", column="at", type_="int"), "timestamp[us]: 24 of 24 rows"),
+        (expect("table_column_count_to_equal", value=3), "4 columns: 24 of 24 rows"),
+        (
+            expect("table_columns_to_match_set", column_set=["id", "x", "then"]),
+            "then missing and at, who beyond them: 24 of 24 rows",
+        ),
+        (
+            expect("table_columns_to_match_ordered_list", column_list=["x", "id", "who", "at"]),
+            "the order id, x, who, at: 24 of 24 rows",
+        ),
+        (expect("column_to_exist", column="then"), "no such column: 24 of 24 rows"),
+        (expect("column_to_exist", column="who", column_index=0), "index 2: 24 of 24 rows"),
+    ],
+)
+def test_a_rule_on_the_whole_says_what_it_saw(rule, said):
+    assert got(rule) == said
+
+
+def test_an_age_is_told_and_no_moment():
+    ago = dt.datetime.now(dt.UTC).replace(tzinfo=None) - dt.timedelta(days=40, hours=1)
+    rows = table([(n, None, None, ago - dt.timedelta(days=n)) for n in range(20)])
+    rule = expect("column_max_to_be_recent", column="at", within="P1D")
+    assert got(rule, rows, Telling(("at",))) == "an age of 40 days, of 20 values in 20 rows"
+
+
+@pytest.mark.parametrize(
+    ("column", "rule", "rows", "telling", "why"),
+    [
+        ("id", "max", MEASURED, Telling(("x",), of_persons=False), "what `id` had is withheld: it is personal"),
+        ("id", "mean", MEASURED, Telling(("x",), of_persons=False), "what `id` had is withheld: it is personal"),
+        ("id", "mean", MEASURED[:19], OF_THINGS, "of fewer than 20 values"),
+        ("id", "max", MEASURED, Telling(SCHEMA.names), "each row is somebody's"),
+    ],
+)
+def test_what_would_tell_of_a_person_is_withheld(column, rule, rows, telling, why):
+    said = got(expect(f"column_{rule}_to_be_between", column=column, max_value=-1), rows, telling)
+    assert said.startswith(f"{len(rows)} values in {len(rows)} rows; ")
+    assert why in said
+
+
+def test_members_of_a_set_are_counted_where_the_column_stays_inside():
+    rule = expect("column_distinct_values_to_contain_set", column="who", value_set=["a", "zoe@example.org"])
+    _, judgement = run([rule], {0: MEASURED.to_batches()})
+    (failure,) = judgement.failures
+    assert (failure.wanted, failure.got) == ("value_set: 2 members", "1 of 2 members, of 24 values in 24 rows")
+    shown = run([rule], {0: MEASURED.to_batches()}, telling=OF_THINGS)[1].failures[0]
+    assert shown.wanted == "value_set: [a, zoe@example.org]"
+
+
+def test_what_rules_on_rows_want_is_told_too():
+    rule = expect("column_values_to_be_between", mostly=0.95, column="x", min_value=3)
+    _, judgement = run([rule], {0: MEASURED.to_batches()})
+    (failure,) = judgement.failures
+    assert str(failure).endswith(
+        "fewer than mostly: 0.95 of the values hold; wanted min_value: 3, mostly: 0.95; got 2 of 24 break it"
+    )
+    assert judgement.told()["rules"][rule.label] == {
+        "evaluated": 24,
+        "unexpected": 2,
+        "wanted": "min_value: 3, mostly: 0.95",
+        "observed": None,
+        "of_values": False,
+    }

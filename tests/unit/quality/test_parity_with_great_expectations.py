@@ -2,6 +2,7 @@
 
 import datetime as dt
 import math
+import re
 import sqlite3
 from collections import defaultdict
 from contextlib import closing
@@ -14,7 +15,7 @@ import pyarrow as pa
 import pytest
 
 from importers.core.tenant import Expectation, Quarantine
-from importers.quality import Rules, divergence, judge
+from importers.quality import Rules, Telling, divergence, judge, observed
 from importers.quality.gx import ROW_LEVEL
 from importers.quality.vocabulary import COMPILED, OWN, UNSAID
 
@@ -414,7 +415,7 @@ def checked(table: pa.Table, *wanted: Expectation):
         Quarantine(max_fraction=1.0),
         lambda n: iter(halves[n].to_batches(max_chunksize=3)),
         KEY,
-        shown=table.column_names,
+        telling=Telling(table.column_names, of_persons=False),
     )
     for number, extra in judgement.extra_bad.items():
         note(starts[number], extra.rows, extra.broken)
@@ -512,6 +513,17 @@ def test_the_run_gets_the_same_verdict(both, type_, name):
         if one.type == f"expect_{type_}":
             assert not theirs.exception_info.get("exception_message"), theirs.exception_info
             assert bool(theirs.success) == (label not in failed), one
+
+
+def test_what_a_rule_says_that_it_saw_is_what_great_expectations_observed(peer, monkeypatch):
+    monkeypatch.setattr(observed, "FEWEST", 1)
+    table = TABLES["backwards and again"]
+    kinds = ("mean", "sum", "stdev", "min", "max", "proportion_of_non_null_values", "unique_value_count")
+    wanted = [expectation(f"column_{kind}_to_be_between", {"column": "whole", "min_value": 0}) for kind in kinds]
+    _, judgement = checked(table, *wanted)
+    for one, theirs in zip(wanted, peer(table, wanted), strict=True):
+        said = re.match(r"[\d.]+", judgement.observed[one.label])
+        assert float(said[0]) == pytest.approx(float(theirs.result["observed_value"])), one
 
 
 @pytest.mark.filterwarnings("ignore:invalid value encountered:RuntimeWarning")

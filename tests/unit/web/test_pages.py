@@ -225,6 +225,31 @@ async def test_the_report_is_of_the_last_run_or_of_the_one_that_was_asked_for(cl
     assert 'href="/base/importers/dags/acme.listening/report?run=7"' in page.text
 
 
+async def test_what_rules_saw_of_values_is_on_no_page(client, ledger) -> None:
+    mean, rows = "expect_column_mean_to_be_between(x)", "expect_table_row_count_to_equal()"
+    counts = {"evaluated": 9, "unexpected": 0}
+    saw = {
+        mean: {**counts, "wanted": "max_value: 12", "observed": "12.5", "of_values": True},
+        rows: {**counts, "wanted": "value: 7", "observed": "9 rows", "of_values": False},
+    }
+    failures = [
+        {
+            "rule": rule,
+            "what": "outside",
+            "wanted": one["wanted"],
+            "got": one["observed"],
+            "of_values": one["of_values"],
+        }
+        for rule, one in saw.items()
+    ]
+    ledger.judgements[7] = {**JUDGEMENT, "rules": saw, "failures": failures}
+    text = text_of(await get(client, REPORT, "ada"))
+    assert f"{mean} : outside; wanted max_value: 12; got what `importers report` shows" in text
+    assert f"{mean} max_value: 12 what `importers report` shows; the run fails it" in text
+    assert f"{rows} value: 7 9 rows; the run fails it" in text
+    assert "12.5" not in text
+
+
 async def test_an_older_ledgers_judgement_has_a_report_too(client, ledger) -> None:
     ledger.judgements[7] = {name: said for name, said in JUDGEMENT.items() if name != "profile"}
     assert "760 of 99,000 break it" in text_of(await get(client, REPORT, "ada"))
