@@ -34,7 +34,8 @@ from tests.support.runs import (
 )
 from tests.support.runs import erase as erase_from
 
-from importers.core.model import Column, LoadMode, Reads, Run, TableColumn
+from importers.core.model import Column, LoadMode, Reads, Run, RunKind, TableColumn
+from importers.destinations._control import COMMIT
 from importers.destinations._owner import Owner
 from importers.destinations._subject_rows import SubjectRows
 from importers.destinations.postgresql import PostgresDestination
@@ -95,6 +96,29 @@ def test_concurrent_merges_of_the_same_keys_don_t_deadlock(database: str, sql: p
         assert failures == []
         main.commit(run, MERGED)
     assert table(sql, "select count(*), min(what), max(what) from acme.plays") == [(3000, "p3", "p3")]
+
+
+def test_a_replay_beside_one_that_commits_waits_for_it(
+    acme: PostgresDestination, database: str, sql: psycopg.Connection
+) -> None:
+    """A commit locks its run, then what commits of a stream take turns by."""
+    import_all(acme, PLAYS, "r1", A)
+    first = open_run(acme, PLAYS, "replay-1", kind=RunKind.REPLAY)
+    opened: list[Run] = []
+
+    def another() -> None:
+        with closing(destination(database)) as at:
+            opened.append(open_run(at, PLAYS, "replay-2", kind=RunKind.REPLAY))
+
+    thread = threading.Thread(target=another)
+    with sql.transaction():
+        sql.execute("select from _importers.run where id = %s for update", (first.id,))
+        thread.start()
+        while sql.execute("select from pg_locks where not granted").rowcount == 0:
+            time.sleep(0.01)
+        sql.execute("select pg_advisory_xact_lock(%s, hashtext(%s))", (COMMIT, first.stream))
+    thread.join()
+    assert [run.id for run in opened] == [first.id + 1]
 
 
 def test_a_frozen_table_takes_what_it_has_and_nothing_else(acme: PostgresDestination, sql: psycopg.Connection) -> None:

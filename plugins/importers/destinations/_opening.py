@@ -27,6 +27,8 @@ def clear_the_way(
     connection.execute(f"set local lock_timeout = '{control.LOCK_TIMEOUT}'")
     try:
         found = _in_the_way(connection, where["tenant"], name, stream, kind)
+        if kind is RunKind.REPLAY:  # its plan says what was read again: by a commit that has begun, too
+            control.lock(connection, control.COMMIT, name)  # after the runs' rows, as a commit does
     except LockNotAvailable:  # a process that sleeps or was orphaned holds it; it may never wake
         raise RunBusyError(
             "a transaction of another run of this stream is still under way",
@@ -58,7 +60,8 @@ def _in_the_way(
     rows = connection.execute(
         f"""select {control.RUN_COLUMNS}, extract(epoch from lease - now())::float from _importers.run
             where state = 'open' and ((stream = %s and kind = %s)
-              or (%s and tenant = %s and table_name = %s and mode = 'replace')) for update""",
+              or (%s and tenant = %s and table_name = %s and mode = 'replace'))
+            order by id for update""",
         (
             name,
             RunKind.REPLAY if kind is RunKind.REPLAY else RunKind.INCREMENTAL,

@@ -85,8 +85,6 @@ class PostgresDestination(PostgresLedger):
         name = self._name(stream)
         with self._transaction("opening a run") as connection:
             control.lock(connection, control.OPEN, name)
-            if kind is RunKind.REPLAY:  # its plan says what was read again: by a commit that has begun, too
-                control.lock(connection, control.COMMIT, name)
             self._check_key(connection)
             control.forget_unopened(connection, name, key)
             run = control.latest(connection, name, key)
