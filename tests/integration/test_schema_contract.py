@@ -576,6 +576,23 @@ def test_a_column_that_is_dropped_unclassified_may_go(site: Site, sql: psycopg.C
     assert (rows(sql), columns(sql)) == ([(1, 10), (2, 20), (3, 30)], TABLE)
 
 
+@pytest.mark.parametrize("others", [{}, {"*": "drop"}])
+def test_no_column_has_another_name_among_those_that_nobody_wants(
+    site: Site, sql: psycopg.Connection[Any], others: dict[str, str]
+) -> None:
+    """By their names April's file comes before March's, in which the column is as the policy has it."""
+    site.unclassified, policy = "stop" if others else "drop", {"id": "keep", "ms": "keep", **others}
+    (site.data / "apr.csv").write_text("id,millis\n4,40\n")
+    with pytest.raises(ContractError, match=r"apr\.csv' lacks ms, and has millis, which a file with ms lacks"):
+        site.run("id,ms\n3,30\n", policy, file="mar.csv")
+    site.run("id,ms\n4,40\n", policy, file="apr.csv")
+    (site.data / "jun.csv").write_text("id,ms,ekstra\n6,60,x\n")
+    with pytest.raises(ContractError, match=r"jun\.csv' lacks extra, and has ekstra"):
+        site.run("id,ms,extra\n7,70,y\n", {**policy, "extra": "keep"}, file="may.csv")
+    site.run("id,ms,extra\n7,70,y\n", {**policy, "extra": "keep", "ekstra": "drop"}, file="may.csv")
+    assert rows(sql) == [(3, 30), (4, 40), (6, 60), (7, 70)]
+
+
 def test_a_column_that_next_month_s_file_lacks_has_gone(site: Site) -> None:
     site.run(FIRST, file="m-1.csv")
     with pytest.raises(ContractError, match=r"have gone that the last run had: ms"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -48,14 +49,29 @@ def dated(moment: datetime, name: str) -> str:
 def may_lack(column: Column, part: Place, *, more: bool) -> bool:
     """Whether the part may lack the column: it is optional, nobody has seen it before, or it came after the part.
 
-    Nulls in place of any other would look like data; `more`, columns that nobody agreed on: one of them may be that
-    column, under another name.
+    Nulls in place of any other would look like data; `more`, columns that nobody agreed on or has settled: one of them
+    may be that column, under another name. What no part before it had, the other parts tell (`beside`).
     """
     if column.optional or column.since is None:
         return True
     if more or not part.sure or not _are_alike(column.since, part.name):
         return False
     return in_order(part.name) < in_order(column.since)
+
+
+def settled(columns: Iterable[Column]) -> frozenset[str]:
+    """The columns of which somebody has said what they are, so that none is another one under a new name: they may be
+    missing, or the policy drops them by name.
+    """
+    return frozenset(column.name for column in columns if column.optional)
+
+
+def beside(column: str, parts: Iterable[frozenset[str]]) -> frozenset[str]:
+    """What every part has that has the column, which some part must have, by the columns of each.
+
+    Anything else that nobody has `settled` may be that column, under another name, in a part that lacks it.
+    """
+    return frozenset.intersection(*(names for names in parts if column in names))
 
 
 def first(*since: str | None) -> str | None:

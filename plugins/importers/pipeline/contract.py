@@ -30,7 +30,7 @@ from importers.core.widening import wider
 from importers.exceptions import ContractError
 from importers.pipeline.nested import as_before, joined
 from importers.privacy.leaves import leaves
-from importers.privacy.rules import covers, drops, stricter
+from importers.privacy.rules import covers, drops, drops_by_name, stricter
 
 _NOTHING = pa.schema([])
 CLOSED = frozenset({"discard", "quarantine"})
@@ -47,12 +47,14 @@ def agreed(
     *,
     sparse: bool,
     dropped: Collection[str],
+    settled: Collection[str] = (),
     parts: Callable[[], Collection[Place]] = tuple,
 ) -> Stream:
     """What is read of the stream that a source offers, `known` being that of the last committed run.
 
     `sparse`: records needn't have each field. `dropped`: columns that the policy takes out, which nobody will miss.
-    `parts`: asked for what the run reads. Raises ContractError for a column that has gone.
+    `settled`: those that are what they are called, by the tenant's file. `parts`: asked for what the run reads. Raises
+    ContractError for a column that has gone.
     """
     there = {column.name for column in offered.columns}
     gone = [replace(c, optional=c.name in load.optional) for c in known.columns if c.name not in there]
@@ -63,7 +65,7 @@ def agreed(
     absent = [column for column in gone if column.optional or stays]
     missed = [] if sparse else [column for column in gone if not column.optional]
     if missed:
-        read, more = parts(), not there <= {column.name for column in known.columns}
+        read, more = parts(), not there <= {*settled, *(column.name for column in known.columns)}
         # what only a replay has brought came from a delivery that nobody can name any more
         needed = _identifying(offered, missed)
         dated = [c for c in missed if read and c.since is not None and c.name not in needed]
@@ -198,6 +200,14 @@ def _typed(stream: Stream, safe: Mapping[str, str] | None = None) -> str:
 def dropped(policy: Privacy, known: Stream) -> set[str]:
     """The columns of which a policy leaves nothing."""
     return {column.name for column in known.columns if drops(policy, column)}
+
+
+def settled(columns: Iterable[Column], settings: StreamSettings) -> set[str]:
+    """The columns of which the tenant's file says, by name, that they may be missing or aren't wanted: none of them is
+    one that is missed, under another name.
+    """
+    said = settings.load.optional
+    return {column.name for column in columns if column.name in said or drops_by_name(settings.privacy, column)}
 
 
 def whole(rows: pa.RecordBatch, stream: Stream) -> pa.RecordBatch:

@@ -243,15 +243,12 @@ class Job:
         """What the source is asked for: as `asked`, and what the schema contract looks at beyond it."""
         stream, looks = self.asked, self.settings.load.schema_change == "quarantine"
         there = tuple(column for column in stream.columns if column.name not in self.stream.absent)
-        unread = tuple(column for column in stream.unread if column.name not in self.stream.absent)
         beyond = self.stream.beyond
-        return replace(
-            stream,
-            columns=(*there, *beyond) if looks else there,
-            unread=unread if looks else (*unread, *beyond),
-            absent=(),
-            beyond=(),
-        )
+        unread = stream.unread if looks else (*stream.unread, *beyond)
+        settled = contract.settled(unread, self.settings)
+        unread = tuple(replace(c, optional=c.name in settled) for c in unread if c.name not in self.stream.absent)
+        columns = (*there, *beyond) if looks else there
+        return replace(stream, columns=columns, unread=unread, absent=(), beyond=())
 
     @cached_property
     def warehouse(self) -> str:

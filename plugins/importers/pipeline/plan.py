@@ -156,7 +156,11 @@ def agreed(job: Job, window: Window | None = None, position: Position | None = N
     if known is None:
         return job if position is None else job.of(offered)
     dropped = contract.dropped(job.settings.privacy, known)
-    job = job.of(contract.agreed(offered, known, load, sparse=job.source.sparse(), dropped=dropped, parts=parts))
+    settled = contract.settled(offered.columns, job.settings)
+    stream = contract.agreed(
+        offered, known, load, sparse=job.source.sparse(), dropped=dropped, settled=settled, parts=parts
+    )
+    job = job.of(stream)
     if job.stream.columns == offered.columns:
         return job
     wide = contract.widened(job.stream, offered, job.asked)

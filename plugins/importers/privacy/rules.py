@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import pyarrow as pa
 from pyarrow import types as t
 
 from importers.core.model import Column, PersonalData, Reads, Stream
@@ -97,7 +98,11 @@ def domain_of(spec: Privacy, stream: Stream) -> str:
 
 def said_of(leaf: Part, spec: Privacy) -> Treatment | None:
     """What the tenant says of a leaf: of itself, of the nearest thing that it is in, of everything."""
-    named = (spec.columns.get(path) for path in (leaf.path, *leaf.parents, EVERYTHING))
+    return _said_by_name(leaf, spec) or spec.columns.get(EVERYTHING)
+
+
+def _said_by_name(leaf: Part, spec: Privacy) -> Treatment | None:
+    named = (spec.columns.get(path) for path in (leaf.path, *leaf.parents))
     return next((treatment for treatment in named if treatment is not None), None)
 
 
@@ -149,6 +154,12 @@ def drops(spec: Privacy, column: Column) -> bool:
     except UnclassifiedError:
         return False
     return all(rule.treat is Treat.DROP for rule in rules.by_path.values())
+
+
+def drops_by_name(spec: Privacy, column: Column) -> bool:
+    """Whether the tenant names the column, or each part of it, as dropped: it isn't one that nobody has looked at."""
+    said = [_said_by_name(leaf, spec) for leaf in leaves([pa.field(column.name, column.type)])]
+    return all(treatment is not None and treatment.treat is Treat.DROP for treatment in said)
 
 
 def stricter(today: PersonalData | None, then: PersonalData | None) -> PersonalData | None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import pyarrow as pa
 
 from importers.core.model import Stream
 from importers.core.names import UNSHOWN, few, is_given, is_like_a_value, told
-from importers.core.parts import Place, first, may_lack
+from importers.core.parts import Place, beside, first, may_lack, settled
 from importers.exceptions import ContractError
 from importers.sources._types import loadable
 from importers.transport.files import File
@@ -42,7 +42,7 @@ def widening(stream: Stream) -> frozenset[str]:
 
 class Growth:
     """Files that are read one after the other: a later one may have columns that none before it had. It may lack those
-    alone that nobody wants, or that `may_lack` says.
+    alone that nobody wants, or that `may_lack` says; and not if it may have one of them under another name.
 
     `since` says of each column the first file that has it, or had it when the stream was read before. `everything`: who
     reads all files knows the first one also where no older run has said it.
@@ -52,6 +52,7 @@ class Growth:
         self._names, self._seen = schema.names, set[str]()
         self._asked = {column.name: column for column in stream.columns}
         known = (*stream.columns, *stream.unread)
+        self._settled, self._shapes = settled(known), dict[frozenset[str], str]()
         self._known = {column.name: column.since for column in known if column.since is not None}
         self.since = {name: since for name, since in self._known.items() if since or not everything}
 
@@ -60,7 +61,8 @@ class Growth:
         lacks, and for one that the schema hasn't.
         """
         there = frozenset(got)
-        lacking, more = [name for name in self._names if name not in there], not there <= self._known.keys()
+        lacking = [name for name in self._names if name not in there]
+        more = not there - self._settled <= self._known.keys()
         missed = frozenset(name for name in lacking if not self._may_lack(name, part, more=more))
         if missed or not there.issubset(self._names):
             before = self._seen or there
@@ -68,8 +70,37 @@ class Growth:
             than = "the files before it" if missed <= self._seen else "it or a file before it had"
             raise _others(shown, got, expected, than)
         self._seen |= there
+        self._shapes.setdefault(there, shown)
         self.since |= {name: first(part.name, self.since.get(name)) or "" for name in there}
         return lacking
+
+    def compared(self) -> None:
+        """Raises ContractError for a file that may have a column which it lacks under another name. Once all are seen:
+        the first to have the column may come after it.
+        """
+        free = {got: loose for got in self._shapes if (loose := got.difference(self._asked, self._settled))}
+        wanted = self._seen.intersection(self._asked) - self._settled
+        always = {name: beside(name, self._shapes) for name in wanted if any(name not in got for got in free)}
+        for got, loose in free.items():
+            others = {name: found for name in sorted(always.keys() - got) if (found := loose - always[name])}
+            if others:
+                raise self._renamed(got, others)
+
+    def _renamed(self, got: frozenset[str], others: Mapping[str, frozenset[str]]) -> ContractError:
+        """`others`: of columns that the file lacks what each may be called there, which a file that has it lacks."""
+        missed, found = few(others), sorted(frozenset().union(*others.values()))
+        first = next(iter(others))
+        other = next(names for names in self._shapes if first in names and not others[first] <= names)
+        what = "it may be the same" if len(others) == len(found) == 1 else "some may be the same"
+        shapes = ((self._shapes[names], [name for name in self._names if name in names]) for names in (got, other))
+        drops = few((f"`{name}: drop`" for name in found), 30)
+        return ContractError(
+            f"the file '{self._shapes[got]}' lacks {missed}, and has {few(found, 30)}, which a file with {missed} "
+            f"lacks: {what} under another name",
+            got="; ".join(f"{path}: {few(names, 30)}" for path, names in shapes),
+            do=f"correct the file; or, if it is something else, say {drops} in `privacy.columns`; or name {missed} in "
+            "`load.optional`: null then, where a file lacks it",
+        )
 
     def _may_lack(self, name: str, part: Place, *, more: bool) -> bool:
         asked = self._asked.get(name)

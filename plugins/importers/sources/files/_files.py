@@ -371,6 +371,7 @@ class FileSource(Source[FilesT]):
                 names = self.names(file)
                 lacks[number] = () if names is None else growth.lacking(places[number], file.shown, names)
                 self.fits(file, schema)
+        growth.compared()
         return [{"lacks": names} if names else {} for names in lacks], growth.since
 
     def _packed(self, files: Sequence[File], lacking: Sequence[Slice]) -> list[list[Slice]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -96,6 +97,7 @@ def test_only_a_file_that_came_before_a_column_may_lack_it_again(tmp_path: Path,
     for columns, known in ("abd", loaded), ("ab", {}):  # it may be `c` that has another name; and which file is older?
         with pytest.raises(ContractError, match=r"m-1.*fewer: c"):
             planned(months(tmp_path, suffix, columns, "abc", "abc"), since=plan.since, new="d", loaded=known)
+    planned(months(tmp_path, suffix, "abd", "abc", "abc"), since=plan.since, new="d", optional="d", loaded=loaded)
     for columns, lacking in (("a", "abc", "abc"), "m-1.*b"), (("ab", "ab", "abc"), "m-2.*c"):
         with pytest.raises(ContractError, match=f"{lacking[:3]}.*fewer: {lacking[-1]};"):
             read(months(tmp_path, suffix, *columns), since=plan.since, loaded=loaded)
@@ -178,6 +180,57 @@ def test_directories_come_one_after_the_other_as_they_are_named(tmp_path: Path, 
     turned = Csv(CsvConfig(path=paths[::-1]), tenant="acme")
     with pytest.raises(ContractError, match=r"1\.csv' has other columns than the files before it: fewer: b"):
         planned(turned, new="ab")
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+@pytest.mark.parametrize("since", [{}, {"a": "m-1", "b": "m-2", "c": "m-1"}])
+def test_a_file_may_not_have_what_it_lacks_under_another_name(
+    tmp_path: Path, suffix: str, since: dict[str, str]
+) -> None:
+    """Nobody wants `c`: it may be `b`, unless somebody says that it isn't. Also where the months were loaded so."""
+    source = months(tmp_path, suffix, "ac", "ab")
+    loaded = planned(source, only="ab", new="abc", optional="c")[1].position
+    said: dict[str, Any] = {"only": "ab", "loaded": loaded, "since": {k: f"{v}.{suffix}" for k, v in since.items()}}
+    said |= {} if since else {"new": "abc"}
+    with pytest.raises(ContractError) as raised:
+        planned(source, **said)
+    assert re.search(r"m-1\.\w+' lacks b, and has c, which a file with b lacks: it may be the same", str(raised.value))
+    assert re.fullmatch(r"\S+m-1\.\w+: a, c; \S+m-2\.\w+: a, b", raised.value.got or "")
+    assert "say `c: drop` in `privacy.columns`; or name b in `load.optional`" in (raised.value.do or "")
+    for settled in "bc":
+        assert read(source, **said, optional=settled) == [{"a": 1, "b": None}, {"a": 2, "b": 2}]
+
+
+@pytest.mark.parametrize(
+    ("columns", "only", "refused"),
+    [
+        (("ac", "abc"), "ab", ""),  # each file with it has the other, too
+        (("a", "ab", "abc"), "ab", ""),
+        (("acd", "abd"), "ab", "has c,"),
+        (("acd", "ab"), "ab", "has c, d, which a file with b lacks: some may be the same"),
+        (("ac", "acb", "ab"), "ab", "has c,"),  # for a while it has both names
+        (("ac", "a", "ab"), "ab", "has c,"),
+        (("aef", "abc"), "abc", "lacks b, c, and has e, f, which a file with b, c lacks"),
+        (("ac", "ab"), "a", ""),
+        (("ac", "ad"), "a", ""),
+    ],
+)
+def test_what_all_files_with_a_column_have_is_no_other_name_of_it(
+    tmp_path: Path, columns: tuple[str, ...], only: str, refused: str
+) -> None:
+    source = months(tmp_path, "csv", *columns)
+    if not refused:
+        assert len(read(source, only=only, new="abcdef")) == len(columns)
+        return
+    with pytest.raises(ContractError, match=refused):
+        read(source, only=only, new="abcdef")
+
+
+def test_columns_without_a_header_have_no_other_name(tmp_path: Path) -> None:
+    for name, text in ("1.csv", "1,x\n"), ("2.csv", "2,x,3\n"):
+        (tmp_path / name).write_text(text)
+    source = Csv(CsvConfig(path=str(tmp_path / "*.csv"), header=False), tenant="acme")
+    assert read(source, only="column_3", new="column_3") == [{"column_3": None}, {"column_3": 3}]
 
 
 def test_who_reads_everything_knows_which_file_was_the_first(tmp_path: Path) -> None:
