@@ -74,6 +74,8 @@ class _Ranked(RunRule):
         return state["count"] > 0 and all(self.fits(cut, state) for cut in self.cuts())
 
     def observation(self, state: State, _at: Columns, *, shown: bool) -> str:  # noqa: ARG002 - no value is kept
+        if not state["count"]:
+            return "no number"
         cuts = list(self.cuts())
         said = [cut.said(state) for cut in cuts if not self.fits(cut, state)] or [cut.said(state) for cut in cuts]
         return few(said, 4)

@@ -127,7 +127,8 @@ class RunRule(MeasuredRule):
 
     @abstractmethod
     def observation(self, state: State, at: Columns, *, shown: bool) -> str | None:
-        """What is held against the rule, in words; None if there is nothing to tell. Not asked of no values.
+        """What is held against the rule, in words; None if there is nothing to tell. Not asked of no rows, and one that
+        tells more than counts not of no values.
 
         `shown`: values of the column may be told. Of a rule that tells more than counts nothing is asked without.
         """

@@ -528,3 +528,11 @@ def test_what_rules_on_rows_want_is_told_too():
         "observed": None,
         "of_values": False,
     }
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"), [("median", "no number, of 0 values in 2 rows"), ("mean", "0 values in 2 rows")]
+)
+def test_of_no_value_a_rule_on_values_has_seen_none(kind, said):
+    rows = table([(1, None, None, None)] * 2)
+    assert got(expect(f"column_{kind}_to_be_between", column="x", min_value=0), rows) == said
