@@ -50,6 +50,11 @@ class Block:
     def newlines(self) -> int:
         return count(np.frombuffer(self.data, np.uint8, self.length), NEWLINE)
 
+    @property
+    def lines(self) -> int:
+        """With one that has no newline; as many as records, where each is one line, and none is empty."""
+        return self.newlines + int(self.length > 0 and self.data[self.length - 1] != NEWLINE)
+
     @cached_property
     def ends(self) -> Positions:
         """At which of its bytes the newlines are."""
@@ -108,7 +113,7 @@ class LineNumbers:
         """
         first = self._line
         self._line = first + block.newlines
-        if rows == block.newlines + int(block.length > 0 and block.data[block.length - 1] != NEWLINE):
+        if rows == block.lines:
             return stretch(self._of_rows, first)
         begun = starts()
         if len(begun) != rows:

@@ -64,10 +64,11 @@ def unmarked(head: bytes) -> str | None:
             return name
     characters, even, odd = len(head) // 2, head[::2].count(0), head[1::2].count(0)
     name, here, there = ("utf-16-le", odd, even) if odd > even else ("utf-16-be", even, odd)
-    many = here >= AGREE * characters or (here * 10 >= characters and "\n" in head.decode(name, "replace"))
-    if many and here >= 2 * there:
-        return name
-    return None
+    line = head.find(b"\n")  # a text of single bytes may have NULs in it, and a newline beside one
+    if line >= 0 and head[line - line % 2 : line - line % 2 + 2].decode(name, "replace") != "\n":
+        return None
+    many = here >= AGREE * characters or (here * 10 >= characters and line >= 0)
+    return name if many and here >= 2 * there else None
 
 
 def _is(data: bytes, encoding: str) -> bool:

@@ -45,17 +45,30 @@ class Dialect:
 
         Possessive throughout: a quote once opened isn't reconsidered, and no input takes more than one walk.
         """
+        quoted, plain = self._cell
+        field = b"(?:" + quoted + b"|(?!" + re.escape(self.quote) + b"))" + plain if self.quote else plain
+        ending = rb"(\r\n|\n|\r|\Z)"
+        more = re.escape(self.delimiter) + field
+        return re.compile(field + b"(?:" + more + b")*+" + ending + b"|(.+)", re.DOTALL)
+
+    @cached_property
+    def _cell(self) -> tuple[bytes, bytes]:
+        """Expressions for a cell in quotes, and for one without or what follows the quotes."""
         delimiter, quote, escape = (re.escape(char) for char in (self.delimiter, self.quote, self.escape))
         escaped = escape + b"." if escape else b""
+        inner = b"[^" + quote + escape + b"]*+"
+        pair = b"(?:" + quote + quote + (b"|" + escaped if escape else b"") + b")"
         plain = b"[^" + delimiter + escape + rb"\r\n]*+"
-        field = plain + (b"(?:" + escaped + plain + b")*+" if escape else b"")
-        if quote:
-            inner = b"[^" + quote + escape + b"]*+"
-            pair = b"(?:" + quote + quote + (b"|" + escaped if escape else b"") + b")"
-            quoted = quote + inner + b"(?:" + pair + inner + b")*+" + quote
-            field = b"(?:" + quoted + b"|(?!" + quote + b"))" + field
-        ending = rb"(\r\n|\n|\r|\Z)"
-        return re.compile(field + b"(?:" + delimiter + field + b")*+" + ending + b"|(.+)", re.DOTALL)
+        return (
+            quote + inner + b"(?:" + pair + inner + b")*+" + quote,
+            plain + (b"(?:" + escaped + plain + b")*+" if escape else b""),
+        )
+
+    @cached_property
+    def _cells(self) -> re.Pattern[bytes]:
+        """Each cell of a record, with what is in its quotes, and what follows them."""
+        quoted, plain = self._cell
+        return re.compile(b"(" + quoted + b")?+(" + plain + b")(?:" + re.escape(self.delimiter) + rb"|\Z)", re.DOTALL)
 
     @cached_property
     def _remark(self) -> re.Pattern[bytes]:
@@ -78,6 +91,25 @@ class Dialect:
             if match.start(1) > match.start():
                 found.append((match.start(), match.start(1)))
         return found, length
+
+    def strays(self, data: bytearray, length: int) -> list[tuple[int, int]]:
+        """[start, end) of the records in which a cell has newlines, and text behind its closing quote.
+
+        Its quotes are two that stand alone, each in a record of its own: what is between them is no cell.
+        """
+        if not self.quote or data.find(self.quote, 0, length) < 0:
+            return []
+        block = np.frombuffer(data, np.uint8, length)
+        quotes = self._quotes(data, length, block)
+        if not self.escape and self.tidy(block, quotes) and self.closed(block, quotes):
+            return []
+        return [span for span in self.records(data, length)[0] if self._is_stray(data, *span)]
+
+    def _is_stray(self, data: bytearray, start: int, end: int) -> bool:
+        if data.find(b"\n", start, end) < 0 and data.find(b"\r", start, end) < 0:
+            return False
+        cells = (match.groups(b"") for match in self._cells.finditer(data, start, end))
+        return any(after.strip() and (b"\n" in quoted or b"\r" in quoted) for quoted, after in cells)
 
     def starts(self, data: bytearray, length: int) -> Positions:
         """Where each record begins that isn't an empty line, of data that ends with one's end."""
@@ -162,8 +194,8 @@ class Dialect:
     def tidy(self, block: Bytes, quotes: Positions, *, inside: bool = False, before: int = NEWLINE) -> bool:
         """Whether each quote that parity takes for an opening one follows a delimiter, a newline or a quote.
 
-        Then a parser takes it for one too. What follows a closing quote needs no look: text up to the next delimiter
-        changes nothing, and a quote in it would be an opening one behind text.
+        Then a parser takes it for one too. Text that follows a closing quote changes nothing up to the next delimiter,
+        and a quote in it would be an opening one behind text.
         """
         opening = quotes[int(inside) :: 2]
         if opening.size and opening[0] == 0:
@@ -172,22 +204,31 @@ class Dialect:
             opening = opening[1:]
         return bool(self._beside[block[opening - 1]].all())
 
-    def splits(self, fill: Fill, start: int, end: int, pieces: int) -> tuple[list[Split], bool]:
-        """Record boundaries nearest after equal cuts of [start, end), and whether the file's quotes are tidy.
+    def closed(self, block: Bytes, quotes: Positions, *, inside: bool = False) -> bool:
+        """Whether a delimiter, a newline or a quote follows each quote that closes, where the block goes on."""
+        closing = quotes[int(not inside) :: 2]
+        closing = closing[: -1 if closing.size and closing[-1] == block.size - 1 else None]
+        return bool(self._beside[block[closing + 1]].all())
 
-        If they aren't, or an escape makes them mean something else, there are no boundaries.
+    def splits(self, fill: Fill, start: int, end: int, pieces: int) -> tuple[list[Split], bool, bool]:
+        """Record boundaries nearest after equal cuts of [start, end), and whether its quotes are tidy and closed.
+
+        If they aren't tidy, or an escape makes them mean something else, there are no boundaries.
         """
         targets = [start + (end - start) * piece // pieces for piece in range(1, pieces)]
         cuts: list[Split] = []
         data, at, inside, before, newlines = bytearray(SCAN), start, False, NEWLINE, 0
+        closed = True
         while at < end:
             got = fill(memoryview(data)[: min(SCAN, end - at)], at)
             if not got or self.escape:
-                return [], False
+                return [], False, False
             block = np.frombuffer(data, np.uint8, got)
             quotes = self._quotes(data, got, block)
             if not self.tidy(block, quotes, inside=inside, before=before):
-                return [], False
+                return [], False, False
+            closed = closed and self.closed(block, quotes, inside=inside)
+            closed = closed and (inside or not self._is_quote(before) or bool(self._beside[block[0]]))
             while targets and targets[0] < at + got:
                 cut = self._first_end(data, got, max(targets[0] - at, 0), quotes, inside)
                 if not cut:
@@ -196,7 +237,10 @@ class Dialect:
                 targets = [target for target in targets if target >= at + cut]
             at, inside, before = at + got, inside ^ bool(quotes.size & 1), data[got - 1]
             newlines += count(block, NEWLINE) if targets else 0
-        return [cut for cut in cuts if cut.at < end], True
+        return [cut for cut in cuts if cut.at < end], True, closed
+
+    def _is_quote(self, byte: int) -> bool:
+        return bool(self.quote) and byte == self.quote[0]
 
     def _quotes(self, data: bytearray, length: int, block: Bytes) -> Positions:
         if not self.quote or data.find(self.quote, 0, length) < 0:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -23,6 +24,10 @@ from importers.sources.files._records import Dialect
 
 TAKEN = 100
 """Lines that one broken record may take with it. It counts as one, so that no limit would see of how many it is."""
+
+
+STRAY = "text follows the closing quote of a cell that has newlines: two quotes stand alone"
+Span: TypeAlias = tuple[int, int]
 
 
 class Rows:
@@ -59,20 +64,24 @@ class Rows:
         self._typed = convert_options(self._read, self._nulls, self._numbers)
         self._text_and_others = _text_and_others(schema, self._read, self._nulls, self._numbers)
 
-    def batch(self, block: Block, lines: LineNumbers) -> Batch:
-        """The block's rows, and what is none, with their places."""
-        batch, starts = self._told_apart(block, partial(lines.place, block))
+    def batch(self, block: Block, lines: LineNumbers, *, closed: bool = False) -> Batch:
+        """The block's rows, and what is none, with their places; `closed` if the plan found the whole file so."""
+        batch, starts = self._told_apart(block, partial(lines.place, block), closed=closed)
         return replace(batch, places=lines.of(block, batch.rows.num_rows, starts))
 
-    def _told_apart(self, block: Block, place: Callable[[int], str]) -> tuple[Batch, Callable[[], Positions]]:
+    def _told_apart(
+        self, block: Block, place: Callable[[int], str], *, closed: bool
+    ) -> tuple[Batch, Callable[[], Positions]]:
         """The rows and rejects, and what tells at which bytes of the block the rows begin."""
         if block.torn:
-            _check_taken(block.newlines, place(block.offset))
             torn = Reject(bytes(block.view), place(block.offset), "a quote is never closed")
+            _check_taken(torn.raw, torn.location)
             return Batch(self._empty(), (torn,)), lambda: np.empty(0, np.int64)
         rows = self._at_once(block)
-        if rows is None:
-            batch, starts = self._one_by_one(block, place)
+        one_line_each = rows is not None and block.newlines > 0 and rows.num_rows == block.lines
+        strays = [] if closed or one_line_each else self._dialect.strays(block.data, block.length)
+        if rows is None or strays:
+            batch, starts = self._one_by_one(block, strays, place)
             return batch, lambda: starts
         return Batch(rows), lambda: self._dialect.starts(block.data, block.length)
 
@@ -142,17 +151,18 @@ class Rows:
         except pa.ArrowInvalid:
             return None
 
-    def _one_by_one(self, block: Block, place: Callable[[int], str]) -> tuple[Batch, Positions]:
+    def _one_by_one(self, block: Block, strays: Sequence[Span], place: Callable[[int], str]) -> tuple[Batch, Positions]:
         """The rows, the rejects, and where in the block the rows begin."""
         data = bytes(block.view)
         spans, _ = self._dialect.records(data, len(data))
-        spans, rejects = _decodable(data, spans)
+        spans, rejects = _decodable(data, sorted(set(spans).difference(strays)))
+        rejects += [(span, STRAY) for span in strays]
         refused: dict[int, int] = {}
         kept = b"\n".join(data[start:end] for start, end in spans) + b"\n"
         text = self._parse(kept, self._text, refused)
         rejects += [(spans[n], f"expected {len(self._names)} columns, got {got}") for n, got in refused.items()]
-        for start, end in map(spans.__getitem__, refused):
-            _check_taken(data.count(b"\n", start, end), place(block.offset + start))
+        for start, end in [*strays, *map(spans.__getitem__, refused)]:
+            _check_taken(data[start:end], place(block.offset + start))
         spans = [span for number, span in enumerate(spans) if number not in refused]
         if len(spans) != text.num_rows:
             raise ContractError(
@@ -194,7 +204,8 @@ class Rows:
         return fitting(as_type, field.type, widens=field.name in self._widens)
 
 
-def _check_taken(lines: int, place: str) -> None:
+def _check_taken(raw: bytes, place: str) -> None:
+    lines = max(raw.count(b"\n"), raw.count(b"\r"))
     if lines > TAKEN:
         raise ContractError(
             f"a record that begins at {place} is none, and has lines in it that may be records",
@@ -215,9 +226,7 @@ def _text_and_others(
     return [options for options in (strict, lenient) if options.include_columns]
 
 
-def _decodable(
-    data: bytes, spans: list[tuple[int, int]]
-) -> tuple[list[tuple[int, int]], list[tuple[tuple[int, int], str]]]:
+def _decodable(data: bytes, spans: list[Span]) -> tuple[list[Span], list[tuple[Span, str]]]:
     try:
         data.decode()
     except UnicodeDecodeError:

@@ -170,9 +170,10 @@ class Shape(NamedTuple):
 
 
 class CsvSlice(FileSlice):
-    """Whether its quotes are `tidy`, and which `line` it begins with, from 1."""
+    """Whether its quotes are `tidy` and `closed` (`Dialect.splits`), and which `line` it begins with, from 1."""
 
     tidy: bool
+    closed: bool = False
     line: int
 
 
@@ -286,11 +287,11 @@ class Csv(FileSource[CsvConfig]):
             return [whole]
         _, start = self._header(file)
         with self.files.as_utf8(file, self._shape(file).encoding) as fill:
-            cuts, tidy = self._shape(file).dialect.splits(fill, start, end, pieces)
+            cuts, tidy, closed = self._shape(file).dialect.splits(fill, start, end, pieces)
             first = 1 + newlines(fill, 0, start)
         bounds = [(0, 1), *((cut.at, first + cut.newlines) for cut in cuts), (end, 0)]
         return [
-            {"start": begin, "end": stop, "weight": stop - begin, "tidy": tidy, "line": line}
+            {"start": begin, "end": stop, "weight": stop - begin, "tidy": tidy, "closed": closed, "line": line}
             for (begin, line), (stop, _) in pairwise(bounds)
         ]
 
@@ -306,7 +307,7 @@ class Csv(FileSource[CsvConfig]):
         with self.files.as_utf8(file, encoding) as fill:
             lines = LineNumbers(file.shown, begin, line + newlines(fill, part["start"], begin))
             for block in blocks(fill, begin, end, cut, size=self.block, path=file.shown):
-                yield rows.batch(block, lines)
+                yield rows.batch(block, lines, closed=part.get("closed", False))
 
     def record(self, stream: Stream, file: File, schema: pa.Schema) -> Record | None:
         names, _ = self._header(file)

@@ -1,6 +1,7 @@
 import csv
 import io
 import os
+from collections import Counter
 from pathlib import Path
 
 import pyarrow as pa
@@ -135,8 +136,13 @@ def test_every_record_of_a_broken_file_becomes_a_row_or_a_reject(tmp_path_factor
     expected = by_python(text)[1:]
     assert len(got) + len(rejects) == len(expected)
     torn = [reject for reject in rejects if "never closed" in reject.reason]
-    fit = [tuple(row) for row in (expected[:-1] if torn else expected) if len(row) == 2]
-    assert sorted(tuple(cell or "" for cell in row) for row in got) == sorted(fit)
+    strays = [reject.raw for reject in rejects if "stand alone" in reject.reason]
+    fit = Counter(tuple(row) for row in (expected[:-1] if torn else expected) if len(row) == 2)
+    fit -= Counter(tuple(row) for raw in strays for row in by_python(raw))
+    assert Counter(tuple(cell or "" for cell in row) for row in got) == fit
+    for raw in strays:
+        with pytest.raises(csv.Error, match="expected after"):
+            by_python(raw, strict=True)
     assert all(reject.raw in text and reject.raw for reject in rejects)
     whole = everything(source(path, types=text_types("xy")))
     assert sorted(got, key=repr) == sorted(whole[0], key=repr)  # and nulls are nulls wherever a block ends
@@ -219,8 +225,8 @@ def test_rejects_say_where_and_why_but_never_what(tmp_path):
 
 @pytest.mark.parametrize(
     ("partner", "lines"),
-    [("", 150), ('y",z,1\n', 120)],
-    ids=["never closed", "closed by another stray quote, in a record that is too long"],
+    [("", 150), ('y",z,1\n', 120), ('"y,1\n', 120)],
+    ids=["never closed", "closed by another, in a record that is too long", "closed by another, and text follows"],
 )
 def test_a_stray_quote_takes_no_hundred_lines_with_it(tmp_path, partner, lines):
     """It would be one bad record of two hundred, whatever `max_fraction` says, and nobody would miss the others."""
@@ -232,6 +238,26 @@ def test_a_stray_quote_takes_no_hundred_lines_with_it(tmp_path, partner, lines):
     path.write_text("a,b\n" + "x,1\n" * 49 + '"x,1\n' + "x,1\n" * 99)
     rows, (reject,), _ = everything(source(path, types=text_types("ab")))
     assert (len(rows), reject.reason) == (49, "a quote is never closed")
+
+
+@pytest.mark.parametrize("partitions", [1, 3])
+@pytest.mark.parametrize("block", [20, 1000])
+@pytest.mark.parametrize("pipe", ["", '5" pipe'], ids=["tidy", "untidy"])
+@pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
+def test_lines_between_two_stray_quotes_are_no_cell(tmp_path, partitions, block, pipe, newline):
+    """They would be loaded as one, under a policy that is another column's, and nobody would miss them."""
+    lines = ["what,mail", "a,m1", '"b,m2', "c,m3", '"d,m4', '"e"s,m5', '"f"', '"f\nf" ,m6', f"{pipe},m7"]
+    path = tmp_path / "rows.csv"
+    path.write_bytes(newline.join(lines).encode())
+    small = type("Smaller", (Small,), {"block": block})
+    one = source(path, small, max_partitions=partitions, types=text_types(["what", "mail"]))
+    rows, rejects, _ = everything(one)
+    found = [("a", "m1"), ("es", "m5"), ("f\nf ", "m6"), (pipe or None, "m7")]
+    assert sorted(rows, key=repr) == sorted(found, key=repr)
+    stray, short = rejects
+    assert stray.raw.decode() == newline.join(lines[2:5])
+    assert stray.reason == "text follows the closing quote of a cell that has newlines: two quotes stand alone"
+    assert short.reason == "expected 2 columns, got 1"
 
 
 def test_a_place_is_a_line_in_a_later_part_of_a_file_too(tmp_path):

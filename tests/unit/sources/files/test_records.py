@@ -39,12 +39,17 @@ def test_a_split_is_a_record_boundary(text, pieces, scan):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(_records, "SCAN", scan)
-        splits, tidy = Dialect().splits(fill, 0, len(text), pieces)
+        splits, tidy, closed = Dialect().splits(fill, 0, len(text), pieces)
     cuts = [split.at for split in splits]
     assert [split.newlines for split in splits] == [text.count(b"\n", 0, cut) for cut in cuts]
     assert set(cuts) <= set(ends(text))
     assert cuts == sorted(set(cuts))
     assert tidy or not cuts
+    if closed and text.count(b'"') % 2 == 0:  # of a quote that is never closed the parser says nothing else
+        list(csv.reader(text.decode().splitlines(keepends=True), strict=True))
+    elif tidy and not closed:
+        with pytest.raises(csv.Error):
+            list(csv.reader(text.decode().splitlines(keepends=True), strict=True))
     if '"' not in text.decode():
         assert tidy
         targets = [len(text) * piece // pieces for piece in range(1, pieces)] if text else []
