@@ -1,4 +1,4 @@
-"""From the text of a workbook's cells to typed columns: as CSV has them, and what only workbooks have."""
+"""From a workbook's cells, most of them text, to typed columns: as CSV has them, and what only workbooks have."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from importers.sources._text.cells import convert, infer
 from importers.sources._text.cells import typed as typed_text
 from importers.sources._text.widening import Typed
+from importers.sources.files._sheet_numbers import as_text
 
 TIME = pa.time64("us")
 DURATION = pa.duration("ms")
@@ -66,14 +67,30 @@ def _all(text: pa.ChunkedArray, pattern: str) -> bool:
     return bool(pc.all(pc.match_substring_regex(text, pattern)).as_py())
 
 
-def typed(text: pa.Array, kind: pa.DataType, nulls: Sequence[str], *, sampled: bool) -> Typed:
-    """As a cell's text has them, and what only workbooks have."""
+def typed(cells: pa.Array, kind: pa.DataType, nulls: Sequence[str], *, sampled: bool) -> Typed:
+    """As a cell's text has them, and what only workbooks have; `cells` are text, durations, or numbers alone."""
     if kind == DURATION:
-        return text, []
+        return cells, []
+    text = cells
+    if pa.types.is_floating(cells.type) or pa.types.is_integer(cells.type):
+        values = _numbers(cells, kind, nulls)
+        if values is not None:
+            return values, []
+        text = as_text(cells, digits=not pa.types.is_floating(kind))
     if kind == TIME:
         return _times(text, nulls)
     days = pc.replace_substring_regex(text, MIDNIGHT, "") if pa.types.is_date(kind) else text
     return typed_text(days, kind, nulls, sampled=sampled)
+
+
+def _numbers(cells: pa.Array, kind: pa.DataType, nulls: Sequence[str]) -> pa.Array | None:
+    """Numbers as such, without a way over text. None if one isn't of that type, or some may be null markers."""
+    if not (pa.types.is_floating(kind) or pa.types.is_integer(kind)) or any(re.search(r"\d", said) for said in nulls):
+        return None
+    try:
+        return cells.cast(kind)
+    except pa.ArrowInvalid:
+        return None
 
 
 def _times(text: pa.Array, nulls: Sequence[str]) -> Typed:

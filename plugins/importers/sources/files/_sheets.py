@@ -1,6 +1,7 @@
 """A workbook's sheets as columns of text: what its cells say, where they stand, and which hold an error.
 
-Numbers are written so that they read back as the same double. A moment is written as a time without a zone, counted
+Numbers are text of at most nine decimals, as the library writes them, until `in_full`; where a column is known to hold
+numbers alone, they are doubles. A moment is written as a time without a zone, counted
 from the workbook's own epoch (1900, whose 29 February is Excel's invention and read as the 28th, or 1904).
 """
 
@@ -11,7 +12,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TypeVar
+from types import MappingProxyType
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -20,7 +22,15 @@ import pyarrow.compute as pc
 from importers.core.registry import optional
 from importers.exceptions import ContractError
 from importers.sources.files._extent import Extent
-from importers.sources.files._formulas import SHOWN, Formulas, number
+from importers.sources.files._formulas import COLUMNS, SHOWN, Formulas, number
+from importers.sources.files._sheet_numbers import (
+    as_text,
+    in_full,
+    is_doubtful,
+    is_number,
+    may_be_cut,
+    without_noise,
+)
 from importers.sources.files._sheet_types import DURATION, as_moment, iso_time
 from importers.sources.files._unpacking import bounded, not_whole
 from importers.transport.packed import DAMAGE
@@ -38,6 +48,8 @@ ERRORS = {
     "Value": "#VALUE!",
     "GettingData": "#GETTING_DATA",
 }
+TEXT = re.compile(r"""got 'String\("([^"\\]*)"\)'""")
+"""A text in the detail of an error, if it's written there as it is."""
 CORNER = r"\$?([A-Za-z]{1,3})?\$?([1-9][0-9]{0,6})?"
 RANGE = re.compile(f"{CORNER}(?::{CORNER})?")
 
@@ -80,10 +92,20 @@ class Cells:
     errors: Mapping[tuple[int, int], str] = field(default_factory=dict)
     """By row and column of the table: what is told of a cell that has no value, such as #N/A. Its text is null."""
 
+    @property
+    def columns(self) -> list[int]:
+        """Their numbers in the sheet, from 0."""
+        return [int(name) for name in self.text.column_names]
+
     def after(self, rows: int) -> Cells:
         """Without so many rows."""
         errors = {(row - rows, column): shown for (row, column), shown in self.errors.items() if row >= rows}
         return Cells(self.text.slice(rows), self.first + rows, errors)
+
+    def with_texts(self, column: int, texts: pa.Array) -> Cells:
+        """With others in one column, by its number in the sheet."""
+        name = str(column)
+        return Cells(self.text.set_column(self.text.column_names.index(name), name, texts), self.first, self.errors)
 
 
 class Workbook:
@@ -112,33 +134,112 @@ class Workbook:
         self,
         sheet: str,
         of: Range,
-        durations: frozenset[int] = frozenset(),
+        kinds: Mapping[int, pa.DataType] = MappingProxyType({}),
         *,
         formulas: bool = True,
         upto: int | None = None,
     ) -> Cells | None:
-        """A sheet's cells as text, but for the columns of durations. None if the range is empty.
+        """A sheet's cells as text, but for the columns whose kind is that of durations. None if the range is empty.
 
         With `formulas`, those without a value are errors, where they are empty cells otherwise. Behind the sheet's row
         `upto` there may be none. Raises ContractError for a sheet that is too large.
         """
         self._readable(self._extent.check, sheet)
-        types = dict.fromkeys(durations, "duration")
-        rows, failed, columns = self._loaded(sheet, types, upto)
+        types = _durations(kinds)
+        found = self._within(sheet, of, *self._loaded(sheet, types, upto), formulas=formulas)
+        begins = _first_holding(found.text, found.errors)
+        return None if begins is None else found.after(begins)
+
+    def cells_below(
+        self, sheet: str, of: Range, first: int, kinds: Mapping[int, pa.DataType], *, formulas: bool = True
+    ) -> Cells | None:
+        """As `cells`, from the sheet's row `first` on, counted from 1, and columns of numbers as numbers.
+
+        None if there are none, or one holds anything else: then it takes its texts to know. The library has parsed the
+        sheet, and tells what all cells of a column are; to ask it for texts and for doubles takes twice as long.
+        """
+        numbers = frozenset(column for column, kind in kinds.items() if is_number(kind))
+        if not numbers:
+            return None
+        self._readable(self._extent.check, sheet)
+        types = dict.fromkeys(range(COLUMNS), "string") | _durations(kinds)
+        for column in numbers:
+            del types[column]
+        module = optional("fastexcel", "excel")
+        with _legible(self._path):
+            try:
+                loaded = self._reader.load_sheet(
+                    sheet,
+                    header_row=None,
+                    skip_rows=first - 1,
+                    schema_sample_rows=None,
+                    dtype_coercion="strict",
+                    dtypes=types,
+                )
+            except (module.UnsupportedColumnTypeCombinationError, module.CalamineCellError):
+                return None
+            columns = [(column.absolute_index, column.dtype) for column in loaded.selected_columns]
+            if any(kind not in ("int", "float", "string", "null") for n, kind in columns if n in numbers):
+                return None
+            rows, failed = loaded.to_arrow_with_errors()
+        said = [column for column, _ in columns]
+        rows, errors = _told(rows, failed.errors if failed else (), said, numbers)
+        found = self._within(sheet, of, rows, errors, said, formulas=formulas, skipped=first - 1)
+        return self.in_full(sheet, found, {column: kind for column, kind in kinds.items() if column not in numbers})
+
+    def in_full(self, sheet: str, cells: Cells, kinds: Mapping[int, pa.DataType]) -> Cells:
+        """The cells with all digits of numbers, as far as the kinds of their columns have a use for them."""
+        columns = {n: cells.text.column(str(n)) for n in kinds}
+        doubtful = {n: c for n, c in columns.items() if c.type == pa.string() and is_doubtful(c, kinds[n])}
+        texts = {n: column.combine_chunks() for n, column in doubtful.items()}
+        cut = frozenset(n for n in texts if may_be_cut(kinds[n]))
+        for column, numbers in self._doubles(sheet, cut).items() if cut else ():
+            here = numbers.slice(cells.first - 1, cells.text.num_rows)
+            here = pa.concat_arrays([here, pa.nulls(cells.text.num_rows - len(here), here.type)])
+            texts[column] = in_full(texts[column], here)
+        for column, text in texts.items():
+            cells = cells.with_texts(column, text if is_number(kinds[column]) else without_noise(text))
+        return cells
+
+    def _doubles(self, sheet: str, columns: frozenset[int]) -> Mapping[int, pa.Array]:
+        """The cells of these columns, by number in the sheet, as doubles from its first row on: null where they aren't.
+
+        Dates, true and texts such as 007 are some.
+        """
+        types = dict.fromkeys(range(COLUMNS), "null") | dict.fromkeys(columns, "float")
+        with _legible(self._path):
+            loaded = self._reader.load_sheet(sheet, header_row=None, skip_rows=0, dtypes=types)
+            found = {column.absolute_index: n for n, column in enumerate(loaded.selected_columns)}
+            rows = loaded.to_arrow()
+        return {column: rows.column(found[column]) for column in columns if column in found}
+
+    def _within(
+        self,
+        sheet: str,
+        of: Range,
+        rows: pa.RecordBatch,
+        failed: dict[tuple[int, int], str],
+        columns: list[int],
+        *,
+        formulas: bool,
+        skipped: int = 0,
+    ) -> Cells:
+        """The range's cells of a sheet without the rows that were skipped."""
         unsaved = self._readable(self._formulas.without_value, sheet) if formulas else []
+        unsaved = [(row - skipped, column) for row, column in unsaved if row >= skipped]
         if unsaved:
             failed |= dict.fromkeys(unsaved, SHOWN)
             rows, columns = _reaching(rows, columns, unsaved)
+        first, end = max(of.first_row - skipped, 0), None if of.end_row is None else max(of.end_row - skipped, 0)
         kept = [n for n, column in enumerate(columns) if _inside(column, of.first_column, of.end_column)]
-        table = pa.table([rows.column(n) for n in kept], [str(columns[n]) for n in kept])[of.first_row : of.end_row]
+        table = pa.table([rows.column(n) for n in kept], [str(columns[n]) for n in kept])[first:end]
         place = {columns[n]: new for new, n in enumerate(kept)}
         errors = {
-            (row - of.first_row, place[column]): shown
+            (row - first, place[column]): shown
             for (row, column), shown in failed.items()
-            if column in place and _inside(row, of.first_row, of.end_row)
+            if column in place and _inside(row, first, end)
         }
-        begins = _first_holding(table, errors)
-        return None if begins is None else Cells(table, of.first_row + 1, errors).after(begins)
+        return Cells(table, skipped + first + 1, errors)
 
     def _readable(self, look: Callable[[str], T], sheet: str) -> T:
         try:
@@ -173,26 +274,47 @@ class Workbook:
                 every = {number: types.get(number, "string") for number in columns}
                 loaded = self._reader.load_sheet(sheet, header_row=None, skip_rows=0, dtypes=every)
             rows, failed = loaded.to_arrow_with_errors()
-        errors: dict[tuple[int, int], str] = {}
-        times: dict[int, dict[int, timedelta]] = {}
-        for cell in failed.errors if failed else ():
-            row, column = cell.offset_position  # which counts columns from the first that holds anything
-            if (time := iso_time(cell.detail)) is not None:
-                times.setdefault(column, {})[row] = time
-            else:
-                errors[row, columns[column]] = _shown(cell.detail)
-        return _filled(rows, times), errors, columns
+        return *_told(rows, failed.errors if failed else (), columns), columns
 
 
-def _filled(rows: pa.RecordBatch, times: Mapping[int, Mapping[int, timedelta]]) -> pa.RecordBatch:
-    """With times of OpenDocument, by the number of column and row, for which the library has no text."""
-    for column, cells in times.items():
-        kind = rows.column(column).type
-        texts = cells if kind == DURATION else {row: as_moment(time) for row, time in cells.items()}
-        said = pa.array([texts.get(row) for row in range(rows.num_rows)], kind)
-        field = rows.schema.field(column).with_nullable(True)
-        rows = rows.set_column(column, field, pc.coalesce(rows.column(column), said))
+def _durations(kinds: Mapping[int, pa.DataType]) -> dict[int, str]:
+    return {column: "duration" for column, kind in kinds.items() if kind == DURATION}
+
+
+def _told(
+    rows: pa.RecordBatch, failed: Sequence[Any], columns: Sequence[int], numbers: frozenset[int] = frozenset()
+) -> tuple[pa.RecordBatch, dict[tuple[int, int], str]]:
+    """The rows with what the library tells of cells that have no value of the column's type, and errors besides.
+
+    Those are times of OpenDocument, for which it has no text, and texts among numbers that mean nothing to it: n/a.
+    """
+    errors: dict[tuple[int, int], str] = {}
+    said: dict[int, dict[int, timedelta | str]] = {}
+    for cell in failed:
+        row, column = cell.offset_position  # which counts columns from the first that holds anything
+        text = TEXT.search(cell.detail) if columns[column] in numbers else None
+        value = text[1] if text else iso_time(cell.detail)
+        if value is None:
+            errors[row, columns[column]] = _shown(cell.detail)
+        else:
+            said.setdefault(column, {})[row] = value
+    return _filled(rows, said), errors
+
+
+def _filled(rows: pa.RecordBatch, said: Mapping[int, Mapping[int, timedelta | str]]) -> pa.RecordBatch:
+    """With values by the number of column and row."""
+    for column, cells in said.items():
+        there = rows.column(column)
+        if there.type != DURATION:
+            there = there if there.type == pa.string() else as_text(there)
+        values = pa.array([_as(cells.get(row), there.type) for row in range(rows.num_rows)], there.type)
+        field = rows.schema.field(column).with_type(there.type).with_nullable(True)
+        rows = rows.set_column(column, field, pc.coalesce(there, values))
     return rows
+
+
+def _as(value: timedelta | str | None, kind: pa.DataType) -> timedelta | str | None:
+    return as_moment(value) if isinstance(value, timedelta) and kind != DURATION else value
 
 
 def _reaching(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property, partial
 from typing import Annotated, Any, ClassVar, Literal
@@ -23,6 +24,7 @@ from importers.sources.files._columns import akin, same_columns, wanted, widenin
 from importers.sources.files._files import FileSource
 from importers.sources.files._odd import Inferred, inferred
 from importers.sources.files._settings import FileConfig
+from importers.sources.files._sheet_numbers import as_text
 from importers.sources.files._sheet_types import DURATION, maybe_durations, typed, types_of
 from importers.sources.files._sheets import Cells, Range, Workbook, holding
 from importers.sources.files._slices import FilePart, FileSlice, Slice
@@ -52,10 +54,15 @@ class ExcelConfig(FileConfig):
     quarantine, the latter can't be told from a value. An OpenDocument sheet that has a formula without one is refused.
 
     A time of day is known by a whole column of them; OpenDocument's are durations, as it has one type for both. Text
-    such as 007 stays text. Of merged cells the first has the value. A sheet is held in memory whole, twice while it is
-    read, and parsed once to plan it and once to read it: a workbook has at most 256 MiB, and a sheet 33,554,432 cells,
-    empty or not, from its first to its last. All sheets of an xls or ods together have half as many, as they are held
-    at once; an OpenDocument sheet's count from column A, without the empty ones behind the last that holds anything.
+    such as 007 stays text. Numbers have all the digits that the file has, whatever their format shows; those in a
+    column of decimals are rounded to nine digits behind the point, or as many as the column has. Of merged cells the
+    first has the value.
+
+    A sheet is held in memory whole, twice while it is read, and parsed once to plan it and once to read it; again where
+    a column of numbers also has other cells, or one of text also fractions. A workbook has at most 256 MiB, and a sheet
+    33,554,432 cells, empty or not, from its first to its last. All sheets of an xls or ods together have half as many,
+    as they are held at once; an OpenDocument sheet's count from column A, without the empty ones behind the last that
+    holds anything.
 
     xlsx, xlsm, xls and ods are read, whatever the file is called; xlsb, Excel's binary one, is refused.
 
@@ -94,9 +101,25 @@ class ExcelConfig(FileConfig):
 
 
 class SheetSlice(FileSlice):
-    """Of the file that sheet."""
+    """Of the file that sheet: in which row, from 1, it begins below its header, and columns' numbers, from 0, by name.
+
+    Where there is neither, it takes a header to know them.
+    """
 
     sheet: str
+    first: int | None = None
+    columns: dict[str, int] = Field({})
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """The first rows of a sheet below its header, as text; columns of durations have that type, and no values."""
+
+    rows: pa.Table
+    first: int
+    """The number, from 1, of the first in the sheet."""
+    columns: Mapping[str, int]
+    """Their numbers in the sheet, from 0, by name."""
 
 
 class Excel(FileSource[ExcelConfig]):
@@ -132,32 +155,51 @@ class Excel(FileSource[ExcelConfig]):
         return samples[0].schema.names if samples else None
 
     def _of_one_shape(self, file: File) -> list[pa.Table]:
-        samples = [sample for _, sample in self._samples(file) if sample is not None]
+        samples = [sample.rows for sample in self._samples(file).values() if sample is not None]
         for sample in samples[1:]:
             same_columns(file.shown, sample.schema.names, samples[0].schema.names)
         return samples
 
     def cut(self, file: File, pieces: int) -> list[Slice]:  # noqa: ARG002 - it can't be cut further
         """A sheet is a slice: the library parses it whole."""
-        names = [sheet for sheet, _ in self._samples(file)]
-        weight = file.size // len(names)
-        return [{"start": n, "end": n + 1, "weight": weight, "sheet": name} for n, name in enumerate(names)]
+        samples = self._samples(file)
+        weight = file.size // len(samples)
+        return [
+            {"start": n, "end": n + 1, "weight": weight, "sheet": name, **_place(sample)}
+            for n, (name, sample) in enumerate(samples.items())
+        ]
 
     def read_slice(self, stream: Stream, file: File, part: Slice, schema: pa.Schema) -> Iterator[Batch]:
-        workbook, target = self._workbook(file), wanted(stream, schema)
-        found = workbook.cells(part["sheet"], self._range, formulas=self._tells)
+        target = wanted(stream, schema)
+        found = self._cells(self._workbook(file), file, part, target)
         if found is None:
             return
-        names, cells = self._named(found, part["sheet"], file)
-        numbers = dict(zip(names, map(int, cells.text.column_names), strict=True))
-        lasting = frozenset(numbers[field.name] for field in target if field.type == DURATION)
-        if lasting:
-            again = workbook.cells(part["sheet"], self._range, lasting, formulas=self._tells)
-            cells = again.after(int(self.config.header)) if again else cells
+        names, cells = found
         sampled = frozenset(names) - self.config.types.keys()
         rows = _Rows(names, target, self.config, sampled, widening(stream), f"{file.shown}!{part['sheet']}")
         for start in range(0, cells.text.num_rows, ROWS):
             yield rows.batch(cells.after(start))
+
+    def _cells(
+        self, workbook: Workbook, file: File, part: Slice, target: pa.Schema
+    ) -> tuple[Sequence[str], Cells] | None:
+        """The columns' names, and their cells below the header: of the target's columns numbers in full."""
+        sheet, tells = part["sheet"], self._tells
+        kinds = {field.name: field.type for field in target}
+        places: dict[str, int] = part.get("columns") or {}
+        planned = {place: kinds[name] for name, place in places.items() if name in kinds}
+        cells = workbook.cells_below(sheet, self._range, part["first"], planned, formulas=tells) if planned else None
+        if cells is not None and cells.columns == sorted(places.values()):
+            return sorted(places, key=lambda name: places[name]), cells
+        cells = workbook.cells(sheet, self._range, formulas=tells)
+        if cells is None:
+            return None
+        names, cells = self._named(cells, sheet, file)
+        found = {place: kinds[name] for name, place in zip(names, cells.columns, strict=True) if name in kinds}
+        if DURATION in found.values():
+            again = workbook.cells(sheet, self._range, found, formulas=tells)
+            cells = again.after(int(self.config.header)) if again else cells
+        return names, workbook.in_full(sheet, cells, found)
 
     @property
     def _range(self) -> Range:
@@ -190,28 +232,25 @@ class Excel(FileSource[ExcelConfig]):
         return list(dict.fromkeys(names[said - 1] if isinstance(said, int) else said for said in asked))
 
     @cached_property
-    def _sampled(self) -> dict[File, list[tuple[str, pa.Table | None]]]:
+    def _sampled(self) -> dict[File, dict[str, Sample | None]]:
         """A workbook is parsed whole for its first rows: once for all that a plan asks of it."""
         return {}
 
-    def _samples(self, file: File) -> list[tuple[str, pa.Table | None]]:
-        """The sheets, and the first rows of each that holds any.
-
-        They are text; columns of durations have that type, and no values.
-        """
+    def _samples(self, file: File) -> dict[str, Sample | None]:
+        """The sheets, and the first rows of each that holds any."""
         if file not in self._sampled:
             workbook = self._workbook(file)
             sheets = self._sheets(workbook, file)
-            self._sampled[file] = [(sheet, self._sample(workbook, sheet, file)) for sheet in sheets]
+            self._sampled[file] = {sheet: self._sample(workbook, sheet, file) for sheet in sheets}
         return self._sampled[file]
 
-    def _sample(self, workbook: Workbook, sheet: str, file: File) -> pa.Table | None:
+    def _sample(self, workbook: Workbook, sheet: str, file: File) -> Sample | None:
         rows = self.config.sample_rows + int(self.config.header)
         cells = workbook.first_cells(sheet, self._range, rows, formulas=self._tells)
         if cells is None:
             return None
         names, cells = self._named(cells, sheet, file)
-        numbers = dict(zip(names, map(int, cells.text.column_names), strict=True))
+        numbers = dict(zip(names, cells.columns, strict=True))
         head = cells.text.slice(0, self.config.sample_rows).rename_columns(names)
         head = head.take(pa.array(np.arange(head.num_rows)))  # without the rest of the sheet behind it
         likely = maybe_durations(head, types_of(head, self.config.null_values))
@@ -220,7 +259,7 @@ class Excel(FileSource[ExcelConfig]):
             lasting = workbook.durations(sheet, before, [numbers[name] for name in likely], many)
             for name in (name for name in likely if numbers[name] in lasting):
                 head = head.set_column(names.index(name), name, pa.nulls(many, DURATION))
-        return head
+        return Sample(head, cells.first, numbers)
 
     def _named(self, cells: Cells, sheet: str, file: File) -> tuple[list[str], Cells]:
         """The columns' names, and the cells below the header. Raises ContractError."""
@@ -259,6 +298,10 @@ class Excel(FileSource[ExcelConfig]):
                 f"{where} has a column name more than once, in columns {few(twice)}",
                 do="give `column_names`, one for each column",
             )
+
+
+def _place(sample: Sample | None) -> Slice:
+    return {"first": sample.first, "columns": dict(sample.columns)} if sample else {}
 
 
 def _as_text(sample: pa.Table) -> pa.Table:
@@ -318,9 +361,16 @@ class _Rows:
         return found
 
     def _reject(self, text: pa.Table, errors: dict[tuple[int, int], str], row: int, number: int, reason: str) -> Reject:
-        said = zip(self._names, (column[row].as_py() for column in text.columns), strict=True)
         cells = {
-            name: errors.get((row, column), None if cell is None else str(cell))
-            for column, (name, cell) in enumerate(said)
+            name: errors.get((row, number), _said(column.slice(row, 1).combine_chunks()))
+            for number, (name, column) in enumerate(zip(self._names, text.columns, strict=True))
         }
         return Reject(json.dumps(cells, ensure_ascii=False).encode(), f"{self._place}:row {number}", reason)
+
+
+def _said(cell: pa.Array) -> str | None:
+    """What one cell says."""
+    value = cell[0].as_py()
+    if value is None or isinstance(value, str):
+        return value
+    return str(as_text(cell)[0]) if isinstance(value, int | float) else str(value)
