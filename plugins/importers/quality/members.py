@@ -51,10 +51,10 @@ class DistinctContainSet(DistinctInSet):
 
     wrong = "members of the set don't occur"
 
-    def members(self, at: Columns) -> tuple[Operand, pl.Series]:
+    def check_arguments(self) -> None:
+        super().check_arguments()
         if None in self.value_set:
             raise ConfigError("a missing value can't be found among values", do="take null out of the set")
-        return super().members(at)
 
     def holds(self, state: State, at: Columns) -> bool:
         if not state["rows"]:

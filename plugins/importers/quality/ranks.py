@@ -151,6 +151,12 @@ class QuantilesBetween(_Ranked):
             if greatest is not None:
                 yield Cut(f"{place} max", greatest + _tolerance(greatest), right=True)
 
+    def check_arguments(self) -> None:
+        list(self.cuts())
+        for least, greatest in self.quantile_ranges.value_ranges:
+            if least is not None and greatest is not None and least > greatest:
+                raise ConfigError("a range ends before it begins", got=f"[{least:g}, {greatest:g}]", do="swap the two")
+
     def measures(self, at: Columns) -> dict[str, pl.Expr]:
         return self.measured(at(self.column))
 

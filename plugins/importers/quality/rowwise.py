@@ -13,7 +13,7 @@ from decimal import Decimal
 from functools import reduce
 from itertools import combinations
 from operator import add, and_, or_
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import polars as pl
 from pydantic import BaseModel, ConfigDict, Field
@@ -26,6 +26,17 @@ class Rule(BaseModel, ABC):
     """The kwargs of one expectation type. Unknown ones are errors: a typo must not become a default."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, hide_input_in_errors=True)
+
+    def check_arguments(self) -> None:
+        """Raises ConfigError for arguments that suit no column, whatever its type."""
+        for value in getattr(self, "value_set", ()):
+            plain(value, "a member of the set")
+
+
+def plain(value: Any, what: str) -> None:
+    """Raises ConfigError for what no column has as one value."""
+    if isinstance(value, list | tuple | dict | set):
+        raise ConfigError(f"{what} must be one value", got=f"a {type(value).__name__}", do="write a number or a text")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +90,20 @@ class Bounds(Rule):
     max_value: Any = None
     strict_min: bool = False
     strict_max: bool = False
+    numeric: ClassVar[bool] = True
+    """Whether the bounds are numbers, whatever the column holds."""
+
+    def check_arguments(self) -> None:
+        bounds = [bound for bound in (self.min_value, self.max_value) if bound is not None]
+        numbers = [isinstance(bound, int | float) for bound in bounds]
+        if self.numeric or all(numbers):
+            self.inside(0, number)
+            return
+        for bound in bounds:
+            plain(bound, "the bound")
+        if any(numbers):
+            kinds = " and ".join(type(bound).__name__ for bound in bounds)
+            raise ConfigError("no column has values between a number and a text", got=kinds, do="write two of one kind")
 
     def inside(self, x: Any, read: Callable[[Any], Any]) -> Any:
         """Whether `x` (an expression or a number) is inside; `read` turns a bound into what compares with it."""
@@ -86,7 +111,11 @@ class Bounds(Rule):
         if low is None and high is None:
             raise ConfigError("a range needs an end", got="neither min_value nor max_value", do="give one of them")
         if low is not None and high is not None and low > high:
-            raise ConfigError("min_value is greater than max_value", do="swap them")
+            raise ConfigError(
+                "min_value is greater than max_value",
+                got=f"min_value: {self.min_value}, max_value: {self.max_value}",
+                do="swap them",
+            )
         holds = []
         if low is not None:
             holds.append(x > low if self.strict_min else x >= low)
@@ -106,6 +135,7 @@ class Between(Bounds, RowRule):
     """Values in a range: numbers, text by code point, dates and times."""
 
     column: str
+    numeric = False
 
     def judged(self, at: Columns) -> Judged:
         x = at(self.column).within(ORDERED)

@@ -207,6 +207,7 @@ class _Aggregate(Bounds, RunRule):
 class _Extreme(_Aggregate):
     which: ClassVar[str]
     tells = Tells.EXTREME
+    numeric = False
 
     def measure(self, x: Operand) -> dict[str, pl.Expr]:
         expr = x.within(MOMENTS | {Family.NUMBER, Family.TEXT}).expr

@@ -77,6 +77,9 @@ class OfType(ShapeRule):
     type_: str
     wrong = "the column has another type"
 
+    def check_arguments(self) -> None:
+        _is_one_of([self.type_], pa.null())
+
     def fits(self, schema: pa.Schema) -> bool:
         return _is_one_of([self.type_], leaf_type(schema, self.column))
 
@@ -90,6 +93,9 @@ class OfTypes(ShapeRule):
     column: str
     type_list: Annotated[list[str], Field(min_length=1)]
     wrong = "the column has another type"
+
+    def check_arguments(self) -> None:
+        _is_one_of(self.type_list, pa.null())
 
     def fits(self, schema: pa.Schema) -> bool:
         return _is_one_of(self.type_list, leaf_type(schema, self.column))

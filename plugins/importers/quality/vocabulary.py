@@ -96,6 +96,7 @@ def rule_of(expectation: Expectation) -> tuple[rowwise.Rule, AnyCondition | None
             do=did_you_mean(expectation.type, [*COMPILED, *gx.ROW_LEVEL]),
         )
     rule = gx.GxRule.of(expectation) if kind is None else _validated(kind, expectation)
+    rule.check_arguments()
     if isinstance(rule, patterns.PatternRule) and not rule.compiles:
         rule = gx.GxRule.of(expectation)
     if expectation.mostly is not None and not isinstance(rule, _MOSTLY):

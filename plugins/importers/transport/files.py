@@ -16,6 +16,7 @@ from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
+from shlex import quote
 from typing import Any, BinaryIO, cast
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
@@ -70,6 +71,27 @@ class File:
             return False
         of = "etag" if self.etag else "mtime_ns"
         return remembered.get("size") == self.size and remembered.get(of) == self.identity[of]
+
+    def state_then(self, remembered: JSON) -> str:
+        """The `state` of an `identity`."""
+        then = self._then(remembered)
+        return then.state if then else "in a state that isn't known"
+
+    def as_then(self, remembered: JSON) -> str:
+        """What makes a file of this machine what is remembered, where only its time is another; else nothing."""
+        then = self._then(remembered)
+        if then is None or self.etag or then.size != self.size:
+            return ""
+        seconds = f"{then.mtime_ns // 10**9}.{then.mtime_ns % 10**9:09d}"
+        return f"if only its time has changed, give it back: `touch -d @{seconds} {quote(self.path)}`; else "
+
+    def _then(self, remembered: JSON) -> File | None:
+        if not isinstance(remembered, Mapping):
+            return None
+        size, mtime_ns = remembered.get("size"), remembered.get("mtime_ns")
+        return (
+            replace(self, size=size, mtime_ns=mtime_ns) if isinstance(size, int) and isinstance(mtime_ns, int) else None
+        )
 
     @property
     def planned(self) -> dict[str, JSON]:
@@ -148,13 +170,15 @@ class Files:
         return [look(path) for path in _local(pattern)]
 
     def nearby(self, pattern: str) -> list[str]:
-        """Names in the pattern's directory that look like what it asks for."""
+        """Names in the pattern's directory that look like what it asks for; first those that differ in case only."""
         if is_remote(pattern):
             return []
         path = Path(absolute(pattern))
         if not path.parent.is_dir():
             return []
-        return get_close_matches(path.name, [entry.name for entry in path.parent.iterdir()], n=3, cutoff=0.4)
+        names = sorted(entry.name for entry in path.parent.iterdir())
+        cased = [name for name in names if differs_in_case(name, path.name)]
+        return list(dict.fromkeys((*cased, *get_close_matches(path.name, names, n=3, cutoff=0.4))))[:3]
 
     def unchanged(self, file: File) -> None:
         """Raises ContractError if the file isn't what it was when it was planned."""
@@ -262,6 +286,11 @@ def reaching(path: str) -> Iterator[None]:
         raise FatalSourceError(f"the file '{path}' may not be read", do="give this user the right to read it") from None
     except OSError as error:
         raise TransientSourceError(f"the file '{path}' can't be read now", got=os.strerror(error.errno or 5)) from None
+
+
+def differs_in_case(name: str, pattern: str) -> bool:
+    """Whether a pattern would match the name if upper and lower case were one."""
+    return fnmatchcase(name.casefold(), pattern.casefold()) and not fnmatchcase(name, pattern)
 
 
 def look(path: str) -> File:

@@ -426,3 +426,65 @@ def test_a_contradiction_is_told_where_it_stands(tenants: Path) -> None:
     )
     (message,) = found(tenants, text)
     assert message.startswith("acme.yaml:12: ")
+
+
+RULES = (
+    "pipelines:\n  a:\n    importer: shelf\n    config: {path: x}\n    expect:\n"
+    "      - expect_column_to_exist: {column: a}\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("rule", "words"),
+    [
+        ("column_mean_to_be_between: {column: a, min_value: 9, max_value: 3}", "min_value: 9, max_value: 3. Swap them"),
+        ("column_values_to_be_between: {column: a, min_value: 9, max_value: 3}", "min_value is greater than max_value"),
+        (
+            "column_values_to_be_between: {column: a, min_value: 9, max_value: x}",
+            "between a number and a text; got int",
+        ),
+        ("column_max_to_be_between: {column: a, max_value: [9]}", "the bound must be one value; got a list"),
+        ("column_values_to_be_between: {column: a}", "neither min_value nor max_value"),
+        ("table_row_count_to_be_between: {min_value: '3'}", "the bound must be a number; got a value of type str"),
+        ("column_value_lengths_to_be_between: {column: a, min_value: 3, max_value: 1}", "Swap them"),
+        ("table_column_count_to_be_between: {min_value: x}", "the bound must be a number"),
+        (
+            "column_values_to_be_in_set: {column: a, value_set: [[1]]}",
+            "a member of the set must be one value; got a list",
+        ),
+        ("column_distinct_values_to_contain_set: {column: a, value_set: [null]}", "take null out of the set"),
+        ("column_values_to_be_of_type: {column: a, type_: integr}", "Did you mean 'integer'"),
+        ("column_values_to_be_in_type_list: {column: a, type_list: [int, txt]}", "there is no type 'txt'"),
+        (
+            "column_quantile_values_to_be_between: "
+            "{column: a, quantile_ranges: {quantiles: [0.5], value_ranges: [[3, 1]]}}",
+            "a range ends before it begins; got [3, 1]",
+        ),
+        (
+            "column_quantile_values_to_be_between: "
+            "{column: a, quantile_ranges: {quantiles: [0.5, 1], value_ranges: [[1, 3]]}}",
+            "2 quantiles, 1 ranges",
+        ),
+        (
+            "column_values_to_not_be_null: {column: a, mostly: 1.5}",
+            "mostly` can't be this; got 1.5. Allowed: at most 1",
+        ),
+    ],
+)
+def test_arguments_that_suit_no_column_are_told_with_their_line(tenants: Path, rule: str, words: str) -> None:
+    (message,) = found(tenants, f"{RULES}      - expect_{rule}\n")
+    assert message.startswith("acme.yaml:8: ")
+    assert words.lower() in message.lower()
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        "column_values_to_be_between: {column: a, min_value: 2026-01-01, max_value: '2026-02-01'}",
+        "column_values_to_be_between: {column: a, max_value: b}",
+        "column_values_to_be_in_set: {column: a, value_set: [1, x, null, true, 2026-01-01]}",
+        "column_values_to_be_of_type: {column: a, type_: 'timestamp[us]'}",
+    ],
+)
+def test_what_may_suit_a_column_is_fine(tenants: Path, rule: str) -> None:
+    assert found(tenants, f"{RULES}      - expect_{rule}\n") == []

@@ -5,9 +5,12 @@ from __future__ import annotations
 import codecs
 import csv
 import io
+import re
 from collections import Counter
 
 from charset_normalizer import from_bytes
+
+from importers.exceptions import ContractError
 
 HEAD = 256 << 10
 """Bytes that are looked at."""
@@ -23,6 +26,8 @@ MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+BEGINNING = 4096
+"""Bytes that tell a page, or UTF-16."""
 _WIDEST = 4
 """Bytes of a character of UTF-32."""
 
@@ -45,6 +50,32 @@ def no_text(head: bytes, member: str) -> tuple[str, str] | None:
     if b"\0" not in head[:512]:  # each of the others has one there; a column may be called PAR1
         return None
     return next(((what, do) for at, magic, what, do in OTHERS if head[at : at + len(magic)] == magic), None)
+
+
+_PAGE = re.compile(r"\ufeff?\s*<(?:!doctype\s+html|html)[\s>]", re.IGNORECASE)
+"""How a page begins (HTML, 13.1.1 and 13.1.2): what a server sends in place of a file to whoever isn't logged in."""
+_WIDE = ("utf-16", "utf-32")
+
+
+def check_text(head: bytes, shown: str, encoding: str, *, settable: bool = True) -> None:
+    """Raises ContractError for a text file that begins as a page of HTML, or as UTF-16 or -32 and is read otherwise.
+
+    `encoding` is what it is read as; `settable`, whether a setting says so.
+    """
+    wide = unmarked(head) or encoding_of(head)
+    if b"\0" in head and wide.startswith(_WIDE) and not encoding.startswith(_WIDE):
+        bare = " without a byte order mark" if unmarked(head) else ""
+        raise ContractError(
+            f"the file '{shown}' looks like {wide[:6].upper()}{bare}",
+            got=f"NUL bytes between its letters, read as {encoding}",
+            do=f"set `encoding: {wide}`" if settable else "have it written in UTF-8",
+        )
+    if _PAGE.match(head[:BEGINNING].decode(encoding, "replace")):
+        raise ContractError(
+            f"the file '{shown}' is an HTML page",
+            got="a beginning as `<!doctype html>` or `<html>`",
+            do="look at it in a browser: a page to log in, or an error, may have been saved in place of the data",
+        )
 
 
 def encoding_of(head: bytes) -> str:

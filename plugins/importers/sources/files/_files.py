@@ -48,6 +48,7 @@ from importers.transport.files import (
     File,
     Files,
     absolute,
+    differs_in_case,
     fixed_directory,
     is_pattern,
     is_remote,
@@ -277,7 +278,9 @@ class FileSource(Source[FilesT]):
         if files:
             return files
         close = [name for pattern in self.config.path for name in self.files.nearby(pattern)]
+        cased = any(differs_in_case(name, Path(pattern).name) for name in close for pattern in self.config.path)
         do = f"correct `path`{'; nearby: ' + ', '.join(close) if close else ''}"
+        do += ", whose name differs in upper and lower case" if cased else ""
         patterns = map(absolute, self.config.path)
         if any(is_pattern(pattern) and is_there(fixed_directory(pattern)) for pattern in patterns):
             raise EmptySourceError(
@@ -344,10 +347,10 @@ class FileSource(Source[FilesT]):
         if known and stream.load_mode is LoadMode.APPEND and self.config.on_change is OnChange.ERROR:
             raise ContractError(
                 f"the file '{file.path}' was loaded before, and appending it again would double its rows",
-                got=file.state,
-                do="put the old file back, and new rows into a file of their own; or set `load.mode: merge` with a "
-                "`primary_key`, or `replace`, and a new `load.table`; or `on_change: reload` if the file has only new "
-                "rows now",
+                got=f"now {file.state}; loaded {file.state_then(position[file.lane])}",
+                do=f"{file.as_then(position[file.lane])}put the old file back, and new rows into a file of their own; "
+                "or set `load.mode: merge` with a `primary_key`, or `replace`, and a new `load.table`; "
+                "or `on_change: reload` if the file has only new rows now",
                 stream=stream.name,
             )
         return True

@@ -24,7 +24,7 @@ from importers.sources._text.times import DIRECTIVES, Times, kind_of, legal, sui
 from importers.sources._text.widening import Typed
 from importers.sources.files._again import Record, one_row
 from importers.sources.files._columns import akin, wanted, widening
-from importers.sources.files._detect import HEAD, delimiter_of, encoding_of, guessed, no_text, unmarked
+from importers.sources.files._detect import HEAD, check_text, delimiter_of, encoding_of, guessed, no_text
 from importers.sources.files._files import FileSource
 from importers.sources.files._headers import after_lines, before_footer, first_record, numbered_apart
 from importers.sources.files._odd import Inferred, inferred
@@ -224,12 +224,7 @@ class Csv(FileSource[CsvConfig]):
             raise ContractError(f"the file '{file.shown}' isn't text", got=other[0], do=other[1])
         said = {AUTO: encoding_of, GUESS: guessed}.get(setting.encoding)
         encoding = said(head) if said else setting.encoding
-        if not encoding.startswith(("utf-16", "utf-32")) and (wide := unmarked(head)):
-            raise ContractError(
-                f"the file '{file.shown}' looks like {wide[:6].upper()} without a byte order mark",
-                got=f"NUL bytes between its letters, read as {encoding}",
-                do=f"set `encoding: {wide}`",
-            )
+        check_text(head, file.shown, encoding)
         delimiter = setting.delimiter
         if delimiter == AUTO:
             lines = head.decode(encoding, "replace").removeprefix("\ufeff").splitlines(keepends=True)

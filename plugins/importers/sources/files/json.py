@@ -20,6 +20,7 @@ from importers.exceptions import ContractError
 from importers.sources._text.blocks import BLOCK, NEWLINE, Block
 from importers.sources._text.json_lines import parsed
 from importers.sources.files._columns import wanted
+from importers.sources.files._detect import BEGINNING, check_text
 from importers.sources.files._files import FileSource
 from importers.sources.files._json_documents import Document
 from importers.sources.files._lines import READABLE, LinesConfig, batch, by_sample, offered, reader, sample, types
@@ -187,10 +188,10 @@ class Json(FileSource[JsonConfig]):
 
     @contextmanager
     def _text(self, file: File) -> Iterator[Fill]:
-        encoding = self.config.encoding
-        if encoding is None:
-            with self.files.front_to_back(file) as raw:
-                encoding = json.detect_encoding(raw.read(4))
+        with self.files.front_to_back(file) as raw:
+            head = raw.read(BEGINNING)
+        encoding = self.config.encoding or json.detect_encoding(head[:4])
+        check_text(head, file.shown, encoding)
         with self.files.as_utf8(file, encoding) as fill:
             yield fill
 

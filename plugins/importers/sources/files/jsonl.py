@@ -16,6 +16,7 @@ from importers.sources._text.blocks import BLOCK, Block, LineNumbers, Positions,
 from importers.sources._text.json_lines import parsed
 from importers.sources.files._again import Record, one_row
 from importers.sources.files._columns import wanted
+from importers.sources.files._detect import BEGINNING, check_text
 from importers.sources.files._files import FileSource
 from importers.sources.files._lines import READABLE, LinesConfig, batch, by_sample, offered, reader, sample, types
 from importers.sources.files._odd import Inferred
@@ -89,6 +90,9 @@ class Jsonl(FileSource[JsonlConfig]):
         return one_row(read, file.shown)
 
     def _sample(self, file: File) -> list[bytes]:
+        with self.files.front_to_back(file) as plain:
+            head = plain.read(BEGINNING)
+        check_text(head, file.shown, "utf-8", settable=False)
         with self.files.as_utf8(file) as fill:
             return sample(blocks(fill, 0, None, cut_lines, size=SAMPLE, path=file.shown), self.config)
 

@@ -1,6 +1,9 @@
 import csv
 import io
 import os
+import re
+import shlex
+import subprocess
 from collections import Counter
 from pathlib import Path
 
@@ -604,6 +607,25 @@ def test_the_same_size_at_another_time_is_a_change(two):
     assert list(of.plan(stream, Window(), position).position) == ["b.csv"]
 
 
+def test_a_file_of_another_time_alone_gets_it_back_by_what_the_error_says(two):
+    of, path = source(two / "*.csv"), two / "b.csv"
+    os.utime(path, ns=(0, 1_700_000_000_123_456_789))
+    stream = of.streams()[0]
+    position = of.plan(stream, Window(), {}).position
+    path.touch()
+    with pytest.raises(ContractError, match="double its rows") as failed:
+        of.plan(stream, Window(), position)
+    now, loaded = failed.value.got.split("; ")
+    assert loaded == "loaded 8 bytes, changed at 2023-11-14T22:13:20.123456Z"
+    assert now.startswith("now 8 bytes, changed at 20")
+    command = re.search("`(touch [^`]*)`; else put the old file back", failed.value.do)[1]
+    subprocess.run(shlex.split(command), check=True)
+    assert not of.plan(stream, Window(), position).partitions
+    path.write_bytes(b"n,m\n2,0\n3,0\n")
+    with pytest.raises(ContractError, match=r"now 12 bytes.*; loaded 8 bytes.*Z\. Put the old file back"):
+        of.plan(stream, Window(), position)
+
+
 def test_a_window_reads_what_changed_in_it_and_moves_nothing(two):
     day = 86_400 * 10**9
     os.utime(two / "a.csv", ns=(0, 10 * day))
@@ -645,6 +667,14 @@ def test_no_file_at_all_names_what_lies_nearby(two):
     assert list(source(two / "x*.csv").plan(stream, Window(), {"xgone.csv": {}}).partitions) == []
     with pytest.raises(ConfigError, match="no file matches"):
         source(two / "x*.csv").plan(stream, Window(), {})
+
+
+def test_a_name_in_another_case_is_told(tmp_path):
+    (tmp_path / "DAY.CSV").write_bytes(b"n\n1\n")
+    with pytest.raises(EmptySourceError, match=r"nearby: DAY\.CSV, whose name differs in upper and lower case"):
+        source(tmp_path / "*.csv").streams()
+    with pytest.raises(ConfigError, match=r"nearby: DAY\.CSV, whose name differs in upper and lower case"):
+        source(tmp_path / "day.csv").streams()
 
 
 def test_globs_lists_urls_and_odd_names(two):

@@ -51,6 +51,28 @@ def test_utf_16_without_a_mark_says_what_to_set(tmp_path, encoding, text):
     assert rows(tmp_path, text.encode(encoding), encoding="guess") == expected
 
 
+PAGE = "<!DOCTYPE html>\n<html><head><title>Log in, please</title></head></html>\n"
+
+
+@pytest.mark.parametrize("text", [PAGE, "\ufeff \n" + PAGE.lower(), "<HTML lang=en>\n<p>a,b\n"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_a_page_in_place_of_a_file_is_told(tmp_path, text, encoding):
+    with pytest.raises(ContractError, match=r"x\.csv' is an HTML page") as failed:
+        one(tmp_path, text.encode(encoding))
+    assert "Log in" not in str(failed.value)
+
+
+@pytest.mark.parametrize("name", ["<htmlish>", "html", "<!doctype>", "a <html>"])
+def test_a_name_of_a_column_is_no_page(tmp_path, name):
+    assert rows(tmp_path, f"{name},b\n1,2\n".encode()) == [(1, 2)]
+
+
+def test_utf_16_that_is_read_as_something_else_says_what_to_set(tmp_path):
+    with pytest.raises(ContractError, match="looks like UTF-16; got NUL bytes") as failed:
+        one(tmp_path, b"\xff\xfe" + "id,name\n1,Zoe\n".encode("utf-16-le"), encoding="cp1252")
+    assert failed.value.do == "set `encoding: utf-16`"
+
+
 @pytest.mark.parametrize("cells", [b"1,a\0b\n", b"1,\n\0,b\n", b"1,ab\n\0,\n"])
 def test_a_nul_among_letters_is_no_utf_16(tmp_path, cells):
     """Beside a newline it may look like one of UTF-16, but the header's has none."""

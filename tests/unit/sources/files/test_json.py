@@ -341,3 +341,8 @@ def test_mutants_have_all_records_or_an_error(tmp_path):
             assert said >= 30 - raw.count(b"\n") - 3
             assert got or rejects
     assert 10 < stopped < 120
+
+
+def test_a_page_in_place_of_a_document_is_told(tmp_path):
+    with pytest.raises(ContractError, match="is an HTML page"):
+        source(written(tmp_path / "x.json", "<html>\n<title>gone</title></html>")).streams()

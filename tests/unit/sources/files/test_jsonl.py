@@ -406,3 +406,20 @@ def test_a_key_that_came_after_the_stream_was_offered_stops_the_plan_or_is_not_r
     parts = ignoring.plan(narrow, Window(), {}).partitions
     rows = [row for part in parts for batch in ignoring.read(narrow, part) for row in batch.rows.to_pylist()]
     assert rows == [{"id": 1}, {"id": 2}]
+
+
+@pytest.mark.parametrize(
+    ("encoding", "said"),
+    [("utf-16-le", "UTF-16 without a byte order mark"), ("utf-32-be", "UTF-32 without"), ("utf-16", "UTF-16; got")],
+)
+def test_lines_in_another_encoding_are_told(tmp_path, encoding, said):
+    (tmp_path / "x.jsonl").write_bytes('{"id": 1}\n{"id": 2}\n'.encode(encoding))
+    with pytest.raises(ContractError, match=f"looks like {said}") as failed:
+        source(tmp_path / "x.jsonl").streams()
+    assert failed.value.do == "have it written in UTF-8"
+
+
+def test_a_page_in_place_of_lines_is_told(tmp_path):
+    (tmp_path / "x.jsonl").write_text("<!doctype html><title>gone</title>\n")
+    with pytest.raises(ContractError, match="is an HTML page"):
+        source(tmp_path / "x.jsonl").streams()
