@@ -195,6 +195,7 @@ def test_who_is_found_nowhere_is_told_as_such_and_not_named(loaded: Path) -> Non
         assert "nothing of this subject was found in 3 tables and 1 quarantine file: is it spelt as" in done.stderr
         assert "Nobody" not in done.output
     assert "erasure no. 1, of 1 subject: 0 rows went, finished" in done.stdout
+    assert "upper and lower case and white space around a subject don't count" in done.stderr
 
 
 def test_an_answer_names_files_by_what_they_are_of_and_the_receipt_by_their_place(
