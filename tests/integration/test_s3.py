@@ -368,6 +368,25 @@ def test_what_came_meanwhile_is_not_deleted(
 
 
 @pytest.mark.parametrize("way", WAYS)
+def test_the_reader_s_account_pays_for_each_request(
+    server: S3Server, bucket: str, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    """AWS refuses one that doesn't say so, of a bucket whose owner has others pay."""
+    settings, _ = WAYS[way]
+    server.put(bucket, "in/a.csv", b"n\n1\n")
+    of = source(server, bucket, requester_pays=True, **settings)
+    asked: list[tuple[str, Any]] = []
+    for files in (of._files, of._reader.files):
+        events = files.bucket._client.meta.events
+        events.register("before-call.s3.*", lambda model, params, **_: asked.append((model.name, params["headers"])))
+    _, plan = planned(of)
+    assert rows(of) == [{"n": 1}]
+    of.acknowledge(plan.position)
+    assert {"ListObjectsV2", "GetObject"} < {name for name, _ in asked}
+    assert [name for name, headers in asked if headers.get("x-amz-request-payer") != "requester"] == []
+
+
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("now", [b"n\n2\n", None], ids=["another", "gone"])
 def test_what_is_another_or_gone_since_it_was_listed_is_left_alone(
     server: S3Server, bucket: str, monkeypatch: pytest.MonkeyPatch, way: str, now: bytes | None
