@@ -68,7 +68,7 @@ class Growth:
             before = self._seen or there
             expected = [name for name in self._names if name in before or name in missed]
             than = "the files before it" if missed <= self._seen else "it or a file before it had"
-            raise _others(shown, got, expected, than)
+            raise _others(shown, got, expected, than, unseen=not missed)
         self._seen |= there
         self._shapes.setdefault(there, shown)
         self.since |= {name: first(part.name, self.since.get(name)) or "" for name in there}
@@ -133,7 +133,10 @@ def same_columns(path: str, got: Sequence[str], expected: Sequence[str]) -> None
         raise _others(path, got, expected)
 
 
-def _others(path: str, got: Sequence[str], expected: Sequence[str], than: str = "the files before it") -> ContractError:
+def _others(
+    path: str, got: Sequence[str], expected: Sequence[str], than: str = "the files before it", *, unseen: bool = False
+) -> ContractError:
+    """`unseen`: the file has all that it should, and what neither the first nor the last file of a run has."""
     known = [name for name in expected if name in got]
     odd = [name.casefold() for name in {*got} ^ {*expected}]
     every = {name.casefold() for name in got} & {name.casefold() for name in expected}
@@ -146,8 +149,15 @@ def _others(path: str, got: Sequence[str], expected: Sequence[str], than: str = 
         got=f"{len(got)} columns, of which {len(known)} are known; expected {few(expected, 30)}",
         do=("upper and lower case differ, and count: " if cased else "")
         + "correct the file, or give files of another shape a pipeline of their own"
-        + ("; a column that files may lack goes into `load.optional`, and is null then" if known and lacking else ""),
+        + ("; a column that files may lack goes into `load.optional`, and is null then" if known and lacking else "")
+        + (f"; or, if it is right, {_ALONE}" if unseen else ""),
     )
+
+
+_ALONE = (
+    "read it in a run of its own, by a `path` that matches no other: the first and the last file of a run say which "
+    "columns there are. What later files lack goes into `load.optional`, or is dropped by the policy"
+)
 
 
 def shown(name: str) -> str:

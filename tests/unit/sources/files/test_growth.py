@@ -295,6 +295,19 @@ def test_a_column_that_was_there_is_missed_unless_it_is_optional(tmp_path: Path,
 
 
 @pytest.mark.parametrize("suffix", FORMATS)
+def test_a_column_that_only_a_file_between_has_is_read_in_a_run_of_its_own(tmp_path: Path, suffix: str) -> None:
+    source = months(tmp_path, suffix, "ab", "abc", "ab")
+    with pytest.raises(ContractError, match=r"m-2\.\w+' has other .* than the files before it: more: c; got") as told:
+        read(source, optional="c")
+    assert "or, if it is right, read it in a run of its own, by a `path`" in (told.value.do or "")
+    kind, config, _ = FORMATS[suffix]
+    alone = kind(config(path=str(tmp_path / f"m-2.{suffix}")), tenant="acme")
+    assert read(alone, optional="c") == [{"a": 2, "b": 2, "c": 2}]
+    _, plan = planned(alone, optional="c")
+    assert read(source, plan.position, optional="c") == [{"a": 1, "b": 1}, {"a": 3, "b": 3}]
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
 def test_what_is_loaded_and_isn_t_read_again_counts_for_nothing(tmp_path: Path, suffix: str) -> None:
     source = months(tmp_path, suffix, "ab")
     position = source.plan(source.streams()[0], Window(), {}).position
