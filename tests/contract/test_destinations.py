@@ -520,6 +520,19 @@ def test_runs_side_by_side_are_remembered_with_the_columns_of_all(acme: Destinat
     assert known() == {"id": ("int64", "1"), "late": ("int64", "4")}
 
 
+def test_objects_are_remembered_with_what_each_of_two_runs_side_by_side_had_in_them(acme: Destination) -> None:
+    def items(kind: pa.DataType, more: str) -> pa.DataType:
+        return pa.list_(pa.struct([("a", kind), (more, pa.date32())]))
+
+    for key, kind in ("one", items(pa.float64(), "b")), ("other", items(pa.int64(), "c")):
+        planned = replace(MERGED, columns=(Column("o", kind, None),))
+        run = open_run(acme, planned, key, [], kind=RunKind.WINDOW)
+        acme.commit(run, planned)
+    (known,) = acme.remembered()
+    every = pa.struct([("a", pa.float64()), ("c", pa.date32()), ("b", pa.date32())])
+    assert [column.type for column in known.columns] == [pa.list_(every)]
+
+
 def test_a_run_of_an_older_version_was_held_to_all_before_it(acme: Destination, warehouse: Warehouse) -> None:
     for key, name in enumerate("ab"):
         planned = replace(MERGED, columns=(Column(name, pa.int64(), None),))

@@ -298,6 +298,22 @@ def test_an_object_s_fields_are_the_row_s_own(site: Site, sql: psycopg.Connectio
     ]
 
 
+def test_an_object_of_another_shape_holds_no_row_back(site: Site, sql: psycopg.Connection[Any]) -> None:
+    """Two deliveries have a new field as a number, and as text; a third has an agreed one as text."""
+    site.importer, policy = "jsonl", {"id": "keep", "o": "keep"}
+    for text in (
+        '{"id":1,"o":{"a":1}}\n',
+        '{"id":2,"o":{"a":2,"n":2}}\n',
+        '{"id":3,"o":{"a":3,"n":"x"}}\n{"id":4,"o":{"a":4,"n":null}}\n',
+        '{"id":5,"o":{"a":"x","n":null}}\n{"id":6,"o":{"a":"6","n":1}}\n',
+    ):
+        site.run(text, policy, schema_change="quarantine")
+    replayed = site.run(text, policy, replay=True)
+    assert (replayed.rows_read, replayed.rows_quarantined, sum(replayed.rules.values())) == (4, 2, 2)
+    found = sql.execute("select id, o from acme.plays order by id").fetchall()
+    assert found == [(1, {"a": 1}), (2, {"a": 2, "n": 2}), (4, {"a": 4}), (6, {"a": 6, "n": 1})]
+
+
 def test_a_stream_of_another_name_is_replayed_by_it(site: Site) -> None:
     """A task of Airflow's takes one stream, and doesn't ask which if there is one."""
     site.stream = "old"

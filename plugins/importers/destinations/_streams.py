@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from importers.core.model import Column, LoadMode, PersonalData, Reads, Stream
 from importers.core.parts import first
-from importers.core.widening import wider
+from importers.core.widening import joined, wider
 
 
 def stored(stream: Stream | None) -> dict[str, Any] | None:
@@ -90,5 +90,6 @@ def _together(planned: Mapping[int, Stream]) -> Stream:
 
 
 def _both(one: Column, other: Column) -> Column:
-    kind = other.type if wider(one.type) == other.type else one.type
+    """The column of one run with what another had of it beside: fields of objects, and wider types."""
+    kind = joined(one.type, other.type, lambda mine, theirs: theirs if wider(mine) == theirs else mine)
     return replace(one, type=kind, since=first(one.since, other.since))

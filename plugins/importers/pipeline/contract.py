@@ -26,11 +26,12 @@ from importers.core.names import few, shown_type, told
 from importers.core.parts import Place, may_lack
 from importers.core.settings import StreamSettings
 from importers.core.tenant import Load, Privacy
-from importers.core.widening import wider
+from importers.core.widening import joined, wider
 from importers.exceptions import ContractError
-from importers.pipeline.nested import as_before, joined
+from importers.pipeline.nested import as_before
 from importers.privacy.leaves import leaves
 from importers.privacy.rules import covers, drops, drops_by_name, stricter
+from importers.staging.manifest import joinable
 
 _NOTHING = pa.schema([])
 CLOSED = frozenset({"discard", "quarantine"})
@@ -219,7 +220,8 @@ def whole(rows: pa.RecordBatch, stream: Stream) -> pa.RecordBatch:
 
 
 def opened(agreed: pa.Schema, came: pa.Schema, beyond: Collection[str]) -> pa.Schema:
-    """What came, as an open contract takes it: in wider types, but no text in place of what isn't any, nor the like.
+    """What came, as an open contract takes it: in wider types, but no text in place of what isn't any, nor the like,
+    within objects neither.
 
     Only a replay brings such: what a closed contract kept out, as while a cell made its whole column text. A column
     that nobody has agreed on is still there, for the policy to stop at, unless it is `beyond` what is replayed: then
@@ -234,8 +236,10 @@ def _meant(agreed: pa.Schema, came: pa.Field) -> pa.Field:
         return came
     known = agreed.field(came.name)
     plain = _plain(known.type)
+    if t.is_nested(came.type) and t.is_nested(plain):
+        return came if joinable(plain, came.type) else known
     wider = akin(came.type, plain) and (is_text(plain) or not is_text(came.type))
-    return came if wider or (t.is_nested(came.type) and t.is_nested(plain)) else known
+    return came if wider else known
 
 
 def fitted(rows: pa.RecordBatch, agreed: pa.Schema) -> pa.RecordBatch:

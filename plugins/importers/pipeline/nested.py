@@ -5,7 +5,7 @@ A frozen table is therefore held to what the stream's last committed run was pla
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
 
 import pyarrow as pa
@@ -14,23 +14,10 @@ from pyarrow import types as t
 from importers.core.exact import is_text
 from importers.core.model import Column, Stream
 from importers.core.names import few, shown_type
+from importers.core.widening import joined
 from importers.exceptions import ContractError
 from importers.privacy.leaves import Part, leaves
 from importers.privacy.rules import told_path
-
-
-def joined(
-    kind: pa.DataType, came: pa.DataType, leaf: Callable[..., pa.DataType] = lambda kind, _: kind
-) -> pa.DataType:
-    """The type with the fields that what came has beside its own; `leaf` says which of two types a leaf has."""
-    if t.is_struct(kind) and t.is_struct(came):
-        theirs = {field.name: field for field in came}
-        both = [field.with_type(joined(field.type, theirs.pop(field.name, field).type, leaf)) for field in kind]
-        return pa.struct([*both, *theirs.values()])
-    for is_list, of in ((t.is_list, pa.list_), (t.is_large_list, pa.large_list)):
-        if is_list(kind) and is_list(came):
-            return of(kind.value_field.with_type(joined(kind.value_type, came.value_type, leaf)))
-    return leaf(kind, came)
 
 
 def as_before(column: Column, known: pa.DataType) -> Column:

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
+from pyarrow import types as t
 
 from importers.core.erasure import Erased
 from importers.core.exact import exactly, lost
@@ -22,10 +23,11 @@ from importers.core.model import JSON, SUBJECT, VERSION, Batch, LoadMode, Plan, 
 from importers.core.places import named
 from importers.core.quarantine import Held
 from importers.core.settings import kept_in_quarantine
+from importers.core.widening import joined
 from importers.exceptions import ContractError, ImporterError
 from importers.pipeline.job import Job
 from importers.pipeline.stamp import stamped
-from importers.staging.manifest import widest
+from importers.staging.manifest import joinable, widest
 from importers.staging.quarantine import ABOUT, LOCATION, RAW, REASON, ROW
 
 
@@ -216,6 +218,9 @@ def as_today(job: Job, batch: pa.RecordBatch) -> pa.RecordBatch:
 
 
 def _narrowed(array: pa.Array, kind: pa.DataType) -> pa.Array:
+    if t.is_nested(array.type) and t.is_nested(kind) and not joinable(kind, array.type):
+        # all of the file alike, though some may fit, as a verdict says: an attempt has no two shapes of a column
+        return exactly(array, joined(array.type, kind), grown=True)
     narrow = exactly(array, kind, grown=True)
     return array if lost(array, narrow).any() else narrow
 

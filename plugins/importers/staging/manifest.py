@@ -95,8 +95,8 @@ class Manifest:
 
 
 def widest(schemas: Iterable[pa.Schema]) -> pa.Schema:
-    """The schema that all of these can be cast to: Arrow's widening, dates as times, and text where scalars have
-    nothing in common.
+    """The schema that all of these can be cast to: Arrow's widening, dates as times, decimals where 64 bits are signed
+    and not, and text where scalars have nothing in common.
 
     Raises ContractError where nested data meets another shape.
     """
@@ -110,7 +110,23 @@ def widest(schemas: Iterable[pa.Schema]) -> pa.Schema:
     return result
 
 
+def joinable(one: pa.DataType, other: pa.DataType) -> bool:
+    """Whether nested types have a widest: objects of other fields do, a leaf of another kind has none."""
+    try:
+        widest(pa.schema([("", kind)]) for kind in (one, other))
+    except ContractError:
+        return False
+    return True
+
+
+_OF_64_BITS = pa.decimal128(20)
+"""What holds each integer of 64 bits, signed or not: Arrow takes the signed type, which doesn't."""
+
+
 def _wider(old: pa.Field, new: pa.Field) -> pa.Field:
+    kinds = (old.type, new.type)
+    if pa.uint64() in kinds and any(map(pa.types.is_signed_integer, kinds)):
+        return pa.field(old.name, _OF_64_BITS, old.nullable or new.nullable)
     for one, other in ((old, new), (new, old)):
         if wider(one.type) == other.type:
             return pa.field(old.name, other.type, old.nullable or new.nullable)

@@ -320,7 +320,7 @@ def _rounds(kind: pa.DataType, wide: pa.DataType) -> bool:
     if t.is_timestamp(kind) and t.is_timestamp(wide):
         return bool(wide.unit == "ns" and kind.unit != "ns")  # those end in 2262
     long = t.is_int64(kind) or t.is_uint64(kind) or t.is_decimal(kind)
-    return bool(long and t.is_floating(wide)) or bool(t.is_uint64(kind) and t.is_int64(wide))
+    return bool(long and t.is_floating(wide))
 
 
 def _as(column: pa.Array | None, field: pa.Field, length: int) -> pa.Array:

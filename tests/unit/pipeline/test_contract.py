@@ -233,6 +233,44 @@ def test_a_replay_of_what_is_no_wider_leaves_the_table_as_it_is():
     assert opened(known, came, {}) == pa.schema([*known][:2] + [*came][2:])
 
 
+OBJECT = pa.struct([("a", pa.int64()), ("b", pa.int64())])
+
+
+@pytest.mark.parametrize(
+    ("came", "values", "fit"),
+    [
+        (pa.struct([("a", pa.string())]), [{"a": "x"}, {"a": "7"}], [None, {"a": 7, "b": None}]),
+        (pa.struct([("a", pa.string())]), [{"a": "8"}, {"a": "7"}], [{"a": 8, "b": None}, {"a": 7, "b": None}]),
+        (
+            pa.struct([("a", pa.struct([("c", pa.int64())])), ("b", pa.int64())]),
+            [{"a": {"c": 1}, "b": 1}, {"a": None, "b": 2}],
+            [None, {"a": None, "b": 2}],
+        ),
+        (pa.list_(pa.int64()), [[1], None], [None, None]),
+    ],
+)
+def test_a_replay_takes_no_object_in_another_shape_and_those_that_are_of_the_known_one(came, values, fit):
+    """The shape is a whole file's: all of it would be refused for one row."""
+    known = stream(id=OBJECT)
+    job = SimpleNamespace(stream=known, asked=known)
+    rows = as_today(job, pa.record_batch([pa.array(values, came)], ["id"]))
+    agreed = opened(known.schema, rows.schema, {})
+    assert agreed == known.schema
+    found = fitted(rows, agreed)["id"].to_pylist()
+    assert found == fit
+    kept = [number for number, value in enumerate(fit) if value is None and values[number] is not None]
+    masks = unfit(rows, agreed, agreed.names)
+    assert [number for mask in masks.values() for number in mask.nonzero()[0]] == kept
+    one, other = (as_today(job, pa.record_batch([pa.array([v], came)], ["id"])).schema for v in values)
+    assert one == other  # whatever its rows are: an attempt has no two shapes of a column
+
+
+@pytest.mark.parametrize("kind", [pa.struct([("a", pa.float64()), ("c", pa.string())]), pa.struct([("a", pa.int8())])])
+def test_a_replay_takes_objects_of_wider_types_and_of_other_fields(kind):
+    known, came = pa.schema([("o", OBJECT)]), pa.schema([("o", kind)])
+    assert opened(known, came, {}) == came
+
+
 @pytest.mark.parametrize(
     ("came", "values", "today"),
     [

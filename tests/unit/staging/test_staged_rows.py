@@ -138,6 +138,11 @@ def test_metadata_of_a_schema_neither_rolls_nor_stays(staging: Staging, place: P
         ([pa.int64(), pa.string()], pa.string()),
         ([pa.date32(), pa.int64(), pa.bool_()], pa.string()),
         ([pa.list_(pa.int32()), pa.list_(pa.float64())], pa.list_(pa.float64())),
+        ([pa.int64(), pa.uint64()], pa.decimal128(20)),  # which holds 2⁶⁴ - 1, of 20 digits, and -2⁶³
+        ([pa.uint64(), pa.int8(), pa.uint64()], pa.decimal128(20)),
+        ([pa.uint64(), pa.int64(), pa.decimal128(38, 2)], pa.decimal128(38, 2)),
+        ([pa.uint32(), pa.int64()], pa.int64()),
+        ([pa.uint64(), pa.uint8()], pa.uint64()),
     ],
 )
 def test_the_widest_schema_holds_them_all(types: list[pa.DataType], expected: pa.DataType) -> None:
