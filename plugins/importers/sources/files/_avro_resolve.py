@@ -1,7 +1,9 @@
 """Avro's schema resolution, by column: what was written with one schema, as another one reads it.
 
 By the specification (1.12, "Schema Resolution"): fields are matched by name or by the reader's aliases, what the
-reader lacks isn't read, what the writer lacks takes the reader's default, and numbers and texts are promoted.
+reader lacks isn't read, what the writer lacks takes the reader's default, and numbers and texts are promoted. Where
+both annotate a value, the reader's means what the writer's did, in its own unit or scale: 12.34 is 12.3400. Where one
+of them does, the value is what was written, as the reader takes it.
 """
 
 from __future__ import annotations
@@ -10,7 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+import numpy as np
 import pyarrow as pa
+from pyarrow import types as t
 
 from importers.exceptions import ContractError
 from importers.sources._avro.schema import Field, Node, flat, gapped
@@ -82,16 +86,65 @@ def _turn(writer: Node, reader: Node, path: str) -> Turn:
         return _turn(writer.item if writer.kind == "nullable" else writer, reader.item, path)
     if writer.kind == "nullable":
         return _without_nulls(_turn(writer.item, reader, path), path)
-    if writer.kind != reader.kind:
-        if (writer.kind, reader.kind) not in PROMOTED:
-            raise _refused(path, f"it was written with {writer.kind} where the schema has {reader.kind}")
-        return lambda values: values.cast(reader.wire, safe=False)
     nested = {"record": _record, "enum": _enum, "array": _list, "map": _list}
-    if reader.kind in nested:
+    if reader.kind in nested and writer.kind == reader.kind:
         return nested[reader.kind](writer, reader, path)
+    return _plain(writer, reader, path)
+
+
+def _plain(writer: Node, reader: Node, path: str) -> Turn:
+    if writer.kind != reader.kind and (writer.kind, reader.kind) not in PROMOTED:
+        raise _refused(path, f"it was written with {writer.kind} where the schema has {reader.kind}")
+    if writer.logical and reader.logical and writer.logical.type != reader.logical.type:
+        return _rescaled(writer, reader, path)
+    if writer.kind != reader.kind:
+        return _promoted(reader, path)
     if writer.size != reader.size:
         raise _refused(path, f"a fixed type of {writer.size} bytes where the schema has {reader.size}")
     return lambda values: values
+
+
+def _promoted(reader: Node, path: str) -> Turn:
+    def turn(values: pa.Array) -> pa.Array:
+        try:
+            return values.cast(reader.wire, safe=t.is_string(reader.wire))
+        except pa.ArrowInvalid:
+            raise _refused(path, "it was written with bytes that aren't UTF-8 where the schema has string") from None
+
+    return turn
+
+
+def _rescaled(writer: Node, reader: Node, path: str) -> Turn:
+    """Annotated values in the reader's unit or scale, each exactly; days and times of no zone have none in one."""
+    came, kind = writer.type, reader.type
+    both = f"{writer.kind} that is {came} where the schema has {reader.kind} that is {kind}"
+    decimals = t.is_decimal(came) and t.is_decimal(kind) and writer.size == reader.size
+    moments = t.is_timestamp(kind) and (t.is_date(came) or t.is_timestamp(came))
+    if not (decimals or (t.is_time(came) and t.is_time(kind)) or (moments and getattr(came, "tz", None) == kind.tz)):
+        raise _refused(path, f"it was written with {both}")
+
+    def turn(values: pa.Array) -> pa.Array:
+        meant = writer.finish(values)
+        try:
+            found = meant.cast(kind)
+        except pa.ArrowInvalid:
+            raise _refused(path, f"it has a value that isn't one of both, written with {both}") from None
+        return _as_bytes(found, reader) if decimals else found.cast(reader.wire)
+
+    return turn
+
+
+def _as_bytes(values: pa.Array, node: Node) -> pa.Array:
+    """Decimals as the wire has them, big-endian, in as many bytes as Arrow takes or the fixed type has."""
+    width = values.type.bit_width // 8
+    data = np.frombuffer(values.buffers()[1], np.uint8)[values.offset * width :][: len(values) * width]
+    digits = data.reshape(-1, width)[:, ::-1]
+    size = node.size or width
+    sign = np.where(digits[:, :1] >= 0x80, 0xFF, 0).astype(np.uint8).repeat(max(size - width, 0), axis=1)
+    made = np.hstack([sign, digits])[:, -size:]
+    valid = values.is_valid().buffers()[1] if values.null_count else None
+    found = pa.Array.from_buffers(pa.binary(size), len(values), [valid, pa.py_buffer(made.tobytes())])
+    return found.cast(node.wire)
 
 
 def _union(writer: Node, reader: Node, path: str) -> Turn:

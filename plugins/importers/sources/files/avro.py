@@ -45,7 +45,8 @@ class AvroConfig(FileConfig):
         None,
         description="The schema to read all files by, whichever they were written with: a path to an .avsc file, or "
         "the schema itself. Fields are matched by name and alias, new ones take their default, types are promoted, as "
-        "the specification's schema resolution says.",
+        "the specification's schema resolution says. A decimal, time or timestamp is what was written, in the scale or "
+        "unit of this schema; a value that isn't exactly one of both stops the run.",
         examples=["schemas/plays.avsc"],
     )
 

@@ -352,6 +352,87 @@ def test_a_readers_schema_that_cannot_read_the_file(tmp_path, reader, said):
     assert "example.org" not in str(caught.value)
 
 
+def decimal(scale, precision=12, **more):
+    return {"type": "bytes", "logicalType": "decimal", "precision": precision, "scale": scale, **more}
+
+
+NOON = dt.datetime(2024, 2, 29, 12, 0, 0, 123000, tzinfo=UTC)
+FIXED = {"type": "fixed", "name": "F", "size": 5}
+WIDE = {"type": "fixed", "name": "F", "size": 16}
+
+
+@pytest.mark.parametrize(
+    ("written", "reader", "value"),
+    [
+        (decimal(2), decimal(4), Decimal("-12.34")),
+        (decimal(4), decimal(2), Decimal("12.3400")),
+        (decimal(2), decimal(5, 50), Decimal("-99999999.99")),
+        (decimal(5, 50), decimal(2), Decimal("-99999999.99")),
+        (decimal(2), decimal(2, 4), Decimal("12.34")),
+        (decimal(2, **FIXED, precision=10), decimal(3, **FIXED, precision=10), Decimal("-12.34")),
+        (decimal(2, **WIDE), decimal(3, **WIDE), Decimal("-12.34")),
+        (logical("long", "timestamp-millis"), logical("long", "timestamp-micros"), NOON),
+        (logical("long", "timestamp-micros"), logical("long", "timestamp-millis"), NOON),
+        (logical("int", "time-millis"), logical("long", "time-micros"), dt.time(12, 0, 0, 5000)),
+        (
+            logical("long", "local-timestamp-millis"),
+            logical("long", "local-timestamp-nanos"),
+            NOON.replace(tzinfo=None),
+        ),
+    ],
+)
+def test_a_readers_schema_means_what_was_written_in_another_unit_or_scale(tmp_path, written, reader, value):
+    nested = {"type": "array", "items": ["null", written]}
+    rows = [{"a": value, "b": None, "c": [None, value]}, {"a": value, "b": value, "c": []}]
+    written = record(a=written, b=["null", written if "name" not in written else "F"], c=nested)
+    if "F" in (written["fields"][1]["type"]):
+        written["fields"][2]["type"]["items"] = ["null", "F"]
+    path = write(tmp_path / "rows.avro", written, rows)
+    again = "F" if "name" in reader else reader
+    reader = record(a=reader, b=["null", again], c={"type": "array", "items": ["null", again]})
+    assert everything(source(path, reader_schema=reader))[0].to_pylist() == rows
+
+
+@pytest.mark.parametrize(
+    ("written", "reader", "value", "said"),
+    [
+        (decimal(2), decimal(1), Decimal("12.34"), r"isn't one of both.*decimal128\(12, 2\).*decimal128\(12, 1\)"),
+        (decimal(2), decimal(3, 5), Decimal("123.45"), "isn't one of both"),
+        (decimal(2), decimal(2, 3), Decimal("123.45"), "isn't one of both"),
+        (
+            logical("long", "timestamp-micros"),
+            logical("long", "timestamp-millis"),
+            NOON.replace(microsecond=1),
+            "isn't one of both",
+        ),
+        (
+            logical("int", "date"),
+            logical("long", "timestamp-millis"),
+            NOON.date(),
+            r"int that is date32\[day\] where the schema has long that is timestamp\[ms, tz=UTC\]",
+        ),
+        (logical("long", "timestamp-millis"), logical("long", "local-timestamp-millis"), NOON, "that is timestamp"),
+        (logical("long", "time-micros"), logical("long", "timestamp-micros"), dt.time(12), "that is time64"),
+        ("bytes", "string", b"123\xff", "bytes that aren't UTF-8"),
+        (["null", "bytes"], ["null", "string"], b"123\xff", "bytes that aren't UTF-8"),
+    ],
+)
+def test_a_readers_schema_that_means_something_else(tmp_path, written, reader, value, said):
+    path = write(tmp_path / "rows.avro", record(a=written), [{"a": value}])
+    with pytest.raises(ContractError, match=said) as caught:
+        everything(source(path, reader_schema=record(a=reader)))
+    assert "123" not in str(caught.value).replace(str(path), "")
+
+
+def test_a_readers_schema_alone_says_what_plain_values_mean(tmp_path):
+    path = write(
+        tmp_path / "rows.avro", record(a="int", b="bytes", c="bytes"), [{"a": 5, "b": b"\x04\xd2", "c": b"\xc3\xa4"}]
+    )
+    reader = record(a=logical("int", "date"), b=decimal(2), c="string")
+    row = {"a": dt.date(1970, 1, 6), "b": Decimal("12.34"), "c": "ä"}
+    assert everything(source(path, reader_schema=reader))[0].to_pylist() == [row]
+
+
 def test_a_readers_schema_that_is_not_there(tmp_path):
     path = write(tmp_path / "rows.avro", PLAYS, ROWS)
     with pytest.raises(ConfigError, match=r"none\.avsc"):
