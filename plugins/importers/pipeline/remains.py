@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from importers.core.model import LoadMode, QuarantineFile, Remains, Run, RunState, Unlike
+from importers.core.model import LoadMode, QuarantineFile, Remains, Run, RunKind, RunState, Unlike
 from importers.core.tenant import Treat
 from importers.exceptions import ImporterError
 from importers.pipeline.job import Job
@@ -88,6 +88,8 @@ def _untouched(job: Job, run: Run, found: Remains) -> list[str]:
     table = f"{job.tenant.tenant}.{job.stream.target}"
     if run.mode is LoadMode.HISTORY or not (found.withheld or found.rows):
         return []
+    if found.rows is None and run.kind is not RunKind.INCREMENTAL:  # which may bring rows older than the table's
+        return [f"{table}: {_rows(found.withheld)} of the keys of rows that are in quarantine, newer or older ones"]
     if found.rows is None:
         return [f"{table}: {_rows(found.withheld)} in an older version, as the newer is in quarantine"]
     why = [f"{found.withheld:,} with a newer version in quarantine"] if found.withheld else []
