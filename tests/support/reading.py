@@ -7,6 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from importers.core.coded import decoded
 from importers.core.model import Plan, Reject, Window
 from importers.core.source import Source
 
@@ -17,6 +18,7 @@ def everything(of: Source[Any], only: Collection[str] | None = None) -> tuple[pa
     stream = stream if only is None else stream.narrowed(only)
     plan = of.plan(stream, Window(), {})
     batches = [batch for part in plan.partitions for batch in of.read(stream, part)]
-    assert all(batch.rows.schema == stream.schema for batch in batches)
+    rows = [decoded(batch.rows) for batch in batches]
+    assert all(each.schema == stream.schema for each in rows)
     rejects = [reject for batch in batches for reject in batch.rejects]
-    return pa.Table.from_batches([batch.rows for batch in batches], stream.schema), rejects, plan
+    return pa.Table.from_batches(rows, stream.schema), rejects, plan

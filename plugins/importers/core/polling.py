@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from importers.core.coded import decoded
 from importers.core.model import Batch, Pace, Position, Stream, Window
 from importers.core.places import together
 from importers.exceptions import ContractError
@@ -37,7 +38,7 @@ def polled(source: Source[Any], stream: Stream, position: Position, pace: Pace) 
                     position = {**position, **reached}
                     yield replace(_joined(held), position=reached, reached=None, behind=_unread(source, position))
                     held = []
-                held.append(batch)
+                held.append(replace(batch, rows=decoded(batch.rows)))
                 _check(held, stream)
         position = {**position, **plan.position}
         yield replace(_joined(held) if held else nothing, position=plan.position, reached=None)

@@ -176,8 +176,9 @@ class Source(ABC, Generic[ConfigT]):
     def read(self, stream: Stream, partition: JSON) -> Iterator[Batch]:
         """Yield a partition's rows, holding exactly `stream.columns` by name (a subset of what `streams` gave).
 
-        The type of a column that `widens` may be wider than announced. What can't become a row is a Reject, never an
-        exception, never nothing. Reading a partition again gives the same rows, or raises ContractError.
+        The type of a column that `widens` may be wider than announced, and a column may be a dictionary's numbers in
+        place of values (`core.coded`). What can't become a row is a Reject, never an exception, never nothing. Reading
+        a partition again gives the same rows, or raises ContractError.
         """
 
     def follow(self, stream: Stream, position: Position, pace: Pace) -> Generator[Batch, None, None]:

@@ -42,7 +42,8 @@ def _wrong(column: pa.Array, *, nested: bool = False) -> Iterator[tuple[str, Mas
     """The reasons that leaves of the column give, however deep, and its rows that have such a leaf."""
     kind = column.type
     if t.is_dictionary(kind):
-        yield from _wrong(column.dictionary_decode(), nested=nested)
+        if any(_wrong(column.dictionary, nested=nested)):
+            yield from _wrong(column.dictionary_decode(), nested=nested)
     elif t.is_struct(kind):
         for child in column.flatten():
             yield from _wrong(child, nested=True)

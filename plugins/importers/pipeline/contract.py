@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import types as t
 
+from importers.core.coded import decoded_schema
 from importers.core.destination import Mask
 from importers.core.exact import akin, exactly, is_text, lost
 from importers.core.model import OURS, Column, LoadMode, Plan, Stream
@@ -244,9 +245,10 @@ def _meant(agreed: pa.Schema, came: pa.Field) -> pa.Field:
 
 def fitted(rows: pa.RecordBatch, agreed: pa.Schema) -> pa.RecordBatch:
     """The rows in the columns and types that were agreed on, and our own; what doesn't fit is null."""
-    names = [name for name in rows.schema.names if name in agreed.names or name in OURS]
-    if len(names) == len(rows.schema) and all(
-        name in OURS or rows.schema.field(name).type == agreed.field(name).type for name in names
+    came = decoded_schema(rows.schema)
+    names = [name for name in came.names if name in agreed.names or name in OURS]
+    if len(names) == len(came) and all(
+        name in OURS or came.field(name).type == agreed.field(name).type for name in names
     ):
         return rows
     arrays = [rows[name] if name in OURS else exactly(rows[name], agreed.field(name).type) for name in names]
@@ -255,9 +257,9 @@ def fitted(rows: pa.RecordBatch, agreed: pa.Schema) -> pa.RecordBatch:
 
 def unfit(rows: pa.RecordBatch, agreed: pa.Schema, known: Collection[str]) -> dict[str, Mask]:
     """The rows that the contract keeps out, by why: with something in a column beside `known`, or of another type."""
-    found = {}
+    found, came = {}, decoded_schema(rows.schema)
     for name in rows.schema.names:
-        if name in agreed.names and rows[name].type != agreed.field(name).type:
+        if name in agreed.names and came.field(name).type != agreed.field(name).type:
             unfit = lost(rows[name], exactly(rows[name], agreed.field(name).type))
             if unfit.any():
                 found[f"{name}: not the {shown_type(agreed.field(name).type)} that the schema contract knows"] = unfit

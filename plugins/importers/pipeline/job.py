@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import ValidationError
 
+from importers.core.coded import decoded_schema
 from importers.core.connection import Connection
 from importers.core.destination import Destination, Mask
 from importers.core.erasure import Erased
@@ -142,6 +143,7 @@ class Job:
         """Whether an open contract takes such rows as they are. Asked of each batch, and most are like the last."""
         if self._closed:
             return False
+        came = decoded_schema(came)
         last = self.__dict__.get("_taken")
         if last is None or not last.equals(came):
             if not self._agreed(came).equals(came):
@@ -150,9 +152,10 @@ class Job:
         return True
 
     def _agreed(self, came: pa.Schema) -> pa.Schema:
-        """The columns that rows of such a schema may have, and their types."""
+        """The columns that rows of such a schema may have, and their types once they are `decoded`."""
         beyond = {column.name for column in self.stream.beyond}
-        return self.asked.schema if self._closed else contract.opened(self.asked.schema, came, beyond)
+        asked = decoded_schema(self.asked.schema)
+        return asked if self._closed else contract.opened(asked, decoded_schema(came), beyond)
 
     @property
     def _closed(self) -> bool:

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from importers.core.coded import decoded
 from importers.core.model import OURS, Batch, Leaf, Plan, Window
 from importers.exceptions import ConfigError
 from importers.pipeline.extract import read
@@ -114,7 +115,7 @@ class _Sample:
         for batch in self._reading(plan):
             if self._good >= self._wanted or self._read >= MOST_READ:
                 return False
-            rows = batch.rows
+            rows = decoded(batch.rows)
             checked = self._checker.check(self._job.fitted(rows), self._job.unfit(rows))
             gone = self._whose(rows)
             self._rules.update(checked.broken.filter(pa.array(~gone[checked.bad])).flatten().to_pylist())

@@ -7,13 +7,14 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePath
 from typing import Any, cast
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from importers.core.coded import decoded
 from importers.core.model import Batch, Plan, Stream, Window
 from importers.core.places import located
 from importers.core.source import Source
@@ -64,9 +65,10 @@ class Sample:
     plan: Plan
 
     def batches(self) -> Iterator[Batch]:
-        """All of it."""
+        """All of it, `decoded`."""
         for partition in self.plan.partitions:
-            yield from self.source.read(self.stream, partition)
+            for batch in self.source.read(self.stream, partition):
+                yield replace(batch, rows=decoded(batch.rows))
 
     def notes(self, first: Batch | None) -> tuple[str, ...]:
         """What somebody should look at: where the header may be, by the `first` rows, and what the plan says."""

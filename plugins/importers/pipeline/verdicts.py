@@ -15,6 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from importers.core.coded import decoded
 from importers.core.erasure import Erased
 from importers.core.model import OURS, VERSION, QuarantineFile, Reject, Run, Staged
 from importers.core.places import from_bytes, located, to_bytes, together
@@ -66,7 +67,7 @@ class Validation:
         if len(bad):
             self._bad += len(bad)
             self._refuse_a_flood()
-            where, kept = located(places, bad + first), rows.take(pa.array(bad))
+            where, kept = located(places, bad + first), decoded(rows.take(pa.array(bad)))
             put = quarantine(self._job, self._writer, kept, checked.broken, bad + start, where, self._erased)
             self._reasons += put.reasons
             self._suppressed += put.suppressed

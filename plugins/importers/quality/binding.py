@@ -11,7 +11,7 @@ import polars as pl
 import pyarrow as pa
 
 from importers.exceptions import ConfigError
-from importers.quality.columns import Columns, Operand, spelt_columns
+from importers.quality.columns import Columns, Operand, framed
 from importers.quality.conditions import AnyCondition
 from importers.quality.drift import DriftLess
 from importers.quality.gx import GxRule
@@ -71,11 +71,7 @@ class Bound:
 
     def frame(self, rows: pa.RecordBatch) -> pl.DataFrame:
         """The columns that the rules read, as polars has them."""
-        if not self.at.roots:
-            return pl.DataFrame()
-        read = spelt_columns(rows, self.at.roots)
-        # The same columns, without a hand-over to other threads and back; of nested ones some make it panic.
-        return pl.DataFrame(read) if self.at.flat else pl.DataFrame(pl.from_arrow(read))
+        return framed(rows, self.at.roots, flat=self.at.flat)
 
 
 def bind(rules: Iterable[Labelled], schema: pa.Schema, declared: pa.Schema) -> Bound:

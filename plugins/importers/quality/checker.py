@@ -12,6 +12,7 @@ import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
+from importers.core.coded import decoded_schema
 from importers.core.destination import Mask
 from importers.core.model import DELETED
 from importers.exceptions import ConfigError, ContractError
@@ -87,7 +88,7 @@ class Checker:
 
     def _judge(self, rows: pa.RecordBatch, unfit: Mapping[str, Mask]) -> dict[str, Mask]:
         """The masks of the rules that something violates."""
-        bound = self._bind(rows.schema)
+        bound = self._bind(decoded_schema(rows.schema))
         self._note_shape(bound, rows.num_rows)
         if rows.num_rows == 0:
             return {}

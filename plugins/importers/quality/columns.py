@@ -190,6 +190,26 @@ def spelt_columns(rows: Rows, names: list[str]) -> Rows:
     return read if called == names else read.rename_columns(called)
 
 
+def framed(rows: pa.RecordBatch, names: list[str], *, flat: bool = False) -> pl.DataFrame:
+    """Those columns, as polars has them and is told of them; numbers of a dictionary are looked up, in a third of the
+    time that it takes to make categories of them.
+
+    `flat`: none is nested, so that nothing is handed over to other threads and back; of nested ones some would panic.
+    """
+    read = spelt_columns(rows, names)
+    coded = [field.name for field in read.schema if pa.types.is_dictionary(field.type)]
+    looked_up = [_looked_up(name, read.column(name)) for name in coded]
+    if len(coded) == len(names):
+        return pl.DataFrame(looked_up)
+    rest = read.drop_columns(coded) if coded else read
+    frame = pl.DataFrame(rest) if flat else pl.DataFrame(pl.from_arrow(rest))
+    return frame.with_columns(looked_up) if coded else frame
+
+
+def _looked_up(name: str, coded: pa.DictionaryArray) -> pl.Series:
+    return pl.Series(coded.dictionary).gather(pl.Series(coded.indices)).alias(name)
+
+
 def root(schema: pa.Schema, path: str) -> str:
     """The column to read for `path`: itself, or the struct that holds the leaf. Raises ConfigError."""
     if path in schema.names:

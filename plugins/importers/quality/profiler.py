@@ -9,9 +9,10 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
+from importers.core.coded import decoded_schema
 from importers.core.destination import Mask
 from importers.core.names import shown_type
-from importers.quality.columns import PLAIN, Columns, Family, Operand, readable, root, spelt, spelt_columns
+from importers.quality.columns import PLAIN, Columns, Family, Operand, framed, readable, root, spelt
 from importers.quality.profile import LEAST_HASHES, SAMPLE, ColumnProfile, Hashes, Merging, Profile, widest
 from importers.quality.sample import Draw
 
@@ -49,10 +50,10 @@ class Profiler:
         """Take a batch into account; of its bad rows only that they are there, not their values."""
         if not rows.num_rows:
             return
-        asked = self._asked_of(rows.schema)
+        asked = self._asked_of(decoded_schema(rows.schema))
         good = ~bad if bad is not None and bad.any() else None
         looks = not self._in_passing or self._looked <= self._whole + self._rows // ONE_OF
-        frame = _frame(rows, asked.roots if looks else asked.roots_in_passing)
+        frame = framed(rows, asked.roots if looks else asked.roots_in_passing)
         self._count(asked, rows, frame)
         self._measure(asked, frame, good)
         if looks:
@@ -90,7 +91,7 @@ class Profiler:
 
     def _count(self, asked: _Asked, rows: pa.RecordBatch, frame: pl.DataFrame) -> None:
         for path, column in asked.counted.items():
-            self._values[path] += rows.num_rows - rows.column(column).null_count
+            self._values[path] += rows.num_rows - _nulls(rows.column(column))
         if asked.nulls:
             for path, nulls in frame.select(asked.nulls).row(0, named=True).items():
                 self._values[path] += rows.num_rows - nulls
@@ -145,12 +146,19 @@ class _Asked:
         self.roots = sorted({root(schema, path) for path in polars | hashed})
         self.nothing: dict[str, int] = {}
         if hashed:
-            self.nothing = _frame(schema.empty_table(), self.roots).clear(1).select(self.hashes).row(0, named=True)
+            nobody = pa.RecordBatch.from_pylist([], schema)
+            self.nothing = framed(nobody, self.roots).clear(1).select(self.hashes).row(0, named=True)
 
 
 def _knows_nulls(kind: pa.DataType) -> bool:
-    """Whether Arrow counts all that is missing: a NaN is, and what a dictionary has no word for."""
-    return not (pa.types.is_floating(kind) or pa.types.is_dictionary(kind))
+    """Whether Arrow counts all that is missing: a NaN is."""
+    return not pa.types.is_floating(kind)
+
+
+def _nulls(column: pa.Array) -> int:
+    if pa.types.is_dictionary(column.type) and column.dictionary.null_count:  # numbers that stand for nothing
+        column = column.dictionary_decode()
+    return int(column.null_count)
 
 
 def _paths(schema: pa.Schema) -> Iterator[tuple[str, pa.DataType]]:
@@ -180,10 +188,6 @@ def _measures(path: str, x: Operand) -> Iterator[pl.Expr]:
         yield x.expr.count().alias(f"count {path}")
     yield x.expr.min().alias(f"least {path}")
     yield x.expr.max().alias(f"greatest {path}")
-
-
-def _frame(rows: pa.RecordBatch | pa.Table, columns: list[str]) -> pl.DataFrame:
-    return pl.DataFrame(pl.from_arrow(spelt_columns(rows, columns))) if columns else pl.DataFrame()
 
 
 def _least(known: Hashes, hashes: pl.Series, nothing: int, size: int) -> Hashes:

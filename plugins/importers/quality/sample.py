@@ -14,6 +14,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
+from importers.core.coded import decoded
 from importers.core.destination import Mask
 from importers.quality.columns import Operand, root, spelt, spelt_columns
 
@@ -79,7 +80,7 @@ class Draw:
         if not len(places):
             return
         read = rows.select(sorted({root(rows.schema, path) for path in self._operands}))
-        self._waiting.append(read.take(pa.array(places)))
+        self._waiting.append(decoded(read.take(pa.array(places))))
         self._drawn = np.concatenate([self._drawn, numbers[places]])
         self._bytes += self._waiting[-1].nbytes
         last = self._sample.size - 1

@@ -19,6 +19,7 @@ import pyarrow as pa
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from importers.core.coded import decoded
 from importers.keys.keyring import RunKey
 
 ROWS_A_BATCH = 65_536
@@ -32,7 +33,7 @@ Damaged = pa.ArrowInvalid
 
 
 class FramesWriter:
-    """Writes batches of one schema to `sink`, and closes it. Holds at most one frame."""
+    """Writes batches of one schema, once they are `decoded`, to `sink`, and closes it. Holds at most one frame."""
 
     def __init__(self, sink: pa.NativeFile, schema: pa.Schema, key: RunKey, path: str, *, compress: bool) -> None:
         """`compress` costs more than it saves on a local disk, and less on a network. Raises OSError."""
@@ -49,6 +50,9 @@ class FramesWriter:
 
     def write(self, batch: pa.RecordBatch) -> None:
         """Raises OSError."""
+        batch = batch if batch.num_rows >= _SMALL else decoded(batch)  # dictionaries aren't put together
+        if self._held and not batch.schema.equals(self._held[0].schema):
+            self._flush()
         self._held.append(batch)
         self._held_rows += batch.num_rows
         self._held_bytes += batch.nbytes
@@ -71,7 +75,7 @@ class FramesWriter:
     def _flush(self) -> None:
         if not self._held:
             return
-        table = pa.Table.from_batches([b.replace_schema_metadata(None) for b in self._held], schema=self.schema)
+        table = pa.Table.from_batches([b.replace_schema_metadata(None) for b in self._held])
         table = table.combine_chunks() if len(self._held) > 1 else table
         for batch in table.to_batches(max_chunksize=ROWS_A_BATCH):
             self._seal(self._encoded(batch), last=False)
@@ -91,7 +95,7 @@ class FramesWriter:
         return view
 
     def _encode(self, batch: pa.RecordBatch, sink: pa.NativeFile) -> None:
-        with pa.ipc.new_stream(sink, self.schema, options=self._options) as stream:
+        with pa.ipc.new_stream(sink, batch.schema, options=self._options) as stream:
             stream.write_batch(batch)
 
     def _seal(self, plain: memoryview | bytes, *, last: bool) -> None:
@@ -109,7 +113,7 @@ def _roomy(buffer: bytearray, size: int) -> bytearray:
 
 
 def read(source: pa.NativeFile, key: RunKey, path: str, *, prefetch: bool) -> Iterator[pa.RecordBatch]:
-    """A file's batches, in memory one at a time; `prefetch` reads in few large requests.
+    """A file's batches, `decoded`, in memory one at a time; `prefetch` reads in few large requests.
 
     Raises PrivacyError for another key or path, `Damaged`, OSError.
     """
@@ -129,7 +133,7 @@ def read(source: pa.NativeFile, key: RunKey, path: str, *, prefetch: bool) -> It
         except (InvalidTag, ValueError):  # ValueError: too short to have a tag
             raise Damaged(f"frame {number} isn't what was written") from None
         if not last:
-            yield from pa.ipc.open_stream(pa.py_buffer(plain))
+            yield from map(decoded, pa.ipc.open_stream(pa.py_buffer(plain)))
         number += 1
     if source.read(1):
         raise Damaged("there is something behind the last frame")

@@ -9,6 +9,7 @@ from typing import Self
 
 import pyarrow as pa
 
+from importers.core.coded import decoded_schema
 from importers.core.model import Position, Reject, Staged
 from importers.exceptions import ContractError, StagingError
 from importers.keys.keyring import RunKey
@@ -25,8 +26,8 @@ _REJECTS_FILE = "rejects.frames"
 class StagedWriter:
     """Writes rows and rejects; `finish` makes them count. Left without it, it takes back what it wrote.
 
-    Rows of one schema share a file; another schema rolls to a new one. What is read back has the order of what was
-    written. Every method raises StagingError when the place is full or out of reach.
+    Rows of one schema, `decoded`, share a file; another schema rolls to a new one. What is read back has the order of
+    what was written. Every method raises StagingError when the place is full or out of reach.
     """
 
     def __init__(self, store: Store, place: Place, attempt: str, key: RunKey, *, lasting: bool = True) -> None:
@@ -52,7 +53,7 @@ class StagedWriter:
 
     def write(self, batch: pa.RecordBatch) -> None:
         """Add rows. A batch without rows says the schema of a partition that turns out empty."""
-        schema = batch.schema.remove_metadata()
+        schema = decoded_schema(batch.schema.remove_metadata())
         if batch.num_rows == 0:
             self._announced = schema
             return

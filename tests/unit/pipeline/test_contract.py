@@ -205,6 +205,14 @@ def test_a_value_stands_in_the_known_type_exactly_or_its_row_is_kept_out(kind, v
     assert [mask.tolist() for mask in masks] == ([wrong] if any(wrong) else [])
 
 
+def test_numbers_of_a_dictionary_are_of_the_type_of_its_values():
+    rows = pa.record_batch({"x": pa.array(["a", None, "a"]).dictionary_encode()})
+    known = pa.schema([("x", pa.string())])
+    assert fitted(rows, known) is rows
+    assert unfit(rows, known, ["x"]) == {}
+    assert fitted(rows, pa.schema([("x", pa.large_string())])).to_pydict() == rows.to_pydict()
+
+
 def test_a_row_with_something_in_an_unknown_column_is_kept_out():
     rows = pa.record_batch(
         {"id": [1, 2, 3], "extra": [None, "x", None], "dropped": ["y", "y", "y"], "_version": [1, 1, 1]}

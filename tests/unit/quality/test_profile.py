@@ -229,7 +229,7 @@ def test_a_missing_word_of_a_dictionary_is_missing():
     profiler = Profiler()
     profiler.add(pa.record_batch({"word": words}))
     (one,) = profiler.finish()
-    assert (one.nulls, one.distinct) == (2, 1)
+    assert (one.nulls, one.distinct, one.type) == (2, 1, "string")
 
 
 def test_a_sample_is_drawn_across_batches_that_each_have_a_dictionary_of_their_own():

@@ -10,6 +10,8 @@ import pytest
 from importers.core.tenant import Expectation
 from importers.exceptions import ConfigError, ContractError
 from importers.quality import Rules
+from importers.quality import checker as checker_module
+from importers.quality.binding import bind
 
 KEY = bytes(range(32))
 SCHEMA = pa.schema(
@@ -279,6 +281,24 @@ def test_keys_of_every_plain_type_hash(type_):
     checker.check(batch)
     (keys,) = checker.verdict(0).keys.values()
     assert len(np.unique(keys)) == len(keys) - 1
+
+
+def test_numbers_of_a_dictionary_are_judged_as_their_values(monkeypatch):
+    """In whichever batches they come, beside columns that are nested; rules meet one schema."""
+    met = []
+    monkeypatch.setattr(checker_module, "bind", lambda *said: met.append(said) or bind(*said))
+    said = [expect("column_values_to_not_be_null", column=name) for name in ("word", "tags")]
+    said += [expect("column_values_to_be_in_set", column="word", value_set=["a", "b"])]
+    schema = pa.schema([("word", pa.string()), ("tags", pa.list_(pa.string()))])
+    rules = Rules.compile(said, schema)
+    words, tags = pa.array(["a", None, "c", "b"]), pa.array([["x"], None, [], ["y"]])
+    numbers = pa.DictionaryArray.from_arrays(pa.array([3, 1, None, 2, 0], pa.int8()), ["b", None, "c", "a"]).slice(1)
+    checker, found = rules.checker(KEY), []
+    for word in (words, words.dictionary_encode(), numbers.take(pa.array([1, 0, 1, 3]))):
+        found.append(checker.check(pa.record_batch({"word": word, "tags": tags})).broken.to_pylist())
+    null, no_tags, outside = (labelled.label for labelled in rules.rules)
+    assert found == [[[null, no_tags], [outside]], [[null, no_tags], [outside]], [[null], [null, no_tags], [null]]]
+    assert len(met) == 1
 
 
 def test_labels_stay_apart_when_a_rule_is_there_twice():

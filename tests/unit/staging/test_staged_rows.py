@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from importers.core.coded import decoded
 from importers.core.model import Reject
 from importers.exceptions import ConfigError, ContractError, StagingError
 from importers.keys.keyring import RunKey
@@ -67,7 +68,7 @@ def test_every_type_comes_back_as_it_was(staging: Staging, place: Place, key: Ru
     batch = pa.record_batch([array], names=["ein Name, €"])
     staged = stage(staging, place, key, [batch])
     (back,) = staging.read(staged, key)
-    assert back.schema == batch.schema == staged.schema
+    assert back.schema == decoded(batch).schema == staged.schema
     assert repr(back.to_pylist()) == repr(batch.to_pylist())  # repr: NaN isn't itself
     assert staged.rows == len(array)
 
@@ -106,6 +107,27 @@ def test_small_batches_are_read_as_one(staging: Staging, place: Place, key: RunK
     batches = [pa.record_batch({"n": [n], "word": words.slice(n % 2, 1)}) for n in range(1_000)]
     (back,) = staging.read(stage(staging, place, key, batches), key)
     assert back.to_pylist() == [{"n": n, "word": "ab"[n % 2]} for n in range(1_000)]
+    small = pa.dictionary(pa.int8(), pa.string())
+    batches = [pa.record_batch({"word": pa.array([f"w{n}"], small)}) for n in range(1_000)]  # all need a wider number
+    (back,) = staging.read(stage(staging, place, key, batches), key)
+    assert back["word"].to_pylist() == [f"w{n}" for n in range(1_000)]
+
+
+def test_numbers_of_a_dictionary_come_back_as_their_values_and_lie_in_one_file(
+    staging: Staging, place: Place, key: RunKey, root: Path
+) -> None:
+    """Whichever dictionary each batch has, if it has one."""
+    words = pa.array(["a", None, "b"] * 10_000)
+    other = pa.DictionaryArray.from_arrays(pa.array([1, 2, 0] * 10_000, pa.int8()), ["c", "d", None])
+    few = words.slice(0, 3)
+    each = (words, words.dictionary_encode(), few, other, few.dictionary_encode())
+    batches = [pa.record_batch({"word": word}) for word in each]
+    staged = stage(staging, place, key, batches)
+    back = pa.Table.from_batches(staging.read(staged, key))
+    assert back.schema == staged.schema == pa.schema([("word", pa.string())])
+    assert back["word"].to_pylist() == ["a", None, "b"] * 20_001 + ["d", None, "c"] * 10_000 + ["a", None, "b"]
+    assert len(list(root.rglob("part-*"))) == 1
+    assert sum(path.stat().st_size for path in root.rglob("part-*")) < 30_000 * (4 + 1 + 4 + 1) + 10_000
 
 
 def test_a_type_that_widens_starts_a_new_file_and_keeps_the_old_rows_types(
