@@ -181,6 +181,26 @@ def test_text_that_the_warehouse_can_t_hold_is_quarantined(
     assert kept["_rules"][0].as_py() == ["what: text with a NUL, which PostgreSQL can't hold"]
 
 
+@pytest.mark.parametrize("schema_change", ["evolve", "discard"])
+def test_few_texts_are_numbers_until_they_are_loaded(
+    installation: Installation, sql: psycopg.Connection, tmp_path: Path, schema_change: str
+) -> None:
+    """Bad rows are in quarantine as themselves."""
+    file = tmp_path / "plays.parquet"
+    words = ["fine", None, "a\0b", "w" * 20] * 5_000
+    pq.write_table(pa.table({"id": range(20_000), "what": words}), file)
+    expect = [{"expect_column_values_to_not_be_null": {"column": "what"}}]
+    said = {"quarantine": {"max_fraction": 0.5}, "expect": expect, "load": {"schema_change": schema_change}}
+    result = import_once(installation, tenant("parquet", file, KEEP, **said))
+    assert (result.rows_loaded, result.rows_quarantined) == (10_000, 10_000)
+    counted = sql.execute("select what, count(*) from acme.plays group by 1 order by 1").fetchall()
+    assert counted == [("fine", 5_000), ("w" * 20, 5_000)]
+    with closing(job_of(installation, tenant("parquet", file, KEEP))) as job:
+        kept = job.quarantine.read(result.quarantine[0].uri, job.keys.quarantine())
+    assert kept.schema.field("what").type == pa.string()
+    assert kept["what"].to_pylist() == [word for word in words if word not in ("fine", "w" * 20)]
+
+
 @pytest.mark.parametrize("treatment", ["pseudonymise", "keep", {"encrypt": {"deterministic": True}}])
 def test_a_row_whose_key_is_blank_is_quarantined(
     installation: Installation, sql: psycopg.Connection, tmp_path: Path, treatment: Any

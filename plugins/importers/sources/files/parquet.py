@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import Field
 
+from importers.core.coded import decoded
 from importers.core.exact import is_text
 from importers.core.model import Batch, Stream
 from importers.core.names import few
@@ -31,6 +32,8 @@ TEXTS = 64 << 20
 """Bytes that a batch's texts take at most: a dictionary has a text once that may be in each row. Of more than 2 GiB of
 views Arrow makes strings, in silence, that begin before their buffer.
 """
+_WITHIN = 12
+"""Bytes that a view has room for: a longer text is elsewhere."""
 _CODED = frozenset({"PLAIN", "PLAIN_DICTIONARY", "RLE_DICTIONARY", "RLE", "BIT_PACKED"})
 """Encodings of which Arrow makes a dictionary: of texts whose lengths are deltas it says that it can't yet."""
 
@@ -88,14 +91,15 @@ class Parquet(DeclaringFileSource[ParquetConfig]):
             parquet = _opened(raw)
             sizes = [parquet.metadata.row_group(group).num_rows for group in range(part["end"])]
             together = _neighbours(possible, sizes)
-            reading = _Reading(raw, parquet, names, possible if all(len(groups) == 1 for groups in together) else ())
+            alone = possible if all(len(groups) == 1 for groups in together) else ()
+            reading = _Reading(raw, parquet, names, alone, said={*stream.primary_key, stream.cursor, stream.subject})
             for groups in together:
                 number = 1 + sum(sizes[: groups[0]])
                 for rows in reading.batches(groups):
                     if where is None:
                         yield Batch(_as(target, rows, file.shown), places=stretch(f"{file.shown}:row ", number))
-                    elif len(kept := where.rows(rows)):
-                        found = _as(_loadable(rows.schema), rows, file.shown).take(pa.array(kept))
+                    elif len(kept := where.rows(plain := decoded(rows))):
+                        found = _as(_loadable(plain.schema), plain, file.shown).take(pa.array(kept))
                         places = numbered(f"{file.shown}:row ", kept + number)
                         yield Batch(_as(target, found, file.shown), places=places)
                     number += rows.num_rows
@@ -141,14 +145,24 @@ def _neighbours(groups: Sequence[int], sizes: Sequence[int]) -> list[list[int]]:
 
 
 class _Reading:
-    """Reads row groups, batch by batch: texts by polars as far as it may, the rest by Arrow."""
+    """Reads row groups, batch by batch: texts by polars as far as it may, the rest by Arrow, few texts as numbers."""
 
-    def __init__(self, raw: pa.NativeFile, parquet: pq.ParquetFile, names: Sequence[str], alone: Sequence[int]) -> None:
-        """`alone`: the row groups that are read, if each is by itself; else batches would end where dictionaries do."""
+    def __init__(
+        self,
+        raw: pa.NativeFile,
+        parquet: pq.ParquetFile,
+        names: Sequence[str],
+        alone: Sequence[int],
+        said: Collection[str | None],
+    ) -> None:
+        """`alone`: the row groups that are read, if each is by itself; else batches would end where dictionaries do.
+        `said`: the columns that say whose row it is and which, of which each step looks at every value.
+        """
         self._raw, self._metadata, self._schema, self._names = raw, parquet.metadata, parquet.schema_arrow, names
-        texts = text_columns(parquet) if alone else {}
-        self._texts = {name: texts[name] for name in names if name in texts}
-        coded = _of_few_texts(self._metadata, alone, self._texts)
+        leaves = text_columns(parquet) if alone else {}
+        texts = {name: leaves[name] for name in names if name in leaves}
+        coded = [name for name in _of_few_texts(self._metadata, alone, texts) if name not in said]
+        self._texts = {name: leaf for name, leaf in texts.items() if name not in coded}
         self._parquet = _opened(raw, metadata=self._metadata, read_dictionary=coded, page_checksum_verification=True)
 
     def batches(self, groups: Sequence[int]) -> Iterator[pa.RecordBatch]:
@@ -159,7 +173,7 @@ class _Reading:
             columns = dict(zip(others, rows.columns, strict=True))
             columns |= {name: found.slice(at, rows.num_rows) for name, found in texts.items()}
             packed = pa.RecordBatch.from_arrays([columns[name] for name in self._names], names=list(self._names))
-            yield from self._plain(packed)
+            yield from self._sized(packed)
             at += rows.num_rows
 
     def _others(self, groups: Sequence[int], names: Sequence[str]) -> Iterator[pa.RecordBatch]:
@@ -172,9 +186,9 @@ class _Reading:
             nothing = pa.StructArray.from_arrays([pa.nulls(min(ROWS, rows - start))], names=["nothing"])
             yield pa.RecordBatch.from_struct_array(nothing).select([])
 
-    def _plain(self, rows: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
-        """Without dictionaries and views, and in halves where that takes too much. Raises ArrowIndexError for a place
-        that a damaged file's dictionary lacks: it is here that somebody looks.
+    def _sized(self, rows: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+        """Without views, in halves where texts would take too much, and with no dictionary that takes more than it
+        saves. Raises ArrowIndexError for a place that a damaged file's dictionary lacks: only here somebody looks.
         """
         columns = dict(zip(rows.schema.names, rows.columns, strict=True))
         left = TEXTS
@@ -182,11 +196,11 @@ class _Reading:
             left -= _bytes_of_texts(column)
             if left < 0 and rows.num_rows > 1:
                 half = rows.num_rows // 2
-                yield from self._plain(rows.slice(0, half))
-                yield from self._plain(rows.slice(half))
+                yield from self._sized(rows.slice(0, half))
+                yield from self._sized(rows.slice(half))
                 return
             if pa.types.is_dictionary(column.type):
-                columns[name] = column.dictionary_decode()
+                columns[name] = _looked_up(column) if _pays(column) else column.dictionary_decode()
             elif pa.types.is_string_view(column.type):
                 columns[name] = column.cast(self._schema.field(name).type)
         yield pa.RecordBatch.from_arrays(list(columns.values()), names=list(columns))
@@ -208,20 +222,44 @@ def _of_few_texts(metadata: pq.FileMetaData, groups: Sequence[int], texts: Mappi
 def _bytes_of_texts(column: pa.Array) -> int:
     """How many bytes the texts of views, or of a dictionary's numbers, will be, at most."""
     if pa.types.is_string_view(column.type):  # each is 16 bytes, of which the first four say its length
-        lengths = np.frombuffer(column.buffers()[1], np.int32, 4 * len(column), 16 * column.offset)[::4]
+        _, views, *texts = column.buffers()
+        if not texts:
+            return _WITHIN * len(column)
+        lengths = np.frombuffer(views, np.int32, 4 * len(column), 16 * column.offset)[::4]
         most = len(column) * int(lengths.max())  # in half the time
         return most if most < TEXTS // 16 else int(lengths.sum(dtype=np.int64))
     if pa.types.is_dictionary(column.type) and is_text(column.type.value_type):
-        return pc.sum(pc.binary_length(column.dictionary).take(column.indices)).as_py() or 0
+        lengths = pc.binary_length(column.dictionary)
+        most = len(column) * (pc.max(lengths).as_py() or 0)
+        return most if most < TEXTS // 16 else pc.sum(lengths.take(column.indices)).as_py() or 0
     return 0
 
 
+def _pays(column: pa.DictionaryArray) -> bool:
+    """Whether it stays one: the dictionary is in each batch that is cut of a row group."""
+    return bool(column.dictionary.nbytes <= column.indices.nbytes)
+
+
+def _looked_up(column: pa.DictionaryArray) -> pa.DictionaryArray:
+    """As it is. Raises ArrowIndexError for a place that its dictionary lacks."""
+    return pa.DictionaryArray.from_arrays(column.indices, column.dictionary)
+
+
 def _as(target: pa.Schema, rows: pa.RecordBatch, path: str) -> pa.RecordBatch:
+    """The rows in the target's types; a dictionary of texts stays one."""
     try:
-        columns = [rows.column(field.name).cast(field.type) for field in target]
+        columns = [_cast(rows.column(field.name), field.type) for field in target]
     except pa.ArrowInvalid:
         raise unfit(path, rows.schema, target) from None
-    return pa.RecordBatch.from_arrays(columns, schema=target)
+    return pa.RecordBatch.from_arrays(columns, names=target.names)
+
+
+def _cast(column: pa.Array, kind: pa.DataType) -> pa.Array:
+    if not pa.types.is_dictionary(column.type):
+        return column.cast(kind)
+    if is_text(kind):
+        return pa.DictionaryArray.from_arrays(column.indices, column.dictionary.cast(kind), safe=False)
+    return column.dictionary_decode().cast(kind)
 
 
 def _opened(raw: pa.NativeFile, **how: Any) -> pq.ParquetFile:

@@ -1,10 +1,12 @@
 import struct
+from dataclasses import replace
 from datetime import date
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from importers.core.coded import decoded
 from importers.core.model import Stream, Window
 from importers.exceptions import ContractError
 from importers.sources.files import _parquet_texts, parquet
@@ -24,9 +26,9 @@ def everything(of, only=None):
     columns = tuple(c for c in stream.columns if only is None or c.name in only)
     stream = Stream(stream.name, columns, stream.reads)
     plan = of.plan(stream, Window(), {})
-    batches = [batch for part in plan.partitions for batch in of.read(stream, part)]
-    assert all(batch.rows.schema == stream.schema for batch in batches)
-    return pa.Table.from_batches([b.rows for b in batches], stream.schema), plan
+    batches = [decoded(batch.rows) for part in plan.partitions for batch in of.read(stream, part)]
+    assert all(rows.schema == stream.schema for rows in batches)
+    return pa.Table.from_batches(batches, stream.schema), plan
 
 
 TABLE = pa.table(
@@ -99,6 +101,31 @@ def test_texts_of_a_small_dictionary_are_made_of_it(tmp_path, monkeypatch, kind,
     assert got.to_pydict() == rows.to_pydict()
 
 
+def few_texts(tmp_path, said=None, **config):
+    """Of a file of one row group the columns that come as a dictionary's numbers, and their types."""
+    kinds = {}
+    of = source(tmp_path / "rows.parquet", **config)
+    stream = replace(of.streams()[0], **(said or {}))
+    for part in of.plan(stream, Window(), {}).partitions:
+        for batch in of.read(stream, part):
+            kinds |= {f.name: f.type for f in batch.rows.schema if pa.types.is_dictionary(f.type)}
+    return kinds
+
+
+def test_few_texts_stay_numbers_of_the_type_that_was_announced(tmp_path, monkeypatch):
+    """But where the dictionary takes more than it saves, or every step looks at each value: for whose row it is."""
+    monkeypatch.setattr(parquet, "ROWS", 500)
+    rows = pa.table({name: [FEW[n % 4] for n in range(1000)] for name in ("few", "key", "cursor", "subject", "id")})
+    rows = rows.append_column("long", pa.array([str(n % 2) * 1300 for n in range(1000)]))
+    rows = rows.append_column("large", rows["few"].cast(pa.large_string()))
+    pq.write_table(rows, tmp_path / "rows.parquet", write_statistics=False)  # which would count twice
+    said = {"primary_key": ("key", "id"), "cursor": "cursor", "subject": "subject"}
+    kinds = {"few": pa.string(), "large": pa.large_string()}
+    numbered = {name: pa.dictionary(pa.int32(), kind) for name, kind in kinds.items()}
+    assert few_texts(tmp_path, said) == numbered
+    assert few_texts(tmp_path, said, where={"few": {"eq": "rock"}}) == {}
+
+
 @pytest.mark.parametrize("coding", ["DELTA_LENGTH_BYTE_ARRAY", "DELTA_BYTE_ARRAY"])
 def test_short_texts_of_deltas_are_no_dictionary(tmp_path, coding):
     """They take less than four bytes each, too, and the library can't make a dictionary of them."""
@@ -168,11 +195,12 @@ def test_pages_are_held_against_their_checksums(tmp_path, monkeypatch, column):
         everything(source(path))
 
 
-def test_a_place_that_the_dictionary_lacks_names_the_file(tmp_path, monkeypatch):
-    """Of three texts each is a number of two bits, which can say 3."""
+@pytest.mark.parametrize("longest", [2, 2000])
+def test_a_place_that_the_dictionary_lacks_names_the_file(tmp_path, monkeypatch, longest):
+    """Of three texts each is a number of two bits, which can say 3. Of long ones the values are made at once."""
     monkeypatch.setattr(parquet, "ROWS", 300)
     path = tmp_path / "rows.parquet"
-    rows = pa.table({"few": pa.array(["ab", "cd", "ef", "cd", "cd"] * 200)})
+    rows = pa.table({"few": pa.array(["ab", "cd", "e" * longest, "cd", "cd"] * 200)})
     pq.write_table(rows, path, compression="none", row_group_size=1000, write_statistics=False)
     chunk = pq.read_metadata(path).row_group(0).column(0)
     end = (chunk.dictionary_page_offset or 0) + chunk.total_compressed_size

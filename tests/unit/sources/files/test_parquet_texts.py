@@ -1,5 +1,6 @@
 """What polars reads of a row group is what Arrow reads of it, and where polars reads nothing, Arrow does."""
 
+from dataclasses import replace
 from io import BytesIO
 
 import polars as pl
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from importers.core.coded import decoded
 from importers.core.model import Stream, Window
 from importers.exceptions import ContractError
 from importers.sources.files import _parquet_texts as texts
@@ -259,9 +261,9 @@ def everything(path, only=None, **config):
     (stream,) = of.streams()
     columns = tuple(c for c in stream.columns if only is None or c.name in only)
     stream = Stream(stream.name, columns, stream.reads)
-    batches = [b for part in of.plan(stream, Window(), {}).partitions for b in of.read(stream, part)]
-    assert all(batch.rows.schema == stream.schema for batch in batches)
-    return pa.Table.from_batches([batch.rows for batch in batches], stream.schema)
+    rows = [decoded(b.rows) for part in of.plan(stream, Window(), {}).partitions for b in of.read(stream, part)]
+    assert all(each.schema == stream.schema for each in rows)
+    return pa.Table.from_batches(rows, stream.schema)
 
 
 @pytest.mark.parametrize("only", [None, ["few", "large"], ["id", "none"], ["id"]])
@@ -284,7 +286,8 @@ def test_a_batch_has_no_more_texts_than_may_be_held(tmp_path, monkeypatch, kind,
     pq.write_table(rows, tmp_path / "rows.parquet")
     of = Small(ParquetConfig(path=str(tmp_path / "rows.parquet")), tenant="acme")
     (stream,) = of.streams()
-    batches = [b for part in of.plan(stream, Window(), {}).partitions for b in of.read(stream, part)]
+    came = [b for part in of.plan(stream, Window(), {}).partitions for b in of.read(stream, part)]
+    batches = [replace(b, rows=decoded(b.rows)) for b in came]
     assert pa.Table.from_batches([b.rows for b in batches]).to_pydict() == rows.to_pydict()
     assert [b.places["number"].to_pylist() for b in batches] == [[1 + b.rows["id"][0].as_py()] for b in batches]
     sizes = [
