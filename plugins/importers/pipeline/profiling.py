@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+import pyarrow as pa
 
 from importers.core.model import PersonalData
 from importers.pipeline.sample import opened, unreadable
 from importers.privacy.detect import Suggestion, beside_each_other, suggest
 from importers.privacy.leaves import leaves
-from importers.quality.profile import ColumnProfile
+from importers.quality.profile import ColumnProfile, Profile
 from importers.quality.profiler import Profiler
+
+_STEP = re.compile(r"[.\[{]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,16 +57,24 @@ def profile_file(path: str, said: Mapping[str, Any] = {}) -> FileProfile:
     if reasons and not rows:
         raise unreadable(path, sample.importer, reasons)
     stream = sample.stream
-    found = [(suggest(leaf.path, leaf.type, profiler.sample(leaf.path)), leaf.type) for leaf in leaves(stream.schema)]
+    profile = profiler.profile
+    found = [(suggest(leaf.path, leaf.type, _sampled(profile, leaf.path)), leaf.type) for leaf in leaves(stream.schema)]
     guesses = beside_each_other(found)
     personal = {guess.path: guess for guess in guesses if guess.personal is not PersonalData.NONE}
-    columns = tuple(_without_values(one) if _is_in(one.path, personal) else one for one in profiler.finish())
+    without = {path for leaf in personal for path in _around(leaf)}
+    columns = tuple(_without_values(one) if one.path in without else one for one in profile.told())
     return FileProfile(sample.importer, rows, dict(reasons.most_common()), columns, personal, notes)
 
 
-def _is_in(path: str, personal: Mapping[str, Suggestion]) -> bool:
-    """Whether the column, or something inside it, may be personal."""
-    return any(leaf == path or leaf.startswith((f"{path}.", f"{path}[", f"{path}{{")) for leaf in personal)
+def _sampled(profile: Profile, path: str) -> pa.Array | None:
+    values = profile.values(path)
+    return values.to_arrow() if values.len() else None
+
+
+def _around(leaf: str) -> Iterator[str]:
+    """The leaf and all that may hold it: what has something personal inside is told without values, too."""
+    yield leaf
+    yield from (leaf[: step.start()] for step in _STEP.finditer(leaf))
 
 
 def _without_values(column: ColumnProfile) -> ColumnProfile:

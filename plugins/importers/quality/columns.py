@@ -212,12 +212,17 @@ def _looked_up(name: str, coded: pa.DictionaryArray) -> pl.Series:
 
 def root(schema: pa.Schema, path: str) -> str:
     """The column to read for `path`: itself, or the struct that holds the leaf. Raises ConfigError."""
-    if path in schema.names:
+    if _has(schema, path):
         return path
     first = path.split(".")[0]
-    if first in schema.names and pa.types.is_struct(schema.field(first).type):
+    if _has(schema, first) and pa.types.is_struct(schema.field(first).type):
         return first
     raise ConfigError(f"there is no column '{path}'", do=did_you_mean(path, schema.names))
+
+
+def _has(schema: pa.Schema, name: str) -> bool:
+    """As `name in schema.names`, which makes a list of all of them, for each of thousands of columns."""
+    return bool(schema.get_all_field_indices(name))
 
 
 def leaf_type(schema: pa.Schema, path: str) -> pa.DataType:
@@ -266,8 +271,9 @@ class Columns:
             _refuse_unreadable(name, schema.field(name).type)
 
     @cached_property
-    def _empty(self) -> pl.DataFrame:
-        return pl.DataFrame(pl.from_arrow(spelt_columns(self.schema.empty_table(), self.roots)))
+    def _empty(self) -> dict[str, pl.Series]:
+        rows = pl.DataFrame(pl.from_arrow(spelt_columns(self.schema.empty_table(), self.roots)))
+        return {column.name: column for column in rows.iter_columns()}
 
     def __call__(self, path: str) -> Operand:
         """Raises ConfigError for a path that isn't there."""
@@ -278,7 +284,9 @@ class Columns:
             if step != spelt(step):
                 expr = expr.struct.rename_fields([spelt(field.name) for field in kind.fields])
             expr, kind = expr.struct.field(spelt(step)), kind.field(step).type
-        return _operand(path, expr, self._empty.select(expr.alias(spelt(path))).dtypes[0])
+        of = self._empty[spelt(top)]
+        dtype = of.dtype if path == top else of.to_frame().select(expr.alias(spelt(path))).dtypes[0]
+        return _operand(path, expr, dtype)
 
 
 def _operand(name: str, expr: pl.Expr, dtype: pl.DataType) -> Operand:

@@ -131,7 +131,7 @@ class Profile:
         values = self.values(path)
         if not values.len():
             return found
-        ends = sayable(self.ends[spelt(path)]) if spelt(path) in self.ends.columns else values.clear()
+        ends = sayable(self.ends.get_column(spelt(path), default=values.clear()))
         if ends.len() < 2 or values.dtype == pl.String:
             return replace(found, frequent=_frequent(values))
         least, greatest = ends

@@ -76,11 +76,6 @@ class Profiler:
         """The columns' profiles, in the order of the schema."""
         return self.profile.told()
 
-    def sample(self, path: str) -> pa.Array | None:
-        """The sampled values of a column, nulls left out."""
-        values = self.profile.values(path)
-        return values.to_arrow() if values.len() else None
-
     def _asked_of(self, schema: pa.Schema) -> _Asked:
         if self._asked is None or schema != self._asked.schema:
             self._settle()

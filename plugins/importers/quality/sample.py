@@ -48,8 +48,7 @@ class Sample:
 
     def values(self, path: str) -> pl.Series:
         """The sampled values of a column that aren't missing."""
-        known = spelt(path) in self.rows.columns
-        return self.rows[spelt(path)].drop_nulls().alias("value") if known else pl.Series("value", dtype=pl.Null)
+        return self.rows.get_column(spelt(path), default=pl.Series(dtype=pl.Null)).drop_nulls().alias("value")
 
 
 class Draw:

@@ -12,6 +12,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from importers.cli.main import main
+from importers.pipeline.profiling import profile_file
+from importers.quality import profiler
+from importers.quality.profile import widest
 
 # Addresses that repeat would be frequent values, if the column didn't look personal.
 HEADER = "id,email,reach,country,<b>note</b>\n"
@@ -196,3 +199,16 @@ def test_a_column_that_odd_values_make_text_is_told(tmp_path: Path) -> None:
     assert "99 of its 100 values are of type number, 1 is not" in note
     assert note in done.stderr
     assert "99 of its 100 values" in (tmp_path / "page.html").read_text()
+
+
+@pytest.mark.parametrize("columns", [3, 30])
+def test_thousands_of_columns_cost_no_more_each_than_a_few(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, columns: int
+) -> None:
+    """What is put together of all columns is so once, and not again for each: 5,000 took minutes."""
+    asked: list[int] = []
+    monkeypatch.setattr(profiler, "widest", lambda ends: (asked.append(len(ends)), widest(ends))[1])
+    file = tmp_path / "wide.csv"
+    file.write_text("\n".join(",".join(f"{name}{n}" for n in range(columns)) for name in ("c", "1", "2")))
+    assert profile_file(str(file)).rows == 2
+    assert len(asked) == 2  # of what was read, and of that for the profile
