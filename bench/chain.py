@@ -6,14 +6,10 @@ Only the ratios count: machines differ, and one machine's speed drifts. Minima o
 from __future__ import annotations
 
 import asyncio
-import json
-import os
-import platform
 import subprocess
 import sys
 import time
-from dataclasses import asdict, dataclass, field
-from importlib.metadata import version
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -61,8 +57,6 @@ class Measured:
     dlt: list[Spent]
     steps: dict[str, float]
     tenth: Spent
-    versions: dict[str, str] = field(default_factory=dict)
-    machine: str = ""
 
     @property
     def ratio(self) -> float:
@@ -95,9 +89,7 @@ def measure(rows: int, rounds: int, *, with_dlt: bool) -> Measured:
                     dlt.append(spent)
                     _check_peer(server, rows)
         size = file.stat().st_size
-    named = {name: version(name) for name in ("pyarrow", "polars", "pgpq", "psycopg", "airflow-provider-importers")}
-    machine = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
-    return Measured(rows, size, copy, chain, dlt, steps, small, versions=named, machine=machine)
+    return Measured(rows, size, copy, chain, dlt, steps, small)
 
 
 def write(file: Path, rows: int) -> None:
@@ -157,7 +149,7 @@ def show(measured: Measured) -> str:
     """A table for people."""
     bare = least(measured.copy)
     lines = [
-        f"{measured.rows:,} rows, {measured.bytes / 1e6:,.0f} MB of CSV; {measured.machine}",
+        f"{measured.rows:,} rows, {measured.bytes / 1e6:,.0f} MB of CSV",
         "                                   s   × COPY   CPU s: client  server   MB: one process   all",
     ]
     for name, rounds in (
@@ -182,5 +174,5 @@ def show(measured: Measured) -> str:
     return "\n".join(lines)
 
 
-def as_json(measured: Measured) -> str:
-    return json.dumps(asdict(measured) | {"ratio": round(measured.ratio, 3)}, indent=2)
+def as_record(measured: Measured) -> dict[str, Any]:
+    return asdict(measured) | {"ratio": round(measured.ratio, 3)}

@@ -164,8 +164,8 @@ def show(measured: Measured) -> str:
     )
 
 
-def as_json(measured: Measured) -> str:
-    return json.dumps(asdict(measured), indent=2)
+def as_record(measured: Measured) -> dict[str, Any]:
+    return asdict(measured)
 
 
 def _taken(way: Callable[[], Any]) -> tuple[float, float]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import psycopg
 
@@ -100,7 +100,5 @@ def show(measured: Measured) -> str:
     )
 
 
-def as_json(measured: Measured) -> str:
-    return json.dumps(
-        asdict(measured) | {"ratio": round(measured.ratio, 3), "cpu_ratio": round(measured.cpu_ratio, 3)}, indent=2
-    )
+def as_record(measured: Measured) -> dict[str, Any]:
+    return asdict(measured) | {"ratio": round(measured.ratio, 3), "cpu_ratio": round(measured.cpu_ratio, 3)}

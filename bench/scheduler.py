@@ -7,7 +7,6 @@ metadata and warehouse share the machine: the clock counts them all, and whateve
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -189,7 +188,7 @@ def show(measured: Measured) -> str:
     return "\n".join(lines)
 
 
-def as_json(measured: Measured) -> str:
+def as_record(measured: Measured) -> dict[str, Any]:
     """Memory isn't in it: the bench starts Airflow, too, whose processes would be counted both ways."""
     told: dict[str, Any] = {"rows": measured.rows, "tasks": measured.tasks}
     for name, cost in (("scheduled", measured.scheduled), ("alone", measured.alone)):
@@ -200,4 +199,4 @@ def as_json(measured: Measured) -> str:
             }
             for what in WHAT
         }
-    return json.dumps(told, indent=2)
+    return told
