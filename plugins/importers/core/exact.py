@@ -60,12 +60,12 @@ def akin(came: pa.DataType, kind: pa.DataType) -> bool:
     if is_text(kind):
         return True
     if is_text(came):
-        return _is_number(kind) or t.is_temporal(kind)
+        return is_number(kind) or t.is_temporal(kind)
     if t.is_timestamp(came) or t.is_timestamp(kind):
         moments = all(t.is_timestamp(each) or t.is_date(each) for each in (came, kind))
         # nobody said which zone is meant
         return moments and (getattr(came, "tz", None) is None) == (getattr(kind, "tz", None) is None)
-    families = (_is_number, t.is_date, t.is_time, t.is_duration, _is_bytes)
+    families = (is_number, t.is_date, t.is_time, t.is_duration, _is_bytes)
     return any(family(came) and family(kind) for family in families)
 
 
@@ -73,7 +73,7 @@ def is_text(kind: pa.DataType) -> bool:
     return bool(t.is_string(kind) or t.is_large_string(kind) or t.is_string_view(kind))
 
 
-def _is_number(kind: pa.DataType) -> bool:
+def is_number(kind: pa.DataType) -> bool:
     return bool(t.is_integer(kind) or t.is_floating(kind) or t.is_decimal(kind))
 
 
@@ -123,7 +123,7 @@ def _as_written(texts: pa.Array, found: pa.Array) -> pa.Array | None:
     """Which texts say the number that was found, and no code: None where Arrow reads nothing else, as in times."""
     if t.is_integer(found.type):
         return pc.equal(found.cast(texts.type), texts)
-    if not _is_number(found.type):
+    if not is_number(found.type):
         return None
     code = pc.match_substring_regex(texts, r"^[+-]?0\d")
     return pc.and_(pc.invert(code), _in_digits(texts, found))

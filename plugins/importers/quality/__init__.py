@@ -14,7 +14,8 @@ NaN being a missing value included. On purpose it differs here:
 - Integers stay integers where they have nulls, so that they compare exactly beyond 2⁵³.
 - Bounds may be text. Bounds on times are ISO 8601, in UTC where the bound of an instant names no zone. A bound or set
   member of another type than the column's is a ConfigError, not a value that can't occur.
-- Regular expressions are Rust's (linear time; `$` is the very end); those it can't do run in Great Expectations.
+- Regular expressions are Python's (`$` also stands before a last newline), searched for by Rust's engine in linear
+  time; those that it can't do run in Great Expectations.
 - LIKE, which Great Expectations leaves to a database, is PostgreSQL's.
 - Types have Arrow's or Python's names. `vocabulary.UNSAID` says which types aren't there, and why.
 - To a `row_condition` a missing value is as unequal as to pandas' floats and texts, whatever the column's type.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bz2
 import lzma
+import struct
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
@@ -11,12 +12,27 @@ from dataclasses import dataclass
 from io import SEEK_END, BytesIO
 from typing import Any, Protocol
 
+import polars as pl
 import pyarrow as pa
 
 MAGIC = b"Obj\x01"
 SYNC = 16
 LARGEST = 256 << 20
 """Bytes of the largest block that is read, unpacked; writers make them of 16 KiB to a few MiB."""
+UNREADABLE = (
+    pl.exceptions.PolarsError,
+    pl.exceptions.PanicException,
+    pa.ArrowException,
+    OSError,
+    EOFError,
+    ValueError,
+    TypeError,
+    IndexError,
+    OverflowError,
+    StopIteration,
+    struct.error,
+)
+"""What polars, Arrow and fastavro raise for bytes that aren't of the schema."""
 
 
 class Stream(Protocol):

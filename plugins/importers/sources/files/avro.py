@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from io import BytesIO
@@ -29,8 +28,6 @@ from importers.sources.files._settings import FileConfig
 from importers.sources.files._slices import Slice
 from importers.transport.files import File, Files
 
-_UNREADABLE = (OSError, EOFError, ValueError, IndexError, OverflowError, StopIteration, struct.error)
-"""What polars and fastavro raise, besides, for bytes that aren't of the schema."""
 GROUP = 4 << 20
 """Bytes of unpacked records that are decoded at once."""
 
@@ -166,7 +163,7 @@ class _Decoder:
                 return pl.read_avro(BytesIO(file), columns=names).to_arrow().select(names).cast(wire)
             records = optional("fastavro", "avro").reader(BytesIO(file))
             return pa.Table.from_pylist(list(records), schema=wire)
-        except (pl.exceptions.PolarsError, pl.exceptions.PanicException, pa.ArrowException, *_UNREADABLE):
+        except ocf.UNREADABLE:
             raise ocf.Broken("a block of it holds no records of its schema") from None
 
 

@@ -15,15 +15,13 @@ import pyarrow.compute as pc
 
 from importers.core.registry import optional
 from importers.exceptions import ContractError
-from importers.sources._avro.blocks import container
+from importers.sources._avro.blocks import UNREADABLE, container
 from importers.sources._avro.schema import Parser, wire_schema
 from importers.sources._types import loadable
 from importers.sources.streaming._registered import UnfitError
 
 MARK = 8
 """Bytes behind each record by which it is seen that it ends there."""
-_UNREADABLE = (OSError, EOFError, ValueError, IndexError, OverflowError, StopIteration, TypeError)
-"""What polars and fastavro raise, besides, for bytes that aren't of the schema."""
 
 
 class AvroReader:
@@ -73,7 +71,7 @@ class AvroReader:
                 return pl.read_avro(file).to_arrow().select(self._wire.names).cast(self._wire)
             records: list[Any] = list(optional("fastavro", "kafka").reader(file))
             return pa.Table.from_pylist(records, schema=self._wire)
-        except (pl.exceptions.PolarsError, pl.exceptions.PanicException, pa.ArrowException, *_UNREADABLE):
+        except UNREADABLE:
             raise UnfitError from None
 
 

@@ -18,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from importers.core.exact import is_number, is_text
 from importers.core.model import Reject
 from importers.exceptions import ContractError
 from importers.sources._text.json_lines import UnknownKeys
@@ -260,15 +261,12 @@ def _akin(said: pa.DataType, kind: pa.DataType) -> bool:
     """Whether a cast keeps what a value means: Arrow's would read numbers out of texts, and give zones to times."""
     if pa.types.is_timestamp(said) and pa.types.is_timestamp(kind):
         return (said.tz is None) == (kind.tz is None)
-    return said.id == kind.id or any(of(said) and of(kind) for of in (_is_number, _is_text)) or pa.types.is_null(said)
+    return said.id == kind.id or any(of(said) and of(kind) for of in (is_number, _is_bytes)) or pa.types.is_null(said)
 
 
-def _is_number(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind))
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_string(kind) or pa.types.is_binary(kind))
+def _is_bytes(kind: pa.DataType) -> bool:
+    """Texts are bytes, too, to a schema that has become another."""
+    return is_text(kind) or bool(pa.types.is_binary(kind))
 
 
 def _in_order(batches: list[pa.RecordBatch], numbers: list[Any], wanted: pa.Schema) -> tuple[pa.RecordBatch, Any]:
