@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import bz2
+import csv
+import gzip
 import io
 import json
+import lzma
 import random
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import fastavro
 import polars as pl
+import pyarrow as pa
 import xlsxwriter
+import xlwt
+from odf.opendocument import OpenDocumentSpreadsheet
+from odf.table import Table, TableCell, TableRow
+from odf.text import P
 
 from importers.core.model import LoadMode, Stream, Window
 from importers.core.registry import source_class
@@ -83,6 +93,70 @@ def _excel(frame: pl.DataFrame) -> bytes:
     return out.getvalue()
 
 
+def _old_excel(frame: pl.DataFrame) -> bytes:
+    out, book = io.BytesIO(), xlwt.Workbook()
+    sheet = book.add_sheet("songs")
+    for number, row in enumerate([frame.columns, *frame.iter_rows()]):
+        for column, text in enumerate(row):
+            sheet.write(number, column, text or "")
+    book.save(out)
+    return out.getvalue()
+
+
+def _open_document(frame: pl.DataFrame) -> bytes:
+    out, book, table = io.BytesIO(), OpenDocumentSpreadsheet(), Table(name="songs")
+    for row in [frame.columns, *frame.iter_rows()]:
+        line = TableRow()
+        for text in row:
+            cell = TableCell(valuetype="string")
+            cell.addElement(P(text=text or ""))
+            line.addElement(cell)
+        table.addElement(line)
+    book.spreadsheet.addElement(table)
+    book.write(out)
+    return out.getvalue()
+
+
+def _zipped(data: bytes) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("songs.csv", data)
+    return out.getvalue()
+
+
+def _zst(frame: pl.DataFrame) -> bytes:
+    sink = pa.BufferOutputStream()
+    with pa.CompressedOutputStream(sink, "zstd") as out:
+        out.write(_plain(frame))
+    return sink.getvalue().to_pybytes()
+
+
+def _packed(suffix: str, pack: Callable[[bytes], bytes]) -> Format:
+    """Lines in a container with a checksum: all of them, or the file is refused."""
+    return Format("csv", f"csv.{suffix}", lambda frame: pack(_plain(frame)), lambda _: ROWS, UNQUOTED)
+
+
+def _plain(frame: pl.DataFrame) -> bytes:
+    return frame.with_columns(pl.all().str.replace_all('[",]', "")).write_csv(quote_style="never").encode()
+
+
+def _quoted(data: bytes) -> int | None:
+    """Of CSV by the standard library, but for the header; None where it isn't UTF-8 or a quote is misplaced."""
+    try:
+        text = data.decode("utf-8-sig")
+        return sum(bool(row) for row in csv.reader(io.StringIO(text, newline=""), strict=True)) - 1
+    except (UnicodeDecodeError, csv.Error):
+        return None
+
+
+def _blocks(data: bytes) -> int | None:
+    """Of Avro what each block says that it holds; None where another library can't find the next one."""
+    try:
+        return sum(block.num_records for block in fastavro.block_reader(io.BytesIO(data)))
+    except Exception:  # whatever it makes of broken bytes
+        return None
+
+
 def _documents(data: bytes) -> int | None:
     """Of an array; None for what the standard library doesn't read."""
     try:
@@ -92,22 +166,30 @@ def _documents(data: bytes) -> int | None:
     return len(found) if isinstance(found, list) else None
 
 
+UNQUOTED: dict[str, object] = {"quote": "", "delimiter": ",", "encoding": "utf-8", "header": True}
 FORMATS = {
-    "csv": Format("csv", "csv", lambda frame: frame.write_csv().encode(), lambda _: None, {}),
+    "csv": Format("csv", "csv", lambda frame: frame.write_csv().encode(), _quoted, {}),
     "csv without quotes": Format(
         "csv",
         "csv",
-        lambda frame: frame.with_columns(pl.all().str.replace_all('[",]', "")).write_csv(quote_style="never").encode(),
+        _plain,
         _unquoted,
-        {"quote": "", "delimiter": ",", "encoding": "utf-8", "header": True},
+        UNQUOTED,
     ),
     "jsonl": Format("jsonl", "jsonl", lambda frame: frame.write_ndjson().encode(), _lines, {"unknown_keys": "ignore"}),
     "json": Format("json", "json", lambda frame: frame.write_json().encode(), _documents, {"unknown_keys": "ignore"}),
     "parquet": Format("parquet", "parquet", _parquet, lambda _: ROWS, {}),
     "parquet in row groups": Format("parquet", "parquet", lambda frame: _parquet(frame, 100), lambda _: ROWS, {}),
     "parquet of many rows": Format("parquet", "parquet", _many, lambda _: MANY, {}, MANY),
-    "avro": Format("avro", "avro", _avro, lambda _: None, {}),
+    "avro": Format("avro", "avro", _avro, _blocks, {}),
     "excel": Format("excel", "xlsx", _excel, lambda _: ROWS, {}),  # each part of it has a checksum
+    "ods": Format("excel", "ods", _open_document, lambda _: ROWS, {}),
+    "xls": Format("excel", "xls", _old_excel, lambda _: None, {}),
+    "csv.gz": _packed("gz", gzip.compress),
+    "csv.bz2": _packed("bz2", bz2.compress),
+    "csv.xz": _packed("xz", lzma.compress),
+    "csv.zst": Format("csv", "csv.zst", _zst, lambda _: None, UNQUOTED),  # Arrow gives it no checksum
+    "csv.zip": _packed("zip", _zipped),
 }
 """A format that is added here is put to all of it."""
 
