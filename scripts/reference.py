@@ -135,7 +135,9 @@ def rules() -> str:
         "What `expect` may say, in Great Expectations' words; a setting means what it means there, and a test holds"
         " both to the same rows. A row that breaks a rule about rows is bad: it goes to quarantine, and with `mostly`"
         " the run fails if a smaller share of the values holds. A rule on the whole run or on its columns has no bad"
-        " rows: it fails the run. Both look at all partitions together."
+        " rows: it fails the run. Both look at all partitions together. A row that is bad already takes no part in what"
+        " is said of all rows, uniqueness too, since it isn't loaded: where a replay mends it, its key may be in the"
+        " table already."
         " [Quality](../quality.md) tells more of profiles and drift.",
         "Every rule on rows or on a run also takes `row_condition`, and is then about the rows for which that holds:"
         " [how it is written](../quality.md#rules-on-some-of-the-rows).",
