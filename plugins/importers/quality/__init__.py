@@ -11,7 +11,8 @@ NaN being a missing value included. On purpose it differs here:
 - What is out of order or an outlier is counted over the run and marks no row; without `mostly` all values must hold.
 - Deleted rows (`_deleted`) skip the rules.
 - A run without rows passes the rules on columns; only those on numbers of rows and of distinct values speak.
-- Integers stay integers where they have nulls, so that they compare exactly beyond 2⁵³.
+- Integers stay integers where they have nulls, and bounds are the numbers that were written, no doubles: they compare
+  exactly beyond 2⁵³, as decimals do. Sums of both are exact; a mean is the double nearest to it.
 - Bounds may be text. Bounds on times are ISO 8601, in UTC where the bound of an instant names no zone. A bound or set
   member of another type than the column's is a ConfigError, not a value that can't occur.
 - Regular expressions are Python's (`$` also stands before a last newline), searched for by Rust's engine in linear

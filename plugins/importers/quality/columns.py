@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
-from decimal import Decimal
+from decimal import ROUND_05UP, Context, Decimal
 from enum import StrEnum
 from fractions import Fraction
 from functools import cached_property
@@ -40,6 +40,8 @@ ORDERED = frozenset({Family.NUMBER, Family.TEXT, Family.DATE, Family.DATETIME, F
 MOMENTS = frozenset({Family.DATE, Family.DATETIME, Family.INSTANT})
 PLAIN = ORDERED | {Family.BOOLEAN, Family.BINARY}
 _SPELT = "\1"
+_DIGITS = 38  # of the longest decimal that polars has
+_FAR = 2**127  # the least number that is greater than all whole ones that polars has
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +83,7 @@ class Operand:
         return self.within([Family.TEXT]).expr.cast(pl.String)
 
     def value(self, raw: Any) -> Any:
-        """A bound or set member from the tenant file, in the column's own terms. Raises ConfigError."""
+        """A bound or set member from the tenant file, in the column's own terms: exactly. Raises ConfigError."""
         if self.family is Family.NOTHING:
             return raw
         try:
@@ -101,7 +103,17 @@ class Operand:
                 got=f"a value of type {type(raw).__name__}, the column holds {self._told}",
                 do=do,
             )
-        return found
+        if isinstance(self.dtype, pl.Decimal) and isinstance(found, int | float | Decimal):
+            return exact(found)
+        return float(raw) if self.dtype.is_float() and not isinstance(raw, int) else found
+
+    def bound(self, raw: Any) -> Any:
+        """As `value`, for an expression to be held against: it lies between the same two of the column's values."""
+        found = self.value(raw)
+        if not isinstance(found, Decimal):
+            return found
+        digits, scale = (self.dtype.precision, self.dtype.scale) if isinstance(self.dtype, pl.Decimal) else (20, 0)
+        return _comparable(found, digits, scale)
 
     def members(self, values: Iterable[Any]) -> pl.Series:
         """The set as a series of the column's type; members that the type can't hold can't occur and are left out."""
@@ -111,19 +123,40 @@ class Operand:
             return pl.Series(whole, dtype=pl.Int128).cast(self.dtype, strict=False).drop_nulls()
         if isinstance(self.dtype, pl.Decimal):
             fits = Decimal(10) ** (self.dtype.precision - self.dtype.scale)
-            exact = [Decimal(str(v)) for v in read if abs(v) < fits]
-            read = [d for d in exact if (Fraction(d) * 10**self.dtype.scale).denominator == 1]
+            read = [v for v in read if v.copy_abs() < fits and (Fraction(v) * 10**self.dtype.scale).denominator == 1]
         elif self.family is Family.NUMBER:
             read = [float(v) for v in read]
         return pl.Series(read, dtype=self.dtype, strict=False)
 
 
 def _number(raw: Any) -> int | float | Decimal | None:
-    if isinstance(raw, bool) or not isinstance(raw, int | float | Decimal) or math.isnan(raw):
+    if isinstance(raw, bool) or not isinstance(raw, int | float | Decimal):
         return None
-    if isinstance(raw, float) and raw.is_integer() and abs(raw) < 2**63:
-        return int(raw)  # whole columns are compared as such, without a detour over floats
-    return raw if isinstance(raw, float | Decimal) or abs(raw) < 2**127 else float(raw)
+    if isinstance(raw, int):
+        return raw if -_FAR < raw < _FAR else float(Decimal(raw))  # infinity, where `float` alone raises
+    if math.isnan(raw):
+        return None
+    said = exact(raw) if -_FAR < raw < _FAR else None
+    return int(said) if said is not None and said == int(said) else raw  # whole columns are compared as such
+
+
+def exact(number: float | Decimal) -> Decimal:
+    """A number as it was written: 0.1 is a tenth, not the float next to it."""
+    return number if isinstance(number, Decimal) else Decimal(str(number))
+
+
+def _comparable(number: Decimal, digits: int, scale: int) -> Decimal | float:
+    """What compares with all decimals of a type as the number does, and fits in one: polars takes no other.
+
+    Beyond all of them it is a float. What is cut off leaves a digit that isn't 0 (nor 5) where there is room for one.
+    """
+    whole = digits - scale
+    if number.copy_abs() >= Decimal(10) ** whole:  # `abs` rounds to the context's 28 digits
+        return math.copysign(2 * 10.0**whole, number)
+    places = min(scale + 1, _DIGITS - max(number.adjusted() + 1, 0))
+    if -int(number.as_tuple().exponent) <= places:
+        return number
+    return number.quantize(Decimal(1).scaleb(-places), ROUND_05UP, Context(prec=2 * _DIGITS))
 
 
 def _datetime(raw: Any) -> datetime | None:

@@ -7,6 +7,7 @@ writes a suite: `{type: and, conditions: [{type: comparison, column: {name: tota
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 from functools import reduce
 from operator import and_, or_
 from typing import Annotated, Any, Literal, TypeAlias
@@ -82,7 +83,7 @@ class Comparison(_Part):
             found = x.expr.is_in(x.members(members).implode()).fill_null(value=False)
             return found if self.operator in ("==", "IN") else ~found
         x = x.within(ORDERED)
-        bound = x.value(self.parameter)
+        bound = x.bound(self.parameter)
         compared = {"<": x.expr < bound, "<=": x.expr <= bound, ">": x.expr > bound, ">=": x.expr >= bound}
         holds: pl.Expr = compared[self.operator].fill_null(value=False)
         return holds
@@ -140,7 +141,7 @@ def _parsed(text: str) -> Nullity | Comparison:
         return Nullity(type="nullity", column=column, is_null=False)
     if found["number"]:
         whole = found["number"].lstrip("+-").isdigit()
-        parameter: Any = int(found["number"]) if whole else float(found["number"])
+        parameter: Any = int(found["number"]) if whole else Decimal(found["number"])
     else:
         parameter = found["double"] if found["double"] is not None else found["single"]
     return Comparison.model_validate(

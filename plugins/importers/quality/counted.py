@@ -64,7 +64,7 @@ def _comparable(x: Operand) -> pl.Expr:
     expr = x.within(MOMENTS | {Family.NUMBER}).expr
     if x.family in MOMENTS:
         expr = expr.cast(pl.Datetime("us", "UTC" if x.family is Family.INSTANT else None)).to_physical()
-    return expr.cast(pl.Float64 if x.dtype.is_float() or x.dtype.is_decimal() else pl.Int128)
+    return expr if x.dtype.is_decimal() else expr.cast(pl.Float64 if x.dtype.is_float() else pl.Int128)
 
 
 class ZScoresLess(CountedRule):

@@ -116,9 +116,9 @@ class KLDivergenceLess(RunRule):
     def measures(self, at: Columns) -> dict[str, pl.Expr]:
         x, expected = at(self.column), self.partition_object
         if expected.bins is not None:
-            values = x.within([Family.NUMBER]).expr.cast(pl.Float64)
-            last = len(expected.bins) - 1
-            left = {f"left:{n}": (values <= e if n == last else values < e).sum() for n, e in enumerate(expected.bins)}
+            values, edges = x.within([Family.NUMBER]).expr, list(map(x.bound, expected.bins))
+            last = len(edges) - 1
+            left = {f"left:{n}": (values <= e if n == last else values < e).sum() for n, e in enumerate(edges)}
             return {"count": values.count(), **left}
         x = x.within(PLAIN - {Family.BINARY})
         members = [x.members([value]) for value in expected.values or ()]

@@ -3,7 +3,8 @@
 XXH3 with a secret seed: about 0.01 µs a key, and stable across processes and versions, which polars' own `hash`
 doesn't promise. It isn't a MAC: who holds hashes of values they know could find the seed. So hashes stay inside the
 sealed verdict; the seed only makes sure that they join nothing outside their tenant and rule.
-Equal values hash equally whatever their width or unit; unequal ones may collide, which the second look sorts out.
+Equal values hash equally whatever their width, scale or unit, but a fraction or more than 64 bits as a decimal and as a
+float; unequal ones may collide, which the second look sorts out.
 """
 
 from __future__ import annotations
@@ -16,6 +17,9 @@ import polars as pl
 import polars_hash  # noqa: F401 - registers `nchash` and `bytes` on expressions
 
 from importers.quality.columns import PLAIN, Family, Operand
+
+_DIGITS = 18  # that 64 bits hold, whichever they are
+_NONE = pl.lit(0, dtype=pl.UInt64)
 
 
 def seed(key: bytes, label: str) -> int:
@@ -40,9 +44,44 @@ def kind(operand: Operand) -> str:
 
 
 def _hashed(operand: Operand, seed: int) -> pl.Expr:
-    canonical = _canonical(operand.within(PLAIN))
-    hashed: pl.Expr = canonical.nchash.xxh3_64(seed=seed)  # type: ignore[attr-defined]
+    x = operand.within(PLAIN)
+    if isinstance(x.dtype, pl.Decimal):
+        hashed = _decimal_hashed(x.expr, x.dtype, seed)
+    elif x.dtype == pl.UInt64:
+        hashed = _int128_hashed(x.expr.cast(pl.Int128), _DIGITS + 2, seed)
+    else:
+        hashed = _hash(_canonical(x), seed)
     return hashed.fill_null(pl.lit(seed, dtype=pl.UInt64))
+
+
+def _hash(canonical: pl.Expr, seed: int) -> pl.Expr:
+    return canonical.nchash.xxh3_64(seed=seed)  # type: ignore[attr-defined,no-any-return]
+
+
+def _decimal_hashed(x: pl.Expr, dtype: pl.Decimal, seed: int) -> pl.Expr:
+    """The whole part as an integer's. To that are added hashes of 18 digits of a fraction, and of the twenty after."""
+    units, scale = x.to_physical(), dtype.scale
+    if not scale:
+        return _int128_hashed(units, dtype.precision, seed)
+    whole, fraction = units // 10**scale, units % 10**scale
+    further = max(scale - _DIGITS, 0)
+    parts = [(fraction // 10**further * 10 ** (_DIGITS - scale + further), _DIGITS)]
+    if further:
+        parts.append((fraction % 10**further * 10 ** (_DIGITS + 2 - further), _DIGITS + 2))
+    hashed = _int128_hashed(whole, dtype.precision - scale, seed)
+    for place, (part, digits) in enumerate(parts, start=1):
+        more = _int128_hashed(part, digits, (seed + (place << 33)) % 2**64)
+        hashed += pl.when(part != 0).then(more).otherwise(_NONE)
+    return hashed
+
+
+def _int128_hashed(x: pl.Expr, digits: int, seed: int) -> pl.Expr:
+    """As an Int64's where it fits in one, as it does for sure with few digits."""
+    low = _hash(_bytes(x.cast(pl.Int64, wrap_numerical=True)), seed)
+    if digits <= _DIGITS:
+        return low
+    high = _hash(_bytes((x // 2**64).cast(pl.Int64)), (seed + (1 << 32)) % 2**64)
+    return low + pl.when(x.is_between(-(2**63), 2**63 - 1)).then(_NONE).otherwise(high)
 
 
 def _canonical(operand: Operand) -> pl.Expr:
@@ -55,11 +94,11 @@ def _canonical(operand: Operand) -> pl.Expr:
     if operand.family in (Family.DATE, Family.DATETIME, Family.INSTANT):
         zone = "UTC" if operand.family is Family.INSTANT else None
         return _bytes(x.cast(pl.Datetime("us", zone)).to_physical())
-    if operand.dtype.is_float() or operand.dtype.is_decimal() or operand.dtype in (pl.Int128, pl.UInt128):
+    if operand.dtype.is_float():
         x = x.cast(pl.Float64)
         whole = (x == x.floor()) & (x.abs() < 2**63)
         return pl.when(whole).then(_bytes(x.cast(pl.Int64, strict=False))).otherwise(_bytes(x))
-    return _bytes(x if operand.dtype == pl.UInt64 else x.cast(pl.Int64))
+    return _bytes(x.cast(pl.Int64))
 
 
 def _bytes(x: pl.Expr) -> pl.Expr:

@@ -11,14 +11,16 @@ import math
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from decimal import Decimal
+from fractions import Fraction
+from typing import Annotated, Any, Literal
 
 import polars as pl
 from pydantic import BaseModel, ConfigDict, Field
 
 from importers.core.names import few
 from importers.exceptions import ConfigError
-from importers.quality.columns import Columns, Family, Operand
+from importers.quality.columns import Columns, Family, Operand, exact
 from importers.quality.rowwise import Bounds, number
 from importers.quality.runwide import RunRule, State
 
@@ -28,16 +30,17 @@ class Cut:
     """A bound; with `right`, values that equal it are left of the cut, else right of it."""
 
     name: str
-    at: float
+    at: float | Decimal
     right: bool
 
-    def measures(self, x: pl.Expr) -> dict[str, pl.Expr]:
+    def measures(self, x: Operand) -> dict[str, pl.Expr]:
         """What merges: `left:NAME`, `under:NAME`, `over:NAME`."""
-        left = x <= self.at if self.right else x < self.at
+        at = x.bound(self.at)
+        left = x.expr <= at if self.right else x.expr < at
         return {
             f"left:{self.name}": left.sum(),
-            f"under:{self.name}": x.filter(left).max(),
-            f"over:{self.name}": x.filter(~left).min(),
+            f"under:{self.name}": x.expr.filter(left).max(),
+            f"over:{self.name}": x.expr.filter(~left).min(),
         }
 
     def is_left(self, state: State, rank: float) -> bool:
@@ -47,9 +50,9 @@ class Cut:
             return False
         if math.ceil(rank) < left:
             return True
-        under, over = float(state[f"under:{self.name}"]), float(state[f"over:{self.name}"])
-        between = under + (over - under) * (rank - first)
-        return between <= self.at if self.right else between < self.at
+        under, over, at = _alike(state[f"under:{self.name}"], state[f"over:{self.name}"], self.at)
+        between = under + (over - under) * type(under)(rank - first)
+        return bool(between <= at if self.right else between < at)
 
     def said(self, state: State) -> str:
         return f"{state[f'left:{self.name}']:,} {'at most' if self.right else 'less than'} {self.at:.10g}"
@@ -81,11 +84,10 @@ class _Ranked(RunRule):
         return few(said, 4)
 
     def measured(self, x: Operand) -> dict[str, pl.Expr]:
-        values = x.within([Family.NUMBER]).expr
-        values = values.cast(pl.Float64) if x.dtype.is_decimal() else values
+        x = x.within([Family.NUMBER])
         found = {"count": pl.len() - x.expr.null_count()}
         for cut in self.cuts():
-            found |= cut.measures(values)
+            found |= cut.measures(x)
         return found
 
 
@@ -96,7 +98,7 @@ class MedianBetween(Bounds, _Ranked):
     wrong = "the median is outside the range"
 
     def cuts(self) -> Iterator[Cut]:
-        self.inside(0, number)  # tells what is wrong with the bounds
+        self.ends(number)  # tells what is wrong with them
         if self.min_value is not None:
             yield Cut("min", self.min_value, right=self.strict_min)
         if self.max_value is not None:
@@ -167,3 +169,10 @@ class QuantilesBetween(_Ranked):
 
 def _tolerance(bound: float) -> float:
     return 1e-8 + 1e-4 * abs(bound)
+
+
+def _alike(under: Any, over: Any, at: float | Decimal) -> tuple[Any, Any, Any]:
+    """As fractions where no value is a float, and the bound as what it was written as; else as floats."""
+    if isinstance(under, float) or isinstance(over, float) or abs(at) == math.inf:
+        return float(under), float(over), at
+    return Fraction(under), Fraction(over), Fraction(exact(at))

@@ -95,9 +95,9 @@ class Bounds(Rule):
 
     def check_arguments(self) -> None:
         bounds = [bound for bound in (self.min_value, self.max_value) if bound is not None]
-        numbers = [isinstance(bound, int | float) for bound in bounds]
+        numbers = [isinstance(bound, int | float | Decimal) for bound in bounds]
         if self.numeric or all(numbers):
-            self.inside(0, number)
+            self.ends(number)
             return
         for bound in bounds:
             plain(bound, "the bound")
@@ -105,8 +105,8 @@ class Bounds(Rule):
             kinds = " and ".join(type(bound).__name__ for bound in bounds)
             raise ConfigError("no column has values between a number and a text", got=kinds, do="write two of one kind")
 
-    def inside(self, x: Any, read: Callable[[Any], Any]) -> Any:
-        """Whether `x` (an expression or a number) is inside; `read` turns a bound into what compares with it."""
+    def ends(self, read: Callable[[Any], Any]) -> tuple[Any, Any]:
+        """Both bounds as `read` has them, None for one that is absent. Raises ConfigError if they make no range."""
         low, high = (None if bound is None else read(bound) for bound in (self.min_value, self.max_value))
         if low is None and high is None:
             raise ConfigError("a range needs an end", got="neither min_value nor max_value", do="give one of them")
@@ -116,6 +116,11 @@ class Bounds(Rule):
                 got=f"min_value: {self.min_value}, max_value: {self.max_value}",
                 do="swap them",
             )
+        return low, high
+
+    def inside(self, x: Any, read: Callable[[Any], Any]) -> Any:
+        """Whether `x` (an expression or a number) is inside; `read` turns a bound into what compares with it."""
+        low, high = self.ends(read)
         holds = []
         if low is not None:
             holds.append(x > low if self.strict_min else x >= low)
@@ -124,9 +129,9 @@ class Bounds(Rule):
         return reduce(and_, holds)
 
 
-def number(raw: Any) -> int | float:
+def number(raw: Any) -> int | float | Decimal:
     """A bound on counts, lengths and sums."""
-    if isinstance(raw, bool) or not isinstance(raw, int | float):
+    if isinstance(raw, bool) or not isinstance(raw, int | float | Decimal):
         raise ConfigError("the bound must be a number", got=f"a value of type {type(raw).__name__}")
     return raw
 
@@ -139,7 +144,7 @@ class Between(Bounds, RowRule):
 
     def judged(self, at: Columns) -> Judged:
         x = at(self.column).within(ORDERED)
-        return known(x, self.inside(x.expr, x.value))
+        return known(x, self.inside(x.expr, x.bound))
 
 
 class BeInSet(RowRule):
@@ -282,7 +287,7 @@ class AllEqual(ManyColumns, RowRule):
 class SumEqual(ManyColumns, RowRule):
     """The columns add up to `sum_total`: exactly, unless one of them is a float. A missing value adds up to nothing."""
 
-    sum_total: float | Decimal
+    sum_total: int | float | Decimal
 
     def judged(self, at: Columns) -> Judged:
         operands = [at(path).within([Family.NUMBER]) for path in self.column_list]

@@ -10,7 +10,9 @@ import math
 from abc import abstractmethod
 from collections.abc import Callable, Iterable
 from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
 from enum import Enum
+from fractions import Fraction
 from functools import partial
 from operator import add
 from typing import Any, ClassVar
@@ -18,7 +20,7 @@ from typing import Any, ClassVar
 import polars as pl
 
 from importers.core.tenant import Period, period
-from importers.quality.columns import MOMENTS, PLAIN, Columns, Family, Operand
+from importers.quality.columns import MOMENTS, PLAIN, Columns, Family, Operand, exact
 from importers.quality.rowwise import Bounds, ManyColumns, Rule, number
 
 State = dict[str, Any]
@@ -186,7 +188,7 @@ class _Aggregate(Bounds, RunRule):
     def measures(self, at: Columns) -> dict[str, pl.Expr]:
         x = at(self.column)
         measured = self.measure(x)
-        self.inside(pl.lit(0), lambda raw: self.bound(x, raw))  # a wrong bound is told before anything is read
+        self.ends(lambda raw: self.bound(x, raw))  # a wrong bound is told before anything is read
         return {"count": pl.len() - x.expr.null_count(), **measured}
 
     def holds(self, state: State, at: Columns) -> bool:
@@ -201,6 +203,8 @@ class _Aggregate(Bounds, RunRule):
 
     def said(self, _x: Operand, seen: Any) -> str | None:
         """What is held against the bounds, in their terms."""
+        if isinstance(seen, Decimal):
+            return f"{seen:,f}"
         return f"{seen:,}" if isinstance(seen, int) else f"{seen:,.10g}"
 
 
@@ -213,8 +217,6 @@ class _Extreme(_Aggregate):
         expr = x.within(MOMENTS | {Family.NUMBER, Family.TEXT}).expr
         if x.family in MOMENTS:
             expr = expr.cast(pl.Datetime("us", "UTC" if x.family is Family.INSTANT else None)).to_physical()
-        elif x.dtype.is_decimal():
-            expr = expr.cast(pl.Float64)
         return {self.which: expr.min() if self.which == "min" else expr.max()}
 
     def observed(self, state: State) -> Any:
@@ -245,6 +247,8 @@ class MaxBetween(_Extreme):
     wrong = "the greatest value is outside the range"
 
 
+_SHORT = 28
+"""Digits of decimals whose units 128 bits add up, however many rows a batch has."""
 _DAYS = 3
 """From which age on hours are too fine."""
 
@@ -275,26 +279,52 @@ class MaxRecent(RunRule):
         return f"an age of {hours // 24} days" if hours >= _DAYS * 24 else f"an age of {hours} hours"
 
 
-class SumBetween(_Aggregate):
-    """The sum; of nothing it is 0."""
-
-    wrong = "the sum is outside the range"
+class _Summed(_Aggregate):
+    """What is exact but of floats: integers are summed, of decimals their units, as `sum:EXPONENT`."""
 
     def measure(self, x: Operand) -> dict[str, pl.Expr]:
         expr = x.within([Family.NUMBER]).expr
-        return {"sum": expr.cast(pl.Int128 if x.dtype.is_integer() else pl.Float64).sum()}
+        if not isinstance(x.dtype, pl.Decimal):
+            return {"sum": expr.cast(pl.Int128 if x.dtype.is_integer() else pl.Float64).sum()}
+        units, exponent = expr.to_physical(), -x.dtype.scale
+        if x.dtype.precision <= _SHORT:
+            return {f"sum:{exponent}": units.sum()}
+        part = 10**_SHORT
+        return {f"sum:{exponent}": (units % part).sum(), f"sum:{exponent + _SHORT}": (units // part).sum()}
+
+    def total(self, state: State) -> int | float | Decimal:
+        """The sum of what all partitions had, whose types may differ."""
+        sums = {name: value for name, value in state.items() if name.partition(":")[0] == "sum" and value is not None}
+        exponents = {name: int(name.partition(":")[2] or 0) for name in sums}
+        if any(isinstance(value, float) for value in sums.values()):
+            return math.fsum(value * 10.0 ** exponents[name] for name, value in sums.items())
+        least = min(exponents.values(), default=0)
+        units = sum(value * 10 ** (exponents[name] - least) for name, value in sums.items())
+        return Decimal(f"{units}e{least}") if least else units
+
+
+class SumBetween(_Summed):
+    """The sum, of integers and decimals exactly; of nothing it is 0."""
+
+    wrong = "the sum is outside the range"
 
     def observed(self, state: State) -> Any:
-        return state.get("sum", 0)
+        return self.total(state)
+
+    def bound(self, x: Operand, raw: Any) -> Any:
+        return exact(number(raw)) if x.dtype.is_decimal() else number(raw)
 
 
-class MeanBetween(SumBetween):
-    """The mean of the values that aren't missing."""
+class MeanBetween(_Summed):
+    """The mean of the values that aren't missing, as a double."""
 
     wrong = "the mean is outside the range"
 
     def observed(self, state: State) -> Any:
-        return state["sum"] / state["count"] if state["count"] else None
+        if not state["count"]:
+            return None
+        total = self.total(state)
+        return float(Fraction(total) / state["count"]) if isinstance(total, Decimal) else total / state["count"]
 
 
 class StdevBetween(_Aggregate):

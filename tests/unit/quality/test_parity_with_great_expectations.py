@@ -7,6 +7,7 @@ import sqlite3
 from collections import defaultdict
 from contextlib import closing
 from decimal import Decimal
+from fractions import Fraction
 from functools import cache
 
 import numpy as np
@@ -524,6 +525,90 @@ def test_what_a_rule_says_that_it_saw_is_what_great_expectations_observed(peer, 
     for one, theirs in zip(wanted, peer(table, wanted), strict=True):
         said = re.match(r"[\d.]+", judgement.observed[one.label])
         assert float(said[0]) == pytest.approx(float(theirs.result["observed_value"])), one
+
+
+PRECISE = {
+    "long": (pa.decimal128(38, 0), [10**20 + n for n in range(9)]),
+    "fine": (pa.decimal128(38, 10), [10**20 + Decimal(n) / 10**10 for n in range(9)]),
+    "signed": (pa.decimal128(38, 0), [n * (2**64 - 1) - 1 for n in range(9)]),  # -1 is 2⁶⁴ - 1 to 64 bits
+    "unsigned": (pa.uint64(), [2**64 - 9 + n for n in range(9)]),
+    "big": (pa.int64(), [2**53 + n for n in range(9)]),
+}
+
+
+def precise(kind: str) -> pa.Table:
+    """Nine values, the second of which is there twice."""
+    type_, values = PRECISE[kind]
+    return pa.table({"x": pa.array([*values[:2], *values[1:]], type_), "f": [0.0] * 10})
+
+
+@pytest.mark.parametrize("kind", PRECISE)
+def test_numbers_are_told_apart_that_a_double_does_not_tell_apart(peer, kind):
+    values = PRECISE[kind][1]
+    cases = [
+        *(("unique_value_count_to_be_between", {"min_value": n, "max_value": n}) for n in (8, 9)),
+        ("proportion_of_unique_values_to_be_between", {"max_value": 0.8}),
+        *(
+            (f"values_to_be_{way}", {"strictly": strictly})
+            for way in ("increasing", "decreasing")
+            for strictly in (False, True)
+        ),
+        *(("most_common_value_to_be_in_set", {"value_set": [values[n]]}) for n in (1, 2)),
+        *(("distinct_values_to_equal_set", {"value_set": values[:n]}) for n in (8, 9)),
+        ("distinct_values_to_contain_set", {"value_set": [values[3], values[-1] + 1]}),
+        ("values_to_be_in_set", {"value_set": values[2:4]}),
+        ("values_to_not_be_in_set", {"value_set": values[2:4]}),
+        ("values_to_be_unique", {}),
+    ]
+    wanted = [expectation(f"column_{type_}", {"column": "x"} | said) for type_, said in cases]
+    for one, theirs in zip(wanted, peer(precise(kind), wanted), strict=True):
+        bad, judgement = alone(precise(kind), one)
+        assert not theirs.exception_info.get("exception_message"), theirs.exception_info
+        assert bool(theirs.success) == (not judgement.failures and not bad), one
+        if one.type.startswith("expect_column_values"):
+            assert judgement.counts()["rules"][one.label]["unexpected"] == theirs.result["unexpected_count"], one
+
+
+@pytest.mark.parametrize("kind", PRECISE)
+def test_bounds_are_what_was_written(kind):
+    """Great Expectations takes them for doubles, and adds up decimals as such."""
+    values, table = PRECISE[kind][1], precise(kind)
+    rows = [*values[:2], *values[1:]]
+
+    def says(type_: str, **said) -> tuple[bool, list[int]]:
+        bad, judgement = alone(table, expectation(f"column_{type_}_to_be_between", {"column": "x"} | said))
+        return not judgement.failures, bad
+
+    for end in values[3], Decimal(values[3]) + Decimal("0.00001"):
+        assert says("values", min_value=end) == (True, [n for n, x in enumerate(rows) if not x >= end])
+        assert says("values", max_value=end, strict_max=True) == (True, [n for n, x in enumerate(rows) if not x < end])
+    median = (Fraction(rows[4]) + Fraction(rows[5])) / 2
+    for step in -1, 0, 1:
+        assert says("max", max_value=values[-1] + step)[0] == (step >= 0)
+        assert says("min", min_value=values[0] + step)[0] == (step <= 0)
+        assert says("sum", max_value=sum(map(Fraction, rows)) // 1 + step)[0] == (
+            sum(map(Fraction, rows)) // 1 + step >= sum(map(Fraction, rows))
+        )
+        middle = Decimal(values[4]) + step
+        assert says("median", max_value=middle)[0] == (Fraction(middle) >= median)
+        assert says("median", min_value=middle)[0] == (Fraction(middle) <= median)
+
+
+def test_a_float_is_what_was_written_beside_decimals():
+    tenths = pa.table({"x": pa.array([Decimal("0.1")] * 10, pa.decimal128(38, 20)), "f": [0.0] * 10})
+    for type_, at in (("max", 0.1), ("min", 0.1), ("median", 0.1), ("sum", 1.0), ("mean", 0.1)):
+        one = expectation(f"column_{type_}_to_be_between", {"column": "x", "min_value": at, "max_value": at})
+        assert not alone(tenths, one)[1].failures
+    within = {"column": "x", "min_value": 0.1, "max_value": 0.1, "row_condition": 'col("x") >= 0.1'}
+    _, judgement = alone(tenths, expectation("column_values_to_be_between", within))
+    assert judgement.counts()["rules"]["expect_column_values_to_be_between(x)"] == {"evaluated": 10, "unexpected": 0}
+
+
+@pytest.mark.parametrize("far", [1e300, -1e300, 10**400, -(10**400), 2**127, Decimal("1E300"), math.inf, 1e38, -1e38])
+def test_a_bound_beyond_all_that_a_type_holds_is_one(far):
+    for kind in PRECISE:
+        bad, _ = alone(precise(kind), expectation("column_values_to_be_between", {"column": "x", "max_value": far}))
+        assert len(bad) == (0 if far > 0 else 10), kind
 
 
 @pytest.mark.filterwarnings("ignore:invalid value encountered:RuntimeWarning")
