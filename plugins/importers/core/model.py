@@ -81,7 +81,8 @@ class Column:
     widens: bool = False
     """Whether rows may bring it with a wider type (see `core.widening`). The pipeline says so, not the source."""
     readable_as: frozenset[pa.DataType] = field(default=frozenset(), compare=False, repr=False)
-    """Where the type comes from a sample: which others the source could read the column as, if it is asked to."""
+    """Where the type comes from a sample: which others the source could read the column as, if it is asked to. Where
+    a file declares that some of it has no value, in which null stands for any type (see `core.widening.decided`)."""
     since: str | None = field(default="", compare=False, repr=False)
     """The first part of what is read that ever had it, by its place: files say which file. What came before that may
     lack it (`core.parts`). Empty: nothing may; None: nobody has seen it yet. The pipeline says so, from plans."""

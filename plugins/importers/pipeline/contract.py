@@ -27,7 +27,7 @@ from importers.core.names import few, shown_type, told
 from importers.core.parts import Place, may_lack
 from importers.core.settings import StreamSettings
 from importers.core.tenant import Load, Privacy
-from importers.core.widening import joined, wider
+from importers.core.widening import decided, is_readable, joined, undecided, wider
 from importers.exceptions import ContractError
 from importers.pipeline.nested import as_before
 from importers.privacy.leaves import leaves
@@ -89,9 +89,11 @@ def agreed(
 def _held_to(column: Column, known: pa.DataType) -> Column:
     """The column in the type that a closed contract knows. Text is asked for as such where a sample says something
     that is written in several ways, floats, moments or True: it would come out as another text. An integer has one.
+    Where nothing has a value, any type is asked for.
     """
-    again = is_text(known) and not t.is_integer(column.type)
-    return replace(column, type=known, readable_as=column.readable_as & {known} if again else frozenset())
+    again = (is_text(known) and not t.is_integer(column.type)) or undecided(column.readable_as) is not None
+    readable = frozenset({known}) if again and is_readable(column.readable_as, known) else frozenset()
+    return replace(column, type=known, readable_as=readable)
 
 
 def replayed(offered: Stream, known: Stream, settings: StreamSettings, held: pa.Schema = _NOTHING) -> Stream:
@@ -156,10 +158,12 @@ def remembering(stream: Stream, planned: Plan) -> Stream:
 
 def _as_before(column: Column, known: pa.DataType | None, load: Load) -> Column:
     """A sampled column with the type that it had; what really is wider comes as such, or is refused, nevertheless."""
+    if known is not None and (nothing := undecided(column.readable_as)) is not None:
+        column = replace(column, type=decided(nothing, known))
     sampled = column.type
     if load.schema_change == "freeze" and known is not None and t.is_nested(known):
         return as_before(column, known)
-    if known is None or known == sampled or known not in column.readable_as:
+    if known is None or known == sampled or not is_readable(column.readable_as, known):
         return column
     if t.is_timestamp(known) and t.is_timestamp(sampled) and (known.tz is None) == (sampled.tz is None):
         return column  # of another unit

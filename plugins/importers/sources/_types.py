@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pyarrow as pa
 
+from importers.core.widening import decided
+
 
 def is_bare(kind: pa.DataType) -> bool:
     """Whether it is an object without leaves: there is nothing in it to load."""
@@ -11,14 +13,19 @@ def is_bare(kind: pa.DataType) -> bool:
 
 
 def loadable(kind: pa.DataType) -> pa.DataType:
+    """As `storable`, with text where nothing has a value."""
+    return decided(storable(kind))
+
+
+def storable(kind: pa.DataType) -> pa.DataType:
     """The type without objects that have no leaves, dictionaries, and views, which Arrow can't filter."""
     if pa.types.is_struct(kind):
-        return pa.struct([field.with_type(loadable(field.type)) for field in kind if not is_bare(field.type)])
+        return pa.struct([field.with_type(storable(field.type)) for field in kind if not is_bare(field.type)])
     if pa.types.is_list(kind):
-        return pa.list_(kind.value_field.with_type(loadable(kind.value_type)))
+        return pa.list_(kind.value_field.with_type(storable(kind.value_type)))
     if pa.types.is_dictionary(kind):
-        return loadable(kind.value_type)
-    if pa.types.is_null(kind) or pa.types.is_string_view(kind):
+        return storable(kind.value_type)
+    if pa.types.is_string_view(kind):
         return pa.string()
     return pa.binary() if pa.types.is_binary_view(kind) else kind
 

@@ -10,6 +10,7 @@ from importers.core.model import Column, PersonalData, Reads, Stream
 from importers.core.parts import Place
 from importers.core.settings import StreamSettings
 from importers.core.tenant import Load, Privacy, Treatment
+from importers.core.widening import decided, is_readable
 from importers.exceptions import ContractError
 from importers.pipeline.contract import agreed, dropped, fitted, opened, replayed, settled, unfit, whole
 from importers.pipeline.replay import as_today
@@ -342,3 +343,38 @@ def test_no_delivery_is_known_to_have_had_what_a_replay_brings():
     policy = {name: Treatment(treat="keep") for name in "abc"}
     found = replayed(offered, known, settings("evolve", **policy), pa.schema([("c", pa.int64())]))
     assert {column.name: column.since for column in found.columns} == {"a": "m-1.csv", "b": None, "c": None}
+
+
+NOTHING = pa.struct([("a", pa.null()), ("b", pa.int8()), ("more", pa.null())])
+SOME = pa.struct([("a", pa.list_(pa.int64())), ("b", pa.int64())])
+
+
+@pytest.mark.parametrize(
+    ("came", "known", "evolved"),
+    [
+        (pa.null(), pa.decimal128(10, 2), pa.decimal128(10, 2)),
+        (pa.null(), SOME, SOME),
+        (pa.list_(pa.null()), pa.list_(SOME), pa.list_(SOME)),
+        (pa.list_(pa.null()), pa.int64(), pa.list_(pa.string())),
+        (NOTHING, SOME, pa.struct([("a", SOME[0].type), ("b", pa.int8()), ("more", pa.string())])),
+    ],
+)
+def test_what_has_no_value_today_is_what_it_was(came, known, evolved):
+    """A closed contract keeps all that it knows: the source is asked for it only where it declares nothing else."""
+    offered = replace(stream(x=decided(came)).columns[0], readable_as=frozenset({came}))
+
+    def met(mode):
+        load, held = Load(schema_change=mode), stream(x=known)
+        (column,) = agreed(replace(held, columns=(offered,)), held, load, sparse=False, dropped=()).columns
+        return column.type, is_readable(column.readable_as, column.type)
+
+    assert met("evolve") == (evolved, True)
+    assert met("freeze")[0] == evolved or pa.types.is_struct(came)
+    for mode in ("discard", "quarantine"):
+        assert met(mode) == (known, evolved == known)
+
+
+def test_what_has_had_no_value_yet_is_text():
+    offered = Column("x", pa.string(), None, readable_as=frozenset({pa.null()}))
+    met = agreed(replace(KNOWN, columns=(*KNOWN.columns, offered)), KNOWN, Load(), sparse=False, dropped=())
+    assert met.columns[-1].type == pa.string()

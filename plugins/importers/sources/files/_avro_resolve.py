@@ -18,6 +18,7 @@ from pyarrow import types as t
 
 from importers.exceptions import ContractError
 from importers.sources._avro.schema import Field, Node, flat, gapped
+from importers.sources.files._columns import APART
 
 Turn: TypeAlias = Callable[[pa.Array], pa.Array]
 """The writer's wire values as the reader's."""
@@ -71,7 +72,7 @@ def _source(places: Mapping[str, int], field: Field) -> int | None:
 def _refused(path: str, what: str) -> ContractError:
     return ContractError(
         f"the file '{path}' can't be read by `reader_schema`: {what}",
-        do="give the field a default, correct the schema, or give the file a pipeline of its own",
+        do=f"give the field a default, correct the schema, or give such files {APART}",
     )
 
 

@@ -10,14 +10,19 @@ import pyarrow as pa
 from importers.core.model import Stream
 from importers.core.names import UNSHOWN, few, is_given, is_like_a_value, told
 from importers.core.parts import Place, beside, first, may_lack, settled
+from importers.core.widening import is_readable
 from importers.exceptions import ContractError
 from importers.sources._types import loadable
 from importers.transport.files import File
 
+APART = "a pipeline of their own, with a `load.table` of its own, or `load.shared: true` on each"
+
 
 def as_asked(schema: pa.Schema, stream: Stream) -> pa.Schema:
-    """The schema in which columns whose type is the sample's word have the type that they are asked for with."""
-    asked = {column.name: column.type for column in stream.columns if column.type in column.readable_as}
+    """The schema in which columns whose type is the sample's word, or nobody's, have the type that they are asked for
+    with.
+    """
+    asked = {column.name: column.type for column in stream.columns if is_readable(column.readable_as, column.type)}
     fields = [field.with_type(asked.get(field.name, field.type)) for field in schema]
     return pa.schema(fields, schema.metadata)  # a format may have put something there for itself
 
@@ -148,7 +153,7 @@ def _others(
         + "; ".join(f"{what} {_listed(names)}" for what, names in (("more:", extra), ("fewer:", lacking)) if names),
         got=f"{len(got)} columns, of which {len(known)} are known; expected {few(expected, 30)}",
         do=("upper and lower case differ, and count: " if cased else "")
-        + "correct the file, or give files of another shape a pipeline of their own"
+        + f"correct the file, or give files of another shape {APART}"
         + ("; a column that files may lack goes into `load.optional`, and is null then" if known and lacking else "")
         + (f"; or, if it is right, {_ALONE}" if unseen else ""),
     )

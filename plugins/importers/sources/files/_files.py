@@ -108,6 +108,14 @@ class FileSource(Source[FilesT]):
     def inferred(self, files: Sequence[File]) -> Inferred:
         """The columns that the first or the last file has. Raises ContractError if they have nothing in common."""
 
+    def completed(self, known: Inferred, files: Sequence[File]) -> Inferred:  # noqa: ARG002 - for formats that do
+        """What the first and the last file tell, with what they leave open and others tell."""
+        return known
+
+    def notes(self, known: Inferred, stream: Stream) -> tuple[str, ...]:
+        """What people should know of the types of the stream's columns."""
+        return told(known.odd, stream, nulls="null_values" in type(self.config).model_fields)
+
     def names(self, file: File) -> Sequence[str] | None:  # noqa: ARG002 - for formats that do
         """The names of the file's columns; None if it declares none, and its records may lack any."""
         return None
@@ -130,6 +138,10 @@ class FileSource(Source[FilesT]):
         files = self._listed()
         self.settled(self._typed(self._ends(files[:1])).schema)
         return f"{len(files)} files, {sum(file.size for file in files):,} bytes"
+
+    def readable(self, kind: pa.DataType) -> frozenset[pa.DataType]:  # noqa: ARG002 - for formats that do
+        """What a column of that type can be read as, if it is asked to (`Column.readable_as`)."""
+        return self.sampled
 
     types_within: ClassVar[bool] = False
     """Whether `types` reaches what is within objects and lists, by a path such as `items[].price`."""
@@ -156,7 +168,7 @@ class FileSource(Source[FilesT]):
     def _columns(self, schema: pa.Schema) -> tuple[Column, ...]:
         said = self.config.types
         return tuple(
-            Column(f.name, loadable(f.type), None, readable_as=frozenset() if f.name in said else self.sampled)
+            Column(f.name, loadable(f.type), None, readable_as=frozenset() if f.name in said else self.readable(f.type))
             for f in schema
             if not is_bare(f.type)
         )
@@ -204,7 +216,7 @@ class FileSource(Source[FilesT]):
         sealed = base64.b64encode(schema.serialize()).decode()
         said = {"schema": sealed, "read": self._way_of_reading}
         partitions: list[JSON] = [{"slices": part, **said} for part in self._packed(inside, lacking)]
-        notes = told(known.odd, stream, nulls="null_values" in type(self.config).model_fields)
+        notes = self.notes(known, stream)
         if not window.bounded:
             again = [file.path for file in new if file.lane in position]
             position = {**elsewhere.position, **values(new, inside)}
@@ -306,7 +318,7 @@ class FileSource(Source[FilesT]):
         """Files are sampled once for what they offer and for a run's plan, unless one has changed in between."""
         ends = self._ends(files)
         if self._inferred is None or self._inferred[0] != ends:
-            self._inferred = ends, self._typed(ends)
+            self._inferred = ends, self.completed(self._typed(ends), files)
         return self._inferred[1]
 
     def _typed(self, ends: Sequence[File]) -> Inferred:

@@ -79,14 +79,16 @@ class Where:
             for operator, value in comparisons.items():
                 values = value if operator.takes_list else [value]
                 with _told(name, operator, kind):
-                    self._tests.append((name, operator, _literals(values, kind)))
+                    has_none = t.is_null(schema.field(name).type)  # and other files say what it is compared with
+                    literals = pa.nulls(len(values)) if has_none else _literals(values, kind)
+                    self._tests.append((name, operator, literals))
         self.columns = tuple(said)
 
     def groups(self, raw: pa.NativeFile) -> frozenset[int]:
         """The row groups of a Parquet file in which a row may be that is wanted."""
         fragment = ds.ParquetFileFormat().make_fragment(raw)
         read_as = fragment.physical_schema
-        # Arrow compares no views with what statistics say, and has none for dictionaries
+        # Arrow compares no views with what statistics say, and has none for dictionaries; null is text in the schema
         tests = [test for test in self._tests if read_as.field(test[0]).type == self._schema.field(test[0]).type]
         told = [test for each in tests if (test := _possible(*each)) is not None]
         if told:
@@ -100,6 +102,8 @@ class Where:
 
 
 def _holds(column: pa.Array, operator: Operator, literals: pa.Array) -> pa.Array:
+    if t.is_null(literals.type):
+        return pa.nulls(len(column), pa.bool_())
     values = column.cast(literals.type)
     if not operator.takes_list:
         return _KERNELS[operator](values, literals[0])

@@ -20,10 +20,10 @@ from importers.exceptions import ConfigError, ContractError
 from importers.sources._avro import blocks as ocf
 from importers.sources._avro.schema import Node, Parser, wire_schema
 from importers.sources._text.blocks import one_batch
-from importers.sources._types import loadable
+from importers.sources._types import storable
 from importers.sources.files._avro_resolve import resolved
 from importers.sources.files._columns import wanted
-from importers.sources.files._declared import DeclaringFileSource, shared_out, unfit
+from importers.sources.files._declared import DeclaringFileSource, shared_out, typed
 from importers.sources.files._settings import FileConfig
 from importers.sources.files._slices import Slice
 from importers.transport.files import File, Files
@@ -35,7 +35,10 @@ GROUP = 4 << 20
 class AvroConfig(FileConfig):
     """Types come from the schema in each file: no row is sampled, and `sample_rows` means nothing here.
 
-    A value that isn't of the type that `types` gives its column stops the run.
+    Files whose types have none that holds both exactly, such as numbers and texts, are read once `types` says what the
+    column is: each value as it would be written. One that isn't exactly of that type (the code 007 as an `integer`)
+    stops the run. A time without a zone is then taken for UTC's. A column that is null in all files is text until
+    `types`, or a file, says otherwise.
     """
 
     reader_schema: str | dict[str, Any] | None = Field(
@@ -49,14 +52,17 @@ class AvroConfig(FileConfig):
 
 
 class Avro(DeclaringFileSource[AvroConfig]):
-    """Maps, enums, unions and logical types become columns; of a union of several types each has its own."""
+    """Maps, enums, unions and logical types become columns; of a union of several types each has its own.
+
+    A file's columns may be narrower than the first and last file's together (int beside long, days beside times).
+    """
 
     title: ClassVar[str] = "Avro files"
     extra: ClassVar[str | None] = "avro"
     config_model = AvroConfig
 
     def declared(self, file: File) -> pa.Schema:
-        return pa.schema([(child.name, loadable(child.node.type)) for child in self._described(file).children])
+        return pa.schema([(child.name, storable(child.node.type)) for child in self._described(file).children])
 
     def cut(self, file: File, pieces: int) -> list[Slice]:
         if pieces == 1 or not self.files.at_random(file):
@@ -73,7 +79,8 @@ class Avro(DeclaringFileSource[AvroConfig]):
             place = f"{file.shown}:record " if part["start"] == 0 else f"{file.shown}@byte {part['start']}, record "
             number = 1
             for rows, data in _groups(raw, header, part):
-                yield Batch(_cast(decoder.table(rows, data), target, file.shown), places=stretch(place, number))
+                found = typed(one_batch(decoder.table(rows, data)), target, file.shown)
+                yield Batch(found, places=stretch(place, number))
                 number += rows
 
     def _described(self, file: File) -> Node:
@@ -165,10 +172,3 @@ class _Decoder:
             return pa.Table.from_pylist(list(records), schema=wire)
         except ocf.UNREADABLE:
             raise ocf.Broken("a block of it holds no records of its schema") from None
-
-
-def _cast(table: pa.Table, target: pa.Schema, path: str) -> pa.RecordBatch:
-    try:
-        return one_batch(table.select(target.names).cast(target))
-    except pa.ArrowInvalid:
-        raise unfit(path, table.schema, target) from None

@@ -18,9 +18,9 @@ from importers.core.model import Batch, Stream
 from importers.core.names import few
 from importers.core.places import numbered, stretch
 from importers.exceptions import ContractError
-from importers.sources._types import loadable
+from importers.sources._types import storable
 from importers.sources.files._columns import wanted
-from importers.sources.files._declared import DeclaringFileSource, shared_out, unfit
+from importers.sources.files._declared import DeclaringFileSource, plain, shared_out, typed
 from importers.sources.files._parquet_texts import read_texts, text_columns
 from importers.sources.files._settings import FileConfig
 from importers.sources.files._slices import Slice
@@ -41,7 +41,10 @@ _CODED = frozenset({"PLAIN", "PLAIN_DICTIONARY", "RLE_DICTIONARY", "RLE", "BIT_P
 class ParquetConfig(FileConfig):
     """Types come from the footers: no row is sampled, and `sample_rows` means nothing here.
 
-    A value that isn't of the type that `types` gives its column stops the run.
+    Files whose types have none that holds both exactly, such as numbers and texts, are read once `types` says what the
+    column is: each value as it would be written. One that isn't exactly of that type (the code 007 as an `integer`)
+    stops the run. A time without a zone is then taken for UTC's. A column that is null in all files is text until
+    `types`, or a file, says otherwise.
     """
 
     where: dict[str, Comparisons] = Field(
@@ -55,7 +58,8 @@ class ParquetConfig(FileConfig):
 
 
 class Parquet(DeclaringFileSource[ParquetConfig]):
-    """A file's columns may be narrower than the first and last file's together (int32 beside int64).
+    """A file's columns may be narrower than the first and last file's together (int32 beside int64, days beside times,
+    one zone beside another), and all null: as pandas writes a column without a value, which is of any type.
 
     Times of the old type INT96, as Spark, Hive and Impala write them, are read to the microsecond, 0001-01-01 and
     9999-12-31 too. Days before 1582-10-15 are taken for Gregorian ones; Spark before 3.0 wrote Julian ones.
@@ -66,9 +70,9 @@ class Parquet(DeclaringFileSource[ParquetConfig]):
     dense = 4
 
     def schema(self, files: Sequence[File]) -> pa.Schema:
-        schema = super().schema(files)
-        Where(self.config.where, schema)  # a mistake in it is told before anything is read
-        return schema
+        if self.config.where:  # a mistake in it is told before anything is read
+            Where(self.config.where, pa.schema({f.name: f.type for file in files for f in self.declared(file)}))
+        return super().schema(files)
 
     def cut(self, file: File, pieces: int) -> list[Slice]:
         where = self._where(file)
@@ -97,11 +101,11 @@ class Parquet(DeclaringFileSource[ParquetConfig]):
                 number = 1 + sum(sizes[: groups[0]])
                 for rows in reading.batches(groups):
                     if where is None:
-                        yield Batch(_as(target, rows, file.shown), places=stretch(f"{file.shown}:row ", number))
-                    elif len(kept := where.rows(plain := decoded(rows))):
-                        found = _as(_loadable(plain.schema), plain, file.shown).take(pa.array(kept))
+                        yield Batch(typed(rows, target, file.shown), places=stretch(f"{file.shown}:row ", number))
+                    elif len(kept := where.rows(values := decoded(rows))):
+                        found = plain(values, target).take(pa.array(kept))
                         places = numbered(f"{file.shown}:row ", kept + number)
-                        yield Batch(_as(target, found, file.shown), places=places)
+                        yield Batch(typed(found, target, file.shown), places=places)
                     number += rows.num_rows
                 if number != 1 + sum(sizes[: groups[-1] + 1]):  # of a damaged page the reader may make no row at all
                     raise _not_whole(file)
@@ -123,11 +127,11 @@ class Parquet(DeclaringFileSource[ParquetConfig]):
         twice = {name for name in found.names if found.names.count(name) > 1}
         if twice:
             raise ContractError(f"the file '{file.shown}' has several columns called {few(sorted(twice))}")
-        return _loadable(found)
+        return _storable(found)
 
 
-def _loadable(schema: pa.Schema) -> pa.Schema:
-    return pa.schema([(field.name, loadable(field.type)) for field in schema])
+def _storable(schema: pa.Schema) -> pa.Schema:
+    return pa.schema([(field.name, storable(field.type)) for field in schema])
 
 
 def _neighbours(groups: Sequence[int], sizes: Sequence[int]) -> list[list[int]]:
@@ -243,23 +247,6 @@ def _pays(column: pa.DictionaryArray) -> bool:
 def _looked_up(column: pa.DictionaryArray) -> pa.DictionaryArray:
     """As it is. Raises ArrowIndexError for a place that its dictionary lacks."""
     return pa.DictionaryArray.from_arrays(column.indices, column.dictionary)
-
-
-def _as(target: pa.Schema, rows: pa.RecordBatch, path: str) -> pa.RecordBatch:
-    """The rows in the target's types; a dictionary of texts stays one."""
-    try:
-        columns = [_cast(rows.column(field.name), field.type) for field in target]
-    except pa.ArrowInvalid:
-        raise unfit(path, rows.schema, target) from None
-    return pa.RecordBatch.from_arrays(columns, names=target.names)
-
-
-def _cast(column: pa.Array, kind: pa.DataType) -> pa.Array:
-    if not pa.types.is_dictionary(column.type):
-        return column.cast(kind)
-    if is_text(kind):
-        return pa.DictionaryArray.from_arrays(column.indices, column.dictionary.cast(kind), safe=False)
-    return column.dictionary_decode().cast(kind)
 
 
 def _opened(raw: pa.NativeFile, **how: Any) -> pq.ParquetFile:

@@ -226,14 +226,14 @@ def test_a_narrower_file_is_widened_and_a_wider_or_other_one_is_refused(tmp_path
     write("9.parquet", pa.int64())
     assert everything(source(tmp_path / "*.parquet"))[0].schema == pa.schema([("n", pa.int64())])
     write("5.parquet", pa.float64())
-    with pytest.raises(ContractError, match=r"5\.parquet.*wider types.*n double"):
+    with pytest.raises(ContractError, match=r"5\.parquet.*wider type .*n double"):
         everything(source(tmp_path / "*.parquet"))
     assert everything(source(tmp_path / "*.parquet", types={"n": "number"}))[0].num_rows == 3
     write("5.parquet", pa.int64(), "email")
     with pytest.raises(ContractError, match=r"5\.parquet.*other columns.*fewer: n;"):
         everything(source(tmp_path / "*.parquet"))
     write("9.parquet", pa.string())
-    with pytest.raises(ContractError, match=r"9\.parquet.*don't go with"):
+    with pytest.raises(ContractError, match=r"9\.parquet.*doesn't go with"):
         source(tmp_path / "*.parquet").streams()
 
 
