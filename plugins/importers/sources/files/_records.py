@@ -45,30 +45,40 @@ class Dialect:
 
         Possessive throughout: a quote once opened isn't reconsidered, and no input takes more than one walk.
         """
-        quoted, plain = self._cell
-        field = b"(?:" + quoted + b"|(?!" + re.escape(self.quote) + b"))" + plain if self.quote else plain
+        plain = self._plain
+        field = b"(?:" + self._quoted() + b"|(?!" + re.escape(self.quote) + b"))" + plain if self.quote else plain
         ending = rb"(\r\n|\n|\r|\Z)"
         more = re.escape(self.delimiter) + field
         return re.compile(field + b"(?:" + more + b")*+" + ending + b"|(.+)", re.DOTALL)
 
+    def _quoted(self, without: bytes = b"") -> bytes:
+        """An expression for a cell in quotes."""
+        quote, escape = re.escape(self.quote), re.escape(self.escape)
+        inner = b"[^" + quote + escape + without + b"]*+"
+        pair = b"(?:" + quote + quote + (b"|" + escape + b"." if escape else b"") + b")"
+        return quote + inner + b"(?:" + pair + inner + b")*+" + quote
+
     @cached_property
-    def _cell(self) -> tuple[bytes, bytes]:
-        """Expressions for a cell in quotes, and for one without or what follows the quotes."""
-        delimiter, quote, escape = (re.escape(char) for char in (self.delimiter, self.quote, self.escape))
-        escaped = escape + b"." if escape else b""
-        inner = b"[^" + quote + escape + b"]*+"
-        pair = b"(?:" + quote + quote + (b"|" + escaped if escape else b"") + b")"
-        plain = b"[^" + delimiter + escape + rb"\r\n]*+"
-        return (
-            quote + inner + b"(?:" + pair + inner + b")*+" + quote,
-            plain + (b"(?:" + escaped + plain + b")*+" if escape else b""),
-        )
+    def _plain(self) -> bytes:
+        """An expression for a cell without quotes, or what follows them."""
+        escape = re.escape(self.escape)
+        plain = b"[^" + re.escape(self.delimiter) + escape + rb"\r\n]*+"
+        return plain + (b"(?:" + escape + b"." + plain + b")*+" if escape else b"")
+
+    @cached_property
+    def _strayless(self) -> re.Pattern[bytes]:
+        """Records none of whose cells has newlines, and text behind its closing quote."""
+        end = b"(?:" + re.escape(self.delimiter) + rb"|\r\n|\n|\r|\Z)"
+        closed = self._quoted() + rb"[ \t]*+(?=" + end + b")"
+        in_line = self._quoted(rb"\r\n") + self._plain
+        bare = b"(?!" + re.escape(self.quote) + b")" + self._plain
+        return re.compile(b"(?:(?:" + closed + b"|" + in_line + b"|" + bare + b")" + end + b")*+", re.DOTALL)
 
     @cached_property
     def _cells(self) -> re.Pattern[bytes]:
         """Each cell of a record, with what is in its quotes, and what follows them."""
-        quoted, plain = self._cell
-        return re.compile(b"(" + quoted + b")?+(" + plain + b")(?:" + re.escape(self.delimiter) + rb"|\Z)", re.DOTALL)
+        end = b"(?:" + re.escape(self.delimiter) + rb"|\Z)"
+        return re.compile(b"(" + self._quoted() + b")?+(" + self._plain + b")" + end, re.DOTALL)
 
     @cached_property
     def _remark(self) -> re.Pattern[bytes]:
@@ -102,6 +112,8 @@ class Dialect:
         block = np.frombuffer(data, np.uint8, length)
         quotes = self._quotes(data, length, block)
         if not self.escape and self.tidy(block, quotes) and self.closed(block, quotes):
+            return []
+        if (strayless := self._strayless.match(data, 0, length)) and strayless.end() == length:
             return []
         return [span for span in self.records(data, length)[0] if self._is_stray(data, *span)]
 
