@@ -475,7 +475,9 @@ def test_a_run_that_is_spread_otherwise_than_the_last_one_that_counted_loads_not
     delivery(home, 2, range(5, 1005))
     call("run", JOB)
     delivery(home, 3, range(500, 1500))
-    assert "against run 2, the limit is 0.25" in call("run", JOB, code=1).output
+    refused = call("run", JOB, code=1).output
+    assert "wanted threshold: 0.25; got an index of " in refused
+    assert " against run 2" in refused
     assert sql.execute("select count(*) from acme.plays").fetchone() == (2000,)
     failed, alike, first = answer("runs", JOB)
     assert alike["drift"] < 0.1 < 0.25 < failed["drift"]

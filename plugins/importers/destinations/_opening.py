@@ -28,6 +28,7 @@ def clear_the_way(
     try:
         found = _in_the_way(connection, where["tenant"], name, stream, kind)
         if kind is RunKind.REPLAY:  # its plan says what was read again: by a commit that has begun, too
+            connection.execute("set local lock_timeout = 0")  # which may take long, and ends
             control.lock(connection, control.COMMIT, name)  # after the runs' rows, as a commit does
     except LockNotAvailable:  # a process that sleeps or was orphaned holds it; it may never wake
         raise RunBusyError(
