@@ -25,6 +25,10 @@ _CONTRACT = {
     "42": "the table isn't as expected",
     "2B": "other objects depend on it",
 }
+_LIMITS = {
+    "54000": "a row or a key is larger than a page of 8 kB holds; long texts lie outside of it, numbers don't",
+    "54": "one of its limits is exceeded",
+}
 _TRANSIENT = {
     "53100": "its disk is full",
     "53": "it is out of resources",
@@ -141,6 +145,7 @@ def _translate(error: psycopg.Error, doing: str) -> ImporterError:
         (_FATAL, FatalSourceError, "check POSTGRES_URL and the role's grants"),
         (_TRANSIENT, TransientSourceError, "try again once the server has recovered"),
         (_CONTRACT, ContractError, "compare the stream's columns with the table's"),
+        (_LIMITS, ContractError, "`drop` columns that nobody needs, or have the source deliver several streams"),
     ):
         reason = table.get(state) or table.get(state[:2])
         if reason:

@@ -12,10 +12,10 @@ import pytest
 import redis
 
 from importers.core.connection import Connection
-from importers.exceptions import TransientSourceError
+from importers.exceptions import ContractError, TransientSourceError
 from importers.sources.databases._pg_connection import Database
 from importers.transport.causes import cause, host_and_port
-from importers.transport.postgres import connect, refusal, said_of_connection
+from importers.transport.postgres import connect, refusal, said_of_connection, translated
 from importers.transport.redis import RedisServer
 from importers.transport.s3 import Bucket
 from importers.transport.sql import SqlConfig
@@ -172,3 +172,11 @@ def test_a_host_s_name_makes_no_refusal_of_what_passes(host: str) -> None:
         pass
     with pytest.raises(TransientSourceError), database.rows("reading"):
         pass
+
+
+def test_a_row_beyond_a_page_is_no_server_that_is_gone() -> None:
+    page = pytest.raises(ContractError, match=r"(?s)larger than a page of 8 kB.*SQLSTATE 54000.*`drop` columns")
+    with page, translated("loading"):
+        raise psycopg.errors.ProgramLimitExceeded("row is too big: size 12032, maximum size 8160")
+    with pytest.raises(ContractError, match="one of its limits is exceeded"), translated("loading"):
+        raise psycopg.errors.StatementTooComplex

@@ -28,6 +28,8 @@ MARKS = (
 )
 BEGINNING = 4096
 """Bytes that tell a page, or UTF-16."""
+OTHER_CHARACTERS = 3
+"""So many of them that aren't of Latin-1 aren't UTF-8 by chance."""
 _WIDEST = 4
 """Bytes of a character of UTF-32."""
 
@@ -108,6 +110,23 @@ def _is(data: bytes, encoding: str) -> bool:
     except UnicodeDecodeError:
         return False
     return True
+
+
+def told_wrong(head: bytes, encoding: str) -> bool:
+    """Whether a file that somebody says to be of one byte a character, such as cp1252, is UTF-8: by its mark, or as
+    all that isn't ASCII is such. An accented letter of UTF-8 begins with a byte that is an Ã in cp1252, and a sign
+    would come after it; of other characters there have to be three, as `ß…` alone might be two.
+    """
+    if len(codecs.BOM_UTF8.decode(encoding, "replace")) < len(codecs.BOM_UTF8):
+        return False
+    if head.startswith(codecs.BOM_UTF8):
+        return True
+    try:
+        text = codecs.getincrementaldecoder("utf-8")().decode(head)  # the end may be in the middle of a character
+    except UnicodeDecodeError:
+        return False
+    others = [char for char in text if char > "\x7f"]
+    return len(others) >= OTHER_CHARACTERS or any("\xc0" <= char <= "\xff" for char in others)
 
 
 def guessed(head: bytes) -> str:

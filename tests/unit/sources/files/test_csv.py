@@ -407,6 +407,23 @@ def test_encodings(tmp_path, encoding):
     assert sorted(everything(of)[0]) == [("Björk", 1), ("é\nü", 2)]
 
 
+@pytest.mark.parametrize("encoding", ["cp1252", "latin-1", "cp850"])
+@pytest.mark.parametrize("text", ["\ufeffn,a\n1,x\n", "n,a\n1,Müller\n", "n,a\n1,ł\n2,€\n3,ł\n"])
+def test_a_file_of_another_encoding_than_is_said_is_not_read_with_other_letters(tmp_path, encoding, text):
+    path = tmp_path / "rows.csv"
+    path.write_text(text, "utf-8")
+    with pytest.raises(ContractError, match=r"(?s)is UTF-8 by its bytes.*`encoding: utf-8`; or `guess`"):
+        source(path, encoding=encoding).streams()
+    assert source(path, encoding="guess").streams()[0].schema.names == ["n", "a"]
+
+
+@pytest.mark.parametrize("text", ["Müller", "Spaß…", "x", "Ã¼ Ü", "Müller" * 3])
+def test_what_is_said_of_the_encoding_holds_where_the_bytes_allow_it(tmp_path, text):
+    path = tmp_path / "rows.csv"
+    path.write_text(f"n,a\n1,{text}\n", "cp1252")
+    assert everything(source(path, encoding="cp1252"))[0] == [(1, text)]
+
+
 def test_a_byte_that_the_encoding_lacks_refuses_its_record_alone(tmp_path):
     path = tmp_path / "rows.csv"
     path.write_bytes(b"a,b\n1,x\n2,\x81\n3,y\n")
