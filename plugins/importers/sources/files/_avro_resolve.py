@@ -69,10 +69,11 @@ def _source(places: Mapping[str, int], field: Field) -> int | None:
     return next((places[name] for name in (field.name, *field.aliases) if name in places), None)
 
 
-def _refused(path: str, what: str) -> ContractError:
+def _refused(path: str, what: str, *, default: bool = False) -> ContractError:
+    """`default`: whether one would do."""
     return ContractError(
         f"the file '{path}' can't be read by `reader_schema`: {what}",
-        do=f"give the field a default, correct the schema, or give such files {APART}",
+        do=f"{'give it a default, ' if default else ''}correct the schema, or give such files {APART}",
     )
 
 
@@ -189,7 +190,9 @@ def _enum(writer: Node, reader: Node, path: str) -> Turn:
         except pa.ArrowIndexError:
             raise ContractError("an enum has a value that its schema doesn't name") from None
         if found.null_count > values.null_count:
-            raise _refused(path, "an enum has a value that the schema's enum lacks, and that has no default")
+            raise _refused(
+                path, "an enum has a value that the schema's enum lacks, and that has no default", default=True
+            )
         return found
 
     return turn
@@ -221,7 +224,7 @@ def _without_nulls(turn: Turn, path: str) -> Turn:
 
 def _constant(field: Field, path: str) -> Turn:
     if not field.has_default:
-        raise _refused(path, f"it lacks the field '{field.name}', which has no default")
+        raise _refused(path, f"it lacks the field '{field.name}', which has no default", default=True)
     node = field.node
     if node.kind == "union":
         raise _refused(path, f"the field '{field.name}' is missing, and a default of several types isn't supported")
