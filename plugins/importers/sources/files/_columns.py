@@ -97,12 +97,13 @@ class Growth:
         first = next(iter(others))
         other = next(names for names in self._shapes if first in names and not others[first] <= names)
         what = "it may be the same" if len(others) == len(found) == 1 else "some may be the same"
-        shapes = ((self._shapes[names], [name for name in self._names if name in names]) for names in (got, other))
-        drops = few((f"`{name}: drop`" for name in found), 30)
+        shapes = [(self._shapes[names], [name for name in self._names if name in names]) for names in (got, other)]
+        said = told(got | other, self._asked)  # a file without its header may have anything in their place
+        drops = few(dict.fromkeys(f"`{said[name] if said[name] != UNSHOWN else 'NAME'}: drop`" for name in found), 30)
         return ContractError(
-            f"the file '{self._shapes[got]}' lacks {missed}, and has {few(found, 30)}, which a file with {missed} "
-            f"lacks: {what} under another name",
-            got="; ".join(f"{path}: {few(names, 30)}" for path, names in shapes),
+            f"the file '{self._shapes[got]}' lacks {missed}, and has {_listed([said[name] for name in found])}, which "
+            f"a file with {missed} lacks: {what} under another name",
+            got="; ".join(f"{path}: {_listed([said[name] for name in names])}" for path, names in shapes),
             do=f"correct the file; or, if it is something else, say {drops} in `privacy.columns`; or name {missed} in "
             "`load.optional`: null then, where a file lacks it",
         )

@@ -188,5 +188,5 @@ def _told(name: str, kind: pa.DataType, expected: pa.DataType) -> str:
 
 
 def _advice(name: str, kind: pa.DataType) -> str:
-    said = f"say by `types` what it is, such as `{{{name}: string}}`, which holds them all; or "
+    said = f"say by `types` what it is: the type that the table has, or `{{{name}: string}}`, which holds them all; or "
     return f"{'' if t.is_nested(kind) else said}give files of other types {APART}"

@@ -201,6 +201,17 @@ def test_a_file_may_not_have_what_it_lacks_under_another_name(
         assert read(source, **said, optional=settled) == [{"a": 1, "b": None}, {"a": 2, "b": 2}]
 
 
+def test_names_that_may_be_data_are_not_told(tmp_path: Path) -> None:
+    """As those of a file whose header is a row of somebody's."""
+    (tmp_path / "m-1.csv").write_text("a,anna@example.org\n1,2\n")
+    (tmp_path / "m-2.csv").write_text("a,b\n1,2\n")
+    source = Csv(CsvConfig(path=str(tmp_path / "m-*.csv"), header=True), tenant="acme")
+    with pytest.raises(ContractError, match="lacks b, and has 1 that isn't shown, which a file with b lacks") as raised:
+        planned(source, only="ab")
+    assert "say `NAME: drop` in `privacy.columns`" in str(raised.value)
+    assert "anna" not in str(raised.value)
+
+
 @pytest.mark.parametrize(
     ("columns", "only", "refused"),
     [
