@@ -19,11 +19,14 @@ from importers.privacy.transforms import Rule
 
 
 def check_names(spec: Privacy, stream: Stream, needed: Collection[str], elsewhere: Collection[str]) -> None:
-    """Raises ConfigError for a name that the stream lacks, and for a column that bears a name of ours."""
+    """Raises ConfigError for a name that the stream lacks, and for a column that bears a name of ours.
+
+    What is dropped may be gone, as in another month; a slip in its name keeps nothing, unless all else is kept.
+    """
     known = {path for leaf in leaves(stream.schema) for path in (leaf.path, *leaf.parents)}
     subject = [spec.subject.column] if isinstance(spec.subject, Subject) else []
     for said_by, names in (
-        ("privacy.columns names", set(spec.columns) - {EVERYTHING, *elsewhere}),
+        ("privacy.columns names", set(spec.columns) - {EVERYTHING, *elsewhere} - _free_to_be_gone(spec)),
         ("privacy.subject names", subject),
         ("the source's subject is", [stream.subject] if stream.subject and not spec.subject else []),
         ("a rule needs", set(needed) - OURS),
@@ -33,6 +36,11 @@ def check_names(spec: Privacy, stream: Stream, needed: Collection[str], elsewher
     taken = sorted(OURS & {column.name for column in stream.columns})
     if taken:
         raise ConfigError("the stream has columns with names that importers adds", got=", ".join(taken), do="rename")
+
+
+def _free_to_be_gone(spec: Privacy) -> set[str]:
+    dropped = {name for name, said in spec.columns.items() if said.treat is Treat.DROP}
+    return dropped if EVERYTHING in dropped or EVERYTHING not in spec.columns else set()
 
 
 def subject_of(rules: Rules) -> Part | None:

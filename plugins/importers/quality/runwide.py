@@ -17,6 +17,7 @@ from functools import partial
 from operator import add
 from typing import Any, ClassVar
 
+import numpy as np
 import polars as pl
 
 from importers.core.tenant import Period, period
@@ -228,8 +229,10 @@ class _Extreme(_Aggregate):
 
     def said(self, x: Operand, seen: Any) -> str | None:
         if x.family in MOMENTS:
-            moment = datetime(1970, 1, 1) + timedelta(microseconds=seen)  # noqa: DTZ001 - the column's own zone, or UTC
-            return str(moment.date() if x.family is Family.DATE else moment)
+            unit = "D" if x.family is Family.DATE else "us"  # as the column has it, or in UTC; the year may be any
+            return (
+                str(np.datetime64(seen, "us").astype(f"datetime64[{unit}]")).replace("T", " ").removesuffix(".000000")
+            )
         return None if isinstance(seen, str) else super().said(x, seen)
 
 

@@ -322,6 +322,13 @@ def test_names_that_the_stream_lacks(spec: dict[str, Any], said: str) -> None:
     refusal(ConfigError, said, spec=spec)
 
 
+def test_what_is_dropped_may_be_gone_unless_a_slip_would_keep_it() -> None:
+    gone = {"track": "drop"}
+    build({"columns": COLUMNS | gone, "subject": NOBODY, "lawful_basis": "consent"})
+    build({"columns": {"*": "drop", "ms_played": "keep"} | gone, "subject": NOBODY, "lawful_basis": "consent"})
+    refusal(ConfigError, "'track', which the stream lacks", spec={"columns": {"*": "keep"} | gone, "subject": NOBODY})
+
+
 def test_names_that_rules_need() -> None:
     refusal(ConfigError, "a rule needs 'track', which", spec={"columns": COLUMNS}, needed=["track", "_version"])
     build({"columns": COLUMNS}, needed=["track_id", "_version"])

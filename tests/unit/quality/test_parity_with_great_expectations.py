@@ -527,6 +527,17 @@ def test_what_a_rule_says_that_it_saw_is_what_great_expectations_observed(peer, 
         assert float(said[0]) == pytest.approx(float(theirs.result["observed_value"])), one
 
 
+@pytest.mark.parametrize(("kind", "told"), [("us", "10000-01-01 00:00:00"), ("ms", "10000-01-01 00:00:00.123000")])
+def test_a_moment_beyond_those_that_python_has_is_told(monkeypatch, kind, told):
+    monkeypatch.setattr(observed, "FEWEST", 1)
+    moment = {"us": 253402300800000000, "ms": 253402300800123}[kind]
+    table = pa.table({"x": pa.array([moment], pa.timestamp(kind))})
+    one = expectation("column_max_to_be_between", {"column": "x", "min_value": "2020-01-01"})
+    _, judgement = checked(table, one)
+    assert judgement.failures == ()
+    assert judgement.observed[one.label].startswith(told)
+
+
 PRECISE = {
     "long": (pa.decimal128(38, 0), [10**20 + n for n in range(9)]),
     "fine": (pa.decimal128(38, 10), [10**20 + Decimal(n) / 10**10 for n in range(9)]),

@@ -23,7 +23,7 @@ from importers.sources.files._codes import Codes
 from importers.sources.files._records import Dialect
 
 TAKEN = 100
-"""Lines that one broken record may take with it. It counts as one, so that no limit would see of how many it is."""
+"""Lines, each like a record, that a broken one may take with it: it counts as one, so that no limit sees how many."""
 
 
 STRAY = "text follows the closing quote of a cell that has newlines: two quotes stand alone"
@@ -75,7 +75,7 @@ class Rows:
         """The rows and rejects, and what tells at which bytes of the block the rows begin."""
         if block.torn:
             torn = Reject(bytes(block.view), place(block.offset), "a quote is never closed")
-            _check_taken(torn.raw, torn.location)
+            self._check_taken(torn.raw, torn.location)
             return Batch(self._empty(), (torn,)), lambda: np.empty(0, np.int64)
         rows = self._at_once(block)
         one_line_each = rows is not None and block.newlines > 0 and rows.num_rows == block.lines
@@ -162,7 +162,7 @@ class Rows:
         text = self._parse(kept, self._text, refused)
         rejects += [(spans[n], f"expected {len(self._names)} columns, got {got}") for n, got in refused.items()]
         for start, end in [*strays, *map(spans.__getitem__, refused)]:
-            _check_taken(data[start:end], place(block.offset + start))
+            self._check_taken(data[start:end], place(block.offset + start))
         spans = [span for number, span in enumerate(spans) if number not in refused]
         if len(spans) != text.num_rows:
             raise ContractError(
@@ -176,6 +176,18 @@ class Rows:
         told = tuple(Reject(data[start:end], place(block.offset + start), why) for (start, end), why in rejects)
         starts = np.array([start for number, (start, _) in enumerate(spans) if number not in bad], np.int64)
         return Batch(rows, told), starts
+
+    def _check_taken(self, raw: bytes, place: str) -> None:
+        """Raises ContractError if more of its lines have as many cells as a record than may go with it unnoticed."""
+        delimiters = len(self._names) - 1
+        lines = sum(line.count(self._dialect.delimiter) == delimiters for line in raw.splitlines()[1:])
+        if lines > TAKEN:
+            raise ContractError(
+                f"a record that begins at {place} is none, and has lines in it that may be records",
+                got=f"{lines:,} lines with as many cells as a record",
+                do="look there for a quote that is never closed, or has no partner, and have the file delivered whole; "
+                'or set `quote: ""` if quotes mean nothing in it',
+            )
 
     def _converted(self, text: pa.RecordBatch) -> tuple[pa.RecordBatch, dict[int, str]]:
         columns: list[pa.Array] = []
@@ -202,17 +214,6 @@ class Rows:
             return typed(text, kind, self._nulls, self._numbers, sampled=sampled, written=written)
 
         return fitting(as_type, field.type, widens=field.name in self._widens)
-
-
-def _check_taken(raw: bytes, place: str) -> None:
-    lines = max(raw.count(b"\n"), raw.count(b"\r"))
-    if lines > TAKEN:
-        raise ContractError(
-            f"a record that begins at {place} is none, and has lines in it that may be records",
-            got=f"{lines:,} newlines between its quotes",
-            do="look there for a quote that is never closed, or has no partner, and have the file delivered whole; or "
-            'set `quote: ""` if quotes mean nothing in it',
-        )
 
 
 def _text_and_others(

@@ -227,16 +227,16 @@ def test_rejects_say_where_and_why_but_never_what(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("partner", "lines"),
-    [("", 150), ('y",z,1\n', 120), ('"y,1\n', 120)],
+    ("partner", "lines", "taken"),
+    [("", 150, 150), ('y",z,1\n', 120, 120), ('"y,1\n', 120, 120)],
     ids=["never closed", "closed by another, in a record that is too long", "closed by another, and text follows"],
 )
-def test_a_stray_quote_takes_no_hundred_lines_with_it(tmp_path, partner, lines):
+def test_a_stray_quote_takes_no_hundred_lines_with_it(tmp_path, partner, lines, taken):
     """It would be one bad record of two hundred, whatever `max_fraction` says, and nobody would miss the others."""
     path = tmp_path / "rows.csv"
     after = "x,1\n" * lines
     path.write_text("a,b\n" + "x,1\n" * 49 + '"x,1\n' + after + (f"x,1,{partner}" if partner else ""))
-    with pytest.raises(ContractError, match=rf"rows\.csv(:line 51|@byte 200) is none.*got {lines + 1:,} newlines"):
+    with pytest.raises(ContractError, match=rf"rows\.csv(:line 51|@byte 200) is none.*got {taken:,} lines"):
         everything(source(path, types=text_types("ab")))
     path.write_text("a,b\n" + "x,1\n" * 49 + '"x,1\n' + "x,1\n" * 99)
     rows, (reject,), _ = everything(source(path, types=text_types("ab")))
@@ -261,6 +261,15 @@ def test_lines_between_two_stray_quotes_are_no_cell(tmp_path, partitions, block,
     assert stray.raw.decode() == newline.join(lines[2:5])
     assert stray.reason == "text follows the closing quote of a cell that has newlines: two quotes stand alone"
     assert short.reason == "expected 2 columns, got 1"
+
+
+@pytest.mark.parametrize("broken", ['1,"%s",z\n', '1,"%s'], ids=["too long", "torn"])
+def test_a_broken_record_with_a_long_text_stops_nothing(tmp_path, broken):
+    """Its lines have not the cells of a record."""
+    path = tmp_path / "rows.csv"
+    path.write_text("a,b\n" + "x,1\n" * 49 + broken % ("and, so, on\nof many lines\n" * 300))
+    rows, (_,), _ = everything(source(path, types=text_types("ab")))
+    assert len(rows) == 49
 
 
 def test_a_place_is_a_line_in_a_later_part_of_a_file_too(tmp_path):

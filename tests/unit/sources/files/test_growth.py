@@ -62,7 +62,11 @@ def planned(
     (offered,) = source.streams()
     stream: Stream = source.delivered(offered, Window(), position or {})
     marked = tuple(
-        replace(c, since=None if c.name in new else (since or {}).get(c.name, ""), optional=c.name in optional)
+        replace(
+            c,
+            since=None if c.name in [*new.split(), *new] else (since or {}).get(c.name, ""),
+            optional=c.name in optional,
+        )
         for c in stream.columns
     )
     stream = replace(stream, columns=marked, loaded=loaded or {}).narrowed(only or stream.schema.names)
@@ -207,7 +211,7 @@ def test_names_that_may_be_data_are_not_told(tmp_path: Path) -> None:
     (tmp_path / "m-2.csv").write_text("a,b\n1,2\n")
     source = Csv(CsvConfig(path=str(tmp_path / "m-*.csv"), header=True), tenant="acme")
     with pytest.raises(ContractError, match="lacks b, and has 1 that isn't shown, which a file with b lacks") as raised:
-        planned(source, only="ab")
+        planned(source, only="ab", new="anna@example.org b")
     assert "say `NAME: drop` in `privacy.columns`" in str(raised.value)
     assert "anna" not in str(raised.value)
 
