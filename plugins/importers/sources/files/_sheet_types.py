@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from importers.sources._text.cells import convert, infer
 from importers.sources._text.cells import typed as typed_text
 from importers.sources._text.widening import Typed
-from importers.sources.files._sheet_numbers import as_text
+from importers.sources.files._sheet_numbers import in_digits, rounded, significant
 
 TIME = pa.time64("us")
 DURATION = pa.duration("ms")
@@ -76,19 +76,22 @@ def typed(cells: pa.Array, kind: pa.DataType, nulls: Sequence[str], *, sampled: 
         values = _numbers(cells, kind, nulls)
         if values is not None:
             return values, []
-        text = as_text(cells, digits=not pa.types.is_floating(kind))
+        text = in_digits(cells, kind)
     if kind == TIME:
         return _times(text, nulls)
-    days = pc.replace_substring_regex(text, MIDNIGHT, "") if pa.types.is_date(kind) else text
-    return typed_text(days, kind, nulls, sampled=sampled)
+    if pa.types.is_date(kind):
+        text = pc.replace_substring_regex(text, MIDNIGHT, "")
+    if pa.types.is_decimal(kind):
+        text = rounded(text, kind, pa.array(nulls, pa.string()))
+    return typed_text(text, kind, nulls, sampled=sampled)
 
 
 def _numbers(cells: pa.Array, kind: pa.DataType, nulls: Sequence[str]) -> pa.Array | None:
     """Numbers as such, without a way over text. None if one isn't of that type, or some may be null markers."""
-    if not (pa.types.is_floating(kind) or pa.types.is_integer(kind)) or any(re.search(r"\d", said) for said in nulls):
+    if not (pa.types.is_floating(kind) or pa.types.is_integer(kind)) or any(re.search(r"\d", null) for null in nulls):
         return None
     try:
-        return cells.cast(kind)
+        return (significant(cells) if pa.types.is_integer(kind) else cells).cast(kind)
     except pa.ArrowInvalid:
         return None
 
@@ -97,5 +100,5 @@ def _times(text: pa.Array, nulls: Sequence[str]) -> Typed:
     moments, _ = convert(text, pa.timestamp("us"), nulls)
     same_day = pc.fill_null(pc.match_substring_regex(text, DAY_ZERO), False)
     values = pc.if_else(same_day, moments.cast(TIME), pa.scalar(None, TIME))
-    said = pc.and_(pc.is_valid(text), pc.invert(pc.is_in(text, pa.array(nulls, pa.string()))))
-    return values, [(pc.and_(said, pc.is_null(values)), "not a time of day")]
+    given = pc.and_(pc.is_valid(text), pc.invert(pc.is_in(text, pa.array(nulls, pa.string()))))
+    return values, [(pc.and_(given, pc.is_null(values)), "not a time of day")]

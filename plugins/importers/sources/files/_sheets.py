@@ -23,14 +23,7 @@ from importers.core.registry import optional
 from importers.exceptions import ContractError
 from importers.sources.files._extent import Extent
 from importers.sources.files._formulas import COLUMNS, SHOWN, Formulas, number
-from importers.sources.files._sheet_numbers import (
-    as_text,
-    in_full,
-    is_doubtful,
-    is_number,
-    may_be_cut,
-    without_noise,
-)
+from importers.sources.files._sheet_numbers import in_digits, in_full, is_doubtful, is_long, is_number
 from importers.sources.files._sheet_types import DURATION, as_moment, iso_time
 from importers.sources.files._unpacking import bounded, not_whole
 from importers.transport.packed import DAMAGE
@@ -158,7 +151,7 @@ class Workbook:
         None if there are none, or one holds anything else: then it takes its texts to know. The library has parsed the
         sheet, and tells what all cells of a column are; to ask it for texts and for doubles takes twice as long.
         """
-        numbers = frozenset(column for column, kind in kinds.items() if is_number(kind))
+        numbers = {column: kind for column, kind in kinds.items() if is_number(kind)}
         if not numbers:
             return None
         self._readable(self._extent.check, sheet)
@@ -191,27 +184,29 @@ class Workbook:
         """The cells with all digits of numbers, as far as the kinds of their columns have a use for them."""
         columns = {n: cells.text.column(str(n)) for n in kinds}
         doubtful = {n: c for n, c in columns.items() if c.type == pa.string() and is_doubtful(c, kinds[n])}
-        texts = {n: column.combine_chunks() for n, column in doubtful.items()}
-        cut = frozenset(n for n in texts if may_be_cut(kinds[n]))
-        for column, numbers in self._doubles(sheet, cut).items() if cut else ():
-            here = numbers.slice(cells.first - 1, cells.text.num_rows)
-            here = pa.concat_arrays([here, pa.nulls(cells.text.num_rows - len(here), here.type)])
-            texts[column] = in_full(texts[column], here)
-        for column, text in texts.items():
-            cells = cells.with_texts(column, text if is_number(kinds[column]) else without_noise(text))
+        doubles = self._read_as("float", sheet, cells, frozenset(doubtful))
+        long = frozenset(n for n, column in doubtful.items() if is_long(column, kinds[n]))
+        whole = self._read_as("int", sheet, cells, long)
+        for n, numbers in doubles.items():
+            texts = in_full(columns[n].combine_chunks(), numbers, whole.get(n), kinds[n])
+            cells = cells.with_texts(n, texts)
         return cells
 
-    def _doubles(self, sheet: str, columns: frozenset[int]) -> Mapping[int, pa.Array]:
-        """The cells of these columns, by number in the sheet, as doubles from its first row on: null where they aren't.
+    def _read_as(self, kind: str, sheet: str, cells: Cells, columns: frozenset[int]) -> Mapping[int, pa.Array]:
+        """The cells of these columns, by number in the sheet, as doubles or integers: null where they aren't.
 
-        Dates, true and texts such as 007 are some.
+        Dates, true and texts such as 007 are some; a text of a fraction is no integer, where the number is.
         """
-        types = dict.fromkeys(range(COLUMNS), "null") | dict.fromkeys(columns, "float")
+        if not columns:
+            return {}
+        types = dict.fromkeys(range(COLUMNS), "null") | dict.fromkeys(columns, kind)
         with _legible(self._path):
             loaded = self._reader.load_sheet(sheet, header_row=None, skip_rows=0, dtypes=types)
             found = {column.absolute_index: n for n, column in enumerate(loaded.selected_columns)}
             rows = loaded.to_arrow()
-        return {column: rows.column(found[column]) for column in columns if column in found}
+        size = cells.text.num_rows
+        here = {n: rows.column(found[n]).slice(cells.first - 1, size) for n in columns if n in found}
+        return {n: pa.concat_arrays([read, pa.nulls(size - len(read), read.type)]) for n, read in here.items()}
 
     def _within(
         self,
@@ -282,7 +277,10 @@ def _durations(kinds: Mapping[int, pa.DataType]) -> dict[int, str]:
 
 
 def _told(
-    rows: pa.RecordBatch, failed: Sequence[Any], columns: Sequence[int], numbers: frozenset[int] = frozenset()
+    rows: pa.RecordBatch,
+    failed: Sequence[Any],
+    columns: Sequence[int],
+    numbers: Mapping[int, pa.DataType] = MappingProxyType({}),
 ) -> tuple[pa.RecordBatch, dict[tuple[int, int], str]]:
     """The rows with what the library tells of cells that have no value of the column's type, and errors besides.
 
@@ -298,15 +296,17 @@ def _told(
             errors[row, columns[column]] = _shown(cell.detail)
         else:
             said.setdefault(column, {})[row] = value
-    return _filled(rows, said), errors
+    return _filled(rows, said, {n: numbers[column] for n, column in enumerate(columns) if column in numbers}), errors
 
 
-def _filled(rows: pa.RecordBatch, said: Mapping[int, Mapping[int, timedelta | str]]) -> pa.RecordBatch:
-    """With values by the number of column and row."""
+def _filled(
+    rows: pa.RecordBatch, said: Mapping[int, Mapping[int, timedelta | str]], kinds: Mapping[int, pa.DataType]
+) -> pa.RecordBatch:
+    """With values by the number of column and row; kinds are those of columns of numbers."""
     for column, cells in said.items():
         there = rows.column(column)
         if there.type != DURATION:
-            there = there if there.type == pa.string() else as_text(there)
+            there = there if there.type == pa.string() else in_digits(there, kinds[column])
         values = pa.array([_as(cells.get(row), there.type) for row in range(rows.num_rows)], there.type)
         field = rows.schema.field(column).with_type(there.type).with_nullable(True)
         rows = rows.set_column(column, field, pc.coalesce(there, values))

@@ -24,7 +24,7 @@ from importers.sources.files._columns import akin, same_columns, wanted, widenin
 from importers.sources.files._files import FileSource
 from importers.sources.files._odd import Inferred, inferred
 from importers.sources.files._settings import FileConfig
-from importers.sources.files._sheet_numbers import as_text
+from importers.sources.files._sheet_numbers import as_text, in_brief
 from importers.sources.files._sheet_types import DURATION, maybe_durations, typed, types_of
 from importers.sources.files._sheets import Cells, Range, Workbook, holding
 from importers.sources.files._slices import FilePart, FileSlice, Slice
@@ -54,9 +54,13 @@ class ExcelConfig(FileConfig):
     quarantine, the latter can't be told from a value. An OpenDocument sheet that has a formula without one is refused.
 
     A time of day is known by a whole column of them; OpenDocument's are durations, as it has one type for both. Text
-    such as 007 stays text. Numbers have all the digits that the file has, whatever their format shows; those in a
-    column of decimals are rounded to nine digits behind the point, or as many as the column has. Of merged cells the
-    first has the value.
+    such as 007 stays text. Of merged cells the first has the value.
+
+    A column of numbers has all the digits that the file has, whatever their format shows. In any other a number has the
+    15 significant ones that Excel shows and compares, so that what was computed as 28.999999999999996 is an integer,
+    29, and 0.30000000000000004 the text 0.3; whole numbers have all their digits. A column of decimals rounds to as
+    many digits behind the point as it has, nine if `types` doesn't say, halves away from zero: 1.005 is 1.01 with two.
+    So it does with texts.
 
     A sheet is held in memory whole, twice while it is read, and parsed once to plan it and once to read it; again where
     a column of numbers also has other cells, or one of text also fractions. A workbook has at most 256 MiB, and a sheet
@@ -305,9 +309,9 @@ def _place(sample: Sample | None) -> Slice:
 
 
 def _as_text(sample: pa.Table) -> pa.Table:
-    """Where some sheets have durations and others don't, they are text."""
+    """To infer types of. Where some sheets have durations and others don't, they are text."""
     fields = zip(sample.schema, sample.columns, strict=True)
-    return pa.table({f.name: pa.nulls(len(v), pa.string()) if f.type == DURATION else v for f, v in fields})
+    return pa.table({f.name: pa.nulls(len(v), pa.string()) if f.type == DURATION else in_brief(v) for f, v in fields})
 
 
 class _Rows:

@@ -1,13 +1,13 @@
-"""Numbers of workbooks have all their digits: what openpyxl reads of the same file, or what was written."""
+"""Numbers of workbooks: what openpyxl reads of the same file, or what was written, of 15 digits if not as a double."""
 
 import datetime as dt
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Context, Decimal
 
 import openpyxl
 import pyarrow as pa
 import pytest
 import xlwt
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from odf.opendocument import OpenDocumentSpreadsheet
 from odf.table import Table, TableCell, TableRow
@@ -15,6 +15,7 @@ from odf.text import P
 from tests.support.reading import everything
 
 from importers.core.model import Window
+from importers.sources.files._sheet_numbers import significant
 from importers.sources.files._sheets import Workbook
 from importers.sources.files.excel import Excel, ExcelConfig
 
@@ -90,6 +91,79 @@ def test_numbers_are_what_openpyxl_reads(tmp_path_factory, numbers):
     assert (got["x"].to_pylist(), rejects) == ([float(value) for (value,) in read], [])
 
 
+@settings(max_examples=300, deadline=None)
+@given(number=st.floats(allow_nan=False, allow_infinity=False, max_value=1e15, min_value=-1e15))
+@example(0.1 + 0.2)
+@example(29 - 2**-48)
+@example(123456789012345.5)  # a tie, to the even one
+@example(999.9999999999999)
+@example(5e-324)
+@example(1e-8 / 3)
+def test_digits_that_excel_neither_shows_nor_compares_are_rounded_away(number):
+    (got,) = significant(pa.array([number])).to_pylist()
+    assert f"{got!r}" == repr(float("%.15g" % number))  # noqa: UP031 - as Excel's digits are told
+
+
+@settings(max_examples=300, deadline=None)
+@given(digits=st.integers(10**14, 10**15 - 1), power=st.integers(1, 25))
+def test_what_lies_between_two_numbers_of_fifteen_digits_is_rounded_as_it_is(digits, power):
+    """A product with a power of ten is rounded, too: to a half where there is a bit less, or more."""
+    number = float(f"{digits}5e-{power}")
+    assert significant(pa.array([number, None])).to_pylist() == [float(f"{number:.15g}"), None]
+
+
+def test_whole_numbers_have_all_digits_whatever_there_are():
+    whole = [9007199254740991.0, -1234567890123457.0, 2.0**53 + 2, 1e300, -0.0, float("inf")]
+    assert significant(pa.array([*whole, 1e15 + 0.25])).to_pylist() == [*whole, 1e15]
+
+
+COMPUTED = [0.29 * 100, 0.1 * 3 * 10, 1.1 * 1.1, 0.1 + 0.2, 19.99 * 3, 1 / 3, 12345678.1 + 0.2, 9007199254740991.0]
+COMPUTED += [12345678901.13 + 0.1, 57600316221473.375, -123456789012345.6]
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+@pytest.mark.parametrize("beside", [[], ["n/a"], ["-", (45351, "yyyy-mm-dd")]], ids=["alone", "n/a", "beside others"])
+def test_what_was_computed_is_loaded_as_people_see_it(tmp_path, kind, beside):
+    if kind != "xlsx":
+        beside = [cell for cell in beside if isinstance(cell, str)]
+    path = WRITERS[kind](tmp_path / f"book.{kind}", [["id", "x"], *enumerate([*COMPUTED, *beside])])
+    seen = [Decimal(f"{number:.15g}") if number % 1 else Decimal(int(number)) for number in COMPUTED]
+
+    got, _, _ = everything(source(path, types={"x": "string"}))
+    assert got["x"].to_pylist()[: len(seen)] == [str(number) for number in seen]
+    got, rejects, _ = everything(source(path, types={"x": "integer"}))
+    assert got["x"].to_pylist() == [int(number) for number in seen if number % 1 == 0]
+    assert len(rejects) == len(seen) - 4 + len(beside)
+    for precision, scale in ((30, 10), (20, 4), (20, 2), (20, 0), (38, 20)):
+        got, rejects, _ = everything(source(path, types={"x": f"decimal({precision},{scale})"}))
+        last, digits = Decimal(1).scaleb(-scale), Context(precision)
+        assert got["x"].to_pylist() == [number.quantize(last, ROUND_HALF_UP, digits) for number in seen]
+        assert len(rejects) == len(beside)
+
+
+@pytest.mark.parametrize("computed", [28.999999999999996, 12345678.999999998])
+def test_what_was_computed_to_be_whole_is_sampled_as_whole(tmp_path, computed):
+    path = xlsx(tmp_path / "book.xlsx", [["id", "x"], *enumerate([computed, 3.0, computed])])
+    got, rejects, _ = everything(source(path))
+    assert (got["x"].type, got["x"].to_pylist(), rejects) == (pa.int64(), [round(computed), 3, round(computed)], [])
+
+
+def test_texts_that_look_like_computed_numbers_are_left_alone(tmp_path):
+    """Whoever writes more than 15 digits in a workbook takes a text for them."""
+    cells = ["12345678.300000003", 12345678.300000003, "1234567.123456789", 1234567.123456789, "28.999999999999996"]
+    path = xlsx(tmp_path / "book.xlsx", [["id", "x"], *enumerate([*cells, 0.5, "n/a"])])
+    for config in ({}, {"types": {"x": "string"}}):
+        got, _, _ = everything(source(path, **config))
+        written = [cells[0], f"{cells[1]:.15g}", cells[2], f"{cells[3]:.15g}", cells[4], "0.5", "n/a"]
+        assert got["x"].to_pylist() == written
+
+
+def test_a_null_marker_is_none_before_it_is_rounded(tmp_path):
+    path = xlsx(tmp_path / "book.xlsx", [["x", "y"], [-99.999, 1], [1.005, 2], [-2.675, 3], [1e-300, 4]])
+    got, rejects, _ = everything(source(path, null_values=["-99.999"], types={"x": "decimal(6,2)"}))
+    assert (got["x"].to_pylist(), rejects) == ([None, Decimal("1.01"), Decimal("-2.68"), 0], [])
+
+
 def test_a_fraction_among_days_and_times_is_none_of_them(tmp_path):
     """A day is a number, too, that has a format."""
     days = [dt.date(2024, 2, 28), dt.date(2024, 2, 29)]
@@ -108,6 +182,7 @@ def test_numbers_among_texts_are_text_with_all_digits_and_texts_are_left_alone(t
     path = xlsx(tmp_path / "book.xlsx", [["id", "x"], *enumerate(cells)])
     said = {True: "true", (45351, DAY): "2024-02-29 00:00:00"}
     expected = [said.get(cell) if isinstance(cell, bool | tuple) else str(cell) for cell in cells]
+    expected = [f"{cell:.15g}" if isinstance(cell, float) else text for cell, text in zip(cells, expected, strict=True)]
     for config in ({}, {"types": {"x": "string"}}):
         got, rejects, _ = everything(source(path, **config))
         assert (got["x"].to_pylist(), rejects) == (expected, [])
