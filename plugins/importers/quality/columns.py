@@ -82,6 +82,11 @@ class Operand:
             return self.expr.cast(pl.String)
         return self.within([Family.TEXT]).expr.cast(pl.String)
 
+    @property
+    def microseconds(self) -> pl.Expr:
+        """Of moments: since 1970, by UTC or as the column has them."""
+        return self.expr.cast(pl.Datetime("us", "UTC" if self.family is Family.INSTANT else None)).to_physical()
+
     def value(self, raw: Any) -> Any:
         """A bound or set member from the tenant file, in the column's own terms: exactly. Raises ConfigError."""
         if self.family is Family.NOTHING:

@@ -61,9 +61,8 @@ class Decreasing(_Ordered):
 
 def _comparable(x: Operand) -> pl.Expr:
     """Numbers that have the values' order, and may be negated."""
-    expr = x.within(MOMENTS | {Family.NUMBER}).expr
-    if x.family in MOMENTS:
-        expr = expr.cast(pl.Datetime("us", "UTC" if x.family is Family.INSTANT else None)).to_physical()
+    x = x.within(MOMENTS | {Family.NUMBER})
+    expr = x.microseconds if x.family in MOMENTS else x.expr
     return expr if x.dtype.is_decimal() else expr.cast(pl.Float64 if x.dtype.is_float() else pl.Int128)
 
 

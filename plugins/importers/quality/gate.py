@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -134,9 +134,7 @@ def judge(
     extra = {partition: _duplicates(by_rule) for partition, by_rule in sorted(found.items())}
     tally += _tally(found, extra) + Tally(unexpected=broken(rules.rules, verdicts, tally, read_partition))
     bound = bind(rules.rules, rules.schema, rules.schema)
-    seen = _Seen(tally, surveyed, bound, key, telling, drifts or {})
-    failures = [failure for labelled in rules.rules for failure in _failures(labelled, seen)]
-    return _judgement(rules, seen, (*failures, *_too_many(tally, quarantine)), extra)
+    return _judgement(rules, _Seen(tally, surveyed, bound, key, telling, drifts or {}), quarantine, extra)
 
 
 def judge_loaded(
@@ -154,24 +152,35 @@ def judge_loaded(
     tally += Tally(unexpected=broken(rules.rules, {0: verdict}, tally, None))
     surveyed = _survey(rules, {0: verdict}, tally)
     seen = _Seen(tally, surveyed, bind(rules.rules, rules.schema, rules.schema), key, telling)
-    failures = [failure for labelled in rules.rules for failure in _failures(labelled, seen)]
-    for labelled in rules.rules:
-        repeated = len(surveyed[labelled.label].repeated) if isinstance(labelled.rule, UniqueRule) else 0
-        if repeated:
-            failures.append(Failure(labelled.label, "keys occur again, and are loaded", f"{repeated:,} such keys"))
-    return _judgement(rules, seen, (*failures, *_too_many(tally, quarantine)), {})
+    repeated = {r.label: len(surveyed[r.label].repeated) for r in rules.rules if isinstance(r.rule, UniqueRule)}
+    loaded = [
+        Failure(r, "keys occur again, and are loaded", f"{many:,} such keys") for r, many in repeated.items() if many
+    ]
+    return _judgement(rules, seen, quarantine, {}, loaded)
 
 
-def _judgement(rules: Rules, seen: _Seen, failures: tuple[Failure, ...], extra: Mapping[int, Duplicates]) -> Judgement:
-    observed = {labelled.label: seen.observed(labelled) for labelled in rules.rules}
+def _judgement(
+    rules: Rules,
+    seen: _Seen,
+    quarantine: Quarantine,
+    extra: Mapping[int, Duplicates],
+    besides: Iterable[Failure] = (),
+) -> Judgement:
+    asked = {labelled.label: wanted(labelled, seen.telling) for labelled in rules.rules}
+    observed = {labelled.label: found for labelled in rules.rules if (found := seen.observed(labelled))}
+    failures = [
+        Failure(label, what, observed.get(label) or seen.breaking(label), asked[label])
+        for label, what in ((labelled.label, _broken(labelled, seen)) for labelled in rules.rules)
+        if what
+    ]
     return Judgement(
-        failures,
+        (*failures, *besides, *_too_many(seen.tally, quarantine)),
         extra,
         seen.tally,
         seen.drifts,
         _divergences(rules, seen.tally, seen.telling.shown),
-        {labelled.label: wanted(labelled, seen.telling) for labelled in rules.rules},
-        {label: said for label, said in observed.items() if said},
+        asked,
+        observed,
         frozenset(r.label for r in rules.rules if isinstance(r.rule, RunRule) and r.rule.tells is not Tells.COUNTS),
     )
 
@@ -240,6 +249,11 @@ class _Seen:
         """How many values or rows the rule had a say in, and how many of them break it."""
         return self.tally.evaluated.get(label, 0), self.tally.unexpected.get(label, 0)
 
+    def breaking(self, label: str) -> str:
+        """As `counted`, in words."""
+        evaluated, unexpected = self.counted(label)
+        return f"{unexpected:,} of {evaluated:,} break it"
+
     def observed(self, labelled: Labelled) -> str | None:
         """What a rule on the whole holds against its arguments; None where there were no rows, and of rules on rows."""
         label, rule = labelled.label, labelled.rule
@@ -264,14 +278,6 @@ class _Seen:
         counts = f"{state['count']:,} values in {rows}"
         found, withheld = self.telling.observed(rule, state, self.bound.at)
         return f"{counts}; {withheld}" if withheld else f"{found}, of {counts}" if found else counts
-
-
-def _failures(labelled: Labelled, seen: _Seen) -> Iterator[Failure]:
-    label, (evaluated, unexpected) = labelled.label, seen.counted(labelled.label)
-    what = _broken(labelled, seen)
-    if what:
-        got = seen.observed(labelled) or f"{unexpected:,} of {evaluated:,} break it"
-        yield Failure(label, what, got, wanted(labelled, seen.telling))
 
 
 def _broken(labelled: Labelled, seen: _Seen) -> str | None:

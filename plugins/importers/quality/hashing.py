@@ -16,7 +16,7 @@ from operator import add
 import polars as pl
 import polars_hash  # noqa: F401 - registers `nchash` and `bytes` on expressions
 
-from importers.quality.columns import PLAIN, Family, Operand
+from importers.quality.columns import MOMENTS, PLAIN, Family, Operand
 
 _DIGITS = 18  # that 64 bits hold, whichever they are
 _NONE = pl.lit(0, dtype=pl.UInt64)
@@ -91,9 +91,8 @@ def _canonical(operand: Operand) -> pl.Expr:
         return x
     if operand.family is Family.NOTHING:
         return x.cast(pl.String)
-    if operand.family in (Family.DATE, Family.DATETIME, Family.INSTANT):
-        zone = "UTC" if operand.family is Family.INSTANT else None
-        return _bytes(x.cast(pl.Datetime("us", zone)).to_physical())
+    if operand.family in MOMENTS:
+        return _bytes(operand.microseconds)
     if operand.dtype.is_float():
         x = x.cast(pl.Float64)
         whole = (x == x.floor()) & (x.abs() < 2**63)

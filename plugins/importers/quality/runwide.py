@@ -215,9 +215,8 @@ class _Extreme(_Aggregate):
     numeric = False
 
     def measure(self, x: Operand) -> dict[str, pl.Expr]:
-        expr = x.within(MOMENTS | {Family.NUMBER, Family.TEXT}).expr
-        if x.family in MOMENTS:
-            expr = expr.cast(pl.Datetime("us", "UTC" if x.family is Family.INSTANT else None)).to_physical()
+        x = x.within(MOMENTS | {Family.NUMBER, Family.TEXT})
+        expr = x.microseconds if x.family in MOMENTS else x.expr
         return {self.which: expr.min() if self.which == "min" else expr.max()}
 
     def observed(self, state: State) -> Any:

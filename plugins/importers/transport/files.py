@@ -89,9 +89,9 @@ class File:
         if not isinstance(remembered, Mapping):
             return None
         size, mtime_ns = remembered.get("size"), remembered.get("mtime_ns")
-        return (
-            replace(self, size=size, mtime_ns=mtime_ns) if isinstance(size, int) and isinstance(mtime_ns, int) else None
-        )
+        if not (isinstance(size, int) and isinstance(mtime_ns, int)):
+            return None
+        return replace(self, size=size, mtime_ns=mtime_ns)
 
     @property
     def planned(self) -> dict[str, JSON]:

@@ -64,11 +64,11 @@ def check_text(head: bytes, shown: str, encoding: str, *, settable: bool = True)
 
     `encoding` is what it is read as; `settable`, whether a setting says so.
     """
-    wide = unmarked(head) or encoding_of(head)
+    bare = unmarked(head)
+    wide = bare or encoding_of(head)
     if b"\0" in head and wide.startswith(_WIDE) and not encoding.startswith(_WIDE):
-        bare = " without a byte order mark" if unmarked(head) else ""
         raise ContractError(
-            f"the file '{shown}' looks like {wide[:6].upper()}{bare}",
+            f"the file '{shown}' looks like {wide[:6].upper()}{' without a byte order mark' if bare else ''}",
             got=f"NUL bytes between its letters, read as {encoding}",
             do=f"set `encoding: {wide}`" if settable else "have it written in UTF-8",
         )

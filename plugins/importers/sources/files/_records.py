@@ -118,8 +118,6 @@ class Dialect:
         return [span for span in self.records(data, length)[0] if self._is_stray(data, *span)]
 
     def _is_stray(self, data: bytearray, start: int, end: int) -> bool:
-        if data.find(b"\n", start, end) < 0 and data.find(b"\r", start, end) < 0:
-            return False
         cells = (match.groups(b"") for match in self._cells.finditer(data, start, end))
         return any(after.strip() and (b"\n" in quoted or b"\r" in quoted) for quoted, after in cells)
 

@@ -24,8 +24,6 @@ from importers.sources.files._records import Dialect
 
 TAKEN = 100
 """Lines, each like a record, that a broken one may take with it: it counts as one, so that no limit sees how many."""
-
-
 STRAY = "text follows the closing quote of a cell that has newlines: two quotes stand alone"
 Span: TypeAlias = tuple[int, int]
 

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from importers.core.exact import cast_or_null
+from importers.core.exact import cast_or_null, is_number
 
 SIGNIFICANT = 15
 POWERS = np.array([float(f"1e{power}") for power in range(23)])
@@ -97,11 +97,6 @@ def rounded(text: pa.Array, kind: pa.Decimal128Type, nulls: pa.Array) -> pa.Arra
     mask = np.zeros(len(text), np.bool_)
     mask[rows.to_numpy()] = True
     return pc.replace_with_mask(text, pa.array(mask), pc.coalesce(fewer, text.take(rows)))
-
-
-def is_number(kind: pa.DataType) -> bool:
-    """Whether cells of a column are wanted as numbers with all their digits."""
-    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind))
 
 
 def is_doubtful(text: pa.ChunkedArray, kind: pa.DataType) -> bool:

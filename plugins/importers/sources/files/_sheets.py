@@ -19,11 +19,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from importers.core.exact import is_number
 from importers.core.registry import optional
 from importers.exceptions import ContractError
 from importers.sources.files._extent import Extent
 from importers.sources.files._formulas import COLUMNS, SHOWN, Formulas, number
-from importers.sources.files._sheet_numbers import in_digits, in_full, is_doubtful, is_long, is_number
+from importers.sources.files._sheet_numbers import in_digits, in_full, is_doubtful, is_long
 from importers.sources.files._sheet_types import DURATION, as_moment, iso_time
 from importers.sources.files._unpacking import bounded, not_whole
 from importers.transport.packed import DAMAGE
