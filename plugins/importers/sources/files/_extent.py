@@ -33,6 +33,8 @@ DIMENSION = re.compile(rb'dimension ref="[A-Z]{1,3}[0-9]{1,7}:([A-Z]{1,3})([0-9]
 """What a sheet says of itself, which may be wrong."""
 TAG = re.compile(rb"<(/?)(?:[^\s<>/]+:)?(row|c)(?=[\s/>])(" + QUOTED + rb")(>?)")
 PLACE = re.compile(rb"""\sr\s*=\s*["']([A-Za-z]{0,3})([0-9]{1,10})["']""")
+FULL = re.compile(rb"<(?:[^\s<>/]+:)?c(?=[\s>])" + QUOTED + rb"(?<!/)>")
+"""A cell that may hold something: an empty one ends in its tag."""
 PLACED = re.compile(rb"\sr\s*=")
 
 
@@ -113,6 +115,20 @@ class Extent:
     def __init__(self, archive: bytes, far: frozenset[str], path: str) -> None:
         """`far` are the members in which a cell may be too far off."""
         self._archive, self._far, self._path = archive, far, path
+
+    def holds(self, sheet: str) -> bool | None:
+        """Whether the sheet has a cell that isn't empty, among its first `PIECE` bytes; None if it is no xlsx."""
+        if not self._archive:
+            return None
+        with zipfile.ZipFile(BytesIO(self._archive)) as archive:
+            names = {name.lower(): name for name in archive.namelist()}
+            if WORKBOOK not in names:
+                return None
+            member = names.get(member_of(archive, names, sheet))
+            if member is None:
+                return False
+            with archive.open(member) as text:
+                return FULL.search(text.read(PIECE)) is not None
 
     def check(self, sheet: str) -> None:
         """Raises ContractError if the sheet has more than `CELLS` cells from its first to its last."""

@@ -113,8 +113,8 @@ class FileSource(Source[FilesT]):
         return known
 
     def notes(self, known: Inferred, stream: Stream) -> tuple[str, ...]:
-        """What people should know of the types of the stream's columns."""
-        return told(known.odd, stream, nulls="null_values" in type(self.config).model_fields)
+        """What people should know of what is read, and of the types of the stream's columns."""
+        return *known.notes, *told(known.odd, stream, nulls="null_values" in type(self.config).model_fields)
 
     def names(self, file: File) -> Sequence[str] | None:  # noqa: ARG002 - for formats that do
         """The names of the file's columns; None if it declares none, and its records may lack any."""
@@ -323,11 +323,12 @@ class FileSource(Source[FilesT]):
 
     def _typed(self, ends: Sequence[File]) -> Inferred:
         with perhaps_beside(*ends):
-            schema, odd = self.inferred(ends)
+            found = self.inferred(ends)
+        schema = found.schema
         for name, kind in self.config.types.items():
             if name in self._addressed(schema):
                 schema = retyped(schema, name, arrow_type(kind))
-        return Inferred(schema, [one for one in odd if one.column not in self.config.types])
+        return found._replace(schema=schema, odd=[one for one in found.odd if one.column not in self.config.types])
 
     def _ends(self, files: Sequence[File]) -> list[File]:
         """The first and the last that hold anything, looked into: they stand for all of them."""

@@ -44,10 +44,13 @@ class Odd(NamedTuple):
 
 
 class Inferred(NamedTuple):
-    """The columns of files by a sample, and which of them a few odd values have made text."""
+    """The columns of files by a sample, and which of them a few odd values have made text; `notes` are what else people
+    should know, in a sentence each.
+    """
 
     schema: pa.Schema
     odd: Sequence[Odd] = ()
+    notes: tuple[str, ...] = ()
 
 
 def inferred(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from types import MappingProxyType
@@ -116,6 +116,16 @@ class Workbook:
     @property
     def names(self) -> list[str]:
         return list(self._reader.sheet_names)
+
+    def holds(self, sheet: str) -> bool:
+        """Whether anything is in the sheet, without parsing it; not of what can't be read, such as a chart's."""
+        with suppress(ContractError):
+            found = self._readable(self._extent.holds, sheet)
+            if found is not None:
+                return found
+            with _legible(self._path):  # an xls or ods, whose sheets are parsed when it is opened
+                return bool(self._reader.load_sheet(sheet, header_row=None, n_rows=1, dtypes="string").width)
+        return False
 
     def first_cells(self, sheet: str, of: Range, rows: int, *, formulas: bool = True) -> Cells | None:
         """As `cells`, but at least so many rows, if there are any more: what makes texts of all takes its time."""

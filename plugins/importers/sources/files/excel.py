@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from importers.core.model import Batch, Reject, Stream
-from importers.core.names import few, is_like_a_value
+from importers.core.names import few, is_given, is_like_a_value
 from importers.core.places import numbered
 from importers.exceptions import ConfigError, ContractError
 from importers.sources._text.widening import Typed, fitting
@@ -78,7 +78,8 @@ class ExcelConfig(FileConfig):
         BeforeValidator(lambda value: [value] if isinstance(value, int | str) and value != "all" else value),
     ] = Field(
         [1],
-        description="Which sheets are read: a name, a number from 1, a list of them, or `all` that hold anything.",
+        description="Which sheets are read: a name, a number from 1, a list of them, or `all` that hold anything. "
+        "Until it is said, each run tells of the others of the first or the last workbook that hold anything.",
     )
     range: Annotated[str, AfterValidator(_range)] | None = Field(
         None, description="Which cells are read: `B3:F200`, `B:F`, `3:200`, or `B3` for all from there on."
@@ -149,7 +150,8 @@ class Excel(FileSource[ExcelConfig]):
         fields = [field for sample in samples for field in sample.schema]
         lasting = {f.name for f in fields if f.type == DURATION} - {f.name for f in fields if f.type != DURATION}
         schema = pa.schema([field.with_type(DURATION) if field.name in lasting else field for field in schema])
-        return inferred(schema, text, self.config.null_values, self._as_type)
+        notes = tuple(_left_out(file, self._unread[file]) for file in files if self._unread[file])
+        return inferred(schema, text, self.config.null_values, self._as_type)._replace(notes=notes[:1])
 
     def _as_type(self, _: str, text: pa.Array, kind: pa.DataType) -> Typed:
         return typed(text, kind, self.config.null_values, sampled=True)
@@ -240,12 +242,19 @@ class Excel(FileSource[ExcelConfig]):
         """A workbook is parsed whole for its first rows: once for all that a plan asks of it."""
         return {}
 
+    @cached_property
+    def _unread(self) -> dict[File, list[str]]:
+        """Of a sampled workbook the sheets that hold anything and aren't read, nor does a setting say so."""
+        return {}
+
     def _samples(self, file: File) -> dict[str, Sample | None]:
         """The sheets, and the first rows of each that holds any."""
         if file not in self._sampled:
             workbook = self._workbook(file)
             sheets = self._sheets(workbook, file)
             self._sampled[file] = {sheet: self._sample(workbook, sheet, file) for sheet in sheets}
+            others = enumerate(workbook.names, 1) if "sheets" not in self.config.model_fields_set else ()
+            self._unread[file] = [_sheet(n, name) for n, name in others if name not in sheets and workbook.holds(name)]
         return self._sampled[file]
 
     def _sample(self, workbook: Workbook, sheet: str, file: File) -> Sample | None:
@@ -302,6 +311,18 @@ class Excel(FileSource[ExcelConfig]):
                 f"{where} has a column name more than once, in columns {few(twice)}",
                 do="give `column_names`, one for each column",
             )
+
+
+def _sheet(number: int, name: str) -> str:
+    """As a message may have it: a sheet may be a person's."""
+    return f"{number} ({name})" if is_given(name) else str(number)
+
+
+def _left_out(file: File, sheets: Sequence[str]) -> str:
+    return (
+        f"of the workbook '{file.shown}' the first sheet alone is read, and not {few(sheets)}. Say by `sheets` which "
+        "are: `1`, or `all` if they have the same columns; others take a pipeline each"
+    )
 
 
 def _place(sample: Sample | None) -> Slice:

@@ -4,8 +4,11 @@ import datetime as dt
 import io
 import json
 import re
+import shutil
 import zipfile
+from unittest.mock import Mock
 
+import fastexcel
 import openpyxl
 import pyarrow as pa
 import pytest
@@ -19,6 +22,7 @@ from tests.support import reading
 
 from importers.core.model import Window
 from importers.exceptions import ConfigError, ContractError
+from importers.sources.files._sheets import Workbook
 from importers.sources.files.excel import Excel, ExcelConfig
 
 
@@ -674,3 +678,68 @@ def test_a_plan_reads_a_workbook_once(tmp_path, monkeypatch):
     assert len(reads) == 1
     assert sum(batch.rows.num_rows for batch in of.read(stream, part)) == 1
     assert len(reads) == 2
+
+
+SHEETS = {"plays": True, "spare": False, "Costs": True, "Anna Müller": True, "49170123456": True}
+
+
+def of_sheets(path):
+    """Of the sheets one has a format and no value, and the last two are called as people may be."""
+    if path.suffix == ".xlsx":
+        with xlsxwriter.Workbook(path) as book:
+            for name, holds in SHEETS.items():
+                sheet = book.add_worksheet(name)
+                sheet.write_column(0, 0, ["id", 1]) if holds else sheet.write_blank(
+                    0, 0, None, book.add_format({"bold": True})
+                )
+            chart = book.add_chart({"type": "line"})
+            chart.add_series({"values": "=plays!$A$2:$A$2"})
+            book.add_chartsheet("Chart").set_chart(chart)
+        return
+    if path.suffix == ".xls":
+        book = xlwt.Workbook()
+        for name, holds in SHEETS.items():
+            sheet = book.add_sheet(name)
+            for row, value in enumerate(["id", 1] if holds else []):
+                sheet.write(row, 0, value)
+        book.save(str(path))
+        return
+    book = OpenDocumentSpreadsheet()
+    for name, holds in SHEETS.items():
+        table = Table(name=name)
+        for number in ("1", "2") if holds else ():
+            line = TableRow()
+            line.addElement(TableCell(valuetype="float", value=number))
+            table.addElement(line)
+        book.spreadsheet.addElement(table)
+    book.save(str(path))
+
+
+@pytest.mark.parametrize("kind", ["xlsx", "xls", "ods"])
+def test_sheets_that_are_not_read_are_told_until_a_setting_says_which_are(tmp_path, kind):
+    of_sheets(tmp_path / f"a.{kind}")
+    shutil.copy(tmp_path / f"a.{kind}", tmp_path / f"b.{kind}")
+
+    def notes(**said):
+        of = source(tmp_path / f"*.{kind}", column_names=["id"], **said)
+        return of.plan(of.streams()[0], Window(), {}).notes
+
+    (note,) = notes()
+    assert f"a.{kind}' the first sheet alone is read, and not 3 (Costs), 4, 5." in note
+    assert "by `sheets`" in note
+    assert not notes(sheets=1)
+    assert not notes(sheets=["plays"])
+
+
+def test_a_sheet_that_can_t_be_read_and_isn_t_stops_nothing(tmp_path, monkeypatch):
+    of_sheets(tmp_path / "a.xls")
+    read = Workbook.holds
+
+    def refuses(workbook, sheet):
+        monkeypatch.setattr(
+            workbook, "_reader", Mock(load_sheet=Mock(side_effect=fastexcel.FastExcelError("not a worksheet")))
+        )
+        return read(workbook, sheet)
+
+    monkeypatch.setattr(Workbook, "holds", refuses)
+    assert everything(source(tmp_path / "a.xls", header=True))[0].num_rows == 1
