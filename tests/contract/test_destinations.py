@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -193,6 +194,32 @@ def test_a_loaded_partition_cannot_be_pinned_anew(acme: Destination) -> None:
     load(acme, run, PLAYS, 0, A)
     with pytest.raises(ContractError, match="already loaded"):
         acme.prepare(run, PLAYS, columns_of(A), [], {"0": {"digest": "new"}, "1": {"digest": "digest-1"}})
+
+
+@pytest.mark.parametrize("stream", [PLAYS, MERGED, REPLACED, HISTORY], ids=lambda s: s.load_mode)
+def test_as_many_columns_as_suit_can_be_made_and_no_more(acme: Destination, stream: Stream) -> None:
+    """What no table can have is known before anything is read; what suits, the server itself takes."""
+    every = [TableColumn("id", pa.int64()), *(TableColumn(f"c{n}", pa.int64()) for n in range(10_000))]
+
+    def suits(many: int) -> bool:
+        try:
+            acme.suits(stream, every[:many])
+        except ContractError as error:
+            assert f"got {many:,}; " in str(error)  # noqa: PT017
+            return False
+        return True
+
+    most = bisect_left(range(len(every)), True, key=lambda many: not suits(many)) - 1
+    acme.prepare(open_run(acme, stream, "r1"), stream, every[:most], [], {"0": {"digest": "d"}})
+    with pytest.raises(ContractError, match="in `privacy"):
+        acme.prepare(open_run(acme, stream, "r1"), stream, every[: most + 1], [], {"0": {"digest": "d"}})
+
+
+def test_names_that_no_table_can_have_are_known_before_anything_is_read(acme: Destination) -> None:
+    with pytest.raises(ContractError, match="Rename it"):
+        acme.suits(PLAYS, [TableColumn("_run", pa.int64())])
+    with pytest.raises(ConfigError, match="Set load"):
+        acme.suits(replace(PLAYS, table="plays__rows"), columns_of(A))
 
 
 def test_an_empty_plan_commits(acme: Destination, warehouse: Warehouse) -> None:

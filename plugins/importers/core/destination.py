@@ -156,6 +156,12 @@ class Destination(ABC):
         """
 
     @abstractmethod
+    def suits(self, stream: Stream, columns: Sequence[TableColumn]) -> None:
+        """Asked before anything is read. Raises ConfigError for a table's name, ContractError for
+        columns, that no table of the warehouse can have: too many, or called so.
+        """
+
+    @abstractmethod
     def misfits(self, stream: Stream, columns: Sequence[TableColumn]) -> Mapping[str, tuple[str, str]]:
         """Columns that the stream's table has with a type that can't be widened to what comes: both types by name."""
 

@@ -29,7 +29,7 @@ def ensure(
 
     Raises ContractError if they can't, and for a `frozen` table unless they are what it has.
     """
-    _check_names(schema, stream, columns)
+    check(schema, stream, columns)
     connection.execute(SQL("create schema if not exists {}").format(Identifier(schema)))
     wanted = {column.name: sql_type(column.type) for column in columns} | our_columns(stream)
     if stream.keyed and owners.earlier(connection, schema, stream):
@@ -64,8 +64,10 @@ def misfits(have: Mapping[str, str], columns: Sequence[TableColumn]) -> dict[str
     return {name: (have[name], kind) for name, kind in comes.items() if wider(have[name], kind) is None}
 
 
-def _check_names(schema: str, stream: Stream, columns: Sequence[TableColumn]) -> None:
-    """Raise ConfigError or ContractError for names that PostgreSQL would cut, refuse or confuse with its own."""
+def check(schema: str, stream: Stream, columns: Sequence[TableColumn]) -> None:
+    """Raise ConfigError or ContractError for more columns than PostgreSQL's tables have, and for names that it would
+    cut, refuse or confuse with its own.
+    """
     for name in (schema, rows_table(stream)):
         if len(name.encode()) > MAX_NAME:
             raise ConfigError(f"the table name '{name}' is longer than {MAX_NAME} bytes", do="set load.table")
@@ -74,17 +76,21 @@ def _check_names(schema: str, stream: Stream, columns: Sequence[TableColumn]) ->
             f"a table can't be called '{stream.target}': such names are made for tables behind a table",
             do=f"set load.table to a name that neither ends in {ROWS} nor is _r and a number",
         )
-    if len(columns) + len(our_columns(stream)) > MAX_COLUMNS:
+    ours = our_columns(stream).keys()
+    most = MAX_COLUMNS - len(ours)
+    if len(columns) > most:
         raise ContractError(
-            f"PostgreSQL's tables have at most {MAX_COLUMNS} columns", got=str(len(columns)), do="`drop` some of them"
+            f'"{schema}"."{stream.target}" would have more columns than a table of PostgreSQL can have',
+            got=f"{len(columns):,}; {most:,} are taken, beside {few(ours)}",
+            do="`drop` in `privacy.columns` what nobody needs; or load parts by pipelines of their own, a table each",
         )
-    ours = {RUN, PARTITION, VERSION, DELETED, UNTIL}
+    kept = {RUN, PARTITION, VERSION, DELETED, UNTIL}
     if stream.load_mode is LoadMode.HISTORY:
-        ours |= history.SHOWN.keys()
+        kept |= history.SHOWN.keys()
     for column in columns:
         if not column.name or "\0" in column.name or len(column.name.encode()) > MAX_NAME:
             problem = f"must be 1 to {MAX_NAME} bytes without NUL"
-        elif column.name in ours or (column.name in _SYSTEM):
+        elif column.name in kept or column.name in _SYSTEM:
             problem = "is a name that the database or this package keeps for itself"
         else:
             continue

@@ -103,6 +103,9 @@ class PostgresLedger(Destination):
         with self._transaction("looking up how rows were treated") as connection:
             return ledger_lineage.unlike(connection, run)
 
+    def suits(self, stream: Stream, columns: Sequence[TableColumn]) -> None:
+        evolving.check(self.tenant, stream, columns)
+
     def misfits(self, stream: Stream, columns: Sequence[TableColumn]) -> Mapping[str, tuple[str, str]]:
         with self._transaction("looking at the table") as connection:
             return evolving.misfits(tables.existing(connection, self.tenant, tables.rows_table(stream)), columns)

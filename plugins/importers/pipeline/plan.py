@@ -82,6 +82,7 @@ def _held(job: Job, kind: RunKind, window: Window, *, full_refresh: bool) -> Job
 def _planned(job: Job, kind: RunKind, window: Window, position: Position, *, full_refresh: bool) -> Plan:
     """What such a run reads that finds its table at `position`, and what is to be said of it."""
     asked = job.requested
+    job.destination.suits(job.stream, job.policy.table(job.asked.schema))
     treatments.refuse_unfit(job)
     growth: Sequence[str] = ()
     if kind is RunKind.REPLAY:

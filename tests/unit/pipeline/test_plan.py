@@ -11,6 +11,7 @@ import pytest
 
 from importers.core.model import LoadMode, Plan, Position, Reads, RunState, Stream
 from importers.core.tenant import Load
+from importers.exceptions import ContractError
 from importers.pipeline.plan import foresee, plan
 
 STORED = {"lane": 7}
@@ -42,6 +43,7 @@ def job() -> Any:
             is_new=lambda: False,
             remembered=lambda: [],
             loaded_as=lambda stream: {},
+            suits=lambda stream, columns: None,
             misfits=lambda stream, columns: {},
             position=lambda stream: STORED,
             former=lambda stream: None,
@@ -97,6 +99,21 @@ def test_of_a_table_that_was_dropped_everything_is_read_again(table: str, *, dro
     assert (run.plan.position, run.plan.again) == ({"lane": 2}, dropped)
     assert (run.plan.refresh, run.plan.dropped) == (False, dropped)
     assert ("acme.s was dropped" in run.plan.notes[0]) is dropped
+
+
+@pytest.mark.parametrize("start", [opened, foreseen])
+def test_what_no_table_can_have_is_told_before_the_source_is_asked(start: Callable[..., Position]) -> None:
+    wide, asked = job(), []
+    wide.policy.table = lambda schema: ["too", "many"]
+    wide.source.plan = lambda *args: asked.append(args)
+
+    def suits(stream: Stream, columns: list[str]) -> None:
+        raise ContractError(f"{len(columns)} columns")
+
+    wide.destination.suits = suits
+    with pytest.raises(ContractError, match="2 columns"):
+        start(wide, full_refresh=False)
+    assert not asked
 
 
 def test_an_open_run_is_read_on_where_what_is_left_of_it_can_be() -> None:
