@@ -8,7 +8,7 @@ import io
 import lzma
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
@@ -53,6 +53,8 @@ GRACE = 64 << 20
 HELD = 256 << 20
 """Bytes of a compressed file that is unpacked in memory, where a format reads it at random."""
 PIECE = 1 << 20
+FED = 64 << 10
+"""Bytes that a decoder of streams is given: at each stream's end it hands back what is left of them, a copy."""
 DICTIONARY = 256 << 20
 """Bytes of memory in which an xz file is unpacked: `xz -9` needs 65 MiB."""
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
@@ -67,6 +69,21 @@ class Readable(Protocol):
     """Bytes front to back; nothing says the end."""
 
     def read(self, size: int, /) -> bytes: ...
+
+
+class _Decoder(Protocol):
+    """Of one stream, as the standard library's are."""
+
+    @property
+    def eof(self) -> bool: ...
+
+    @property
+    def needs_input(self) -> bool: ...
+
+    @property
+    def unused_data(self) -> bytes: ...
+
+    def decompress(self, data: bytes, max_length: int) -> bytes: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,9 +207,9 @@ def _opened(raw: BinaryIO, codec: Codec, path: str, member: str) -> BinaryIO:
         case Codec.GZIP:
             return cast("BinaryIO", gzip.GzipFile(fileobj=raw))
         case Codec.BZIP2:
-            return cast("BinaryIO", bz2.BZ2File(raw))
+            return cast("BinaryIO", _Streams(raw, path, bz2.BZ2Decompressor))
         case Codec.XZ:
-            return cast("BinaryIO", _Xz(raw, path))
+            return cast("BinaryIO", _Streams(raw, path, _xz))
         case Codec.ZSTD:
             return cast("BinaryIO", pa.CompressedInputStream(pa.PythonFile(raw, mode="r"), "zstd"))
     archive = zipfile.ZipFile(raw)
@@ -201,32 +218,42 @@ def _opened(raw: BinaryIO, codec: Codec, path: str, member: str) -> BinaryIO:
     return cast("BinaryIO", archive.open(entry))
 
 
-class _Xz:
-    """An xz file front to back. The standard library's takes as much memory as the file asks for: up to 4 GiB."""
+class _Streams:
+    """Streams of a format, one behind the other, front to back; between and behind them may be zeros.
 
-    def __init__(self, raw: BinaryIO, path: str) -> None:
-        self._raw, self._path, self._decoder = raw, path, self._begun()
+    The standard library's own reader of bz2 takes anything else there for the end of the file, in silence, and that of
+    xz takes as much memory as the file asks for: up to 4 GiB.
+    """
 
-    @staticmethod
-    def _begun() -> lzma.LZMADecompressor:
-        return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=DICTIONARY)
+    def __init__(self, raw: BinaryIO, path: str, begun: Callable[[], _Decoder]) -> None:
+        self._raw, self._path, self._begun, self._decoder = raw, path, begun, begun()
 
     def read(self, size: int, /) -> bytes:
-        """Raises EOFError where the file ends too soon."""
+        """As many bytes, or all that are left: encoding and delimiter go by a file's first, however small a stream is.
+
+        Raises EOFError where the file ends too soon.
+        """
+        pieces: list[bytes] = []
+        while size and (piece := self._piece(size)):
+            pieces.append(piece)
+            size -= len(piece)
+        return b"".join(pieces)
+
+    def _piece(self, size: int) -> bytes:
         out = b""
         while not out:
             data = self._next_stream() if self._decoder.eof else b""
             if self._decoder.eof:
                 return b""
-            if not data and self._decoder.needs_input and not (data := self._raw.read(PIECE)):
+            if not data and self._decoder.needs_input and not (data := self._raw.read(FED)):
                 raise EOFError
             out = self._unpacked(data, size)
         return out
 
     def _next_stream(self) -> bytes:
-        """How another stream begins, if one follows: behind zeros that fill up to four bytes."""
+        """How another stream begins, if anything but zeros follows."""
         data = self._decoder.unused_data
-        while not (rest := data.lstrip(b"\0")) and (data := self._raw.read(PIECE)):
+        while not (rest := data.lstrip(b"\0")) and (data := self._raw.read(FED)):
             pass
         self._decoder = self._begun() if rest else self._decoder
         return rest
@@ -244,6 +271,10 @@ class _Xz:
 
     def close(self) -> None:
         """Nothing is held; the file is its opener's."""
+
+
+def _xz() -> lzma.LZMADecompressor:
+    return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=DICTIONARY)
 
 
 class _Bounded:

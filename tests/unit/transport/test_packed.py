@@ -114,6 +114,45 @@ def test_streams_of_xz_follow_each_other_and_none_takes_all_memory(tmp_path, mon
         read(path)
 
 
+STREAMED = [suffix for suffix in PACK if suffix != "zip"]
+PADDED = ["gz", "bz2", "xz"]
+
+
+@pytest.mark.parametrize("suffix", STREAMED)
+def test_streams_follow_each_other(tmp_path, suffix):
+    """As parallel compressors write them, pbzip2 one for each 900 kB."""
+    path = tmp_path / f"plays.csv.{suffix}"
+    pieces = [b"", *(ROWS[at : at + 700] for at in range(0, len(ROWS), 700)), b""]
+    path.write_bytes(b"".join(map(PACK[suffix], pieces)))
+    assert read(path)[0] == [{"n": n, "who": f"someone {n * 7919}"} for n in range(4000)]
+
+
+@pytest.mark.parametrize("suffix", STREAMED)
+def test_a_delimiter_is_seen_behind_a_small_stream(tmp_path, suffix):
+    path = tmp_path / f"plays.csv.{suffix}"
+    path.write_bytes(PACK[suffix](b"n") + PACK[suffix](b";who\n1;x\n"))
+    assert read(path)[0] == [{"n": 1, "who": "x"}]
+
+
+@pytest.mark.parametrize("suffix", STREAMED)
+def test_what_follows_a_stream_and_is_none_ends_no_file_in_silence(tmp_path, suffix):
+    path, pack = tmp_path / f"plays.csv.{suffix}", PACK[suffix]
+    first, second = pack(b"n\n1\n"), pack(b"2\n")
+    flipped = bytes([second[0] ^ 1]) + second[1:]
+    for rest in (b"gg", b"gg" + second, flipped, second[:1], second[:3], bytes(512) + b"gg", b"\n"):
+        path.write_bytes(first + rest)
+        with pytest.raises(ContractError, match="damaged or cut off"):
+            read(path)
+
+
+@pytest.mark.parametrize("suffix", PADDED)
+@pytest.mark.parametrize("zeros", [4, 512, packed.FED + 4])
+def test_zeros_behind_a_stream_are_padding(tmp_path, suffix, zeros):
+    path, pack = tmp_path / f"plays.csv.{suffix}", PACK[suffix]
+    path.write_bytes(pack(b"n\n1\n") + bytes(zeros) + pack(b"2\n") + bytes(zeros))
+    assert read(path)[0] == [{"n": 1}, {"n": 2}]
+
+
 def test_a_zip_is_read_member_by_member_each_a_slice_of_its_own(tmp_path):
     data = zipped(b=b"n\n2\n", a=b"n\n1\n", empty=b"")
     (tmp_path / "plays.zip").write_bytes(data)
