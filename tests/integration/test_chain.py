@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import re
+from collections import Counter
 from contextlib import closing
 from dataclasses import replace
 from decimal import Decimal
@@ -16,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from importers.core.model import Window
 from importers.core.tenant import Tenant
 from importers.destinations import _owner, _session
 from importers.exceptions import ConfigError, ContractError, PrivacyError, QualityError
@@ -182,23 +185,33 @@ def test_text_that_the_warehouse_can_t_hold_is_quarantined(
 
 
 @pytest.mark.parametrize("schema_change", ["evolve", "discard"])
-def test_few_texts_are_numbers_until_they_are_loaded(
-    installation: Installation, sql: psycopg.Connection, tmp_path: Path, schema_change: str
+@pytest.mark.parametrize("as_read", [pa.dictionary(pa.int32(), pa.string()), pa.string_view()], ids=["few", "many"])
+def test_texts_are_numbers_until_they_are_loaded_or_views_until_they_are_at_rest(
+    installation: Installation, sql: psycopg.Connection, tmp_path: Path, schema_change: str, as_read: pa.DataType
 ) -> None:
     """Bad rows are in quarantine as themselves."""
     file = tmp_path / "plays.parquet"
-    words = ["fine", None, "a\0b", "w" * 20] * 5_000
+    few = as_read != pa.string_view()
+    fine = ["fine" if few else f"fine, and longer than a view: {n}" for n in range(5_000)]
+    words = [word for each in fine for word in (each, None, "a\0b", "w" * 20)]
     pq.write_table(pa.table({"id": range(20_000), "what": words}), file)
-    expect = [{"expect_column_values_to_not_be_null": {"column": "what"}}]
-    said = {"quarantine": {"max_fraction": 0.5}, "expect": expect, "load": {"schema_change": schema_change}}
-    result = import_once(installation, tenant("parquet", file, KEEP, **said))
-    assert (result.rows_loaded, result.rows_quarantined) == (10_000, 10_000)
-    counted = sql.execute("select what, count(*) from acme.plays group by 1 order by 1").fetchall()
-    assert counted == [("fine", 5_000), ("w" * 20, 5_000)]
-    with closing(job_of(installation, tenant("parquet", file, KEEP))) as job:
+    expect = [
+        {"expect_column_values_to_not_be_null": {"column": "what"}},
+        {"expect_column_values_to_not_match_regex": {"column": "what", "regex": ": 4...$"}},
+    ]
+    said = {"quarantine": {"max_fraction": 0.6}, "expect": expect, "load": {"schema_change": schema_change}}
+    whose = tenant("parquet", file, KEEP, **said)
+    with closing(job_of(installation, whose)) as job:
+        (part,) = job.source.plan(job.requested, Window(), {}).partitions
+        assert {batch.rows.schema.field("what").type for batch in job.source.read(job.requested, part)} == {as_read}
+    result = import_once(installation, whose)
+    loaded = Counter(word for word in words if word and "\0" not in word and not re.search(": 4...$", word))
+    assert (result.rows_loaded, result.rows_quarantined) == (loaded.total(), 20_000 - loaded.total())
+    assert dict(sql.execute("select what, count(*) from acme.plays group by 1").fetchall()) == loaded
+    with closing(job_of(installation, whose)) as job:
         kept = job.quarantine.read(result.quarantine[0].uri, job.keys.quarantine())
     assert kept.schema.field("what").type == pa.string()
-    assert kept["what"].to_pylist() == [word for word in words if word not in ("fine", "w" * 20)]
+    assert kept["what"].to_pylist() == [word for word in words if word not in loaded]
 
 
 @pytest.mark.parametrize("treatment", ["pseudonymise", "keep", {"encrypt": {"deterministic": True}}])

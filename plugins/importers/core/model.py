@@ -226,8 +226,8 @@ class Reject:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Rows as one Arrow record batch (may hold `_version`, `_deleted`, and columns that are a dictionary's numbers, see
-    `core.coded`) and what could not become a row.
+    """Rows as one Arrow record batch (may hold `_version`, `_deleted`, and columns that are a dictionary's numbers or
+    views, see `core.coded`) and what could not become a row.
 
     `position` only where reading alone tells it (a chain of next-links, a source that is followed). `reached`: the
     lanes that it moves when it and all before it in its plan are loaded, which matters to whoever follows the source

@@ -177,8 +177,9 @@ class Source(ABC, Generic[ConfigT]):
         """Yield a partition's rows, holding exactly `stream.columns` by name (a subset of what `streams` gave).
 
         The type of a column that `widens` may be wider than announced, and a column may be a dictionary's numbers in
-        place of values (`core.coded`). What can't become a row is a Reject, never an exception, never nothing. Reading
-        a partition again gives the same rows, or raises ContractError.
+        place of values, or views of no more than 2 GiB in place of texts (`core.coded`). What can't become a row is a
+        Reject, never an exception, never nothing. Reading a partition again gives the same rows, or raises
+        ContractError.
         """
 
     def follow(self, stream: Stream, position: Position, pace: Pace) -> Generator[Batch, None, None]:

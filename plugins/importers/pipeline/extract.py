@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import pyarrow as pa
 
+from importers.core.coded import without_views
 from importers.core.model import JSON, Batch, Position, Run, RunKind, RunState, Staged
 from importers.exceptions import ContractError, RunAbortedError
 from importers.pipeline import replay
@@ -78,12 +79,13 @@ def _extract(job: Job, run: Run, partition: int, lease: float | None, *, validat
             writer.write(stamped(job.stream, announced, version))
             places: list[tuple[pa.RecordBatch | None, int]] = []
             for batch in _batches(job, run, partition, lease):
-                rows = stamped(job.stream, batch.rows, version)
+                came = stamped(job.stream, batch.rows, version)
+                rows = without_views(came)
                 writer.write(rows)
                 writer.reject(batch.rejects)
                 places.append((batch.places, rows.num_rows))
                 if validate:
-                    validation.check(rows, batch.places)
+                    validation.check(rows, batch.places, came=came)
                 position = position if batch.position is None else batch.position
             staged = writer.finish(position)
             keep_places(job, staged, places, key)

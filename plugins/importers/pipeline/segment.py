@@ -12,6 +12,7 @@ from dataclasses import replace
 import numpy as np
 import pyarrow as pa
 
+from importers.core.coded import without_views
 from importers.core.model import Batch, MicroBatch, Position, Receipt, Run
 from importers.core.places import located
 from importers.core.tenant import period
@@ -66,7 +67,8 @@ class Segment:
 
     def judged(self, batch: Batch, since: Position, to: Position) -> MicroBatch:
         """What of a batch may be loaded, under the policy; the rest is in quarantine then. Raises QualityError."""
-        rows = stamped(self._job.stream, self._job.whole(batch.rows), self._run.version + self._batches)
+        came = without_views(self._job.whole(batch.rows))
+        rows = stamped(self._job.stream, came, self._run.version + self._batches)
         checked = self._checker.check(self._job.fitted(rows), self._job.unfit(rows))
         first, self._rows = self._rows, self._rows + rows.num_rows
         self._batches, self._rejected = self._batches + 1, self._rejected + len(batch.rejects)

@@ -55,12 +55,20 @@ class Validation:
     ) -> None:
         self._stack.__exit__(kind, error, trace)
 
-    def check(self, rows: pa.RecordBatch, places: pa.RecordBatch | None, first: int = 0) -> None:
-        """Judge the next rows, which stood at the `places` from number `first` on. Raises QualityError when nearly
-        nothing is right.
+    def check(
+        self,
+        rows: pa.RecordBatch,
+        places: pa.RecordBatch | None,
+        first: int = 0,
+        *,
+        came: pa.RecordBatch | None = None,
+    ) -> None:
+        """Judge the next rows, which stood at the `places` from number `first` on. `came`: the same with what they had
+        as views, which the rules read sooner. Raises QualityError when nearly nothing is right.
         """
         fitted = self._job.fitted(rows)
-        checked = self._checker.check(fitted, self._job.unfit(rows))
+        judged = came if came is not None and fitted is rows else fitted
+        checked = self._checker.check(judged, self._job.unfit(rows))
         self._profiling.add(fitted, self._untold(rows, checked.bad))
         start, self._rows = self._rows, self._rows + rows.num_rows
         bad = np.flatnonzero(checked.bad)

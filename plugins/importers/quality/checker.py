@@ -12,7 +12,7 @@ import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
-from importers.core.coded import decoded_schema
+from importers.core.coded import decoded, decoded_schema
 from importers.core.destination import Mask
 from importers.core.model import DELETED
 from importers.exceptions import ConfigError, ContractError
@@ -68,7 +68,7 @@ class Checker:
         alive = living(rows)
         unfit = unfit or {}
         living_unfit = unfit if alive is None else {label: mask[alive] for label, mask in unfit.items()}
-        violated = self._judge(rows if alive is None else rows.filter(pa.array(alive)), living_unfit)
+        violated = self._judge(rows if alive is None else decoded(rows).filter(pa.array(alive)), living_unfit)
         if alive is not None:
             violated = {label: _spread(mask, alive) for label, mask in violated.items()}
         violated |= unfit

@@ -217,6 +217,17 @@ def test_a_value_stands_in_the_known_type_exactly_or_its_row_is_kept_out(kind, v
     assert [mask.tolist() for mask in masks] == ([wrong] if any(wrong) else [])
 
 
+@pytest.mark.parametrize(
+    ("mode", "read"), [("evolve", pa.string()), ("freeze", pa.string()), ("discard", pa.large_string())]
+)
+def test_texts_that_were_large_once_are_texts(mode, read):
+    """As a Parquet file's were, of some writers: the table's column is text either way."""
+    offered, known = stream(id=pa.string()), stream(id=pa.large_string())
+    settled = agreed(offered, known, Load(schema_change=mode), sparse=False, dropped=())
+    assert [column.type for column in settled.columns] == [read]
+    assert settled.absent == settled.beyond == ()
+
+
 def test_numbers_of_a_dictionary_are_of_the_type_of_its_values():
     rows = pa.record_batch({"x": pa.array(["a", None, "a"]).dictionary_encode()})
     known = pa.schema([("x", pa.string())])

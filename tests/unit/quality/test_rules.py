@@ -393,7 +393,8 @@ def test_a_type_that_no_longer_fits_is_a_broken_contract_not_bad_data():
     assert "canary" not in str(caught.value)
 
 
-def test_tombstones_skip_the_rules():
+@pytest.mark.parametrize("kind", [pa.string(), pa.string_view()])
+def test_tombstones_skip_the_rules(kind):
     rules = Rules.compile(
         [
             expect("column_values_to_not_be_null", column="id"),
@@ -403,8 +404,9 @@ def test_tombstones_skip_the_rules():
         SCHEMA,
     )
     checker = rules.checker(KEY)
+    names = pa.array(list("aabb"), kind)
     checked = checker.check(
-        pa.record_batch({"id": [None, None, 1, None], "name": list("aabb"), "_deleted": [True, None, False, True]})
+        pa.record_batch({"id": [None, None, 1, None], "name": names, "_deleted": [True, None, False, True]})
     )
     assert checked.bad.tolist() == [False, True, False, False]
     verdict = checker.verdict(0)

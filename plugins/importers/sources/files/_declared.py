@@ -137,8 +137,8 @@ def _plain(column: pa.Array, kind: pa.DataType) -> pa.Array:
 
 
 def typed(rows: pa.RecordBatch, target: pa.Schema, path: str) -> pa.RecordBatch:
-    """The target's columns of the rows; a dictionary of texts stays one. Raises ContractError for a value that isn't
-    exactly of its column's type.
+    """The target's columns of the rows; a dictionary of texts stays one, and texts that are views stay so. Raises
+    ContractError for a value that isn't exactly of its column's type.
     """
     columns = [_typed(rows.column(field.name), field, path) for field in target]
     return pa.RecordBatch.from_arrays(columns, names=target.names)
@@ -146,6 +146,8 @@ def typed(rows: pa.RecordBatch, target: pa.Schema, path: str) -> pa.RecordBatch:
 
 def _typed(column: pa.Array, field: pa.Field, path: str) -> pa.Array:
     kind = field.type
+    if exact.is_text(column.type) and exact.is_text(kind):
+        return column if t.is_string_view(column.type) and t.is_string(kind) else column.cast(kind)
     try:
         if t.is_dictionary(column.type) and exact.is_text(column.type.value_type) and exact.is_text(kind):
             return pa.DictionaryArray.from_arrays(column.indices, column.dictionary.cast(kind), safe=False)

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from pyarrow import types as t
 from pydantic import Field
 
 from importers.core.coded import decoded
@@ -131,7 +132,9 @@ class Parquet(DeclaringFileSource[ParquetConfig]):
 
 
 def _storable(schema: pa.Schema) -> pa.Schema:
-    return pa.schema([(field.name, storable(field.type)) for field in schema])
+    """Texts are strings, whatever room a writer had for them: a batch's are small."""
+    kinds = ((field.name, storable(field.type)) for field in schema)
+    return pa.schema([(name, pa.string() if t.is_large_string(kind) else kind) for name, kind in kinds])
 
 
 def _neighbours(groups: Sequence[int], sizes: Sequence[int]) -> list[list[int]]:
@@ -149,7 +152,9 @@ def _neighbours(groups: Sequence[int], sizes: Sequence[int]) -> list[list[int]]:
 
 
 class _Reading:
-    """Reads row groups, batch by batch: texts by polars as far as it may, the rest by Arrow, few texts as numbers."""
+    """Reads row groups, batch by batch: texts by polars as far as it may, as views; the rest by Arrow, few texts as
+    numbers.
+    """
 
     def __init__(
         self,
@@ -162,7 +167,7 @@ class _Reading:
         """`alone`: the row groups that are read, if each is by itself; else batches would end where dictionaries do.
         `said`: the columns that say whose row it is and which, of which each step looks at every value.
         """
-        self._raw, self._metadata, self._schema, self._names = raw, parquet.metadata, parquet.schema_arrow, names
+        self._raw, self._metadata, self._names = raw, parquet.metadata, names
         leaves = text_columns(parquet) if alone else {}
         texts = {name: leaves[name] for name in names if name in leaves}
         coded = [name for name in _of_few_texts(self._metadata, alone, texts) if name not in said]
@@ -191,8 +196,8 @@ class _Reading:
             yield pa.RecordBatch.from_struct_array(nothing).select([])
 
     def _sized(self, rows: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
-        """Without views, in halves where texts would take too much, and with no dictionary that takes more than it
-        saves. Raises ArrowIndexError for a place that a damaged file's dictionary lacks: only here somebody looks.
+        """In halves where texts would take too much, and with no dictionary that takes more than it saves. Raises
+        ArrowIndexError for a place that a damaged file's dictionary lacks: only here somebody looks.
         """
         columns = dict(zip(rows.schema.names, rows.columns, strict=True))
         left = TEXTS
@@ -203,10 +208,8 @@ class _Reading:
                 yield from self._sized(rows.slice(0, half))
                 yield from self._sized(rows.slice(half))
                 return
-            if pa.types.is_dictionary(column.type):
+            if t.is_dictionary(column.type):
                 columns[name] = _looked_up(column) if _pays(column) else column.dictionary_decode()
-            elif pa.types.is_string_view(column.type):
-                columns[name] = column.cast(self._schema.field(name).type)
         yield pa.RecordBatch.from_arrays(list(columns.values()), names=list(columns))
 
 
@@ -224,15 +227,17 @@ def _of_few_texts(metadata: pq.FileMetaData, groups: Sequence[int], texts: Mappi
 
 
 def _bytes_of_texts(column: pa.Array) -> int:
-    """How many bytes the texts of views, or of a dictionary's numbers, will be, at most."""
-    if pa.types.is_string_view(column.type):  # each is 16 bytes, of which the first four say its length
+    """How many bytes the texts of views, of a dictionary's numbers, or of long offsets will be, at most."""
+    if t.is_string_view(column.type):  # each is 16 bytes, of which the first four say its length
         _, views, *texts = column.buffers()
         if not texts:
             return _WITHIN * len(column)
         lengths = np.frombuffer(views, np.int32, 4 * len(column), 16 * column.offset)[::4]
         most = len(column) * int(lengths.max())  # in half the time
         return most if most < TEXTS // 16 else int(lengths.sum(dtype=np.int64))
-    if pa.types.is_dictionary(column.type) and is_text(column.type.value_type):
+    if t.is_large_string(column.type):
+        return int(column.nbytes)
+    if t.is_dictionary(column.type) and is_text(column.type.value_type):
         lengths = pc.binary_length(column.dictionary)
         most = len(column) * (pc.max(lengths).as_py() or 0)
         return most if most < TEXTS // 16 else pc.sum(lengths.take(column.indices)).as_py() or 0
