@@ -114,7 +114,7 @@ class FileSource(Source[FilesT]):
 
     def notes(self, known: Inferred, stream: Stream) -> tuple[str, ...]:
         """What people should know of what is read, and of the types of the stream's columns."""
-        return *known.notes, *told(known.odd, stream, nulls="null_values" in type(self.config).model_fields)
+        return *known.notes, *told(known, stream, nulls="null_values" in type(self.config).model_fields)
 
     def names(self, file: File) -> Sequence[str] | None:  # noqa: ARG002 - for formats that do
         """The names of the file's columns; None if it declares none, and its records may lack any."""
@@ -328,7 +328,9 @@ class FileSource(Source[FilesT]):
         for name, kind in self.config.types.items():
             if name in self._addressed(schema):
                 schema = retyped(schema, name, arrow_type(kind))
-        return found._replace(schema=schema, odd=[one for one in found.odd if one.column not in self.config.types])
+        said = self.config.types
+        odd, empty = [one for one in found.odd if one.column not in said], [n for n in found.empty if n not in said]
+        return found._replace(schema=schema, odd=odd, empty=empty)
 
     def _ends(self, files: Sequence[File]) -> list[File]:
         """The first and the last that hold anything, looked into: they stand for all of them."""

@@ -68,9 +68,12 @@ def sample(found: Iterable[Block], setting: FileConfig) -> list[bytes]:
 
 
 def by_sample(schema: pa.Schema, lines: Sequence[bytes]) -> Inferred:
-    """The schema, and which of its columns would be times but for a few: nothing else is told from text in JSON."""
+    """The schema, and which of its columns would be times but for a few: nothing else is told from text in JSON. Not of
+    what is within objects, flattened or not.
+    """
     rows = [row for line in lines if (row := parsed(line)) is not None]
-    names = [field.name for field in schema if pa.types.is_string(field.type)]
+    keys = {key for row in rows for key in row}
+    names = [field.name for field in schema if pa.types.is_string(field.type) and field.name in keys]
     texts = {name: pa.array([_text(row.get(name)) for row in rows], pa.string()) for name in names}
     return inferred(schema, pa.table(texts), (), _as_type, (TypeName.TIMESTAMP, TypeName.TIMESTAMP_TZ))
 

@@ -1,4 +1,6 @@
-"""Columns that a few odd values make text, such as an `n/a` among thousands of numbers: nothing else would show it."""
+"""Columns that a few odd values make text, such as an `n/a` among thousands of numbers, or that are for want of values:
+nothing else would show it.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from importers.core.model import Stream
-from importers.core.names import UNSHOWN, is_like_a_value
+from importers.core.names import UNSHOWN, few, is_like_a_value
 from importers.sources._text.cells import ARROW, TypeName, code_pattern
 from importers.sources._text.widening import Typed
 
@@ -44,22 +46,29 @@ class Odd(NamedTuple):
 
 
 class Inferred(NamedTuple):
-    """The columns of files by a sample, and which of them a few odd values have made text; `notes` are what else people
-    should know, in a sentence each.
+    """The columns of files by a sample, and which of them are text by a few odd values, or as they are `empty`; `notes`
+    are what else people should know, in a sentence each.
     """
 
     schema: pa.Schema
     odd: Sequence[Odd] = ()
+    empty: Sequence[str] = ()
     notes: tuple[str, ...] = ()
 
 
 def inferred(
     schema: pa.Schema, texts: pa.Table, nulls: Sequence[str], as_type: AsType, kinds: Sequence[TypeName] = KINDS
 ) -> Inferred:
-    """The schema, and its odd columns by the texts of the sample. What is null or one of `nulls` tells nothing."""
-    names = [name for name in texts.column_names if pa.types.is_string(schema.field(name).type)]
-    found = (_odd(name, _telling(texts.column(name), nulls), partial(as_type, name), kinds) for name in names)
-    return Inferred(schema, tuple(odd for odd in found if odd is not None))
+    """The schema, and its odd and empty columns by the texts of the sample. What is null or one of `nulls` tells
+    nothing.
+    """
+    found, empty = list[Odd | None](), list[str]()
+    for name in texts.column_names:
+        if pa.types.is_string(schema.field(name).type):
+            telling = _telling(texts.column(name), nulls)
+            empty += [] if len(telling) else [name]
+            found.append(_odd(name, telling, partial(as_type, name), kinds))
+    return Inferred(schema, tuple(odd for odd in found if odd is not None), tuple(empty))
 
 
 def _telling(texts: pa.ChunkedArray, nulls: Sequence[str]) -> pa.Array:
@@ -101,12 +110,23 @@ def _part(which: pa.Array) -> float:
     return float(pc.mean(which).as_py() or 0.0)
 
 
-def told(odd: Sequence[Odd], stream: Stream, *, nulls: bool) -> tuple[str, ...]:
-    """What is to be said of the columns that the stream has as text. `nulls`: whether `null_values` is a setting."""
+def told(known: Inferred, stream: Stream, *, nulls: bool) -> tuple[str, ...]:
+    """What is to be said of the columns that the stream has as text; of empty ones before their type is agreed on.
+    `nulls`: whether `null_values` is a setting.
+    """
     text = {column.name for column in stream.columns if pa.types.is_string(column.type)}
-    here = [one for one in odd if one.column in text]
+    here = [one for one in known.odd if one.column in text]
     more = (f"and so are {len(here) - TOLD:,} more columns",) if len(here) > TOLD else ()
-    return (*(_told(one, nulls=nulls) for one in here[:TOLD]), *more)
+    empty = [] if stream.held_to else [name for name in known.empty if name in text]
+    return (*(_told(one, nulls=nulls) for one in here[:TOLD]), *more, *([_untyped(empty)] if empty else []))
+
+
+def _untyped(names: Sequence[str]) -> str:
+    which = few(UNSHOWN if is_like_a_value(name) else name for name in names)
+    return (
+        f"the sample has no value of {which}: {'it is' if len(names) == 1 else 'they are'} text from the first run on, "
+        "whatever comes later. Say now by `types` what else is to come"
+    )
 
 
 def _told(odd: Odd, *, nulls: bool) -> str:

@@ -108,7 +108,8 @@ class FileConfig(SourceConfig):
         le=1_000_000,
         description="How many rows of the first and of the last file the types come from. Fractions among integers and "
         "times among days that come later widen a column which is kept; what else doesn't fit goes to quarantine. Each "
-        "run tells of a column that a few odd values of the sample make text, until `types` says what it is.",
+        "run tells of a column that a few odd values of the sample make text, until `types` says what it is; and the "
+        "first one, and what comes before it, of a column that is text as the sample has no value of it.",
     )
     on_change: OnChange = Field(
         OnChange.ERROR,

@@ -1,6 +1,7 @@
 """Columns that a few odd values of the sample make text. How many there are was counted by whoever wrote the file."""
 
 import json
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 
 import pyarrow as pa
@@ -14,13 +15,14 @@ DAYS = [(date(2026, 1, 1) + timedelta(days=n)).isoformat() for n in range(300)]
 NUMBERS = [str(n) for n in range(300)]
 
 
-def noted(kind, path, *, only=None, **config):
-    """What a plan says of the file; of these columns, if not of all."""
+def noted(kind, path, *, only=None, held_to=(), **config):
+    """What a plan says of the file; of these columns, if not of all. What it is `held_to` are the runs before."""
     cls = source_class(kind)
     of = cls(cls.config_model(path=str(path), **config), tenant="acme")
     (stream,) = of.streams()
     columns = tuple(column for column in stream.columns if only is None or column.name in only)
-    return of.plan(type(stream)(stream.name, columns, stream.reads), Window(), {}).notes
+    unread = tuple(column for column in stream.columns if column not in columns)
+    return of.plan(replace(stream, columns=columns, unread=unread, held_to=held_to), Window(), {}).notes
 
 
 def csv(path, values, name="v"):
@@ -63,7 +65,6 @@ def test_a_column_that_odd_values_make_text_is_told(tmp_path, odd, others, kind)
         [f"song {n}" for n in NUMBERS],
         ["one", "two"] * 10,
         [f"10.0.0.{n}" for n in range(256)],
-        [],
     ],
 )
 def test_what_is_text_or_isn_t_is_no_matter(tmp_path, values):
@@ -141,3 +142,51 @@ def test_text_among_times_of_json_is_told(tmp_path, kind, end, type_):
         assert f"298 of its 299 values are of type {type_}, 1 is not" in note
         assert "null_values" not in note
         assert noted(kind, tmp_path / "rows", types={"at": "string"}, **config) == ()
+
+
+def without_values(kind, path):
+    """A file of that kind, in which `a` and `b` have no value, `c` is words, and a nested `d.e` has no value either."""
+    file = path / f"rows.{kind}"
+    rows = [{"id": n, "a": None, "b": None, "c": "x"} for n in range(3)]
+    if kind == "csv":
+        file.write_text("id,a,b,c\n" + "".join(f"{row['id']},,,x\n" for row in rows))
+    elif kind == "excel":
+        with xlsxwriter.Workbook(file.with_suffix(".xlsx")) as book:
+            sheet = book.add_worksheet()
+            sheet.write_row(0, 0, list(rows[0]))
+            for number, row in enumerate(rows, 1):
+                sheet.write_row(number, 0, list(row.values()))
+        return file.with_suffix(".xlsx")
+    else:
+        rows = [row | {"d": {"e": "x"}} for row in rows]
+        file.write_text("\n".join(map(json.dumps, rows)) if kind == "jsonl" else json.dumps(rows))
+    return file
+
+
+@pytest.mark.parametrize("kind", ["csv", "excel", "json", "jsonl"])
+def test_a_column_without_a_value_is_told_before_its_type_is_agreed_on(tmp_path, kind):
+    file = without_values(kind, tmp_path)
+    (note,) = noted(kind, file)
+    assert note.startswith("the sample has no value of a, b: they are text from the first run on")
+    assert "by `types`" in note
+    (note,) = noted(kind, file, types={"b": "integer"})
+    assert note.startswith("the sample has no value of a: it is text")
+    assert noted(kind, file, only=["id", "c"]) == ()
+    assert noted(kind, file, held_to=(7,)) == ()
+    assert noted(kind, file, types={"a": "string", "b": "integer"}) == ()
+
+
+def test_flattened_columns_have_values(tmp_path):
+    (tmp_path / "rows.json").write_text('[{"of": {"a": "x", "b": null}, "n": 1}]')
+    assert noted("json", tmp_path / "rows.json", nested="flatten") == ()
+
+
+def test_of_a_name_that_looks_like_a_value_it_isn_t_told(tmp_path):
+    (tmp_path / "rows.csv").write_text("id,jo@example.org\n1,\n")
+    (note,) = noted("csv", tmp_path / "rows.csv", header=True)
+    assert "jo@" not in note
+
+
+def test_of_a_header_alone_every_column_is_told(tmp_path):
+    (note,) = noted("csv", csv(tmp_path, []))
+    assert note.startswith("the sample has no value of id, v: they are text")
