@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from fnmatch import fnmatchcase
-from typing import BinaryIO, Protocol, cast
+from typing import IO, BinaryIO, Protocol, cast
 
 import pyarrow as pa
 
@@ -32,13 +32,17 @@ class Codec(StrEnum):
     ZIP = "zip"
 
 
+END, END_SIZE = b"PK\x05\x06", 22
+"""What ends a zip archive, and its bytes without a comment (APPNOTE 4.3.16)."""
+ENDING = END_SIZE + (1 << 16)
+"""Bytes at the end of a file in which the standard library looks for it."""
 MAGIC = {
     b"\x1f\x8b": Codec.GZIP,
     b"\x28\xb5\x2f\xfd": Codec.ZSTD,
     b"BZh": Codec.BZIP2,
     b"\xfd7zXZ\x00": Codec.XZ,
     b"PK\x03\x04": Codec.ZIP,
-    b"PK\x05\x06": Codec.ZIP,  # an archive without members
+    END: Codec.ZIP,  # an archive without members
 }
 """What the first bytes say (RFC 1952, RFC 8878, the formats' own specifications)."""
 SUFFIXES = {
@@ -129,7 +133,9 @@ def members(raw: BinaryIO, path: str, *, size: int, ratio: int, wanted: Sequence
     `size` in bytes: that of all members counts.
     """
     with unharmed(path), zipfile.ZipFile(raw) as archive:
-        entries = [entry for entry in archive.infolist() if not entry.is_dir() and entry.file_size]
+        _alone(raw, archive, path)
+        # the sum of no bytes is 0 (APPNOTE 4.4.7): one of another holds some, though the directory says none
+        entries = [entry for entry in archive.infolist() if not entry.is_dir() and (entry.file_size or entry.CRC)]
     entries = [entry for entry in entries if not entry.filename.startswith("__MACOSX/")]
     entries = _wanted(entries, wanted, path)
     if any(entry.flag_bits & 1 for entry in entries):
@@ -148,6 +154,24 @@ def members(raw: BinaryIO, path: str, *, size: int, ratio: int, wanted: Sequence
         raise _too_much(path, limit, ratio)
     entries.sort(key=lambda entry: in_order(entry.filename))
     return [Member(entry.filename, entry.compress_size) for entry in entries]
+
+
+def _alone(raw: BinaryIO, archive: zipfile.ZipFile, path: str) -> None:
+    """Raises ContractError for bytes before or behind an archive: the standard library reads the last of several.
+
+    A program that unpacks itself isn't met here: its file doesn't begin as an archive does.
+    """
+    before = min([entry.header_offset for entry in archive.infolist()], default=archive.start_dir)
+    tail = min(ENDING, raw.seek(0, io.SEEK_END))
+    raw.seek(-tail, io.SEEK_END)
+    ending = raw.read(tail)
+    behind = ending[ending.rfind(END) + END_SIZE + len(archive.comment) :]
+    if before or behind.strip(b"\0"):
+        raise ContractError(
+            f"the file '{path}' holds more than one archive, or is damaged",
+            got=f"{before:,} bytes before what its directory lists" if before else f"{len(behind):,} bytes behind it",
+            do="have each archive sent as a file of its own, or have it written again",
+        )
 
 
 def _wanted(entries: list[zipfile.ZipInfo], patterns: Sequence[str], path: str) -> list[zipfile.ZipInfo]:
@@ -215,7 +239,8 @@ def _opened(raw: BinaryIO, codec: Codec, path: str, member: str) -> BinaryIO:
     archive = zipfile.ZipFile(raw)
     entry = archive.getinfo(member)
     _known_method(entry, path)
-    return cast("BinaryIO", archive.open(entry))
+    declared, entry.file_size = entry.file_size, entry.file_size + 1  # else reading would end where the directory says
+    return cast("BinaryIO", _Declared(archive.open(entry), declared))
 
 
 class _Streams:
@@ -275,6 +300,24 @@ class _Streams:
 
 def _xz() -> lzma.LZMADecompressor:
     return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=DICTIONARY)
+
+
+class _Declared:
+    """A member of a zip archive, which has as many bytes as the archive's directory says."""
+
+    def __init__(self, plain: IO[bytes], size: int) -> None:
+        self._plain, self._left = plain, size
+
+    def read(self, size: int, /) -> bytes:
+        """Raises BadZipFile for more bytes, or fewer."""
+        data = self._plain.read(size)
+        self._left -= len(data)
+        if self._left < 0 or (self._left and len(data) < size):
+            raise zipfile.BadZipFile
+        return data
+
+    def close(self) -> None:
+        self._plain.close()
 
 
 class _Bounded:

@@ -5,6 +5,7 @@ import gzip
 import io
 import lzma
 import zipfile
+import zlib
 
 import polars as pl
 import pyarrow as pa
@@ -313,6 +314,66 @@ def test_a_member_that_holds_more_than_its_header_says_is_damaged(tmp_path):
     lying[at : at + 4] = (100).to_bytes(4, "little")
     (tmp_path / "x.zip").write_bytes(lying)
     with pytest.raises(ContractError, match="damaged or cut off"):
+        read(tmp_path / "x.zip")
+
+
+def lying(data, **says):
+    """What the directory says of the archive's first member: the sum and the sizes, APPNOTE 4.3.12."""
+    data = bytearray(data)
+    for name, value in says.items():
+        at = data.index(b"PK\x01\x02") + {"crc": 16, "packed": 20, "size": 24}[name]
+        data[at : at + 4] = value.to_bytes(4, "little")
+    return bytes(data)
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_a_member_whose_sizes_disagree_is_damaged(tmp_path, method):
+    half = ROWS.index(b"\n", len(ROWS) // 2) + 1
+    whole = zipped(method, a=ROWS, b=ROWS)
+    for says in (
+        {"size": 0},  # was left out in silence
+        {"size": half, "crc": zlib.crc32(ROWS[:half])},
+        {"size": len(ROWS) + 1},
+    ):
+        (tmp_path / "x.zip").write_bytes(lying(whole, **says))
+        with pytest.raises(ContractError, match="damaged or cut off"):
+            read(tmp_path / "x.zip")
+    (tmp_path / "x.zip").write_bytes(whole)
+    assert len(read(tmp_path / "x.zip")[0]) == 8000
+
+
+@pytest.mark.parametrize("comment", [b"", b"of May"])
+def test_what_stands_before_or_behind_an_archive_is_not_left_out_in_silence(tmp_path, comment):
+    def archive(number):
+        out = io.BytesIO()
+        with zipfile.ZipFile(out, "w") as made:
+            made.comment = comment
+            made.writestr("a.csv", b"n\n%d\n" % number)
+        return out.getvalue()
+
+    path = tmp_path / "x.zip"
+    first, second = archive(1), archive(2)
+    for data, told in (
+        (first + second, f"{len(first)} bytes before"),
+        (first + zipped(), f"{len(first)} bytes before"),
+        (first + second[:-30], f"{len(second) - 30} bytes behind"),
+        (first + b"\n", "1 bytes behind"),
+    ):
+        path.write_bytes(data)
+        with pytest.raises(ContractError, match=rf"x\.zip' holds more than one archive, or is damaged; got {told}"):
+            read(path)
+    for data in (first, first + bytes(512)):
+        path.write_bytes(data)
+        assert read(path)[0] == [{"n": 1}]
+
+
+def test_an_archive_of_which_a_member_is_gone_from_its_directory(tmp_path):
+    """As `zip -A` leaves two archives in one file: offsets are counted from the file's begin."""
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        archive.writestr("a.csv", b"n\n1\n")
+        archive.writestr("b.csv", b"n\n2\n")
+        archive.filelist = archive.filelist[1:]
+    with pytest.raises(ContractError, match=r"got \d\d bytes before what its directory lists"):
         read(tmp_path / "x.zip")
 
 

@@ -73,7 +73,7 @@ class FileConfig(SourceConfig):
         description="How the files are compressed. By default each one's first bytes say it. Of several "
         "streams in one file, as parallel compressors write them, all are read; what follows one and is none, other "
         "than padding by zeros in gzip, bz2 and xz, stops the run. The members of a zip archive have to be stored or "
-        "compressed with deflate.",
+        "compressed with deflate, and a file holds one archive.",
     )
     members: Annotated[list[Annotated[str, Field(min_length=1)]], _ONE_OR_MORE] = Field(
         list(ALL),
