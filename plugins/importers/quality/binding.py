@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, reduce
+from operator import and_
 
 import polars as pl
 import pyarrow as pa
@@ -67,7 +68,7 @@ class Bound:
     parts: dict[str, Part] = field(default_factory=dict)
     fits: dict[str, bool] = field(default_factory=dict)
     found: dict[str, str] = field(default_factory=dict)
-    keys: dict[str, tuple[list[Operand], pl.Expr]] = field(default_factory=dict)
+    keys: dict[str, tuple[list[Operand], pl.Expr | None]] = field(default_factory=dict)
 
     def frame(self, rows: pa.RecordBatch) -> pl.DataFrame:
         """The columns that the rules read, as polars has them."""
@@ -101,7 +102,10 @@ def _bind(bound: Bound, labelled: Labelled, schema: pa.Schema, declared: pa.Sche
         bound.fits[label], bound.found[label] = rule.fits(shape), rule.found(shape)
     elif isinstance(rule, KeyRule):
         operands, domain = rule.key(bound.at)
-        bound.keys[label] = operands, domain if chosen is None else domain & chosen
+        if chosen is not None:
+            domain = reduce(and_, [x.expr.is_not_null() for x in operands]) if domain is None else domain
+            domain &= chosen
+        bound.keys[label] = operands, domain
     elif isinstance(rule, DriftLess):
         rule.check(bound.at)
     elif isinstance(rule, GxRule):

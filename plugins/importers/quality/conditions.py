@@ -80,7 +80,7 @@ class Comparison(_Part):
                     f"`{self.operator}` compares with no such value", do="say `nullity` of missing values"
                 )
             x = x.within(PLAIN - {Family.BINARY})
-            found = x.expr.is_in(x.members(members).implode()).fill_null(value=False)
+            found = x.among(members).fill_null(value=False)
             return found if self.operator in ("==", "IN") else ~found
         x = x.within(ORDERED)
         bound = x.bound(self.parameter)

@@ -27,13 +27,18 @@ def seed(key: bytes, label: str) -> int:
     return int.from_bytes(hashlib.blake2b(label.encode(), key=key, digest_size=8, person=b"importers-unique").digest())
 
 
-def keyed(operands: list[Operand], domain: pl.Expr, seed: int) -> pl.Expr:
+def keyed(operands: list[Operand], domain: pl.Expr | None, seed: int) -> pl.Expr:
     """One uint64 a row; null where the row is outside the rule's domain. A missing part of a key counts as a value.
 
-    The parts' hashes, each under a seed of its own, are added (wrapping): as random as one of them.
+    The parts' hashes, each under a seed of its own, are added (wrapping): as random as one of them. Without a domain
+    the key of a row with a missing part is null, for a third less time.
     """
-    parts = [_hashed(operand, (seed + place) % 2**64) for place, operand in enumerate(operands)]
-    return pl.when(domain).then(reduce(add, parts))
+    seeds = [(seed + place) % 2**64 for place in range(len(operands))]
+    parts = [_hashed(operand, own) for operand, own in zip(operands, seeds, strict=True)]
+    if domain is None:
+        return reduce(add, parts)
+    filled = [part.fill_null(pl.lit(own, dtype=pl.UInt64)) for part, own in zip(parts, seeds, strict=True)]
+    return pl.when(domain).then(reduce(add, filled))
 
 
 def kind(operand: Operand) -> str:
@@ -44,14 +49,13 @@ def kind(operand: Operand) -> str:
 
 
 def _hashed(operand: Operand, seed: int) -> pl.Expr:
+    """Null where the value is missing."""
     x = operand.within(PLAIN)
     if isinstance(x.dtype, pl.Decimal):
-        hashed = _decimal_hashed(x.expr, x.dtype, seed)
-    elif x.dtype == pl.UInt64:
-        hashed = _int128_hashed(x.expr.cast(pl.Int128), _DIGITS + 2, seed)
-    else:
-        hashed = _hash(_canonical(x), seed)
-    return hashed.fill_null(pl.lit(seed, dtype=pl.UInt64))
+        return _decimal_hashed(x.expr, x.dtype, seed)
+    if x.dtype == pl.UInt64:
+        return _int128_hashed(x.expr.cast(pl.Int128), _DIGITS + 2, seed)
+    return _hash(_canonical(x), seed)
 
 
 def _hash(canonical: pl.Expr, seed: int) -> pl.Expr:

@@ -91,10 +91,10 @@ class MostCommonInSet(KeyRule):
     wrong: ClassVar[str] = "the most frequent value isn't one of the set"
     good_rows_only = False
 
-    def key(self, at: Columns) -> tuple[list[Operand], pl.Expr]:
+    def key(self, at: Columns) -> tuple[list[Operand], pl.Expr | None]:
         x = at(self.column).within(_COUNTABLE)
         x.members(self.value_set)  # a member of another type is told before anything is read
-        return [x], x.expr.is_not_null()
+        return [x], None
 
     def holds(self, most_common: Numbers, at: Columns, seed: int) -> bool:
         """`most_common`: the hashes of the most frequent values; none if there are no values."""

@@ -155,7 +155,7 @@ class BeInSet(RowRule):
 
     def judged(self, at: Columns) -> Judged:
         x = at(self.column).within(PLAIN - {Family.BINARY})
-        return known(x, x.expr.is_in(x.members(self.value_set).implode()))
+        return known(x, x.among(self.value_set))
 
 
 class NotBeInSet(BeInSet):
@@ -163,7 +163,7 @@ class NotBeInSet(BeInSet):
 
     def judged(self, at: Columns) -> Judged:
         x = at(self.column).within(PLAIN - {Family.BINARY})
-        return known(x, ~x.expr.is_in(x.members(self.value_set).implode()))
+        return known(x, ~x.among(self.value_set))
 
 
 class LengthsBetween(Bounds, RowRule):
@@ -173,7 +173,11 @@ class LengthsBetween(Bounds, RowRule):
 
     def judged(self, at: Columns) -> Judged:
         x = at(self.column)
-        return known(x, self.inside(x.text().str.len_chars(), number))
+        length = x.text().str.len_chars()
+        low, high = self.ends(number)
+        if isinstance(low, int) and isinstance(high, int):  # characters are counted once, not for each end
+            return known(x, length.is_between(low + self.strict_min, high - self.strict_max))
+        return known(x, self.inside(length, number))
 
 
 class LengthsEqual(RowRule):
@@ -244,7 +248,7 @@ class PairInSet(PairRule):
 
 
 def _is(x: Operand, members: list[Any]) -> pl.Expr:
-    found = x.expr.is_in(x.members(members).implode()).fill_null(value=False)
+    found = x.among(members).fill_null(value=False)
     return found | x.expr.is_null() if None in members else found
 
 

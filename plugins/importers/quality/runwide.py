@@ -368,8 +368,8 @@ class KeyRule(Rule):
     good_rows_only: ClassVar[bool]
 
     @abstractmethod
-    def key(self, at: Columns) -> tuple[list[Operand], pl.Expr]:
-        """The columns whose values together are the key, and which rows take part."""
+    def key(self, at: Columns) -> tuple[list[Operand], pl.Expr | None]:
+        """The columns whose values together are the key, and which rows take part: None for those with all of them."""
 
 
 class DistinctBetween(Bounds, KeyRule):
@@ -379,10 +379,10 @@ class DistinctBetween(Bounds, KeyRule):
     wrong: ClassVar[str] = "the number of distinct values is outside the range"
     good_rows_only = False
 
-    def key(self, at: Columns) -> tuple[list[Operand], pl.Expr]:
+    def key(self, at: Columns) -> tuple[list[Operand], pl.Expr | None]:
         self.inside(0, number)
         x = at(self.column).within(PLAIN)
-        return [x], x.expr.is_not_null()
+        return [x], None
 
     def holds(self, distinct: int, _count: int) -> bool:
         return bool(self.inside(distinct, number))
@@ -415,14 +415,14 @@ class Unique(UniqueRule):
 
     column: str
 
-    def key(self, at: Columns) -> tuple[list[Operand], pl.Expr]:
+    def key(self, at: Columns) -> tuple[list[Operand], pl.Expr | None]:
         x = at(self.column).within(PLAIN)
-        return [x], x.expr.is_not_null()
+        return [x], None
 
 
 class CompoundUnique(ManyColumns, UniqueRule):
     """Inside a compound key two missing values are equal."""
 
-    def key(self, at: Columns) -> tuple[list[Operand], pl.Expr]:
+    def key(self, at: Columns) -> tuple[list[Operand], pl.Expr | None]:
         operands = [at(path).within(PLAIN) for path in self.column_list]
         return operands, self.domain(operands)

@@ -75,6 +75,7 @@ ROWWISE = [
     ("column_values_to_be_in_set", {"column": "i", "value_set": []}),
     ("column_values_to_be_in_set", {"column": "f", "value_set": [0, 1.5]}),
     ("column_values_to_be_in_set", {"column": "s", "value_set": ["a", "日本語", "é"]}),
+    ("column_values_to_be_in_set", {"column": "s", "value_set": ["a", "日本語", "é", "x" * 13]}),
     ("column_values_to_be_in_set", {"column": "b", "value_set": [True]}),
     ("column_values_to_be_in_set", {"column": "d", "value_set": [dt.date(2024, 3, 1)]}),
     ("column_values_to_be_in_set", {"column": "dec", "value_set": [Decimal("0.5"), Decimal("0.254"), 1e300, 10**40]}),
@@ -97,6 +98,7 @@ ROWWISE = [
     ("column_value_lengths_to_be_between", {"column": "s", "min_value": 1, "max_value": 2}),
     ("column_value_lengths_to_be_between", {"column": "s", "min_value": 1, "strict_min": True}),
     ("column_value_lengths_to_be_between", {"column": "whole", "max_value": 1}),
+    ("column_value_lengths_to_be_between", {"column": "s", "min_value": 0, "max_value": 3, "strict_max": True}),
     ("column_value_lengths_to_equal", {"column": "s", "value": 1}),
     *(
         ("column_pair_values_a_to_be_greater_than_b", {"column_A": "i", "column_B": "j"} | more)

@@ -245,6 +245,56 @@ def test_types_at_the_edge(values, type_, rule, bad):
     assert Rules.compile([rule], batch.schema).checker(KEY).check(batch).bad.tolist() == bad
 
 
+WORDS = [
+    "",
+    "a",
+    "A",
+    "ab",
+    "\0",
+    "a\0",
+    "a\n",
+    "ä" * 6,
+    "ä" * 6 + "a",
+    "x" * 12,
+    "x" * 13,
+    "x" * 12 + "y",
+    "日本語",
+    "e\u0301",
+]
+
+
+@pytest.mark.parametrize(
+    "members", [WORDS[:1], WORDS[1:7], WORDS[5:10], WORDS[7:9], WORDS[::2], [None, "a"], ["a"] * 9]
+)
+def test_a_set_of_texts_has_what_pythons_has(members):
+    """Few short ones are compared, others looked up."""
+    batch = pa.record_batch({"x": [*WORDS, "b", None, "xx" * 12]})
+    said = [expect(f"column_values_to_{way}be_in_set", column="x", value_set=members) for way in ("", "not_")]
+    checker = Rules.compile(said, batch.schema).checker(KEY)
+    broken = checker.check(batch).broken.to_pylist()
+    values = [value for value in batch["x"].to_pylist() if value is not None]
+    assert broken == [[said[value in members].label] for value in values]
+    assert set(checker.verdict(0).tally.evaluated.values()) == {len(values)}
+
+
+@pytest.mark.parametrize(
+    "strict", [{}, {"strict_min": True}, {"strict_max": True}, dict.fromkeys(["strict_min", "strict_max"], True)]
+)
+@pytest.mark.parametrize("ends", [(1, 3), (2, 2), (2, 3), (-5, 10**30), (2**32, 2**33), (0.5, 2.5), (1, 2.5)])
+def test_lengths_lie_between_both_ends(ends, strict):
+    low, high = ends
+    texts = ["", "a", "ä", "🎸🎸", "e\u0301", "abc", "日本語\n", "abcde", None]
+    batch = pa.record_batch({"x": texts})
+    rule = expect("column_value_lengths_to_be_between", column="x", min_value=low, max_value=high, **strict)
+    fits = [
+        (low < len(text) if "strict_min" in strict else low <= len(text))
+        and (len(text) < high if "strict_max" in strict else len(text) <= high)
+        for text in texts[:-1]
+    ]
+    bad = Rules.compile([rule], batch.schema).checker(KEY).check(batch).bad.tolist()
+    assert bad == [not fit for fit in fits] + [False]
+
+
 @pytest.mark.parametrize(
     "type_",
     [
@@ -280,7 +330,19 @@ def test_keys_of_every_plain_type_hash(type_):
     checker = Rules.compile([expect("column_values_to_be_unique", column="x")], batch.schema).checker(KEY)
     checker.check(batch)
     (keys,) = checker.verdict(0).keys.values()
+    assert len(keys) == len(batch) - array.null_count
     assert len(np.unique(keys)) == len(keys) - 1
+
+
+def test_a_missing_value_is_no_key_on_chosen_rows_either():
+    batch = pa.record_batch({"x": [1, None, 1, None, 2], "y": [1, 1, 2, 2, 1]})
+    rule = expect(
+        "column_values_to_be_unique", column="x", row_condition='col("y") == 1', condition_parser="great_expectations"
+    )
+    checker = Rules.compile([rule], batch.schema).checker(KEY)
+    checker.check(batch)
+    (keys,) = checker.verdict(0).keys.values()
+    assert len(keys) == 2
 
 
 def test_numbers_of_a_dictionary_are_judged_as_their_values(monkeypatch):
