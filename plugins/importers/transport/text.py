@@ -29,6 +29,15 @@ def is_utf8(encoding: str) -> bool:
     return codecs.lookup(encoding).name in UTF8
 
 
+def is_in(data: bytes, encoding: str) -> bool:
+    """Whether all of it is text of the encoding."""
+    try:
+        data.decode(encoding)
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
 class FrontToBack:
     """A `Fill` for what can't be read at random: no byte before the last offset asked for comes again.
 

@@ -18,7 +18,7 @@ from importers.core.widening import wider
 from importers.exceptions import ContractError
 from importers.sources._text.blocks import NEWLINE, Block
 from importers.sources._text.json_misfits import ROUNDED, is_double, is_told, why
-from importers.transport.text import BOM
+from importers.transport.text import BOM, is_in
 
 NULL_FIRST = re.compile(rb"(?:\xef\xbb\xbf)?\s*+null")
 """Arrow 26's parser reads through a null pointer where a block begins so: it is read by line."""
@@ -140,6 +140,7 @@ def _readable(line: bytes, options: arrow_json.ParseOptions | None = None) -> bo
 
 
 SAMPLE = "raise `sample_rows` until the sample shows it"
+NOT_UTF8 = "not UTF-8"
 
 
 class Read(NamedTuple):
@@ -154,13 +155,19 @@ class Lines:
     """Reads blocks of lines as tables of `schema`: at once if all fit, else without those that don't."""
 
     def __init__(
-        self, schema: pa.Schema, unknown_keys: UnknownKeys, widens: Collection[str] = (), shown_by: str = SAMPLE
+        self,
+        schema: pa.Schema,
+        unknown_keys: UnknownKeys,
+        widens: Collection[str] = (),
+        *,
+        shown_by: str = SAMPLE,
+        not_utf8: str = NOT_UTF8,
     ) -> None:
         """A column of integers that `widens` is one of numbers from the first block on that has fractions.
 
-        `shown_by` says what lets a new key be seen, for an error.
+        `shown_by` says what lets a new key be seen, for an error; `not_utf8`, why a line isn't read that isn't that.
         """
-        self._shown_by = shown_by
+        self._shown_by, self._not_utf8 = shown_by, not_utf8
         self._stops, self._widens = unknown_keys is UnknownKeys.STOP, frozenset(widens)
         self._take(schema)
 
@@ -190,7 +197,7 @@ class Lines:
         for start, text in _texts(block):
             value = parsed(text)
             if value is None:
-                rejects.append((start, text, "not a JSON object"))
+                rejects.append((start, text, "not a JSON object" if is_in(text, "utf-8") else self._not_utf8))
                 continue
             unknown += [(start, key) for key in islice(_unknown(value, self._parser.struct, ""), 1)]
             if _rounds(value, self._parser.struct):
@@ -316,9 +323,9 @@ def _told(path: str) -> str:
 
 
 def parsed(text: bytes) -> dict[str, Any] | None:
-    """The object that the text is; None if it is none."""
+    """The object that the text is; None if it is none, or not in UTF-8: halves of characters are no more that."""
     try:
-        value = json.loads(text)
+        value = json.loads(str(text, "utf-8-sig"))
     except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None

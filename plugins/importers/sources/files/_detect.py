@@ -11,6 +11,7 @@ from collections import Counter
 from charset_normalizer import from_bytes
 
 from importers.exceptions import ContractError
+from importers.transport.text import is_in
 
 HEAD = 256 << 10
 """Bytes that are looked at."""
@@ -80,6 +81,19 @@ def check_text(head: bytes, shown: str, encoding: str, *, settable: bool = True)
         )
 
 
+def check_said(head: bytes, shown: str, encoding: str, otherwise: str = "") -> None:
+    """Raises ContractError for a file that is UTF-8 where somebody says that it is of one byte a character.
+
+    `otherwise` is what can be done besides saying UTF-8.
+    """
+    if _told_wrong(head, encoding):
+        raise ContractError(
+            f"the file '{shown}' is UTF-8 by its bytes",
+            got=f"`encoding: {encoding}`, which makes other letters of them, and other pseudonyms",
+            do=f"set `encoding: utf-8`{otherwise}",
+        )
+
+
 def encoding_of(head: bytes) -> str:
     """The encoding that a byte order mark says, else UTF-8: what isn't shows as records that can't be read."""
     return next((name for mark, name in MARKS if head.startswith(mark)), "utf-8")
@@ -93,7 +107,7 @@ def unmarked(head: bytes) -> str | None:
     if b"\0" not in head or encoding_of(head) != "utf-8":
         return None
     for name in ("utf-32-le", "utf-32-be"):  # few bytes are any: above 0x10ffff nothing is a character
-        if len(head) >= _WIDEST and _is(head[: len(head) // _WIDEST * _WIDEST], name):
+        if len(head) >= _WIDEST and is_in(head[: len(head) // _WIDEST * _WIDEST], name):
             return name
     characters, even, odd = len(head) // 2, head[::2].count(0), head[1::2].count(0)
     name, here, there = ("utf-16-le", odd, even) if odd > even else ("utf-16-be", even, odd)
@@ -104,15 +118,7 @@ def unmarked(head: bytes) -> str | None:
     return name if many and here >= 2 * there else None
 
 
-def _is(data: bytes, encoding: str) -> bool:
-    try:
-        data.decode(encoding)
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
-def told_wrong(head: bytes, encoding: str) -> bool:
+def _told_wrong(head: bytes, encoding: str) -> bool:
     """Whether a file that somebody says to be of one byte a character, such as cp1252, is UTF-8: by its mark, or as
     all that isn't ASCII is such. An accented letter of UTF-8 begins with a byte that is an Ã in cp1252, and a sign
     would come after it; of other characters there have to be three, as `ß…` alone might be two.

@@ -13,13 +13,13 @@ from importers.core.names import few
 from importers.exceptions import ContractError
 from importers.sources._text.blocks import Block, one_batch
 from importers.sources._text.cells import ARROW, TypeName, arrow_type, typed
-from importers.sources._text.json_lines import Lines, UnknownKeys, infer, parsed
+from importers.sources._text.json_lines import NOT_UTF8, Lines, UnknownKeys, infer, parsed
 from importers.sources._text.widening import Typed
 from importers.sources._types import is_bare
 from importers.sources.files._columns import shown, widening
 from importers.sources.files._odd import Inferred, inferred
 from importers.sources.files._settings import FileConfig
-from importers.transport.text import BOM
+from importers.transport.text import BOM, is_in
 
 READABLE = frozenset(ARROW.values()) - {ARROW[TypeName.DATE]}
 """What JSON's values can be read as."""
@@ -67,6 +67,14 @@ def sample(found: Iterable[Block], setting: FileConfig) -> list[bytes]:
     return lines[: setting.sample_rows]
 
 
+def objects(found: Sequence[bytes], path: str, do: str) -> list[bytes]:
+    """The lines that are objects. Raises ContractError where none is and the encoding is why; `do` mends that."""
+    lines = [line for line in found if parsed(line) is not None]
+    if not lines and not all(is_in(line, "utf-8") for line in found):
+        raise ContractError(f"the file '{path}' isn't UTF-8", got="bytes in its records that no UTF-8 text has", do=do)
+    return lines
+
+
 def by_sample(schema: pa.Schema, lines: Sequence[bytes]) -> Inferred:
     """The schema, and which of its columns would be times but for a few: nothing else is told from text in JSON. Not of
     what is within objects, flattened or not.
@@ -101,9 +109,9 @@ def offered(schema: pa.Schema, stream: Stream, setting: LinesConfig) -> None:
         )
 
 
-def reader(schema: pa.Schema, setting: LinesConfig, stream: Stream) -> Lines:
+def reader(schema: pa.Schema, setting: LinesConfig, stream: Stream, not_utf8: str = NOT_UTF8) -> Lines:
     """For lines that have the schema's keys."""
-    return Lines(schema, setting.unknown_keys, widening(stream) - setting.types.keys())
+    return Lines(schema, setting.unknown_keys, widening(stream) - setting.types.keys(), not_utf8=not_utf8)
 
 
 def batch(

@@ -24,7 +24,7 @@ from importers.sources._text.times import DIRECTIVES, Times, kind_of, legal, sui
 from importers.sources._text.widening import Typed
 from importers.sources.files._again import Record, one_row
 from importers.sources.files._columns import akin, wanted, widening
-from importers.sources.files._detect import HEAD, check_text, delimiter_of, encoding_of, guessed, no_text, told_wrong
+from importers.sources.files._detect import HEAD, check_said, check_text, delimiter_of, encoding_of, guessed, no_text
 from importers.sources.files._files import FileSource
 from importers.sources.files._headers import after_lines, before_footer, first_record, numbered_apart
 from importers.sources.files._odd import Inferred, inferred
@@ -228,12 +228,8 @@ class Csv(FileSource[CsvConfig]):
         said = {AUTO: encoding_of, GUESS: guessed}.get(setting.encoding)
         encoding = said(head) if said else setting.encoding
         check_text(head, file.shown, encoding)
-        if not said and told_wrong(head, encoding):
-            raise ContractError(
-                f"the file '{file.shown}' is UTF-8 by its bytes",
-                got=f"`encoding: {encoding}`, which makes other letters of them, and other pseudonyms",
-                do="set `encoding: utf-8`; or `guess`, which goes by each file's bytes, if the files differ",
-            )
+        if not said:
+            check_said(head, file.shown, encoding, "; or `guess`, which goes by each file's bytes, if the files differ")
         delimiter = setting.delimiter
         if delimiter == AUTO:
             lines = head.decode(encoding, "replace").removeprefix("\ufeff").splitlines(keepends=True)

@@ -18,12 +18,21 @@ from importers.core.names import as_name
 from importers.core.places import numbered, stretch
 from importers.exceptions import ContractError
 from importers.sources._text.blocks import BLOCK, NEWLINE, Block
-from importers.sources._text.json_lines import parsed
 from importers.sources.files._columns import wanted
-from importers.sources.files._detect import BEGINNING, check_text
+from importers.sources.files._detect import BEGINNING, HEAD, check_said, check_text
 from importers.sources.files._files import FileSource
 from importers.sources.files._json_documents import Document
-from importers.sources.files._lines import READABLE, LinesConfig, batch, by_sample, offered, reader, sample, types
+from importers.sources.files._lines import (
+    READABLE,
+    LinesConfig,
+    batch,
+    by_sample,
+    objects,
+    offered,
+    reader,
+    sample,
+    types,
+)
 from importers.sources.files._nested import flat, flat_schema, nested_schema
 from importers.sources.files._odd import Inferred
 from importers.sources.files._slices import Slice
@@ -31,6 +40,8 @@ from importers.transport.files import File
 from importers.transport.text import Fill, text_encoding
 
 SAMPLE = 1 << 20
+SET_ENCODING = "set `encoding`, to `cp1252` for example"
+NOT_ENCODED = f"not in the file's encoding: {SET_ENCODING}"
 
 
 class Nested(StrEnum):
@@ -159,7 +170,7 @@ class Json(FileSource[JsonConfig]):
                 f"the file '{files[0].shown}' has no records, so that nothing says which columns there are",
                 do="wait for one that has some: beside it a file without any is read as no rows; or correct `records`",
             )
-        lines = [line for line in found if parsed(line) is not None]
+        lines = objects(found, files[0].shown, SET_ENCODING)
         if not lines:
             raise ContractError(
                 f"the file '{files[0].shown}' has no objects where its records are looked for", do="correct `records`"
@@ -175,7 +186,7 @@ class Json(FileSource[JsonConfig]):
         return [{"start": 0, "end": None, "weight": file.size}]
 
     def read_slice(self, stream: Stream, file: File, part: Slice, schema: pa.Schema) -> Iterator[Batch]:  # noqa: ARG002 - it is the whole
-        lines, target = reader(nested_schema(schema), self.config, stream), wanted(stream, schema)
+        lines, target = reader(nested_schema(schema), self.config, stream, NOT_ENCODED), wanted(stream, schema)
         with self._text(file) as fill:
             records = _Records(file.shown)
             for block in self._document(file, fill).blocks(self.block):
@@ -190,9 +201,11 @@ class Json(FileSource[JsonConfig]):
     @contextmanager
     def _text(self, file: File) -> Iterator[Fill]:
         with self.files.front_to_back(file) as raw:
-            head = raw.read(BEGINNING)
+            head = raw.read(HEAD)
         encoding = self.config.encoding or json.detect_encoding(head[:4])
-        check_text(head, file.shown, encoding)
+        check_text(head[:BEGINNING], file.shown, encoding)
+        if self.config.encoding:
+            check_said(head, file.shown, encoding)
         with self.files.as_utf8(file, encoding) as fill:
             yield fill
 

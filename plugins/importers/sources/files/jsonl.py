@@ -13,12 +13,21 @@ import pyarrow as pa
 from importers.core.model import Batch, Stream
 from importers.exceptions import ContractError
 from importers.sources._text.blocks import BLOCK, Block, LineNumbers, Positions, blocks
-from importers.sources._text.json_lines import parsed
 from importers.sources.files._again import Record, one_row
 from importers.sources.files._columns import wanted
 from importers.sources.files._detect import BEGINNING, check_text
 from importers.sources.files._files import FileSource
-from importers.sources.files._lines import READABLE, LinesConfig, batch, by_sample, offered, reader, sample, types
+from importers.sources.files._lines import (
+    READABLE,
+    LinesConfig,
+    batch,
+    by_sample,
+    objects,
+    offered,
+    reader,
+    sample,
+    types,
+)
 from importers.sources.files._odd import Inferred
 from importers.sources.files._slices import Slice
 from importers.transport.files import File
@@ -50,8 +59,8 @@ class Jsonl(FileSource[JsonlConfig]):
         return True
 
     def inferred(self, files: Sequence[File]) -> Inferred:
-        lines = [line for file in dict.fromkeys((files[0], files[-1])) for line in self._sample(file)]
-        lines = [line for line in lines if parsed(line) is not None]
+        found = [line for file in dict.fromkeys((files[0], files[-1])) for line in self._sample(file)]
+        lines = objects(found, files[0].shown, "have it written in UTF-8")
         if not lines:
             raise ContractError(f"the file '{files[0].shown}' starts without a JSON object", do="check its format")
         return by_sample(types(lines, self.config, files[0].shown), lines)

@@ -129,7 +129,27 @@ def test_encodings(tmp_path, encoding):
     assert (got, rejects) == ([{"s": "ünï"}, {"s": "x"}], [])
     if encoding == "latin-1":
         got, rejects = everything(source(path))
-        assert (len(got), [r.reason for r in rejects]) == (1, ["not a JSON object"])
+        told = "not in the file's encoding: set `encoding`, to `cp1252` for example"
+        assert (len(got), [r.reason for r in rejects]) == (1, [told])
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "cp1252"])
+def test_an_encoding_is_to_be_said_where_no_record_is_utf8(tmp_path, encoding):
+    (tmp_path / "rows.json").write_bytes('[{"s": "ünï"}]'.encode(encoding))
+    with pytest.raises(ContractError, match=r"rows\.json' isn't UTF-8; got .*Set `encoding`, to `cp1252` for example"):
+        source(tmp_path / "rows.json").streams()
+
+
+@pytest.mark.parametrize("said", ["cp1252", "latin-1"])
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+def test_utf8_that_is_said_to_be_of_one_byte_a_character(tmp_path, said, mark):
+    path, text = tmp_path / "rows.json", '[{"s": "ünï"}]'
+    path.write_bytes(mark + text.encode())
+    of = source(path, encoding=said)
+    with pytest.raises(ContractError, match=r"is UTF-8 by its bytes; got `encoding: \S+, .*Set `encoding: utf-8`$"):
+        of.streams()
+    path.write_bytes(text.encode(said))
+    assert everything(source(path, encoding=said)) == ([{"s": "ünï"}], [])
 
 
 @pytest.mark.parametrize("wrong", ["base64", "rot13", "utf-9"])

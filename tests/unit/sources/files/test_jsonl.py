@@ -169,7 +169,7 @@ def test_a_line_that_is_no_row_is_refused_and_its_neighbours_are_not(tmp_path):
         ("7", "not a JSON object"),
         ("8", "not a JSON object"),
         ("9", "not a JSON object"),
-        ("10", "not a JSON object"),
+        ("10", "not UTF-8"),
         ("11", "column 'id': it is there twice"),
         ("12", "column 'id': a whole number of more than 64 bits"),
     ]
@@ -423,3 +423,15 @@ def test_a_page_in_place_of_lines_is_told(tmp_path):
     (tmp_path / "x.jsonl").write_text("<!doctype html><title>gone</title>\n")
     with pytest.raises(ContractError, match="is an HTML page"):
         source(tmp_path / "x.jsonl").streams()
+
+
+@pytest.mark.parametrize("written", ['{"v": "Müller"}\n'.encode("cp1252"), b'{"v": "\xed\xa0\xbd"}\n'])
+def test_lines_that_are_not_utf8_are_told(tmp_path, written):
+    """Those of a code page, and halves of characters as CESU-8 writes them, which no database takes (RFC 3629, 3)."""
+    (tmp_path / "x.jsonl").write_bytes(written)
+    with pytest.raises(ContractError, match=r"x\.jsonl' isn't UTF-8") as failed:
+        source(tmp_path / "x.jsonl").streams()
+    assert failed.value.do == "have it written in UTF-8"
+    (tmp_path / "x.jsonl").write_bytes(b'{"v": "a"}\n' + written)
+    rows, rejects, _ = everything(source(tmp_path / "x.jsonl"))
+    assert (rows, [r.reason for r in rejects]) == ([{"v": "a"}], ["not UTF-8"])

@@ -44,7 +44,7 @@ def test_each_poisonous_value_is_told_by_its_place_and_the_others_keep_theirs() 
         ("message 3", b"[1]", "not a JSON object"),
         ("message 4", b'{"id": "x"}', "column 'id': not a whole number: see `types`"),
         ("message 5", b'{"id": 2', "not a JSON object"),
-        ("message 6", b"\xff", "not a JSON object"),
+        ("message 6", b"\xff", "not UTF-8"),
         ("message 7", b"null", "not a JSON object"),
         ("message 8", b"  ", "not a JSON object"),
     ]
