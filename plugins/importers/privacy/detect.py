@@ -123,6 +123,7 @@ def _is_official(text: str) -> bool:
 
 
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s.]+")
+_EMAIL_WITHIN = re.compile(r"[^@\s]@(?:[^@\s.]+\.)+[^\W\d_]{2}")
 _SHAPES: Sequence[tuple[Callable[[str], object], PersonalData, str, str]] = (
     (_EMAIL.fullmatch, P.CONTACT, "drop", "e-mail addresses"),
     (_is_ip, P.ONLINE_ID, "{mask: ip_prefix}", "IP addresses"),
@@ -141,4 +142,6 @@ def _by_shape(path: str, sample: pa.Array) -> Suggestion | None:
     for looks, personal, treatment, what in _SHAPES:
         if values and sum(1 for value in values if looks(value)) >= _MOST * len(values):
             return Suggestion(path, personal, treatment, f"its values look like {what}")
+    if is_text(kind) and any(map(_EMAIL_WITHIN.search, sample.drop_null().unique().to_pylist())):
+        return Suggestion(path, P.CONTACT, "drop", "e-mail addresses are in some of its values")
     return None

@@ -350,9 +350,14 @@ def absolute(pattern: str) -> str:
     return url2pathname(urlsplit(pattern, allow_fragments=False).path)
 
 
+_LOCK = "~$"
+"""How Excel calls a file that is there while somebody has a workbook open."""
+
+
 def _local(pattern: str) -> list[str]:
     if Path(pattern).is_dir():
         raise ConfigError(f"'{pattern}' is a directory", do=f"say which of its files: {pattern}/*.csv")
     if Path(pattern).exists():  # a file may have a bracket in its name
         return [pattern]
-    return [path for path in glob.glob(pattern, recursive=True) if Path(path).is_file()]  # noqa: PTH207 - pathlib's `**` doesn't match files
+    paths = map(Path, glob.glob(pattern, recursive=True))  # noqa: PTH207 - pathlib's `**` doesn't match files
+    return [str(path) for path in paths if path.is_file() and not path.name.startswith(_LOCK)]

@@ -74,3 +74,10 @@ def test_a_directory_with_brackets_in_its_name_is_a_directory(tmp_path):
     (tmp_path / "jan [1]").mkdir()
     (tmp_path / "jan [1]" / "x.csv").touch()
     assert [file.lane for file in Files().find([str(tmp_path / "jan [1]" / "x.csv")])] == ["x.csv"]
+
+
+def test_a_pattern_leaves_out_what_is_hidden_and_the_lock_of_an_open_workbook(tmp_path):
+    for name in ("a.xlsx", "~$a.xlsx", ".b.xlsx", "~c.xlsx"):
+        (tmp_path / name).touch()
+    assert [file.lane for file in Files().find([str(tmp_path / "*.xlsx")])] == ["a.xlsx", "~c.xlsx"]
+    assert [file.lane for file in Files().find([str(tmp_path / "~$a.xlsx")])] == ["~$a.xlsx"]

@@ -61,7 +61,8 @@ class FileConfig(SourceConfig):
         Field(
             min_length=1,
             description="A path, a glob (`data/**/*.csv`), `file:///path` or `s3://bucket/prefix/*.csv`, or a list of "
-            "them. Upper and lower case differ: `*.csv` leaves `A.CSV` out, `*.[cC][sS][vV]` takes both. A bucket "
+            "them. Upper and lower case differ: `*.csv` leaves `A.CSV` out, `*.[cC][sS][vV]` takes both. A glob leaves "
+            "out names that begin with a dot, and with `~$`, as Excel's locks do. A bucket "
             "needs the extra `s3` and a connection of type `aws`; the source `s3` also says what becomes of its "
             "objects afterwards. A loaded file that is moved within the pattern, or that another `path` finds, isn't "
             "read again if its name, size and time of change are the same.",
