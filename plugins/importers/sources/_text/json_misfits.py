@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from decimal import Decimal
 from typing import Any
 
 import pyarrow as pa
@@ -24,14 +25,24 @@ def why(text: bytes, kind: pa.StructType) -> str:
 
     `text` is an object. Never tells a value, or a key that may be one.
     """
-    try:
-        value = json.loads(text, object_pairs_hook=_Object)
-    except RecursionError:  # a little sooner than without the hook
-        return UNFIT
-    path, found = next(_misfits(value, kind, ""), ("", ""))
+    path, found = _first(text, kind)
     if not found:
         return UNFIT
     return f"column '{path}': {found}" if is_told(path) else f"a column whose name isn't shown: {found}"
+
+
+def is_unfit(text: bytes, kind: pa.StructType) -> bool:
+    """Whether the object has a value that Arrow's parser is sure to refuse, too. It may refuse more."""
+    return bool(_first(text, kind)[1])
+
+
+def _first(text: bytes, kind: pa.StructType) -> tuple[str, str]:
+    """The path of the first value that doesn't fit, and why; nothing of both if all seem to fit."""
+    try:
+        value = _DECODER.decode(text.decode(json.detect_encoding(text), "surrogatepass"))  # as `json.loads` does
+    except RecursionError:  # a little sooner than without the hook
+        return "", ""
+    return next(_misfits(value, kind, ""), ("", ""))
 
 
 def is_told(path: str) -> bool:
@@ -44,7 +55,13 @@ class _Object(dict[str, Any]):
 
     def __init__(self, pairs: Sequence[tuple[str, Any]]) -> None:
         super().__init__(pairs)
-        self.twice = {key for key, times in Counter(key for key, _ in pairs).items() if times > 1}
+        self.twice = set[str]()
+        if len(self) < len(pairs):
+            self.twice = {key for key, times in Counter(key for key, _ in pairs).items() if times > 1}
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_Object, parse_float=Decimal)
+"""Fractions are as they are written: a float may have more digits before its point than what it stands for."""
 
 
 def _misfits(value: Any, kind: pa.DataType, path: str) -> Iterator[tuple[str, str]]:
@@ -84,7 +101,7 @@ def _is(value: Any, kind: pa.DataType) -> bool:
     if pa.types.is_boolean(kind):
         return isinstance(value, bool)
     if pa.types.is_integer(kind) or pa.types.is_floating(kind):
-        return isinstance(value, float) and pa.types.is_floating(kind)
+        return isinstance(value, float | Decimal) and pa.types.is_floating(kind)
     if isinstance(value, bool | list | dict) or (pa.types.is_timestamp(kind) and not isinstance(value, str)):
         return False
     try:
