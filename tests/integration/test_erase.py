@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 from collections.abc import Callable
 from contextlib import closing
@@ -323,6 +324,52 @@ def test_killed_at_every_step_it_comes_to_the_same_end(
         "acme.orders": (0, 0),
         "plays": (0, 2),
     }
+
+
+NESTED = """\
+tenant: acme
+privacy: {purpose: tests, lawful_basis: contract}
+pipelines:
+  calls:
+    importer: json
+    config: {path: DATA/calls.json}
+    privacy:
+      subject: {column: who, domain: listener}
+      columns:
+        {id: keep, who: pseudonymise, to: pseudonymise, via.by: pseudonymise, "with[].name": pseudonymise,
+         "heard[]": pseudonymise, days: pseudonymise, other: {pseudonymise: {domain: song}}, said: keep}
+"""
+
+
+def test_others_rows_that_name_the_person_are_counted_by_place(home: Path, sql: psycopg.Connection[Any]) -> None:
+    """In objects, lists of them and lists of texts, too; a leaf whose path has a value in it by its column."""
+    (home / "tenants/acme.yaml").write_text(NESTED.replace("DATA", str(home)))
+    nobody = {"to": BOB, "via": {"by": BOB}, "with": [{"name": BOB}], "heard": [BOB], "days": {"2024-01-01": BOB}}
+    named = [
+        {"to": ANN, "with": [{"name": BOB}, {"name": ANN}]},
+        {"via": {"by": ANN}, "heard": [BOB, ANN, ANN]},
+        {"with": [{"name": ANN}, {"name": ANN}]},
+        {"days": {"2024-01-01": ANN}, "via": None, "heard": []},
+        {"other": {"of": ANN}, "said": [ANN]},  # of another domain, and as it is
+    ]
+    whole = dict.fromkeys(nobody, ANN) | {"via": {"by": ANN}, "with": [{"name": ANN}], "heard": [ANN], "days": {}}
+    rows = [nobody | {"other": {"of": BOB}, "said": [], "id": i, "who": BOB} | each for i, each in enumerate(named)]
+    records = [*rows, nobody | whole | {"id": 9, "who": ANN, "other": {"of": ANN}, "said": []}]
+    (home / "calls.json").write_text(json.dumps(records))
+    call("run", "acme.calls")
+    counted = {
+        "acme.calls.to": (1, 0),
+        "acme.calls.via.by": (1, 0),
+        "acme.calls.with[].name": (2, 0),
+        "acme.calls.heard[]": (1, 0),
+        "acme.calls.days": (1, 0),
+    }
+    for more in ("--dry-run", "--yes"):
+        receipt = answer("erase", "acme", ANN, "--domain", "listener", more)
+        mentions = [place for place in receipt["places"] if place["kind"] == "mention"]
+        assert placed({"places": mentions}, "stays") == counted
+        assert placed(receipt)["acme.calls"] == (1, 0)
+    assert ids(sql, "calls") == [0, 1, 2, 3, 4]
 
 
 @pytest.mark.parametrize("treatment", ["drop", "encrypt", "{mask: initials}"])

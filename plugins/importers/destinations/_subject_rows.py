@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from uuid import UUID
 
 import psycopg
-from psycopg.sql import SQL, Identifier
+from psycopg.sql import SQL, Composed, Identifier, Literal
 
 from importers.core.erasure import Outcome, Place, SubjectTable
 from importers.core.model import SUBJECT
 from importers.core.names import ROWS
 from importers.destinations import _owners as owners
 from importers.destinations import _tables as tables
+from importers.destinations._types import JSONB
+from importers.ledger import lineage
+from importers.ledger.lineage import Pseudonymised
 
 
 class SubjectRows:
@@ -25,7 +29,8 @@ class SubjectRows:
         self, connection: psycopg.Connection, tenant: str, table: SubjectTable, tokens: Sequence[bytes]
     ) -> None:
         self._connection, self._tenant, self._table = connection, tenant, table
-        self._parameters = {"tokens": [UUID(bytes=token) for token in tokens], "tenant": tenant}
+        uuids = [UUID(bytes=token) for token in tokens]
+        self._parameters = {"tokens": uuids, "texts": [str(token) for token in uuids], "tenant": tenant}
 
     def delete(self) -> dict[str, int]:
         """How many rows each table has lost; one that can't say whose its rows are is left alone."""
@@ -70,23 +75,24 @@ class SubjectRows:
         return found
 
     def _mentions(self, name: str, whose: Sequence[str], domain: str) -> Iterator[Place]:
-        """Columns of other people's rows that hold pseudonyms of the domain."""
+        """Columns, and parts of nested ones, of other people's rows that hold pseudonyms of the domain.
+
+        One look at the table, however many those are.
+        """
         columns = tables.existing(self._connection, self._tenant, name.removeprefix(f"{self._tenant}."))
-        found = self._connection.execute(
-            """select distinct column_name from _importers.lineage
-               where table_name = %s and treatment = %s and column_name is not null order by 1""",
-            (f"{self._tenant}.{self._table.name}", f"pseudonymise({domain})"),
-        ).fetchall()
-        for (column,) in found:
-            if columns.get(column) != owners.TOKEN:
-                continue
-            statement = SQL("select count(*) from {} where {} = any(%(tokens)s) and not coalesce({}, false)").format(
-                self._identifier(name), Identifier(column), owners.theirs(whose)
-            )
-            (rows,) = self._connection.execute(statement, self._parameters).fetchone() or (0,)
+        found = lineage.pseudonymised(self._connection, f"{self._tenant}.{self._table.name}", domain)
+        naming = _naming([leaf for leaf in found if columns.get(leaf.column) in (owners.TOKEN, JSONB)], columns)
+        if not naming:
+            return
+        counts = SQL(", ").join(SQL("count(*) filter (where {})").format(each) for each in naming.values())
+        statement = SQL("select {} from {} where not coalesce({}, false)").format(
+            counts, self._identifier(name), owners.theirs(whose)
+        )
+        counted = self._connection.execute(statement, self._parameters).fetchone() or ()
+        note = "other people's rows that name them there, by pseudonym: decide yourself what becomes of those"
+        for place, rows in zip(naming, counted, strict=True):
             if rows:
-                note = "other people's rows that name them there, by pseudonym: decide yourself what becomes of those"
-                yield Place("mention", f"{name}.{column}", Outcome.STAYS, rows, note=note)
+                yield Place("mention", f"{name}.{place}", Outcome.STAYS, rows, note=note)
 
     def _delete(self, name: str, whose: Sequence[str]) -> int:
         statement = SQL("delete from {} where {}").format(self._identifier(name), owners.theirs(whose))
@@ -94,3 +100,31 @@ class SubjectRows:
 
     def _identifier(self, name: str) -> Identifier:
         return Identifier(self._tenant, name.removeprefix(f"{self._tenant}."))
+
+
+def _naming(leaves: Sequence[Pseudonymised], columns: Mapping[str, str]) -> dict[str, Composed]:
+    """By place which rows name the subjects whose `tokens` the statement is given, and whose `texts`: as JSON has them.
+
+    A column one of whose leaves can't be found by its path is looked through as a whole.
+    """
+    opaque = {leaf.column for leaf in leaves if not leaf.path}
+    naming = {}
+    for leaf in leaves:
+        if columns[leaf.column] == owners.TOKEN:
+            naming[leaf.column] = SQL("{} = any(%(tokens)s)").format(Identifier(leaf.column))
+        elif leaf.column in opaque:
+            naming[leaf.column] = _within(leaf.column, "strict $.**")
+        else:
+            naming[leaf.source] = _within(leaf.column, _json_path(leaf.path))
+    return naming
+
+
+def _within(column: str, path: str) -> Composed:
+    """Whether a JSON column has one of the tokens where the path leads to."""
+    said = SQL("exists (select from jsonb_path_query({}, {}) leaf where leaf #>> '{{}}' = any(%(texts)s))")
+    return said.format(Identifier(column), Literal(path))
+
+
+def _json_path(path: Sequence[str | None]) -> str:
+    """As PostgreSQL's jsonpath writes it; None stands for each item of a list."""
+    return "$" + "".join("[*]" if step is None else f".{json.dumps(step)}" for step in path)

@@ -8,6 +8,7 @@ import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from itertools import takewhile
+from typing import NamedTuple
 
 import psycopg
 from psycopg.types.json import Jsonb
@@ -106,6 +107,27 @@ def unlike(connection: psycopg.Connection, run: Run) -> list[Unlike]:
         Unlike(source, column, treated(then, was), treated(now, is_), tuple(runs), _within(source, column))
         for source, column, then, now, runs, was, is_ in rows
     ]
+
+
+class Pseudonymised(NamedTuple):
+    """A leaf that some version had under a pseudonym: its path as it is told, its column, and how it is reached there.
+
+    `path` is empty for the column itself, and where it isn't told in full.
+    """
+
+    source: str
+    column: str
+    path: tuple[str | None, ...]
+
+
+def pseudonymised(connection: psycopg.Connection, table: str, domain: str) -> list[Pseudonymised]:
+    """What any version has put into the table as pseudonyms of the domain, by name."""
+    rows = connection.execute(
+        """select distinct source, column_name from _importers.lineage
+           where table_name = %s and treatment = %s and column_name is not null order by 2, 1""",
+        (table, f"pseudonymise({domain})"),
+    ).fetchall()
+    return [Pseudonymised(source, column, _within(source, column)) for source, column in rows]
 
 
 def _within(source: str, column: str) -> tuple[str | None, ...]:
