@@ -34,8 +34,7 @@ and one that is found by halves is parsed with its neighbours as often as they a
 DENSE = 2.0**53
 """Up to here each integer is a double (IEEE 754)."""
 DIGITS = re.compile(rb"\d{16}")
-ZONED = re.compile(r"\d(?:Z|[+-]\d\d:?\d\d)$")
-
+MOMENTS = (pa.timestamp("us", "UTC"), pa.timestamp("us"))
 
 BY_TYPES = ", or say by `types` which it is: what doesn't fit is quarantined then"
 
@@ -47,15 +46,18 @@ class UnknownKeys(StrEnum):
     IGNORE = "ignore"
 
 
-def infer(lines: Sequence[bytes], said: Mapping[str, pa.DataType] | None = None) -> pa.Schema:
-    """What the lines hold. Text stays text, but for columns that are all times, with a zone or all without.
+def infer(
+    lines: Sequence[bytes], said: Mapping[str, pa.DataType] | None = None, *, fractions: bool = False
+) -> pa.Schema:
+    """What the lines hold. Text stays text, but for columns that are all times, with a zone or all without: with
+    `fractions` also such as 12:00:00.5, of up to six digits.
 
     What is of several types is of the one that is `said` of its path, such as `items[].price`, and lines that don't fit
     tell nothing. Raises ContractError where none is said; None where none can be.
     """
     schema, lines = _schema_of(lines, said, {})
     rows = [row for line in lines if (row := parsed(line)) is not None]
-    return pa.schema([(field.name, _settled(field, rows)) for field in schema])
+    return pa.schema([(field.name, _settled(field, rows, fractions=fractions)) for field in schema])
 
 
 def _schema_of(
@@ -109,11 +111,21 @@ def _type_of(node: Any) -> pa.DataType:
     return pa.struct([(name, _type_of(inner)) for name, inner in node.items()])
 
 
-def _settled(field: pa.Field, rows: Sequence[dict[str, Any]]) -> pa.DataType:
-    if not pa.types.is_timestamp(field.type):
+def _settled(field: pa.Field, rows: Sequence[dict[str, Any]], *, fractions: bool) -> pa.DataType:
+    """Arrow takes texts with fractions for no times."""
+    if not (pa.types.is_timestamp(field.type) or (fractions and pa.types.is_string(field.type))):
         return _textual(field.type)
-    zoned = {bool(ZONED.search(row[field.name])) for row in rows if row.get(field.name)}
-    return pa.timestamp("us", "UTC" if zoned == {True} else None) if len(zoned) == 1 else pa.string()
+    texts = [text for row in rows if (text := row.get(field.name)) is not None]
+    return next((kind for kind in MOMENTS if texts and _are(texts, kind)), pa.string())
+
+
+def _are(texts: Sequence[Any], kind: pa.DataType) -> bool:
+    """As blocks are read: no digit is cut, a moment with a zone is none without, and the other way round."""
+    try:
+        pa.array(texts, pa.string()).cast(kind)
+    except pa.ArrowInvalid:
+        return False
+    return True
 
 
 def _textual(kind: pa.DataType) -> pa.DataType:

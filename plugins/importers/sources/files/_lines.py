@@ -51,7 +51,7 @@ def said(setting: LinesConfig) -> dict[str, pa.DataType]:
 def types(lines: Sequence[bytes], setting: LinesConfig, path: str) -> pa.Schema:
     """What the lines of files hold. Raises ContractError, with the path of the first of them."""
     try:
-        return infer(lines, said(setting))
+        return infer(lines, said(setting), fractions=True)
     except ContractError as error:
         raise error.at(file=path) from None
 

@@ -41,8 +41,8 @@ class JsonlConfig(LinesConfig):
 
     JSON has no dates: a day is a `timestamp`, or text. A number in quotes is text, neither `integer` nor `number`; a
     `decimal` takes both. A fraction is a double, so that 99999999999999.99 is rounded, unless `types` says `decimal`.
-    A column of which all texts are times as ISO 8601 writes them, with a zone or all without, is one of times; what
-    is within objects stays text.
+    A column of which all texts are times as ISO 8601 writes them, with a zone or all without, is one of times, if none
+    has more than six digits after the second; what is within objects stays text.
     """
 
 

@@ -1,5 +1,6 @@
 import json
 import re
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -10,9 +11,11 @@ from hypothesis import strategies as st
 from tests.support import reading
 from tests.support.properties import examples
 
-from importers.core.model import Window
+from importers.core.model import Column, Window
 from importers.core.registry import source_class
+from importers.core.tenant import Load
 from importers.exceptions import ConfigError, ContractError
+from importers.pipeline.contract import agreed
 from importers.sources._text.json_misfits import ROUNDED
 from importers.sources.files.jsonl import Jsonl, JsonlConfig
 
@@ -223,6 +226,56 @@ def test_types(tmp_path):
     assert not rejects
     assert rows[0]["at"] == rows[1]["at"]
     assert rows[2]["deep"] == {"at": "2024-01-01T10:00:00Z", "x": None}
+
+
+SECOND = "2026-01-02T03:04:05"
+UTC_TIME, TIME = pa.timestamp("us", "UTC"), pa.timestamp("us")
+
+
+@pytest.mark.parametrize(
+    ("ends", "kind"),
+    [
+        ([".123Z"], UTC_TIME),  # as Date.toISOString writes them (ECMA-262, 21.4.1.32)
+        ([".123456+00:00", "+00:00"], UTC_TIME),  # as Python's isoformat, which leaves a fraction of 0 out
+        ([".5+02:00", "Z"], UTC_TIME),
+        (["+02"], UTC_TIME),
+        ([".123456", ""], TIME),
+        ([".123Z", ".123"], pa.string()),
+        ([".123456Z", ".1234567Z"], pa.string()),  # digits that would be cut
+        ([".123Z", ":06Z"], pa.string()),
+    ],
+)
+def test_times_with_fractions_are_times(tmp_path, ends, kind):
+    texts = [SECOND + end for end in ends]
+    of = source(lines(tmp_path / "rows.jsonl", *({"at": text} for text in texts)))
+    assert of.streams()[0].schema == pa.schema({"at": kind})
+    (rows, rejects, _) = everything(of)
+    told = [datetime.fromisoformat(text) for text in texts] if kind != pa.string() else texts
+    assert ([row["at"] for row in rows], rejects) == (told, [])
+
+
+def test_a_time_of_more_digits_than_the_sample_is_kept_out(tmp_path):
+    path = lines(
+        tmp_path / "rows.jsonl", {"at": f"{SECOND}.123Z"}, {"at": f"{SECOND}.123456789Z"}, {"at": f"{SECOND}Z"}
+    )
+    rows, rejects, _ = everything(source(path, sample_rows=1))
+    assert len(rows) == 2
+    assert [reject.reason for reject in rejects] == ["column 'at': not a time with a zone: see `types`"]
+
+
+@pytest.mark.parametrize("mode", ["evolve", "freeze", "discard", "quarantine"])
+@pytest.mark.parametrize("name", ["jsonl", "json"])
+def test_a_column_of_times_that_was_agreed_on_as_text_stays_text(tmp_path, name, mode):
+    path, cls = tmp_path / "rows.json", source_class(name)
+    lines(path, {"at": f"{SECOND}.123Z"})
+    of = cls(cls.config_model(path=str(path)), tenant="acme")
+    (offered,) = of.streams()
+    known = replace(offered, columns=(Column("at", pa.string(), None),))
+    stream = agreed(offered, known, Load(schema_change=mode), sparse=True, dropped=())
+    assert stream.schema == pa.schema({"at": pa.string()})
+    parts = of.plan(stream, Window(), {}).partitions
+    rows = [row for part in parts for batch in of.read(stream, part) for row in batch.rows.to_pylist()]
+    assert rows == [{"at": f"{SECOND}.123Z"}]
 
 
 @pytest.mark.parametrize(
