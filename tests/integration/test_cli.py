@@ -440,6 +440,16 @@ def test_a_run_that_failed_has_a_report_too(home: Path) -> None:
     assert "3 rows; the run fails it" in text
 
 
+def test_a_minimum_of_rows_where_nothing_is_new_says_that(home: Path) -> None:
+    rule = "expect_table_row_count_to_be_between: {min_value: 1}"
+    tenant(home, TENANT.replace("expect:", f"expect:\n      - {rule}"))
+    call("run", JOB)
+    said = call("run", JOB, code=1).output
+    assert "there was nothing new to read, and that breaks the rules: nothing was loaded" in said
+    assert "wanted min_value: 1" in said
+    assert "change the rules, if a run may find nothing" in said
+
+
 def test_a_report_shows_how_values_are_shared_out_beside_how_they_should_be(home: Path) -> None:
     rule = "expect_column_kl_divergence_to_be_less_than"
     half = "partition_object: {values: [1, 2], weights: [0.5, 0.5]}"
@@ -540,6 +550,7 @@ def test_a_frozen_schema_stops_a_run_before_it_loads(home: Path, sql: psycopg.Co
     said = call("run", JOB, code=1).output
     assert "frozen" in said
     assert "extra text; in the table: id bigint, listener " in " ".join(said.split())
+    assert "read from plays_2.csv" in said
     assert sql.execute("select count(*) from acme.plays").fetchone() == (2,)
     tenant(home, text.replace("schema_change: freeze", "schema_change: evolve"))
     call("run", JOB)

@@ -114,7 +114,8 @@ def _moment(_: click.Context, __: click.Parameter, text: str | None) -> str | No
     except ValueError:
         raise click.BadParameter("write it as 2026-01-31T00:00:00+00:00") from None
     if moment.tzinfo is None:
-        raise click.BadParameter("add the offset from UTC: 2026-01-31T00:00:00+00:00")
+        said = moment.isoformat()
+        raise click.BadParameter(f"add the offset from UTC: {said}+00:00 is UTC, {said}+01:00 an hour ahead of it")
     return moment.isoformat()
 
 

@@ -16,9 +16,7 @@ from importers.exceptions import ConfigError
 
 VARIABLE, PREVIOUS = "ENCRYPTION_KEY", "ENCRYPTION_KEY_PREVIOUS"
 KEY_BYTES = 32
-MAKE_ONE = (
-    'make one with: python -c "import base64, secrets; print(base64.b64encode(secrets.token_bytes(32)).decode())"'
-)
+MAKE_ONE = "`importers keygen` prints a new one"
 _FEWEST_DISTINCT_BYTES = 8  # 32 random bytes have fewer in one case out of 10⁴⁰; placeholders usually do
 
 
@@ -30,7 +28,7 @@ def root_keys(home: Path, embedded: bool, environ: Mapping[str, str], tell: Call
     elif embedded:
         current = _kept_in(home / "encryption.key", tell)
     else:
-        raise ConfigError(f"{VARIABLE} isn't set", do=f"{MAKE_ONE}; keep it in a secrets backend, never in a file")
+        raise ConfigError(f"{VARIABLE} isn't set", do=f"set it: {MAKE_ONE}, to be kept in a secrets backend")
     previous = [parse(part.strip(), PREVIOUS) for part in environ.get(PREVIOUS, "").split(",") if part.strip()]
     return list(dict.fromkeys([current, *previous]))
 

@@ -25,6 +25,7 @@ from importers.quality import TOO_MANY, Duplicates, Judgement, Verdict, judge
 from importers.quality.profile import Profile
 from importers.staging.place import Made
 
+NOTHING_NEW = "run it again once there is something; or change the rules, if a run may find nothing"
 EXCLUDED, JUDGED_BY = "excluded", "judged_by"
 
 
@@ -157,10 +158,11 @@ def _check(job: Job, run: Run, judgement: Judgement, files: tuple[QuarantineFile
         are = "row is" if kept == 1 else "rows are"
         show = f"`importers quarantine show {job.tenant.tenant}.{job.pipeline} --run {run.id}`"
         where = f"{kept:,} {are} in quarantine: {show}" if files else "no row is in quarantine"
+        nothing = "" if run.plan.partitions else "there was nothing new to read, and "
         raise QualityError(
-            "the data breaks the rules: nothing was loaded",
+            f"{nothing}{'that' if nothing else 'the data'} breaks the rules: nothing was loaded",
             got="; ".join([*map(str, judgement.failures), *_worst(files)]),
-            do=f"{_remedy(judgement)}; {where}",
+            do=NOTHING_NEW if nothing else f"{_remedy(judgement)}; {where}",
         )
     good = judgement.tally.rows - judgement.tally.bad
     if not good and not job.settings.load.allow_empty and _empties(job.stream, run, files):

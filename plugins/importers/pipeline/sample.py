@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import PurePath
@@ -16,10 +16,11 @@ import pyarrow.compute as pc
 
 from importers.core.coded import decoded
 from importers.core.model import Batch, Plan, Stream, Window
+from importers.core.names import is_key
 from importers.core.places import located
 from importers.core.source import Source
 from importers.core.tenant import Pipeline, Tenant
-from importers.exceptions import ConfigError, ContractError
+from importers.exceptions import ConfigError, ContractError, ImporterError
 from importers.pipeline.connection import RESOLVER
 from importers.pipeline.job import open_source
 from importers.transport.files import Files
@@ -71,9 +72,33 @@ class Sample:
                 yield replace(batch, rows=decoded(batch.rows))
 
     def notes(self, first: Batch | None) -> tuple[str, ...]:
-        """What somebody should look at: where the header may be, by the `first` rows, and what the plan says."""
-        headless = self._headless(first)
-        return (*([headless] if headless else ()), *self.plan.notes)
+        """What somebody should look at: where the header may be, or the records of a document, by the `first` rows, and
+        what the plan says.
+        """
+        found = (self._headless(first), self._records_within(first))
+        return (*filter(None, found), *self.plan.notes)
+
+    def _records_within(self, first: Batch | None) -> str:
+        """Which lists of a JSON document may be the records, if it is read as one; else empty."""
+        said = self.config
+        if self.importer != "json" or said.get("records") or "nested" in said or not first or first.rows.num_rows > 1:
+            return ""
+        paths = [path for path in _lists(self.stream.schema) if self._has_records(path)]
+        which = " or ".join(f"--set records={path}" for path in paths[:_TOLD])
+        return (
+            f"the document is one object, with lists of objects in it. Say which has the records: {which}"
+            if which
+            else ""
+        )
+
+    def _has_records(self, path: str) -> bool:
+        """Whether a source finds some there: not in an array, nor by a key that has a dot in it."""
+        try:
+            with closing(_source(self.importer, {**self.config, "records": path}, self.source.tenant)) as source:
+                source.streams()
+        except ImporterError:
+            return False
+        return True
 
     def _headless(self, first: Batch | None) -> str:
         """Where the header may be, if most names are missing in what was taken for it; else empty.
@@ -229,6 +254,15 @@ def _delimiter(head: bytes) -> str:
     first = re.sub(rb'"[^"]*"', b"", head.partition(b"\n")[0]).decode("utf-8", "replace")
     counts = Counter({char: first.count(char) for char in _DELIMITERS})
     return counts.most_common(1)[0][0] if counts.total() else ","
+
+
+def _lists(fields: Iterable[pa.Field], above: str = "") -> Iterator[str]:
+    """The keys that lead to lists of objects, outside of lists; no key that may be a person's."""
+    for field in fields:
+        if is_key(field.name) and pa.types.is_struct(field.type):
+            yield from _lists(field.type, f"{above}{field.name}.")
+        elif is_key(field.name) and pa.types.is_list(field.type) and pa.types.is_struct(field.type.value_type):
+            yield above + field.name
 
 
 def _first_full(batch: Batch) -> int | None:

@@ -6,7 +6,9 @@ from collections.abc import Iterable, Mapping
 
 import pyarrow as pa
 
-from importers.core.model import JSON, OURS, Run
+from importers.core.model import JSON, OURS, Run, RunKind
+from importers.core.names import few
+from importers.exceptions import ContractError
 from importers.pipeline import nested
 from importers.pipeline.job import Job
 
@@ -24,9 +26,15 @@ def prepare(job: Job, run: Run, read: Iterable[pa.Schema], pins: Mapping[str, JS
     schema = job.table_schema(map(own, read))
     columns, lineage = job.policy.table(schema), job.policy.lineage(schema)
     frozen = job.settings.load.schema_change == "freeze"
-    if frozen:
-        _refuse_more_within(job, run, schema)
-    return job.destination.prepare(run, job.stream, columns, lineage, pins, frozen=frozen)
+    try:
+        if frozen:
+            _refuse_more_within(job, run, schema)
+        return job.destination.prepare(run, job.stream, columns, lineage, pins, frozen=frozen)
+    except ContractError as error:
+        if frozen and run.kind is not RunKind.REPLAY:
+            read = few((job.source.describe(partition)[0] for partition in run.plan.partitions), 3)
+            error.got = f"{error.got}; read from {read}" if read else error.got
+        raise
 
 
 def _refuse_more_within(job: Job, run: Run, schema: pa.Schema) -> None:

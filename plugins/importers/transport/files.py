@@ -180,6 +180,13 @@ class Files:
         cased = [name for name in names if differs_in_case(name, path.name)]
         return list(dict.fromkeys((*cased, *get_close_matches(path.name, names, n=3, cutoff=0.4))))[:3]
 
+    def beside(self, patterns: Sequence[str], found: Sequence[File]) -> list[str]:
+        """The names of files that upper and lower case alone keep out of what was found; buckets aren't asked."""
+        local = [Path(absolute(pattern)) for pattern in patterns if not is_remote(pattern)]
+        asked = [path for path in local if is_pattern(path.name) and path.parent.is_dir()]
+        cased = {each for path in asked for each in path.parent.iterdir() if differs_in_case(each.name, path.name)}
+        return sorted(path.name for path in cased.difference(Path(file.path) for file in found) if path.is_file())
+
     def unchanged(self, file: File) -> None:
         """Raises ContractError if the file isn't what it was when it was planned."""
         now = _remote(self.bucket.look(file.path)) if is_remote(file.path) else look(file.path)

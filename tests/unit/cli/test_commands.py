@@ -327,6 +327,14 @@ def test_run_refuses_a_window_that_is_none(tenants: Path, asked: list[dict[str, 
     assert asked == []
 
 
+def test_a_moment_without_an_offset_is_told_how_to_write_it(tenants: Path, asked: list[dict[str, Any]]) -> None:
+    for said, written in (("2026-11-01", "2026-11-01T00:00:00"), ("2026-11-01T06:30", "2026-11-01T06:30:00")):
+        told = call("run", "acme.plays", "--tenants", tenants, "--to", said).stderr
+        assert f"{written}+00:00 is UTC" in told
+        assert call("run", "acme.plays", "--tenants", tenants, "--to", f"{written}+00:00").exit_code == 0
+    assert len(asked) == 2
+
+
 def test_a_window_that_ends_before_it_begins_is_refused(tenants: Path, asked: list[dict[str, Any]]) -> None:
     """By moments, not by letters: the first pair is an hour, and the second one none."""
     hour = ("--from", "2026-01-02T01:00+02:00", "--to", "2026-01-02T00:00+00:00")

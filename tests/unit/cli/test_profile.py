@@ -212,3 +212,18 @@ def test_thousands_of_columns_cost_no_more_each_than_a_few(
     file.write_text("\n".join(",".join(f"{name}{n}" for n in range(columns)) for name in ("c", "1", "2")))
     assert profile_file(str(file)).rows == 2
     assert len(asked) == 2  # of what was read, and of that for the profile
+
+
+def test_where_the_records_of_a_document_may_be_is_told(tmp_path: Path) -> None:
+    """Not of lists of words, nor within lists; and a key that may be a person's isn't told."""
+    orders = [{"id": 1, "items": [{"of": 2}]}, {"id": 2, "items": []}]
+    inner = {"data": {"orders": orders, "tags": ["a"]}, "people": [{"a": 1}], "jo@example.org": [{"a": 1}]}
+    told = {"object.json": json.dumps(inner), "array.json": json.dumps([inner])}
+    for name, text in told.items():
+        (tmp_path / name).write_text(text)
+    done = profile(tmp_path / "object.json", "--json")
+    (note,) = json.loads(done.stdout)["notes"]
+    assert note.endswith("records: --set records=data.orders or --set records=people")
+    again = json.loads(profile(tmp_path / "object.json", "--set", "records=data.orders", "--json").stdout)
+    assert (again["rows"], again["notes"]) == (2, [])
+    assert json.loads(profile(tmp_path / "array.json", "--json").stdout)["notes"] == []

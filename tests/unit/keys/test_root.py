@@ -1,11 +1,14 @@
 import base64
+import re
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from importers.cli.main import main
 from importers.exceptions import ConfigError
 from importers.keys.keyring import Keyring
 from importers.keys.root import root_keys
@@ -41,17 +44,17 @@ def test_all_spellings_of_a_key(tmp_path: Path, text: str) -> None:
 @pytest.mark.parametrize("variable", ["ENCRYPTION_KEY", "ENCRYPTION_KEY_PREVIOUS"])
 def test_what_is_no_key_is_refused_without_being_shown(tmp_path: Path, text: str, variable: str) -> None:
     environ = {"ENCRYPTION_KEY": KEY.hex()} | {variable: text}
-    with pytest.raises(ConfigError, match=rf"^{variable} isn't a key.*Make one with: python -c") as error:
+    with pytest.raises(ConfigError, match=rf"^{variable} isn't a key.*`importers keygen` prints") as error:
         roots(tmp_path, **environ)
     assert text not in str(error.value)
     assert error.value.__cause__ is None
 
 
-def test_the_one_liner_in_the_error_makes_a_key(tmp_path: Path) -> None:
+def test_the_command_in_the_error_makes_a_key(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as error:
         roots(tmp_path)
-    code = error.value.do.split('python -c "')[1].split('"')[0]
-    made = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    (command,) = re.findall(r"`importers (\w+)`", error.value.do)
+    made = CliRunner().invoke(main, [command]).stdout
     assert len(roots(tmp_path, ENCRYPTION_KEY=made)[0]) == 32
 
 

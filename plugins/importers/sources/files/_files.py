@@ -29,7 +29,7 @@ from importers.core.model import (
     Stream,
     Window,
 )
-from importers.core.names import as_name, did_you_mean
+from importers.core.names import as_name, did_you_mean, few
 from importers.core.parts import Place, dated, in_order
 from importers.core.source import Source
 from importers.exceptions import ConfigError, ContractError, EmptySourceError
@@ -216,7 +216,7 @@ class FileSource(Source[FilesT]):
         sealed = base64.b64encode(schema.serialize()).decode()
         said = {"schema": sealed, "read": self._way_of_reading}
         partitions: list[JSON] = [{"slices": part, **said} for part in self._packed(inside, lacking)]
-        notes = self.notes(known, stream)
+        notes = (*self.notes(known, stream), *_in_another_case(self.files.beside(self.config.path, listed)))
         if not window.bounded:
             again = [file.path for file in new if file.lane in position]
             position = {**elsewhere.position, **values(new, inside)}
@@ -404,6 +404,11 @@ class FileSource(Source[FilesT]):
         ]
         one_after_the_other(slices)
         return in_parts(slices, count)
+
+
+def _in_another_case(names: Sequence[str]) -> tuple[str, ...]:
+    what = f"by `path` {few(names)} {'is' if len(names) == 1 else 'are'} left out: upper and lower case differ"
+    return (f"{what}. Write both, as `*.[cC][sS][vV]`, to read {'it' if len(names) == 1 else 'them'}",) if names else ()
 
 
 def _read_again(paths: Sequence[str]) -> tuple[str, ...]:

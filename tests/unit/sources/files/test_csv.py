@@ -737,6 +737,20 @@ def test_a_name_in_another_case_is_told(tmp_path):
         source(tmp_path / "day.csv").streams()
 
 
+def test_what_its_case_alone_keeps_out_is_told(tmp_path):
+    for name in ("a.csv", "B.CSV", "c.txt"):
+        (tmp_path / name).write_bytes(b"n\n1\n")
+    (tmp_path / "D.CSV").mkdir()
+
+    def notes(*paths):
+        of = Csv(CsvConfig(path=[str(tmp_path / path) for path in paths]), tenant="acme")
+        return of.plan(of.streams()[0], Window(), {}).notes
+
+    (note,) = notes("*.csv")
+    assert note.startswith("by `path` B.CSV is left out: upper and lower case differ")
+    assert notes("*.[cC][sS][vV]") == notes("*.csv", "B*V") == notes("a.csv") == ()
+
+
 def test_globs_lists_urls_and_odd_names(two):
     (two / "deep" / "er").mkdir(parents=True)
     (two / "deep" / "er" / "c [1] ü.csv").write_bytes(b"n,m\n3,0\n")
