@@ -21,7 +21,8 @@ def _json(value: Any) -> str:
 
 
 def say_table(headings: Sequence[str], rows: Iterable[Sequence[Any]], *, counts: bool = True) -> None:
-    """Numbers to the right; an empty cell for None. Nothing in a cell is markup. `counts`: 1,234; data stays 1234.
+    """Numbers to the right; an empty cell for None, JSON for an object or a list. Nothing in a cell is markup.
+    `counts`: 1,234; data stays 1234.
 
     Lines break between words alone, so that paths and rules can be copied: a table may be wider than the terminal.
     """
@@ -76,6 +77,8 @@ def _cell(value: Any, counts: bool) -> str:
         return ""
     if isinstance(value, bytes):  # encrypted, or of no use to a reader
         return f"({many(len(value), 'byte')})"
+    if isinstance(value, dict | list):
+        return json.dumps(value, ensure_ascii=False, default=_json)
     if not counts or isinstance(value, bool) or not isinstance(value, int | float):
         return str(value)
     return f"{value:,}" if isinstance(value, int) else f"{value:,.2f}"

@@ -181,13 +181,15 @@ def _opened(seen: Shown) -> dict[str, Any]:
 
 def _show(seen: Shown) -> None:
     from importers.cli.answer import counted, say_table
+    from importers.staging.quarantine import RULES
 
     held = seen.held
     click.echo(f"{held.stream} run {held.run} partition {held.file.partition}: {counted(dict(held.file.reasons))}")
     for table in (seen.rows, seen.rejects):
         if table.num_rows:
-            cells = ([", ".join(v) if isinstance(v, list) else v for v in row.values()] for row in table.to_pylist())
-            say_table([name.removeprefix("_") for name in table.column_names], cells, counts=False)
+            rows = [row | ({RULES: ", ".join(row[RULES])} if RULES in row else {}) for row in table.to_pylist()]
+            headings = [name.removeprefix("_") for name in table.column_names]
+            say_table(headings, [tuple(row.values()) for row in rows], counts=False)
     click.echo()
 
 

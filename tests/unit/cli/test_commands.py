@@ -14,9 +14,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import jsonschema
+import pyarrow as pa
 import pytest
 from click.testing import CliRunner, Result
 
+from importers.cli import quarantine
 from importers.cli.answer import say_json, say_table
 from importers.cli.main import main
 from importers.core.model import Window
@@ -34,6 +36,7 @@ from importers.exceptions import (
     StagingError,
     TransientSourceError,
 )
+from importers.pipeline.held import Shown
 
 FILE = """\
 tenant: acme
@@ -434,3 +437,17 @@ def test_bytes_are_no_text_of_python_s(capsys: pytest.CaptureFixture[str]) -> No
     say_json({"secret": b"\x01\xff"})
     assert "(2 bytes)" in (out := capsys.readouterr().out)
     assert json.loads(out[out.index("{") :]) == {"secret": "Af8="}
+
+
+@pytest.mark.parametrize("data", [[1, 2], [{"a": 1}], [None], ["a", "b"], {"a": [{"b": "ü"}]}])
+def test_nested_values_in_quarantine_are_shown_as_json(data: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = pa.table({"_rules": [["one(id)", "two(id)"]], "id": [-2], "x": [data]})
+    rejects = pa.table({"_location": ["x.json:record 1"], "_reason": ["torn"], "_raw": ["{"]})
+    held = SimpleNamespace(stream="acme.p.t", run=1, file=SimpleNamespace(partition=0, reasons={"one(id)": 1}))
+    quarantine._show(Shown(held, rows, rejects))  # type: ignore[arg-type]
+    _, headings, row, _, reject, _ = capsys.readouterr().out.splitlines()
+    assert headings.split() == ["rules", "id", "x"]
+    told = re.fullmatch(r"one\(id\), two\(id\) +-2 +(.+?) *", row)
+    assert told is not None
+    assert json.loads(told[1]) == data
+    assert reject.split() == ["x.json:record", "1", "torn", "{"]
