@@ -138,6 +138,20 @@ def test_a_record_that_says_no_person_or_two_is_nobody_s(tmp_path: Path, databas
     assert site.erased(ANN) == [(Outcome.CLEAR, 1, len(whose) - 2)]  # true is a text, if one that is nobody's
 
 
+def test_another_key_that_is_there_twice_hides_nobody(tmp_path: Path, database: str, encryption_key: str) -> None:
+    """The subject's own does, wherever it stands."""
+    site = Site(tmp_path, database, "jsonl")
+    site.types = {}
+    site.columns, site.subject = {"id": "keep", "user.id": "pseudonymise", "user.plan": "keep"}, "user.id"
+    of = f'"user":{{"id":"{ANN}","plan":"p"}}'
+    within = f'"user":{{"id":"{ANN}","plan":"p","plan":"q"}}'
+    unsaid = f'"user":{{"id":"{ANN}","plan":"p","id":"{BOB}"}}'
+    bad = [f'"id":2,"id":3,{of}', f'"id":4,{within}', f'"id":5,{unsaid}', f'"id":6,{of},{of}']
+    found = site.deliver("".join(f"{{{one}}}\n" for one in (f'"id":1,{of}', *bad)))
+    assert (found.rows_loaded, found.rows_quarantined) == (1, len(bad))
+    assert site.erased(ANN) == [(Outcome.CLEAR, 2, 2)]
+
+
 def test_a_file_without_the_subject_s_column_has_nobody_s_records(
     tmp_path: Path, database: str, encryption_key: str
 ) -> None:

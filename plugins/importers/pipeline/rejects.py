@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any, cast
@@ -81,11 +82,9 @@ def _tokens(job: Job, column: str, values: pa.Array) -> list[bytes | None]:
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object. Raises ValueError for a key that is there twice: which of two persons is meant?"""
-    said = dict(pairs)
-    if len(said) < len(pairs):
-        raise ValueError("a key is there twice")
-    return said
+    """An object in which a key that is there twice says nothing: which of two persons is meant? The others do."""
+    times = Counter(key for key, _ in pairs)
+    return {key: value if times[key] == 1 else None for key, value in pairs}
 
 
 def _of_json(raw: bytes, column: str, asked: pa.Schema) -> pa.Array | None:
