@@ -327,7 +327,7 @@ def _texts(block: Block) -> Iterator[tuple[int, bytes]]:
     for line in bytes(block.view).split(b"\n"):
         start, at = at, at + len(line) + 1
         text = line.strip(BLANK)
-        if text := text.removeprefix(BOM) if start == 0 else text:
+        if text := text.removeprefix(BOM):  # files that were put together each have one
             yield start + len(line) - len(line.lstrip(BLANK)), text
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
+from math import isinf
 from typing import Any
 
 import pyarrow as pa
@@ -13,11 +15,14 @@ import pyarrow as pa
 from importers.core.names import is_given
 from importers.sources._text.cells import called
 
-UNFIT = "a value's type isn't that of its column: see `types`"
+UNFIT = "a key or a value that the parser doesn't take"
 """Where what Arrow refuses isn't found again."""
 ROUNDED = "an integer of more digits than a number holds exactly"
 HUGE = "a whole number of more than 64 bits"
+BEYOND = "a number beyond all that a double holds"
+HALF = "half a character, as \\ud83d alone is"
 TWICE = "it is there twice"
+_HALF = re.compile("[\ud800-\udfff]")
 
 
 def why(text: bytes, kind: pa.StructType) -> str:
@@ -60,7 +65,14 @@ class _Object(dict[str, Any]):
             self.twice = {key for key, times in Counter(key for key, _ in pairs).items() if times > 1}
 
 
-_DECODER = json.JSONDecoder(object_pairs_hook=_Object, parse_float=Decimal)
+def _fraction(text: str) -> Decimal:
+    try:
+        return Decimal(text)
+    except InvalidOperation:  # an exponent that none has
+        return Decimal(float(text))
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_Object, parse_float=_fraction)
 """Fractions are as they are written: a float may have more digits before its point than what it stands for."""
 
 
@@ -68,14 +80,10 @@ def _misfits(value: Any, kind: pa.DataType, path: str) -> Iterator[tuple[str, st
     if value is None:
         return
     if pa.types.is_struct(kind):
-        if not isinstance(value, _Object):
+        if isinstance(value, _Object):
+            yield from _within(value, kind, path)
+        else:
             yield path, "not an object: see `types`"
-            return
-        for field in (kind.field(key) for key in value if kind.get_field_index(key) >= 0):
-            here = f"{path}.{field.name}" if path else field.name
-            if field.name in value.twice:
-                yield here, TWICE
-            yield from _misfits(value[field.name], field.type, here)
     elif pa.types.is_list(kind):
         if not isinstance(value, list):
             yield path, "not a list: see `types`"
@@ -86,10 +94,25 @@ def _misfits(value: Any, kind: pa.DataType, path: str) -> Iterator[tuple[str, st
         yield path, told
 
 
+def _within(value: _Object, kind: pa.StructType, path: str) -> Iterator[tuple[str, str]]:
+    for key in value:
+        if _HALF.search(key):  # nor can Arrow be asked for it
+            yield key, HALF
+        elif kind.get_field_index(key) >= 0:
+            here = f"{path}.{key}" if path else key
+            if key in value.twice:
+                yield here, TWICE
+            yield from _misfits(value[key], kind.field(key).type, here)
+
+
 def _misfit(value: Any, kind: pa.DataType) -> str | None:
     whole = isinstance(value, int) and not isinstance(value, bool)
     if whole and pa.types.is_integer(kind):
         return None if -(2**63) <= value < 2**63 else HUGE
+    if isinstance(value, str) and pa.types.is_string(kind):
+        return HALF if _HALF.search(value) else None
+    if isinstance(value, Decimal) and pa.types.is_floating(kind):
+        return BEYOND if isinf(float(value)) else None
     if whole and pa.types.is_float64(kind):
         return None if is_double(value) else ROUNDED
     return None if _is(value, kind) else f"not {called(kind).partition(', such as')[0]}: see `types`"
@@ -101,7 +124,7 @@ def _is(value: Any, kind: pa.DataType) -> bool:
     if pa.types.is_boolean(kind):
         return isinstance(value, bool)
     if pa.types.is_integer(kind) or pa.types.is_floating(kind):
-        return isinstance(value, float | Decimal) and pa.types.is_floating(kind)
+        return isinstance(value, float) and pa.types.is_floating(kind)
     if isinstance(value, bool | list | dict) or (pa.types.is_timestamp(kind) and not isinstance(value, str)):
         return False
     try:

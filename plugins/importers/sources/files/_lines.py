@@ -60,7 +60,7 @@ def sample(found: Iterable[Block], setting: FileConfig) -> list[bytes]:
     """The first lines of blocks. Raises what reading them raises."""
     lines: list[bytes] = []
     for block in found:
-        lines += bytes(block.view).removeprefix(BOM).splitlines()
+        lines += (line.removeprefix(BOM) for line in bytes(block.view).splitlines())
         # the default is for quick lines; who asks for many gets them
         if len(lines) >= setting.sample_rows or "sample_rows" not in setting.model_fields_set:
             break

@@ -179,6 +179,37 @@ def test_a_line_that_is_no_row_is_refused_and_its_neighbours_are_not(tmp_path):
     assert rejects[0].raw == b'{"id": 2, "user": {"na'
 
 
+@pytest.mark.parametrize(
+    ("value", "why"),
+    [
+        ('{"d": 1e400}', "column 'd': a number beyond all that a double holds"),
+        ('{"d": Infinity, "o": {"d": [0.5, -1E+999]}}', "column 'o.d[]': a number beyond all that a double holds"),
+        ('{"d": 1e9999999999999999999}', "column 'd': a number beyond all that a double holds"),
+        ('{"i": 1e-9999999999999999999}', "column 'i': not a whole number"),
+        (r'{"d": 1, "s": "\ud83d"}', "column 's': half a character"),
+        (r'{"s": "\ude00\ud83d"}', "column 's': half a character"),
+        (r'{"s": "x", "\ud83d": 1}', "a column whose name isn't shown: half a character"),
+        (r'{"s": "x", "new": "\ud83d"}', "a key or a value that the parser doesn't take"),
+    ],
+)
+def test_a_value_of_the_right_type_that_none_holds_is_told_as_that(tmp_path, value, why):
+    first = {"d": 0.5, "i": 1, "s": "\U0001f600", "o": {"d": [0.5]}}
+    path = lines(tmp_path / "rows.jsonl", first, value.encode(), b'{"d": Infinity}')
+    rows, (reject,), _ = everything(source(path, sample_rows=1, unknown_keys="ignore"))
+    assert [row["d"] for row in rows] == [0.5, float("inf")]
+    assert reject.reason.startswith(why)
+
+
+@pytest.mark.parametrize("sampled", [1, 2, 4])
+def test_files_that_were_put_together_each_have_a_mark(tmp_path, sampled):
+    mark = b"\xef\xbb\xbf"
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(b"".join(mark + b'{"id": %d}\n{"id": %d}\n' % (n, n + 1) for n in (1, 3, 5)))
+    for kind in (Jsonl, Small):
+        rows, rejects, _ = everything(source(path, kind, sample_rows=sampled))
+        assert ([row["id"] for row in rows], rejects) == ([1, 2, 3, 4, 5, 6], [])
+
+
 @pytest.mark.parametrize("first", [b"null", b"\xef\xbb\xbfnull", b" \n null"])
 def test_a_bare_null_does_not_reach_the_parser_that_dies_of_it(tmp_path, first):
     path = lines(tmp_path / "rows.jsonl", first, {"id": 1}, b"null", b'{"id": 2} null')
@@ -337,7 +368,7 @@ def test_where_in_an_object_a_value_is_wrong_is_told_by_names_alone(tmp_path):
         "a column whose name isn't shown: not a whole number: see `types`",
         "column 'l[].a[]': not a whole number: see `types`",
         "column 'l[].a': it is there twice",
-        "a value's type isn't that of its column: see `types`",
+        "column 's': half a character, as \\ud83d alone is",
     ]
 
 
