@@ -140,3 +140,22 @@ def test_lines_of_json_too(home: Path, sql: Sql) -> None:
     (result,) = answer("quarantine", "replay", "acme.plays")
     assert result["rows_loaded"] == 1
     assert paid(sql)[-1] == (7, 7, "soon", True)
+
+
+def test_whose_a_record_is_that_a_flattened_object_says(home: Path, sql: Sql) -> None:
+    """An erased person's stays neither in quarantine nor comes into it again."""
+
+    def deliver(day: int) -> dict[str, Any]:
+        records = [{"id": n, "user": {"who": who, "paid": paid}} for n, who, paid in ((1, "ann", 1), (2, "bob", "?"))]
+        (home / f"plays-{day}.json").write_text(json.dumps([{**record, "at": "-"} for record in records]))
+        (result,) = answer("run", "acme.plays")
+        return {key: result[f"rows_{key}"] for key in ("loaded", "quarantined", "suppressed")}
+
+    describe(home, ", nested: flatten, sample_rows: 1", "json")
+    file = home / "tenants/acme.yaml"
+    file.write_text(file.read_text().replace("column: who, ", "column: user_who, ").replace("who: p", "user_who: p"))
+    file.write_text(file.read_text().replace("paid: keep", "user_paid: keep"))
+    assert deliver(1) == {"loaded": 1, "quarantined": 1, "suppressed": 0}
+    answer("erase", "acme", "bob", "--yes")
+    assert sql.execute("select sum(rows) from _importers.quarantine").fetchall() == [(0,)]
+    assert deliver(2) == {"loaded": 1, "quarantined": 0, "suppressed": 1}

@@ -69,16 +69,16 @@ def _by_name(slices: Sequence[Slice]) -> dict[str, list[Slice]]:
 
 
 def _slice_of(location: str, slices: Mapping[str, Sequence[Slice]]) -> Slice | None:
-    """Which one a place, as `LineNumbers` writes it, lies in; None where it may be in several files."""
+    """Which one a line's, a byte's or a record's place lies in; None where it may be in several files."""
     place = _PLACE.fullmatch(location)
     parts = slices.get(place["file"], ()) if place else ()
     if place is None or len({File.of(part) for part in parts}) != 1:
         return None
-    begin = _line if place["by"] == ":line " else _byte
+    begin = _byte if place["by"] == "@byte " else _line
     return next((part for part in reversed(parts) if begin(part) <= int(place["number"])), None)
 
 
-_PLACE = re.compile(r"(?P<file>.*)(?P<by>:line |@byte )(?P<number>\d+)", re.DOTALL)
+_PLACE = re.compile(r"(?P<file>.*)(?P<by>:line |:record |@byte )(?P<number>\d+)", re.DOTALL)
 
 
 def _byte(part: Slice) -> int:
@@ -86,7 +86,7 @@ def _byte(part: Slice) -> int:
 
 
 def _line(part: Slice) -> float:
-    """That it begins with; a slice for which nobody has counted has places by bytes alone."""
+    """Or record, that it begins with; a slice for which nobody has counted has places by bytes alone."""
     return float(part.get("line", inf if part["start"] else 1))
 
 

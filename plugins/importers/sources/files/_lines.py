@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -11,12 +12,14 @@ from pydantic import Field, field_validator
 from importers.core.model import Batch, Reject, Stream
 from importers.core.names import few
 from importers.exceptions import ContractError
-from importers.sources._text.blocks import Block, one_batch
+from importers.sources._text.blocks import Block, LineNumbers, one_batch
 from importers.sources._text.cells import ARROW, TypeName, arrow_type, typed
 from importers.sources._text.json_lines import NOT_UTF8, Lines, UnknownKeys, infer, parsed
 from importers.sources._text.widening import Typed
 from importers.sources._types import is_bare
+from importers.sources.files._again import Record, one_row
 from importers.sources.files._columns import shown, widening
+from importers.sources.files._nested import flat, is_flat, nested_schema
 from importers.sources.files._odd import Inferred, inferred
 from importers.sources.files._settings import FileConfig
 from importers.transport.text import BOM, is_in
@@ -112,6 +115,26 @@ def offered(schema: pa.Schema, stream: Stream, setting: LinesConfig) -> None:
 def reader(schema: pa.Schema, setting: LinesConfig, stream: Stream, not_utf8: str = NOT_UTF8) -> Lines:
     """For lines that have the schema's keys."""
     return Lines(schema, setting.unknown_keys, widening(stream) - setting.types.keys(), not_utf8=not_utf8)
+
+
+def one_object(schema: pa.Schema, setting: LinesConfig, stream: Stream, path: str, not_utf8: str = NOT_UTF8) -> Record:
+    """What reads an object of a file by itself, if what the stream wants of it fits: else nobody would know whose an
+    object is that was no row. Where a new key stops a run, one that has any is read no more.
+    """
+    said = {field.name: field for field in stream.schema}
+    typed = pa.schema([said.get(field.name, field) for field in schema], schema.metadata)
+    known = reader(nested_schema(typed), setting, stream)
+    anything = setting.model_copy(update={"unknown_keys": UnknownKeys.IGNORE})
+    lines = reader(nested_schema(typed, said), anything, stream, not_utf8)
+    target = pa.schema([field for field in typed if field.name in said])
+
+    def read(block: Block, numbers: LineNumbers) -> Batch:
+        if setting.unknown_keys is UnknownKeys.STOP:
+            known.read(block, partial(numbers.place, block))
+        table, rejects, _ = lines.read(block, partial(numbers.place, block))
+        return batch(flat(table) if is_flat(schema) else table, target, stream, rejects, None)
+
+    return one_row(read, path)
 
 
 def batch(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import pyarrow as pa
 
@@ -26,13 +26,21 @@ def flat_schema(nested: pa.Schema, path: str) -> pa.Schema:
     return pa.schema(fields, {NESTED: nested.serialize().to_pybytes()})
 
 
-def nested_schema(schema: pa.Schema) -> pa.Schema:
-    """What a flat schema was made from, with the types that its columns have by now; any other as it is."""
-    if NESTED not in (schema.metadata or {}):
-        return schema
-    types = iter(schema.types)
+def is_flat(schema: pa.Schema) -> bool:
+    """Whether its columns were made from objects."""
+    return NESTED in (schema.metadata or {})
+
+
+def nested_schema(schema: pa.Schema, only: Collection[str] | None = None) -> pa.Schema:
+    """What a flat schema was made from, with the types that its columns have by now; any other as it is. `only`: with
+    what these columns are made from, and nothing else.
+    """
+    if not is_flat(schema):
+        return pa.schema([field for field in schema if only is None or field.name in only], schema.metadata)
+    fields = iter(schema)
     nested = pa.ipc.read_schema(pa.py_buffer(schema.metadata[NESTED]))
-    return pa.schema([field.with_type(_typed(field.type, types)) for field in nested])
+    kinds = [(field, _typed(field.type, fields, only)) for field in nested]
+    return pa.schema([field.with_type(kind) for field, kind in kinds if kind is not None])
 
 
 def flat(table: pa.Table) -> pa.Table:
@@ -50,10 +58,13 @@ def _leaves(field: pa.Field, before: str) -> Iterator[pa.Field]:
         yield from _leaves(inner, f"{name}_")
 
 
-def _typed(kind: pa.DataType, types: Iterator[pa.DataType]) -> pa.DataType:
+def _typed(kind: pa.DataType, columns: Iterator[pa.Field], only: Collection[str] | None) -> pa.DataType | None:
     if not pa.types.is_struct(kind):
-        return next(types)
-    return pa.struct([field.with_type(_typed(field.type, types)) for field in kind])
+        column = next(columns)
+        return column.type if only is None or column.name in only else None
+    kinds = [(field, _typed(field.type, columns, only)) for field in kind]
+    inner = [field.with_type(of) for field, of in kinds if of is not None]
+    return pa.struct(inner) if inner or only is None else None
 
 
 def _flattened(name: str, values: pa.ChunkedArray) -> Iterator[tuple[str, pa.ChunkedArray]]:

@@ -13,11 +13,12 @@ import numpy as np
 import pyarrow as pa
 from pydantic import AfterValidator, Field, model_validator
 
-from importers.core.model import JSON, Batch, Plan, Position, Stream, Window
+from importers.core.model import JSON, Batch, Plan, Position, Reject, Stream, Window
 from importers.core.names import as_name
 from importers.core.places import numbered, stretch
 from importers.exceptions import ContractError
 from importers.sources._text.blocks import BLOCK, NEWLINE, Block
+from importers.sources.files._again import Record
 from importers.sources.files._columns import wanted
 from importers.sources.files._detect import BEGINNING, HEAD, check_said, check_text
 from importers.sources.files._files import FileSource
@@ -29,11 +30,12 @@ from importers.sources.files._lines import (
     by_sample,
     objects,
     offered,
+    one_object,
     reader,
     sample,
     types,
 )
-from importers.sources.files._nested import flat, flat_schema, nested_schema
+from importers.sources.files._nested import flat, flat_schema, is_flat, nested_schema
 from importers.sources.files._odd import Inferred
 from importers.sources.files._slices import Slice
 from importers.transport.files import File
@@ -160,6 +162,10 @@ class Json(FileSource[JsonConfig]):
         array = self._arrays.get(stream.name)
         return array.read(stream, partition) if array else super().read(stream, partition)
 
+    def reread(self, stream: Stream, partition: JSON, rejects: Sequence[Reject]) -> Sequence[pa.RecordBatch | None]:
+        array = self._arrays.get(stream.name)
+        return array.reread(stream, partition, rejects) if array else super().reread(stream, partition, rejects)
+
     def sparse(self) -> bool:
         return True
 
@@ -191,8 +197,11 @@ class Json(FileSource[JsonConfig]):
             records = _Records(file.shown)
             for block in self._document(file, fill).blocks(self.block):
                 table, rejects, starts = lines.read(block, partial(records.place, block))
-                table = flat(table) if self.config.nested is Nested.FLATTEN else table
+                table = flat(table) if is_flat(schema) else table
                 yield batch(table, target, stream, rejects, records.of(block, table.num_rows, starts))
+
+    def record(self, stream: Stream, file: File, schema: pa.Schema) -> Record:
+        return one_object(schema, self.config, stream, file.shown, NOT_ENCODED)
 
     def _document(self, file: File, fill: Fill) -> Document:
         records = self.config.records

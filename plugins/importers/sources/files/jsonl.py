@@ -13,7 +13,7 @@ import pyarrow as pa
 from importers.core.model import Batch, Stream
 from importers.exceptions import ContractError
 from importers.sources._text.blocks import BLOCK, Block, LineNumbers, Positions, blocks
-from importers.sources.files._again import Record, one_row
+from importers.sources.files._again import Record
 from importers.sources.files._columns import wanted
 from importers.sources.files._detect import BEGINNING, check_text
 from importers.sources.files._files import FileSource
@@ -24,6 +24,7 @@ from importers.sources.files._lines import (
     by_sample,
     objects,
     offered,
+    one_object,
     reader,
     sample,
     types,
@@ -89,15 +90,7 @@ class Jsonl(FileSource[JsonlConfig]):
                 yield batch(table, target, stream, rejects, where)
 
     def record(self, stream: Stream, file: File, schema: pa.Schema) -> Record:
-        said = {field.name: field for field in stream.schema}
-        whole = pa.schema([said.get(field.name, field) for field in schema])
-        lines, target = reader(whole, self.config, stream), pa.schema([f for f in whole if f.name in said])
-
-        def read(block: Block, numbers: LineNumbers) -> Batch:
-            table, rejects, _ = lines.read(block, partial(numbers.place, block))
-            return batch(table, target, stream, rejects, None)
-
-        return one_row(read, file.shown)
+        return one_object(schema, self.config, stream, file.shown)
 
     def _sample(self, file: File) -> list[bytes]:
         with self.files.front_to_back(file) as plain:

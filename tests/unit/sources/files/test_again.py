@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import zipfile
 from dataclasses import replace
@@ -13,6 +14,7 @@ import pytest
 from importers.core.model import VERSION, LoadMode, Reject, Stream, Window
 from importers.sources.files._files import FileSource
 from importers.sources.files.csv import Csv, CsvConfig
+from importers.sources.files.json import Json, JsonConfig
 from importers.sources.files.jsonl import Jsonl, JsonlConfig
 
 DAY_ONE = 1_767_225_600_000_000  # microseconds of 2026-01-01T00:00Z: `date -ud 2026-01-01 +%s`
@@ -77,7 +79,7 @@ def test_a_place_without_a_member_is_read_only_where_there_is_one_member(archive
 
 def test_a_place_that_names_no_file_of_the_partition_is_nobody_s(archive: Path) -> None:
     stream, partition = planned(csv(archive), EVERYTHING)
-    places = (f"{archive}!e.csv:line 2", f"{archive}!c.csv", f"{archive}!c.csv:record 2", "")
+    places = (f"{archive}!e.csv:line 2", f"{archive}!c.csv", f"{archive}!c.csv:row 2", "")
     found = csv(archive).reread(stream, partition, [Reject(b"3,1.5", place, "") for place in places])
     assert rows(found) == [None] * 4
 
@@ -102,6 +104,60 @@ def test_a_record_is_as_new_as_its_part_of_the_file(tmp_path: Path, kind: Any, c
     found = lenient.reread(today, whole, [reject for some in refused for reject in some])
     texts = [f"x{n}" for n in range(1, 20, 2)]
     assert rows(found) == [{"id": id_, VERSION: version} for id_, version in zip(texts, versions, strict=True)]
+
+
+GOOD, BAD = {"v": 1, "user": {"id": "ann", "n": 1}}, {"v": 2, "user": {"id": "bob", "n": "many"}}
+
+
+@pytest.mark.parametrize(
+    ("settings", "column", "whose"),
+    [
+        ({"nested": "flatten"}, "user_id", "bob"),
+        ({}, "user", None),  # an object is read whole
+        ({"records": ["few", "data.plays"], "nested": "flatten"}, "user_id", "bob"),
+    ],
+)
+def test_a_column_of_a_document_s_record_is_read_though_another_does_not_fit(
+    tmp_path: Path, settings: Any, column: str, whose: str | None
+) -> None:
+    document = {"few": [{"v": 1}], "data": {"plays": [GOOD, BAD]}}
+    path = tmp_path / "plays.json"
+    path.write_text(json.dumps(document if isinstance(settings.get("records"), list) else [GOOD, BAD]))
+    source = Json(JsonConfig(path=[str(path)], sample_rows=1, **settings), tenant="acme")
+    stream = replace(source.streams()[-1], load_mode=LoadMode.APPEND)
+    (partition,) = source.plan(stream, EVERYTHING, {}).partitions
+    refused = rejects(source, stream, partition)
+    assert [reject.location for reject in refused] == [f"{path}:record 2"]
+    found = source.reread(stream.narrowed({column}), partition, refused)
+    assert rows(found) == [None if whose is None else {column: whose}]
+    assert rows(source.reread(stream.narrowed({"v"}), partition, refused)) == [{"v": 2}]
+    assert rows(source.reread(stream, partition, refused)) == [None]
+    types = {("plays." if "records" in settings else "") + ("user_n" if column != "user" else "user.n"): "string"}
+    today = Json(JsonConfig(path=[str(path)], sample_rows=1, types=types, **settings), tenant="acme")
+    (row,) = rows(today.reread(today.streams()[-1], partition, refused))
+    assert row == ({"v": 2, "user_id": "bob", "user_n": "many"} if column != "user" else BAD)
+
+
+@pytest.mark.parametrize("nested", ["struct", "flatten"])
+@pytest.mark.parametrize(
+    "record",
+    [
+        '{"v": 2, "new": 1}',
+        '{"v": 2, "user": {"id": "bob", "new": 1}}',
+        '{"v": 2, "v": 3}',
+        '{"v": 2, "user": {}, "user": {"id": "bob"}}',
+        '{"v": 2, "user": {"id": "bob", "id": "cyd"}}',
+    ],
+)
+def test_of_a_record_with_a_key_that_is_new_or_there_twice_nothing_is_read(
+    tmp_path: Path, nested: str, record: str
+) -> None:
+    path = tmp_path / "plays.json"
+    path.write_text(json.dumps([GOOD]))
+    source = Json(JsonConfig(path=[str(path)], nested=nested), tenant="acme")
+    stream, partition = planned(source, EVERYTHING)
+    found = source.reread(stream, partition, [Reject(record.encode(), f"{path}:record 2", "")])
+    assert rows(found) == [None]
 
 
 @pytest.mark.parametrize("change", ["other bytes", "a minute later", "gone"])
