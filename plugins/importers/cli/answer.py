@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from base64 import b64encode
 from collections.abc import Iterable, Sequence
@@ -21,8 +22,8 @@ def _json(value: Any) -> str:
 
 
 def say_table(headings: Sequence[str], rows: Iterable[Sequence[Any]], *, counts: bool = True) -> None:
-    """Numbers to the right; an empty cell for None, JSON for an object or a list. Nothing in a cell is markup.
-    `counts`: 1,234; data stays 1234.
+    """Numbers to the right; an empty cell for None, JSON for an object or a list. Nothing in a cell is markup, or a
+    command to the terminal, as whoever made the data may have wished. `counts`: 1,234; data stays 1234.
 
     Lines break between words alone, so that paths and rules can be copied: a table may be wider than the terminal.
     """
@@ -30,7 +31,7 @@ def say_table(headings: Sequence[str], rows: Iterable[Sequence[Any]], *, counts:
     from rich.markup import escape
     from rich.table import Table
 
-    rows = list(rows)
+    rows, headings = list(rows), [_visible(heading) for heading in headings]
     cells = [[_cell(value, counts) for value in row] for row in rows]
     console = Console(width=None if sys.stdout.isatty() else 160)
     widths = _widths(list(zip(headings, *cells, strict=True)), console.width)
@@ -78,10 +79,18 @@ def _cell(value: Any, counts: bool) -> str:
     if isinstance(value, bytes):  # encrypted, or of no use to a reader
         return f"({many(len(value), 'byte')})"
     if isinstance(value, dict | list):
-        return json.dumps(value, ensure_ascii=False, default=_json)
+        return _visible(json.dumps(value, ensure_ascii=False, default=_json))
     if not counts or isinstance(value, bool) or not isinstance(value, int | float):
-        return str(value)
+        return _visible(str(value))
     return f"{value:,}" if isinstance(value, int) else f"{value:,.2f}"
+
+
+def _visible(text: str) -> str:
+    return _COMMANDS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+_COMMANDS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+"""Characters that move the cursor, colour or hide what is told, or turn round the order in which it is read."""
 
 
 def many(number: int, what: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,8 @@ import pyarrow as pa
 from importers.core.model import PersonalData
 from importers.pipeline.sample import opened, unreadable
 from importers.privacy.detect import Suggestion, beside_each_other, suggest
-from importers.privacy.leaves import leaves
+from importers.privacy.leaves import Part, leaves
+from importers.privacy.rules import is_data, told_path
 from importers.quality.profile import ColumnProfile, Profile
 from importers.quality.profiler import Profiler
 
@@ -58,12 +59,27 @@ def profile_file(path: str, said: Mapping[str, Any] = {}) -> FileProfile:
         raise unreadable(path, sample.importer, reasons)
     stream = sample.stream
     profile = profiler.profile
-    found = [(suggest(leaf.path, leaf.type, _sampled(profile, leaf.path)), leaf.type) for leaf in leaves(stream.schema)]
-    guesses = beside_each_other(found)
+    parts = leaves(stream.schema)
+    keys = [leaf for leaf in parts if is_data(leaf)]
+    told = [leaf for leaf in parts if not is_data(leaf)]
+    guesses = beside_each_other(
+        [(suggest(leaf.path, leaf.type, _sampled(profile, leaf.path)), leaf.type) for leaf in told]
+    )
     personal = {guess.path: guess for guess in guesses if guess.personal is not PersonalData.NONE}
     without = {path for leaf in personal for path in _around(leaf)}
-    columns = tuple(_without_values(one) if one.path in without else one for one in profile.told())
+    without |= {path for leaf in keys for path in _around(told_path(leaf))}
+    untold = {leaf.path for leaf in keys}
+    shown = (one for one in profile.told() if one.path not in untold)
+    columns = tuple(_without_values(one) if one.path in without else one for one in shown)
+    notes = (*notes, *_untold(keys))
     return FileProfile(sample.importer, rows, dict(reasons.most_common()), columns, personal, notes)
+
+
+def _untold(keys: Sequence[Part]) -> Iterator[str]:
+    """A key may be a person's: the page is made to be sent."""
+    for where, many in Counter(map(told_path, keys)).items():
+        what = "names of columns" if where == "…" else f"keys of {where.removesuffix('.…')}"
+        yield f"{what} that look like values aren't shown: {many:,}"
 
 
 def _sampled(profile: Profile, path: str) -> pa.Array | None:

@@ -432,6 +432,21 @@ def test_what_is_copied_from_a_table_is_whole(capsys: pytest.CaptureFixture[str]
     assert len(told.splitlines()) > 2  # prose breaks between words
 
 
+def test_nothing_in_a_cell_is_a_command_to_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    """A title, a colour, an erased screen, a line that is written over, and letters read the other way round."""
+    say_table(["a\x1b[31m"], [["\x1b]0;owned\x07"], ["\x1b[2J\x9b0m"], ["paid\rfree"], ["\u202efdp"], ["tab\tstays"]])
+    out = capsys.readouterr().out
+    assert not set(out) & set("\x1b\x07\x9b\r\u202e")
+    assert [line.strip() for line in out.splitlines()] == [
+        "a\\u001b[31m",
+        "\\u001b]0;owned\\u0007",
+        "\\u001b[2J\\u009b0m",
+        "paid\\u000dfree",
+        "\\u202efdp",
+        "tab     stays",
+    ]
+
+
 def test_bytes_are_no_text_of_python_s(capsys: pytest.CaptureFixture[str]) -> None:
     say_table(["secret"], [[b"\x01\xff"]], counts=False)
     say_json({"secret": b"\x01\xff"})

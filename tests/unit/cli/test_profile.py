@@ -222,8 +222,26 @@ def test_where_the_records_of_a_document_may_be_is_told(tmp_path: Path) -> None:
     for name, text in told.items():
         (tmp_path / name).write_text(text)
     done = profile(tmp_path / "object.json", "--json")
-    (note,) = json.loads(done.stdout)["notes"]
+    note, _ = json.loads(done.stdout)["notes"]
     assert note.endswith("records: --set records=data.orders or --set records=people")
     again = json.loads(profile(tmp_path / "object.json", "--set", "records=data.orders", "--json").stdout)
     assert (again["rows"], again["notes"]) == (2, [])
-    assert json.loads(profile(tmp_path / "array.json", "--json").stdout)["notes"] == []
+    (untold,) = json.loads(profile(tmp_path / "array.json", "--json").stdout)["notes"]
+    assert "look like values" in untold  # and no list within a record is the records
+
+
+@pytest.mark.parametrize("how", [[], ["--json"]])
+def test_no_key_that_may_be_a_person_s_is_said(tmp_path: Path, how: list[str]) -> None:
+    file = tmp_path / "scores.jsonl"
+    records = [{"id": n, "scores": {f"canary{n}@example.org": n, "top": 2}} for n in range(5)]
+    file.write_text("".join(json.dumps(record) + "\n" for record in records))
+    page = tmp_path / "page.html"
+    done = profile(file, "--html", page, *how)
+    assert "keys of scores that look like values aren't shown: 5" in done.stderr
+    assert "scores.top" in done.stdout
+    assert "canary" not in done.output + page.read_text()
+    file = tmp_path / "numbers.jsonl"
+    file.write_text('{"id": 1, "canary@example.org": 2, "+49301234567": 3}\n')
+    done = profile(file, *how)
+    assert "names of columns that look like values aren't shown: 2" in done.stderr
+    assert "canary" not in done.output
