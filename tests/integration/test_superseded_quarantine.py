@@ -116,6 +116,24 @@ def test_a_file_that_changed_is_another(make: Make) -> None:
     assert plays(look) == {}
 
 
+@pytest.mark.parametrize("mode", [LoadMode.MERGE, LoadMode.APPEND])
+def test_quarantine_of_several_files_of_which_one_changed_stays_and_is_told(make: Make, mode: LoadMode) -> None:
+    site, look = make(mode)
+    for bad in (20, 30):
+        good = [(n, n, "listener 1", "good", 1) for n in range(bad + 1, bad + 5)]
+        write(site.data / f"plays_{bad}.csv", [(bad, bad, "listener 0", "bad", -1), *good])
+    second = site.run("second")
+    assert second.notes == ()
+    write(site.data / "plays_30.csv", [(30, 30, "listener 0", "mended", 1)])
+    with closing(site.job) as job:
+        look.sql.execute(f"drop table acme.{job.stream.target}{'' if mode is LoadMode.APPEND else '__rows cascade'}")
+    again = site.run("again")
+    assert plays(look) == {second.run: [20, 30], again.run: [7, 20]}
+    (note,) = [note for note in again.notes if "quarantine" in note]
+    assert note.endswith(f"importers quarantine discard acme.{PIPELINE} --run {second.run}")
+    assert ("would append both" in note) is (mode is LoadMode.APPEND)
+
+
 def test_the_same_key_of_one_delivery_is_still_bad_when_it_is_replayed(make: Make) -> None:
     site, look = make(LoadMode.MERGE)
     twice = [(20, 20, "listener 0", "one", 1), (20, 21, "listener 0", "other", 1)]

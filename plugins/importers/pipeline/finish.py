@@ -31,7 +31,9 @@ def commit(job: Job, run: Run) -> Committed:
     """
     with job.at():
         gone, notes = left(job, run)
-        position = job.destination.commit(run, job.stream, superseded(job, run), gone, notes)
+        older = superseded(job, run)
+        notes = (*notes, *older.notes)
+        position = job.destination.commit(run, job.stream, older.ended, gone, notes)
         if run.kind is not RunKind.REPLAY:  # which has read nothing from it
             job.source.acknowledge(position)
         return Committed(position, notes or run.notes)
