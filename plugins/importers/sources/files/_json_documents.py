@@ -76,6 +76,9 @@ class Document:
         positions, depth = structure(block)
         closed = np.flatnonzero(depth < 0)
         last = int(closed[0]) if closed.size else depth.size
+        if closed.size and block[positions[last]] != ord("]"):  # others are a record's, and its parser's to compare
+            where = f"at byte {at + int(positions[last])}"
+            raise self._wrong(f"closes its array of records with no bracket of an array, {where}")
         if depth[:last].max(initial=0) > DEEPEST:
             raise self._wrong(f"is nested in more than {DEEPEST} levels, after byte {at}")
         separate = (depth[:last] == 0) & (block[positions[:last]] == ord(","))

@@ -312,6 +312,11 @@ def test_a_sample_that_says_no_types_names_the_file_and_the_key(tmp_path):
         ('[{"a": ' + "[" * 300 + "]" * 300 + "}]", "", "nested in more than 200 levels"),
         ('{"i": [{"a": 1}], "j": "x', "i", "cut off"),
         ('{"i": [{"a": 1}]', "i", "cut off"),
+        ('[{"a": 1}}', "", "closes its array of records with no bracket of an array, at byte 9"),
+        ('[{"a": 1}, {"a": 2}}', "", "with no bracket of an array, at byte 19"),
+        ("[}", "", "with no bracket of an array, at byte 1"),
+        ('{"i": [{"a": 1}}', "i", "with no bracket of an array, at byte 15"),
+        ('{"i": [{"a": 1}], "j": {"k": 7]}', "i", "cut off"),
     ],
 )
 def test_a_document_that_is_wrong_otherwise(tmp_path, document, records, said):
