@@ -11,6 +11,7 @@ from collections import Counter
 from charset_normalizer import from_bytes
 
 from importers.exceptions import ContractError
+from importers.transport.files import File
 from importers.transport.text import is_in
 
 HEAD = 256 << 10
@@ -46,7 +47,7 @@ _OF_WORKBOOKS = ("[Content_Types].xml", "META-INF/manifest.xml", "mimetype")
 """How members that xlsx (ECMA-376 part 2) and ods (OpenDocument 1.3 part 2) must have are called."""
 
 
-def no_text(head: bytes, member: str) -> tuple[str, str] | None:
+def _no_text(head: bytes, member: str) -> tuple[str, str] | None:
     """What a file is that isn't text, or a member of an archive, and what to do; None if nothing says so."""
     if member in _OF_WORKBOOKS:
         return "a workbook", "set `importer: excel`"
@@ -60,22 +61,25 @@ _PAGE = re.compile(r"\ufeff?\s*<(?:!doctype\s+html|html)[\s>]", re.IGNORECASE)
 _WIDE = ("utf-16", "utf-32")
 
 
-def check_text(head: bytes, shown: str, encoding: str, *, settable: bool = True) -> None:
-    """Raises ContractError for a text file that begins as a page of HTML, or as UTF-16 or -32 and is read otherwise.
+def check_text(head: bytes, file: File, encoding: str, *, settable: bool = True) -> None:
+    """Raises ContractError for a file that begins as none of text, as a tar archive, or as a page of HTML, or as UTF-16
+    or -32 and is read otherwise.
 
     `encoding` is what it is read as; `settable`, whether a setting says so.
     """
+    if other := _no_text(head, file.member):
+        raise ContractError(f"the file '{file.shown}' isn't text", got=other[0], do=other[1])
     bare = unmarked(head)
     wide = bare or encoding_of(head)
     if b"\0" in head and wide.startswith(_WIDE) and not encoding.startswith(_WIDE):
         raise ContractError(
-            f"the file '{shown}' looks like {wide[:6].upper()}{' without a byte order mark' if bare else ''}",
+            f"the file '{file.shown}' looks like {wide[:6].upper()}{' without a byte order mark' if bare else ''}",
             got=f"NUL bytes between its letters, read as {encoding}",
             do=f"set `encoding: {wide}`" if settable else "have it written in UTF-8",
         )
     if _PAGE.match(head[:BEGINNING].decode(encoding, "replace")):
         raise ContractError(
-            f"the file '{shown}' is an HTML page",
+            f"the file '{file.shown}' is an HTML page",
             got="a beginning as `<!doctype html>` or `<html>`",
             do="look at it in a browser: a page to log in, or an error, may have been saved in place of the data",
         )

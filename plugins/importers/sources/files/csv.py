@@ -24,7 +24,7 @@ from importers.sources._text.times import DIRECTIVES, Times, kind_of, legal, sui
 from importers.sources._text.widening import Typed
 from importers.sources.files._again import Record, one_row
 from importers.sources.files._columns import akin, wanted, widening
-from importers.sources.files._detect import HEAD, check_said, check_text, delimiter_of, encoding_of, guessed, no_text
+from importers.sources.files._detect import HEAD, check_said, check_text, delimiter_of, encoding_of, guessed
 from importers.sources.files._files import FileSource
 from importers.sources.files._headers import after_lines, before_footer, first_record, numbered_apart
 from importers.sources.files._odd import Inferred, inferred
@@ -223,11 +223,9 @@ class Csv(FileSource[CsvConfig]):
         setting = self.config
         with self.files.front_to_back(file) as plain:
             head = plain.read(HEAD)
-        if other := no_text(head, file.member):
-            raise ContractError(f"the file '{file.shown}' isn't text", got=other[0], do=other[1])
         said = {AUTO: encoding_of, GUESS: guessed}.get(setting.encoding)
         encoding = said(head) if said else setting.encoding
-        check_text(head, file.shown, encoding)
+        check_text(head, file, encoding)
         if not said:
             check_said(head, file.shown, encoding, "; or `guess`, which goes by each file's bytes, if the files differ")
         delimiter = setting.delimiter

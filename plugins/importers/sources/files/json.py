@@ -212,7 +212,7 @@ class Json(FileSource[JsonConfig]):
         with self.files.front_to_back(file) as raw:
             head = raw.read(HEAD)
         encoding = self.config.encoding or json.detect_encoding(head[:4])
-        check_text(head[:BEGINNING], file.shown, encoding)
+        check_text(head[:BEGINNING], file, encoding)
         if self.config.encoding:
             check_said(head, file.shown, encoding)
         with self.files.as_utf8(file, encoding) as fill:

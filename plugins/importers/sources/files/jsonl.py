@@ -95,7 +95,7 @@ class Jsonl(FileSource[JsonlConfig]):
     def _sample(self, file: File) -> list[bytes]:
         with self.files.front_to_back(file) as plain:
             head = plain.read(BEGINNING)
-        check_text(head, file.shown, "utf-8", settable=False)
+        check_text(head, file, "utf-8", settable=False)
         with self.files.as_utf8(file) as fill:
             return sample(blocks(fill, 0, None, cut_lines, size=SAMPLE, path=file.shown), self.config)
 

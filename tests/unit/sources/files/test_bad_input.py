@@ -18,7 +18,6 @@ from tests.support import reading
 from importers.core.model import Window
 from importers.core.registry import source_class
 from importers.exceptions import ContractError
-from importers.sources.files.csv import CsvConfig
 
 
 def _csv(path, rows):
@@ -158,7 +157,8 @@ def test_a_zone_of_parquet_s_own_is_the_same_moment(tmp_path):
     assert [row["at"].astimezone(UTC) for row in got] == moments
 
 
-def test_csv_says_what_a_file_is_that_is_no_text(tmp_path):
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "json"])
+def test_of_text_is_said_what_a_file_is_that_is_none(tmp_path, kind):
     (tmp_path / "a.csv").write_text("id\n1\n")
     with tarfile.open(tmp_path / "rows.tar.gz", "w:gz") as archive:
         archive.add(tmp_path / "a.csv", "a.csv")
@@ -167,7 +167,7 @@ def test_csv_says_what_a_file_is_that_is_no_text(tmp_path):
     for name, said in (("tar.gz", "a tar archive"), ("parquet", "Parquet"), ("xlsx", "a workbook")):
         path = tmp_path / f"rows.{name}"
         with pytest.raises(ContractError) as raised:
-            source_class("csv")(CsvConfig(path=str(path), header=False), tenant="acme").streams()
+            source(kind, path, **({"header": False} if kind == "csv" else {})).streams()
         assert raised.value.got == said
 
 
