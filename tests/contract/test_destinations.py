@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import replace
 
 import pyarrow as pa
@@ -213,6 +213,39 @@ def test_as_many_columns_as_suit_can_be_made_and_no_more(acme: Destination, stre
     acme.prepare(open_run(acme, stream, "r1"), stream, every[:most], [], {"0": {"digest": "d"}})
     with pytest.raises(ContractError, match="in `privacy"):
         acme.prepare(open_run(acme, stream, "r1"), stream, every[: most + 1], [], {"0": {"digest": "d"}})
+
+
+def nested(levels: int) -> pa.DataType:
+    kind = pa.int64()
+    for level in range(levels):
+        kind = pa.struct([("a", kind)]) if level % 2 else pa.list_(kind)
+    return kind
+
+
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [
+        (nested(64), "column 'x' is nested too deeply; got 64 levels"),
+        (
+            pa.decimal256(60, 2),
+            r"column 'x': of decimal numbers 38 digits are loaded, .*a `string`, or .*`decimal\(38,2\)`",
+        ),
+        (pa.month_day_nano_interval(), "column 'x': PostgreSQL has no column type for Arrow's month_day_nano_interval"),
+    ],
+)
+def test_types_that_no_table_can_have_are_known_before_anything_is_read(
+    acme: Destination, kind: pa.DataType, told: str
+) -> None:
+    with pytest.raises(ContractError, match=told):
+        acme.suits(PLAYS, [TableColumn("id", pa.int64()), TableColumn("x", kind)])
+
+
+def test_as_many_levels_as_suit_can_be_staged_and_no_more(acme: Destination) -> None:
+    acme.suits(PLAYS, [TableColumn("x", nested(63))])
+    for levels, writes in ((63, nullcontext()), (64, pytest.raises(pa.ArrowInvalid))):
+        rows = pa.record_batch([pa.nulls(1, nested(levels))], ["x"])
+        with writes:
+            rows.serialize()
 
 
 def test_names_that_no_table_can_have_are_known_before_anything_is_read(acme: Destination) -> None:

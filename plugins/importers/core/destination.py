@@ -158,7 +158,7 @@ class Destination(ABC):
     @abstractmethod
     def suits(self, stream: Stream, columns: Sequence[TableColumn]) -> None:
         """Asked before anything is read. Raises ConfigError for a table's name, ContractError for
-        columns, that no table of the warehouse can have: too many, or called so.
+        columns, that no table of the warehouse can have: too many, of such types, or called so.
         """
 
     @abstractmethod

@@ -87,6 +87,13 @@ def decided(kind: pa.DataType, as_said: pa.DataType | None = None) -> pa.DataTyp
     return kind
 
 
+def levels(kind: pa.DataType) -> int:
+    """How many objects and lists are in each other, at most; 0 for a plain type."""
+    if not t.is_nested(kind):
+        return 0
+    return 1 + max((levels(kind.field(number).type) for number in range(kind.num_fields)), default=0)
+
+
 def undecided(kinds: Collection[pa.DataType]) -> pa.DataType | None:
     """Of what a column can be read as (`Column.readable_as`), the type that isn't decided."""
     return next((kind for kind in kinds if decided(kind) != kind), None)

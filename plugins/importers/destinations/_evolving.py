@@ -13,7 +13,7 @@ from importers.destinations import _history as history
 from importers.destinations import _owners as owners
 from importers.destinations import _views as views
 from importers.destinations._tables import existing, holds_rows, identifiers, key_columns, our_columns, rows_table
-from importers.destinations._types import sql_type, wider
+from importers.destinations._types import sql_types, wider
 from importers.exceptions import ConfigError, ContractError
 
 MAX_NAME = 63  # bytes; PostgreSQL cuts longer names without a word
@@ -31,7 +31,7 @@ def ensure(
     """
     check(schema, stream, columns)
     connection.execute(SQL("create schema if not exists {}").format(Identifier(schema)))
-    wanted = {column.name: sql_type(column.type) for column in columns} | our_columns(stream)
+    wanted = sql_types(columns) | our_columns(stream)
     if stream.keyed and owners.earlier(connection, schema, stream):
         wanted[SUBJECT] = owners.TOKEN  # where a run that ends another's rows says whose they were
     have = existing(connection, schema, rows_table(stream))
@@ -60,14 +60,15 @@ def ensure(
 
 def misfits(have: Mapping[str, str], columns: Sequence[TableColumn]) -> dict[str, tuple[str, str]]:
     """Of the columns that are there those that no type can hold together with what comes: both types, by name."""
-    comes = {column.name: sql_type(column.type) for column in columns if column.name in have}
+    comes = sql_types([column for column in columns if column.name in have])
     return {name: (have[name], kind) for name, kind in comes.items() if wider(have[name], kind) is None}
 
 
 def check(schema: str, stream: Stream, columns: Sequence[TableColumn]) -> None:
-    """Raise ConfigError or ContractError for more columns than PostgreSQL's tables have, and for names that it would
-    cut, refuse or confuse with its own.
+    """Raise ConfigError or ContractError for more columns than PostgreSQL's tables have, for types that it lacks, and
+    for names that it would cut, refuse or confuse with its own.
     """
+    sql_types(columns)
     for name in (schema, rows_table(stream)):
         if len(name.encode()) > MAX_NAME:
             raise ConfigError(f"the table name '{name}' is longer than {MAX_NAME} bytes", do="set load.table")

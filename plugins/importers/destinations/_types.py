@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pyarrow as pa
 from pyarrow import types as t
 
 from importers.core.exact import is_text
+from importers.core.model import TableColumn
+from importers.core.names import UNSHOWN, is_given
+from importers.core.widening import levels
 from importers.exceptions import ContractError
 
 NUMERIC_DIGITS = 38  # of Arrow's decimal128: pgpq encodes none that are longer
+DEEPEST = 63
+"""Levels of nesting. Arrow's IPC, in which rows are staged, writes fewer than 64 (`kMaxNestingDepth`)."""
 UUID = pa.uuid()
 JSONB = "jsonb"
 
@@ -42,6 +49,25 @@ _WIDER: dict[str, frozenset[str]] = {
 }
 
 
+def sql_types(columns: Sequence[TableColumn]) -> dict[str, str]:
+    """By name the types that hold the columns without loss. Raises ContractError for a column that none holds."""
+    return {column.name: _sql_type_of(column) for column in columns}
+
+
+def _sql_type_of(column: TableColumn) -> str:
+    name, kind = column.name if is_given(column.name) else UNSHOWN, column.type
+    if (found := levels(kind)) > DEEPEST:
+        raise ContractError(
+            f"column '{name}' is nested too deeply",
+            got=f"{found} levels of objects and lists in each other; {DEEPEST} are taken",
+            do="leave the column out: `drop` it; or have it delivered in fewer levels",
+        )
+    try:
+        return sql_type(kind)
+    except ContractError as error:
+        raise ContractError(f"column '{name}': {error.what}", do=error.do) from None
+
+
 def sql_type(kind: pa.DataType) -> str:
     """The column type that holds an Arrow type without loss. Raises ContractError for one that none holds."""
     if kind in _SIMPLE:
@@ -62,7 +88,18 @@ def sql_type(kind: pa.DataType) -> str:
         return JSONB
     if t.is_dictionary(kind):
         return sql_type(kind.value_type)
-    raise ContractError(f"PostgreSQL has no column type for Arrow's {kind}", do="leave the column out: `drop` it")
+    raise _held_by_none(kind)
+
+
+def _held_by_none(kind: pa.DataType) -> ContractError:
+    if not t.is_decimal(kind):
+        return ContractError(f"PostgreSQL has no column type for Arrow's {kind}", do="leave the column out: `drop` it")
+    shorter = f"decimal({NUMERIC_DIGITS},{min(max(kind.scale, 0), NUMERIC_DIGITS)})"
+    return ContractError(
+        f"of decimal numbers {NUMERIC_DIGITS} digits are loaded, fewer than Arrow's {kind} has",
+        do=f"say by the source's `types`, if it has them, that it is a `string`, or a `{shorter}` where that is "
+        "enough; or leave the column out: `drop` it",
+    )
 
 
 def _digits(kind: pa.DataType) -> int:

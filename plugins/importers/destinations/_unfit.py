@@ -97,7 +97,7 @@ def _bounds(kind: pa.DataType) -> tuple[np.generic, np.generic, str]:
     return (
         FIRST.astype(f"M8[{unit}]"),
         END.astype(f"M8[{unit}]"),
-        "a date before 4713 BC or after the year 262141",
+        "a date before 4713 BC or after the year 262141, or an infinity",
     )
 
 

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from pyarrow import json as arrow_json
 
 from importers.core.model import Reject
-from importers.core.widening import wider
+from importers.core.widening import levels, wider
 from importers.exceptions import ContractError
 from importers.sources._text.blocks import NEWLINE, Block
 from importers.sources._text.json_misfits import ROUNDED, is_double, is_told, is_unfit, why
@@ -33,6 +33,8 @@ FEW = 1024
 and one that is found by halves is parsed with its neighbours as often as they are halved."""
 DENSE = 2.0**53
 """Up to here each integer is a double (IEEE 754)."""
+DEEPEST = 120
+"""Levels of nesting. Arrow reads no schema that has 125, which is in the plan though nobody wants the column."""
 DIGITS = re.compile(rb"\d{16}")
 MOMENTS = (pa.timestamp("us", "UTC"), pa.timestamp("us"))
 
@@ -56,6 +58,11 @@ def infer(
     tell nothing. Raises ContractError where none is said; None where none can be.
     """
     schema, lines = _schema_of(lines, said, {})
+    for field in schema:
+        if levels(field.type) > DEEPEST:
+            raise ContractError(
+                f"'{_told(field.name)}' is nested in more than {DEEPEST} levels", do="have it written in fewer"
+            )
     rows = [row for line in lines if (row := parsed(line)) is not None]
     return pa.schema([(field.name, _settled(field, rows, fractions=fractions)) for field in schema])
 

@@ -19,7 +19,7 @@ from importers.sources.files._json_outline import Outline, quotes, structure, te
 from importers.transport.text import Fill
 
 DEEPEST = 200
-"""Levels of nesting in a record that are read."""
+"""Levels of nesting that are looked through for where a record ends."""
 Bytes = npt.NDArray[np.uint8]
 Positions = npt.NDArray[np.int64]
 

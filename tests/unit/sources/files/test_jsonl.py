@@ -200,6 +200,17 @@ def test_a_value_of_the_right_type_that_none_holds_is_told_as_that(tmp_path, val
     assert reject.reason.startswith(why)
 
 
+def test_what_is_nested_deeper_than_a_plan_can_say_is_told(tmp_path):
+    def deep(levels):
+        return b'{"id": 1, "v": ' + b"[" * levels + b"1" + b"]" * levels + b"}"
+
+    schema = source(lines(tmp_path / "a.jsonl", deep(120))).streams()[0].schema
+    assert pa.ipc.read_schema(pa.py_buffer(schema.serialize().to_pybytes())) == schema
+    for levels in (121, 198):
+        with pytest.raises(ContractError, match=r"'v' is nested in more than 120 levels\. Have it written in fewer"):
+            source(lines(tmp_path / "a.jsonl", deep(levels))).streams()
+
+
 @pytest.mark.parametrize("sampled", [1, 2, 4])
 def test_files_that_were_put_together_each_have_a_mark(tmp_path, sampled):
     mark = b"\xef\xbb\xbf"
