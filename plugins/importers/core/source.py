@@ -235,6 +235,10 @@ class Source(ABC, Generic[ConfigT]):
         """
         return [None] * len(rejects)
 
+    def rereads_at_once(self) -> bool:
+        """Whether `reread` takes for many records about as long as reading took: then it is asked for all."""
+        return False
+
     def acknowledge(self, position: Position) -> None:
         """Tell a broker, after commit. A courtesy: what counts is in the destination."""
 

@@ -18,8 +18,8 @@ from importers.pipeline.job import Job
 from importers.privacy.pseudonyms import TYPE as TOKEN
 
 READ_AGAIN = 10_000
-"""So many of a partition's records a source is asked to read again, one by one. If there are more, the reading is
-wrong, and whose those are nobody knows."""
+"""So many of a partition's records a source that reads them one by one is asked to read again. If there are more, the
+reading is wrong, and whose those are nobody knows that don't say it by themselves."""
 
 
 class Whose:
@@ -62,8 +62,10 @@ class Whose:
         """What is in the subject's column, of those records, by number, of which it can be said."""
         asked = self._job.asked.narrowed({column})
         again: dict[int, pa.Array] = {}
+        source = self._job.source
+        some = rejects if source.rereads_at_once() else rejects[: max(0, READ_AGAIN - self._seen)]
         for part in self._origin:
-            rows = self._job.source.reread(asked, part, rejects[: max(0, READ_AGAIN - self._seen)])
+            rows = source.reread(asked, part, some)
             there = ((number, row) for number, row in enumerate(rows) if row is not None)
             again |= {number: row[column] for number, row in there if column in row.schema.names}
         self._seen += len(rejects)

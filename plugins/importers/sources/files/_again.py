@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import accumulate
 from math import inf
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
@@ -15,15 +16,15 @@ import pyarrow as pa
 
 from importers.core.model import JSON, Batch, Reject, Stream
 from importers.exceptions import ConfigError, ContractError, FatalSourceError
-from importers.sources._text.blocks import Block, LineNumbers
+from importers.sources._text.blocks import BLOCK, Block, LineNumbers
 from importers.transport.files import File
 
 if TYPE_CHECKING:
     from importers.sources.files._files import FileSource
     from importers.sources.files._slices import Slice
 
-Record: TypeAlias = Callable[[bytes], pa.RecordBatch | None]
-"""A record's one row; None if it still is none."""
+Record: TypeAlias = Callable[[Sequence[bytes]], Sequence[pa.RecordBatch | None]]
+"""Of each record its one row; None if it still is none."""
 
 
 def reread(
@@ -33,28 +34,81 @@ def reread(
     planned = cast(Mapping[str, Any], partition)
     schema = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(planned["schema"])))
     slices = _by_name(planned["slices"])
-    readers: dict[File, Record | None] = {}
-    found: list[pa.RecordBatch | None] = []
-    for reject in rejects:
+    found: list[pa.RecordBatch | None] = [None] * len(rejects)
+    of: dict[File, list[tuple[int, Slice]]] = {}
+    for number, reject in enumerate(rejects):
         part = _slice_of(reject.location, slices)
-        row = None
         if part is not None:
-            file = File.of(part)
-            if file not in readers:
-                readers[file] = _reader(source, stream, file, schema)
-            row = _row(readers[file], reject.raw)
-        found.append(None if part is None or row is None else source.dated(Batch(row), stream, part).rows)
+            of.setdefault(File.of(part), []).append((number, part))
+    for file, those in of.items():
+        record = _reader(source, stream, file, schema)
+        rows = record([rejects[number].raw for number, _ in those]) if record else [None] * len(those)
+        for (number, part), row in zip(those, rows, strict=True):
+            found[number] = None if row is None else source.dated(Batch(row), stream, part).rows
     return found
 
 
 def one_row(read: Callable[[Block, LineNumbers], Batch], name: str) -> Record:
-    """By what reads blocks of a file, whose `name` messages have."""
+    """By what reads blocks of a file, whose `name` messages have: a record at a time."""
 
-    def record(raw: bytes) -> pa.RecordBatch | None:
-        batch = read(Block(0, bytearray(raw), len(raw)), LineNumbers(name))
+    def row(raw: bytes) -> pa.RecordBatch | None:
+        try:
+            batch = read(Block(0, bytearray(raw), len(raw)), LineNumbers(name))
+        except ContractError:
+            return None
         return batch.rows if batch.rows.num_rows == 1 and not batch.rejects else None
 
-    return record
+    return lambda raws: [row(raw) for raw in raws]
+
+
+def many_rows(read: Callable[[Block, LineNumbers], Batch], whole: Callable[[bytes], bytes | None], name: str) -> Record:
+    """As `one_row`, in the time of a few. `whole` gives of a record what ends with a newline before any other one; None
+    if it isn't a whole record.
+    """
+    each = one_row(read, name)
+
+    def together(raws: Sequence[bytes]) -> Sequence[pa.RecordBatch | None]:
+        kept = [(number, said) for number, raw in enumerate(raws) if (said := whole(raw)) is not None]
+        found: list[pa.RecordBatch | None] = [None] * len(raws)
+        for some in _pieces(kept):
+            records = [said for _, said in some]
+            rows = _at_once(read, records)
+            for (number, _), row in zip(some, each(records) if rows is None else rows, strict=True):
+                found[number] = row
+        return found
+
+    return together
+
+
+def _pieces(records: Sequence[tuple[int, bytes]]) -> Iterator[list[tuple[int, bytes]]]:
+    """As many as a block may have bytes of."""
+    some: list[tuple[int, bytes]] = []
+    size = 0
+    for number, raw in records:
+        if some and size + len(raw) > BLOCK:
+            yield some
+            some, size = [], 0
+        some.append((number, raw))
+        size += len(raw)
+    if some:
+        yield some
+
+
+def _at_once(
+    read: Callable[[Block, LineNumbers], Batch], records: Sequence[bytes]
+) -> Sequence[pa.RecordBatch | None] | None:
+    """Of each record its row, or None; no sequence if they can't be told apart."""
+    data = bytearray(b"".join(raw + b"\n" for raw in records))
+    begin = dict(zip(accumulate((len(raw) + 1 for raw in records), initial=0), range(len(records)), strict=False))
+    try:
+        batch = read(Block(0, data, len(data)), LineNumbers(""))
+    except ContractError:
+        return None
+    refused = {begin.get(int(each.location.removeprefix("@byte "))) for each in batch.rejects}
+    if None in refused or len(refused) != len(batch.rejects) or len(refused) + batch.rows.num_rows != len(records):
+        return None
+    rows = (batch.rows.slice(number, 1) for number in range(batch.rows.num_rows))
+    return [None if number in refused else next(rows) for number in range(len(records))]
 
 
 def _by_name(slices: Sequence[Slice]) -> dict[str, list[Slice]]:
@@ -95,11 +149,4 @@ def _reader(source: FileSource[Any], stream: Stream, file: File, schema: pa.Sche
         source.files.unchanged(file)
         return source.record(stream, file, schema)
     except (ConfigError, ContractError, FatalSourceError):  # it has changed, or is gone
-        return None
-
-
-def _row(record: Record | None, raw: bytes) -> pa.RecordBatch | None:
-    try:
-        return record(raw) if record else None
-    except ContractError:
         return None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv as stdlib_csv
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from enum import StrEnum
 from functools import cached_property, partial
 from itertools import pairwise
@@ -22,7 +21,7 @@ from importers.sources._text.cells import arrow_type, infer, typed
 from importers.sources._text.numbers import Numbers
 from importers.sources._text.times import DIRECTIVES, Times, kind_of, legal, suits
 from importers.sources._text.widening import Typed
-from importers.sources.files._again import Record, one_row
+from importers.sources.files._again import Record, many_rows
 from importers.sources.files._columns import akin, wanted, widening
 from importers.sources.files._detect import HEAD, check_said, check_text, delimiter_of, encoding_of, guessed
 from importers.sources.files._files import FileSource
@@ -315,10 +314,16 @@ class Csv(FileSource[CsvConfig]):
         rows, dialect = self._rows(stream, file, names, there), self._shape(file).dialect
 
         def read(block: Block, lines: LineNumbers) -> Batch:
-            _, torn = dialect.records(block.data, block.length)
-            return rows.batch(replace(block, torn=torn < block.length), lines)
+            return rows.batch(block, lines)
 
-        return one_row(read, file.shown)
+        def whole(raw: bytes) -> bytes | None:
+            spans, torn = dialect.records(raw, len(raw))
+            return raw[slice(*spans[0])] if len(spans) == 1 and torn == len(raw) else None
+
+        return many_rows(read, whole, file.shown)
+
+    def rereads_at_once(self) -> bool:
+        return True
 
     def _rows(self, stream: Stream, file: File, names: list[str], target: pa.Schema) -> Rows:
         inferred, nulls = frozenset(names) - self.config.types.keys(), self.config.null_values

@@ -190,6 +190,9 @@ class S3(Source[S3Config]):
     def reread(self, stream: Stream, partition: JSON, rejects: Sequence[Reject]) -> Sequence[pa.RecordBatch | None]:
         return self._reader.reread(stream, partition, rejects)
 
+    def rereads_at_once(self) -> bool:
+        return self._reader.rereads_at_once()
+
     def acknowledge(self, position: Position) -> None:
         """Tag, move or delete what is committed and still as it was read. Again: what is left of it."""
         if self.config.afterwards is Afterwards.KEEP:

@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 
 from importers.core.model import VERSION, LoadMode, Reject, Stream, Window
+from importers.sources.files import _again
 from importers.sources.files._files import FileSource
+from importers.sources.files._rows import Rows
 from importers.sources.files.csv import Csv, CsvConfig
 from importers.sources.files.json import Json, JsonConfig
 from importers.sources.files.jsonl import Jsonl, JsonlConfig
@@ -179,3 +181,41 @@ def test_of_a_file_that_has_changed_nothing_is_read(tmp_path: Path, change: str)
     else:
         path.unlink()
     assert rows(csv(path, null_values=["n/a"]).reread(stream, partition, refused)) == [None]
+
+
+@pytest.mark.parametrize("block", [8, 1 << 20])
+def test_many_records_are_read_as_each_is_alone(tmp_path: Path, block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In blocks, of which only some records are rows: the others have one cell more, text, or an open quote."""
+    monkeypatch.setattr(_again, "BLOCK", block)
+    path = tmp_path / "plays.csv"
+    path.write_text("id,paid\n1,1.5\n")
+    stream, partition = planned(csv(path), EVERYTHING)
+    raws = {
+        b"2,n/a": (2, None),
+        b"3,4,5": None,
+        b"x,6": None,
+        b'4,"n/a"': (4, None),
+        b'5,"7': None,
+        b"": None,
+        b"8,9\n10,11": None,
+        b'"9","8"': (9, 8.0),
+        b'6,"1\n2"': None,
+        b"7,7": (7, 7.0),
+    }
+    refused = [Reject(raw, f"{path}:line 2", "") for raw in raws]
+    expected = [said and dict(zip(("id", "paid"), said, strict=True)) for said in raws.values()]
+    source = csv(path, null_values=["n/a"], types={"id": "integer", "paid": "number"})
+    assert rows(source.reread(stream, partition, refused)) == expected
+    assert [rows(source.reread(stream, partition, [each])) for each in refused] == [[row] for row in expected]
+
+
+def test_records_of_csv_are_read_again_by_the_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, calls = tmp_path / "plays.csv", []
+    path.write_text("id,paid\n1,1.5\n")
+    stream, partition = planned(csv(path), EVERYTHING)
+    batch = Rows.batch
+    monkeypatch.setattr(Rows, "batch", lambda *args, **more: calls.append(args) or batch(*args, **more))
+    refused = [Reject(f"{n},{n}".encode(), f"{path}:line 2", "") for n in range(20_000)]
+    again = csv(path).reread(stream, partition, refused)
+    assert [row is None or row["id"][0].as_py() for row in again] == list(range(20_000))
+    assert len(calls) < 5
