@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import re
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,7 +17,7 @@ from importers.core.model import RunKind, Window
 from importers.core.tenant import Tenant
 from importers.exceptions import ConfigError, ContractError, PrivacyError
 from importers.ledger import history
-from importers.pipeline import contract, extract, gate, load, plan
+from importers.pipeline import contract, extract, gate, load, plan, treatments
 from importers.pipeline.held import contents, show
 from importers.pipeline.installation import Installation
 from importers.pipeline.jobs import jobs
@@ -270,6 +272,68 @@ def test_a_key_that_is_a_person_s_is_told_nowhere(site: Site, sql: psycopg.Conne
     for table, column in tables:
         found = sql.execute(shown.format(Identifier(table), Identifier(column)), ("%planted%",)).fetchall()
         assert (table, column, found) == (table, column, [])
+
+
+def planted(sql: psycopg.Connection[Any]) -> list[str]:
+    """The tables of `_importers` that have a planted key, in the clear or in what base64 holds."""
+    listed = sql.execute("select table_name from information_schema.tables where table_schema = '_importers'")
+    found = []
+    for (table,) in listed.fetchall():
+        for (row,) in sql.execute(SQL("select row_to_json(r)::text from _importers.{} r").format(Identifier(table))):
+            coded = (base64.b64decode(f"{text}==") for text in re.findall(r"[A-Za-z0-9+/]{40,}", row))
+            if any(b"planted" in text for text in (row.encode(), *coded)):
+                found.append(table)
+    return found
+
+
+PERSONS = [
+    ({"id": "keep", "u.n": "keep", "u.in": "drop", "scores": "drop"}, "stop"),
+    ({"id": "keep", "u.n": "keep", "*": "drop"}, "stop"),
+    ({"id": "keep", "u.n": "keep"}, "drop"),
+]
+
+
+@pytest.mark.parametrize(("policy", "unclassified"), PERSONS)
+@pytest.mark.parametrize("mode", ["evolve", "freeze", "discard", "quarantine"])
+def test_no_key_of_what_is_dropped_is_stored(
+    site: Site, sql: psycopg.Connection[Any], mode: str, policy: dict[str, str], unclassified: str
+) -> None:
+    """Keys that are persons', and others than in the run before."""
+    site.importer, site.unclassified = "jsonl", unclassified
+    line = '{{"id":{0},"u":{{"n":{0},"in":{{"{1}@planted.example":1}}}},"scores":{{"{1}@planted.example":[1]}}}}\n'
+    for number, who in enumerate(("ann", "bob"), 1):
+        loaded = site.run(line.format(number, who), policy, schema_change=mode)
+        assert (loaded.rows_loaded, loaded.rows_quarantined) == (1, 0)
+    assert planted(sql) == []
+    assert sql.execute("select id, u from acme.plays order by id").fetchall() == [(1, {"n": 1}), (2, {"n": 2})]
+
+
+@pytest.mark.parametrize("mode", ["evolve", "freeze", "discard", "quarantine"])
+def test_a_run_that_an_older_version_planned_is_finished(
+    site: Site, sql: psycopg.Connection[Any], mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its plan has each key, which is a person's."""
+    site.importer, (policy, _) = "jsonl", PERSONS[1]
+    line = '{{"id":{0},"u":{{"n":{0},"in":{{"{1}@planted.example":1}}}},"scores":{{"{1}@planted.example":[1]}}}}\n'
+    site.file.write_text(line.format(1, "ann"))
+    with monkeypatch.context() as older, closing(site.job(policy, {"schema_change": mode}, [])) as job:
+        older.setattr(treatments, "told", lambda job: job)
+        plan.plan(job, "run 0")
+    assert set(planted(sql)) == {"run"}
+    done = run(site.job(policy, {"schema_change": mode}, []), "run 0", RunKind.INCREMENTAL, processes=1)
+    assert (done.rows_loaded, done.rows_quarantined) == (1, 0)
+    done = site.run(line.format(2, "bob"), policy, schema_change=mode)
+    assert (done.rows_loaded, done.rows_quarantined) == (1, 0)
+    assert sql.execute("select id, u from acme.plays order by id").fetchall() == [(1, {"n": 1}), (2, {"n": 2})]
+
+
+@pytest.mark.parametrize("mode", ["evolve", "discard", "quarantine"])
+def test_what_was_dropped_and_is_kept_today_is_read(site: Site, sql: psycopg.Connection[Any], mode: str) -> None:
+    site.importer = "jsonl"
+    text = '{"id":1,"o":{"a":1,"b":2}}\n'
+    site.run(text, {"id": "keep", "o": "drop"}, schema_change=mode)
+    site.run(text.replace("1", "3"), {"id": "keep", "o": "keep", "o.b": "drop"}, schema_change=mode)
+    assert sql.execute("select id, o from acme.plays order by id").fetchall() == [(1, None), (3, {"a": 3})]
 
 
 def test_a_column_that_is_dropped_today_holds_no_row(site: Site, sql: psycopg.Connection[Any]) -> None:

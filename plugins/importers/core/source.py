@@ -125,6 +125,12 @@ class Source(ABC, Generic[ConfigT]):
         """Whether records needn't have each field: then one that no sampled record has isn't missed."""
         return False
 
+    def reads_parts(self) -> bool:
+        """Whether of an object it reads those fields alone that are asked for. What else is in it, and isn't told
+        (`core.untold`), may be anything then. Asks nobody.
+        """
+        return False
+
     def reads(self) -> Reads | None:
         """How each of its streams is read, as far as the settings alone say so. Asks nobody: lint calls it, too."""
         return None

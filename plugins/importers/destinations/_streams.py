@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from importers.core.model import Column, LoadMode, PersonalData, Reads, Stream
 from importers.core.parts import first
+from importers.core.untold import NAME as UNTOLD
 from importers.core.widening import joined, wider
 
 
@@ -86,6 +87,7 @@ def _together(planned: Mapping[int, Stream]) -> Stream:
         for mine, theirs in ((columns, stream.columns), (beyond, stream.beyond)):
             mine |= {c.name: _both(mine[c.name], c) if c.name in mine else c for c in theirs}
     there = tuple(column for column in beyond.values() if column.name not in columns)
+    columns.pop(UNTOLD, None)
     return replace(last, columns=tuple(columns.values()), beyond=there, held_to=tuple(planned))
 
 

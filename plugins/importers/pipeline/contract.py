@@ -27,6 +27,7 @@ from importers.core.names import few, shown_type, told
 from importers.core.parts import Place, may_lack
 from importers.core.settings import StreamSettings
 from importers.core.tenant import Load, Privacy
+from importers.core.untold import is_untold
 from importers.core.widening import decided, is_readable, joined, undecided, wider
 from importers.exceptions import ContractError
 from importers.pipeline.nested import as_before
@@ -77,11 +78,12 @@ def agreed(
         raise _vanished(offered, known, missed)
     names = tuple(column.name for column in absent)
     stream = replace(offered, columns=(*offered.columns, *absent), absent=names, held_to=known.held_to)
-    types = {column.name: column.type for column in known.columns}
+    # the type of an object that was dropped isn't known any more
+    types = {column.name: None if t.is_null(column.type) else column.type for column in known.columns}
     if not closed:
         return replace(stream, columns=tuple(_as_before(c, types.get(c.name), load) for c in stream.columns))
     # read as sampled: what doesn't fit is a row in quarantine, with its other columns under the policy
-    columns = tuple(_held_to(c, types[c.name]) for c in stream.columns if c.name in types)
+    columns = tuple(_held_to(c, types[c.name] or c.type) for c in stream.columns if c.name in types)
     beyond = (*offered.beyond, *(c for c in offered.columns if c.name not in types))
     return replace(stream, columns=columns, beyond=beyond)
 
@@ -93,6 +95,8 @@ def _held_to(column: Column, known: pa.DataType) -> Column:
     """
     again = (is_text(known) and not t.is_integer(column.type)) or undecided(column.readable_as) is not None
     readable = frozenset({known}) if again and is_readable(column.readable_as, known) else frozenset()
+    if is_untold(known):
+        readable = frozenset({known})
     return replace(column, type=known, readable_as=readable)
 
 
@@ -110,7 +114,7 @@ def replayed(offered: Stream, known: Stream, settings: StreamSettings, held: pa.
     columns, beyond = [], []
     for column in known.columns:
         today = came.pop(column.name, column)
-        kind = today.type if evolves and not today.readable_as else column.type
+        kind = today.type if t.is_null(column.type) or (evolves and not today.readable_as) else column.type
         agreed = replace(column, type=kind, personal=stricter(today.personal, column.personal))
         whole = _with_fields(agreed, kinds.pop(column.name, kind))
         takes = whole == agreed or (evolves and covers(policy, whole))

@@ -79,7 +79,7 @@ def _first_rows(path: str, sample: Sample) -> tuple[pa.RecordBatch, tuple[str, .
 
 
 def _sample(rows: pa.RecordBatch, leaf: Part) -> pa.Array | None:
-    return None if leaf.parents else rows.column(leaf.path)
+    return None if leaf.parents or leaf.path not in rows.schema.names else rows.column(leaf.path)
 
 
 def _privacy(found: Sequence[Part], suggestions: Sequence[Suggestion]) -> Iterator[str]:

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import ValidationError
 
+from importers.core import untold
 from importers.core.coded import decoded_schema
 from importers.core.connection import Connection
 from importers.core.destination import Destination, Mask
@@ -236,15 +237,21 @@ class Job:
 
     @cached_property
     def asked(self) -> Stream:
-        """What the source is asked for: nothing that the policy drops, unless a rule, the subject or a key needs it."""
-        asked = self.policy.request(self.stream)
+        """What the source gives: nothing that the policy drops, unless a rule, the subject or a key needs it."""
+        asked = self._wanted
+        return replace(asked, columns=tuple(replace(c, type=untold.shown(c.type)) for c in asked.columns))
+
+    @cached_property
+    def _wanted(self) -> Stream:
+        """As `asked`; that there is more in objects than that is still told (`core.untold`)."""
+        wanted = self.policy.request(self.stream)
         opened = self.settings.load.schema_change == "evolve"
-        return marked(asked, self.policy, self.rules) if opened else asked
+        return marked(wanted, self.policy, self.rules) if opened else wanted
 
     @cached_property
     def requested(self) -> Stream:
         """What the source is asked for: as `asked`, and what the schema contract looks at beyond it."""
-        stream, looks = self.asked, self.settings.load.schema_change == "quarantine"
+        stream, looks = self._wanted, self.settings.load.schema_change == "quarantine"
         there = tuple(column for column in stream.columns if column.name not in self.stream.absent)
         beyond = self.stream.beyond
         unread = stream.unread if looks else (*stream.unread, *beyond)

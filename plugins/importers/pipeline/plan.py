@@ -35,7 +35,7 @@ def plan(
     """
     window = window or Window()
     with job.at():
-        job = _held(job, kind, window, full_refresh=full_refresh)
+        job = treatments.told(_held(job, kind, window, full_refresh=full_refresh))
         asked = job.requested  # policy and rules
 
         def sealed(position: Position) -> Plan:
@@ -66,7 +66,7 @@ def foresee(job: Job, window: Window | None = None, *, full_refresh: bool = Fals
     window = window or Window()
     kind = RunKind.WINDOW if window.bounded else RunKind.INCREMENTAL
     with job.at():
-        job = _held(job, kind, window, full_refresh=full_refresh)
+        job = treatments.told(_held(job, kind, window, full_refresh=full_refresh))
         return _planned(job, kind, window, position_of(job, window), full_refresh=full_refresh)
 
 

@@ -14,6 +14,7 @@ import pyarrow as pa
 from importers.core.coded import decoded
 from importers.core.model import OURS, Batch, Leaf, Plan, Window
 from importers.exceptions import ConfigError
+from importers.pipeline import treatments
 from importers.pipeline.extract import read
 from importers.pipeline.job import Job
 from importers.pipeline.plan import agreed, foresee, position_of
@@ -65,7 +66,7 @@ def preview(job: Job, rows: int = 20, window: Window | None = None, *, full_refr
     with job.at(), closing(job):
         plan = foresee(job, window, full_refresh=full_refresh)
         begins = position_of(job, window or Window(), full_refresh=full_refresh)
-        return _Sample(agreed(job, window, begins), rows).of(plan)
+        return _Sample(treatments.told(agreed(job, window, begins)), rows).of(plan)
 
 
 class _Sample:

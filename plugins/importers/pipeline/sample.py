@@ -20,6 +20,7 @@ from importers.core.names import is_key
 from importers.core.places import located
 from importers.core.source import Source
 from importers.core.tenant import Pipeline, Tenant
+from importers.core.untold import told
 from importers.exceptions import ConfigError, ContractError, ImporterError
 from importers.pipeline.connection import RESOLVER
 from importers.pipeline.job import open_source
@@ -67,8 +68,12 @@ class Sample:
 
     def batches(self) -> Iterator[Batch]:
         """All of it, `decoded`."""
+        columns = (
+            replace(c, type=field.type) for c in self.stream.columns for field in told([pa.field(c.name, c.type)])
+        )
+        stream = replace(self.stream, columns=tuple(columns))
         for partition in self.plan.partitions:
-            for batch in self.source.read(self.stream, partition):
+            for batch in self.source.read(stream, partition):
                 yield replace(batch, rows=decoded(batch.rows))
 
     def notes(self, first: Batch | None) -> tuple[str, ...]:

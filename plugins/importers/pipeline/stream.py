@@ -72,7 +72,7 @@ def stream(job: Job, stopped: Callable[[], bool] = _never, watch: Watch = _silen
     """
     with job.at(), closing(job):
         check(job)
-        job = agreed(job)
+        job = treatments.told(agreed(job))
         requested = job.requested  # policy and rules, before a run is opened
         pace = Pace(job.spec.micro_batch.linger_ms / 1000, job.spec.micro_batch.max_rows)
         with (

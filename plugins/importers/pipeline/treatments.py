@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import pyarrow as pa
+
 from importers.core.model import Leaf, LoadedAs, LoadMode, Reads, Stream, treated
 from importers.core.tenant import Treat
 from importers.exceptions import ContractError
@@ -21,6 +23,20 @@ def changed(job: Job) -> tuple[str, ...]:
     known = [(before[leaf.source], leaf) for leaf in job.policy.lineage(job.stream.schema) if leaf.source in before]
     new = [(_loaded(was), leaf) for was, leaf in known if _said(was.leaf) != _said(leaf)]
     return tuple(_told(job, ever, leaf) for ever, leaf in new if ever and _said(ever[0].leaf) != _said(leaf))
+
+
+def told(job: Job) -> Job:
+    """The job as a plan fixes it: of what is dropped, what the policy names or the table may have values of."""
+    stream = job.policy.told(
+        job.stream, read=job.requested.schema.names, names=_in_the_table(job), parts=job.source.reads_parts()
+    )
+    return job if stream == job.stream else job.of(stream)
+
+
+def _in_the_table(job: Job) -> frozenset[str]:
+    if job.destination.is_new() or not any(pa.types.is_nested(column.type) for column in job.stream.columns):
+        return frozenset()
+    return frozenset(source for source, was in job.destination.loaded_as(job.stream).items() if _loaded(was))
 
 
 def refuse_unfit(job: Job) -> None:

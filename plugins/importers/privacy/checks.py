@@ -14,7 +14,7 @@ from importers.exceptions import ConfigError
 from importers.privacy.hints import hint_of
 from importers.privacy.leaves import Part, leaves
 from importers.privacy.pseudonyms import has_pseudonyms
-from importers.privacy.rules import EVERYTHING, Rules
+from importers.privacy.rules import EVERYTHING, Rules, told_path
 from importers.privacy.transforms import Rule
 
 
@@ -24,6 +24,7 @@ def check_names(spec: Privacy, stream: Stream, needed: Collection[str], elsewher
     What is dropped may be gone, as in another month; a slip in its name keeps nothing, unless all else is kept.
     """
     known = {path for leaf in leaves(stream.schema) for path in (leaf.path, *leaf.parents)}
+    untold = [leaf.path for leaf in leaves(stream.schema) if pa.types.is_null(leaf.type)]
     subject = [spec.subject.column] if isinstance(spec.subject, Subject) else []
     for said_by, names in (
         ("privacy.columns names", set(spec.columns) - {EVERYTHING, *elsewhere} - _free_to_be_gone(spec)),
@@ -32,6 +33,11 @@ def check_names(spec: Privacy, stream: Stream, needed: Collection[str], elsewher
         ("a rule needs", set(needed) - OURS),
     ):
         for name in sorted(set(names) - known):
+            outer = next((path for path in untold if name.startswith((f"{path}.", f"{path}[]"))), None)
+            if outer and (said := spec.columns.get(name)) and said.treat is Treat.DROP:
+                continue
+            if outer:
+                raise _unknown(outer)
             raise ConfigError(f"{said_by} '{name}', which the stream lacks", do=did_you_mean(name, known))
     taken = sorted(OURS & {column.name for column in stream.columns})
     if taken:
@@ -119,6 +125,23 @@ def check_keys(rules: Rules) -> None:
                     got=str(rule) if rule else "a nested column",
                     do=do,
                 )
+
+
+def check_told(rules: Rules) -> None:
+    """Raises ConfigError for what is asked for of an object that wasn't when its keys were known (`core.untold`)."""
+    for leaf in rules.leaves:
+        if pa.types.is_null(leaf.type) and rules.by_path[leaf.path].treat is not Treat.DROP:
+            raise _unknown(told_path(leaf))
+
+
+def _unknown(path: str) -> ConfigError:
+    return ConfigError(
+        f"'{path}' can't be loaded: its keys aren't known",
+        got="objects with too many different keys in the sample; or what was dropped when this was planned, and is no "
+        "longer",
+        do="drop it, or let the writer make a list of it, with a key and a value in each item; if it was dropped "
+        "before, start a new run, with `load.schema_change: evolve`",
+    )
 
 
 def check_cuts(rules: Rules, subject: Part | None) -> None:

@@ -17,7 +17,7 @@ from itertools import pairwise
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from importers.core.model import DELETED, OURS, RUN, SUBJECT, VERSION, Leaf, PersonalData, Stream, TableColumn
+from importers.core.model import DELETED, OURS, RUN, SUBJECT, VERSION, Column, Leaf, PersonalData, Stream, TableColumn
 from importers.core.names import shown_type
 from importers.core.tenant import Privacy, Treat
 from importers.exceptions import ImporterError, PrivacyError
@@ -30,6 +30,7 @@ from importers.privacy.pseudonyms import TYPE as TOKEN
 from importers.privacy.pseudonyms import normalised, pseudonymising
 from importers.privacy.rules import Rules, domain_of, is_data, told_path
 from importers.privacy.transforms import KEY_VERSION, Rule, transform
+from importers.privacy.untold import told
 
 PASSED = {VERSION: pa.int64(), DELETED: pa.bool_(), RUN: pa.int64()}
 """What rows may bring of our own columns, and the types that make them harmless."""
@@ -65,6 +66,7 @@ class Policy:
             subject = checks.subject_of(rules)
             checks.check_keys(rules)
             checks.check_cuts(rules, subject)
+            checks.check_told(rules)
             checks.check_purposeful(rules)
             checks.check_accountability(rules, subject, embedded=embedded)
             policy = cls(rules, subject, keys, needed)
@@ -101,6 +103,21 @@ class Policy:
             subject=self._subject.path if self._subject else None,
             subject_domain=self.subject_domain,
         )
+
+    def told(self, stream: Stream, *, read: Collection[str] = (), names: Collection[str] = (), parts: bool) -> Stream:
+        """The stream as a plan may hold it: of what is dropped without keys that the policy doesn't name.
+
+        Of columns that are `read` so only if the source reads `parts` of them. `names` are paths that are told, too.
+        """
+        subject = self._subject.path if self._subject else None
+        needed = {*self._needed, subject, stream.cursor, *stream.primary_key}
+        judged = {column.name for column in self._rules.stream.columns} if parts else set()
+        whole = frozenset(read) - judged  # what the schema contract alone looks at is read as it is
+
+        def of(columns: Iterable[Column]) -> tuple[Column, ...]:
+            return told(columns, self._rules, names, needed, whole=whole, parts=parts)
+
+        return replace(stream, columns=of(stream.columns), unread=of(stream.unread), beyond=of(stream.beyond))
 
     def table(self, schema: pa.Schema) -> list[TableColumn]:
         """The table's columns for rows of this schema. Raises PrivacyError for leaves that no policy covers.

@@ -27,9 +27,10 @@ def job() -> Any:
         stream=stream,
         requested=stream,
         asked=stream,
-        policy=SimpleNamespace(lineage=lambda schema: [], table=lambda schema: []),
+        policy=SimpleNamespace(lineage=lambda _: [], table=lambda _: [], told=lambda stream, **_: stream),
         keys=SimpleNamespace(new_run_key=lambda: (b"", b"")),
         source=SimpleNamespace(
+            reads_parts=lambda: False,
             plan=lambda stream, window, position: Plan([], position),
             refreshed=lambda position: {"lane": position["lane"] - 5},
             subscribe=lambda stream: None,

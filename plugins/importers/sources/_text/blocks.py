@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
@@ -87,6 +87,20 @@ def _larger(data: bytearray, path: str, at: int) -> bytearray:
             do="look there for a quote that is never closed, or for a wrong `quote`",
         )
     return bytearray(min(2 * len(data), LONGEST))
+
+
+def of_few(found: Iterable[Block], most: int) -> Iterator[Block]:
+    """The same lines, in blocks of no more than so many."""
+    for block in found:
+        if block.lines <= most:
+            yield block
+            continue
+        begin = 0
+        for end in (*(block.ends[most - 1 :: most] + 1).tolist(), block.length):
+            if begin < end:
+                torn = block.torn and end == block.length
+                yield Block(block.offset + begin, block.data[begin:end], end - begin, torn)
+            begin = end
 
 
 class LineNumbers:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from enum import StrEnum
@@ -13,11 +12,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import json as arrow_json
 
+from importers.core import untold
 from importers.core.model import Reject
 from importers.core.widening import levels, wider
 from importers.exceptions import ContractError
 from importers.sources._text.blocks import NEWLINE, Block
+from importers.sources._text.json_keys import Keys, narrowed, parsed, unseen_keys
 from importers.sources._text.json_misfits import ROUNDED, is_double, is_told, is_unfit, why
+from importers.sources._types import leaves, retyped
 from importers.transport.text import BOM, is_in
 
 NULL_FIRST = re.compile(rb"(?:\xef\xbb\xbf)?\s*+null")
@@ -31,6 +33,10 @@ LITTLE = 1 << 16
 FEW = 1024
 """Lines among which those that don't fit are looked for one by one: alone in its parser each takes ten times as long,
 and one that is found by halves is parsed with its neighbours as often as they are halved."""
+MOST = 1600
+"""Keys that the objects of one place may have among them, in the sample: as many as a table may have columns."""
+CELLS = 4 << 20
+"""Values, and nulls in their place, that are made of a block at a time."""
 DENSE = 2.0**53
 """Up to here each integer is a double (IEEE 754)."""
 DEEPEST = 120
@@ -55,8 +61,10 @@ def infer(
     `fractions` also such as 12:00:00.5, of up to six digits.
 
     What is of several types is of the one that is `said` of its path, such as `items[].price`, and lines that don't fit
-    tell nothing. Raises ContractError where none is said; None where none can be.
+    tell nothing. Raises ContractError where none is said; None where none can be. Of an object with more
+    than `MOST` keys nothing is told (`core.untold`): Arrow makes a column of each, as long as all others.
     """
+    wide, lines = narrowed(lines, MOST)
     schema, lines = _schema_of(lines, said, {})
     for field in schema:
         if levels(field.type) > DEEPEST:
@@ -64,7 +72,10 @@ def infer(
                 f"'{_told(field.name)}' is nested in more than {DEEPEST} levels", do="have it written in fewer"
             )
     rows = [row for line in lines if (row := parsed(line)) is not None]
-    return pa.schema([(field.name, _settled(field, rows, fractions=fractions)) for field in schema])
+    schema = pa.schema([(field.name, _settled(field, rows, fractions=fractions)) for field in schema])
+    for path in wide:
+        schema = retyped(schema, path, pa.null())
+    return schema
 
 
 def _schema_of(
@@ -187,17 +198,26 @@ class Lines:
     ) -> None:
         """A column of integers that `widens` is one of numbers from the first block on that has fractions.
 
-        `shown_by` says what lets a new key be seen, for an error; `not_utf8`, why a line isn't read that isn't that.
+        Of objects in the schema that are `core.untold` what isn't told may be anything, and isn't read. `shown_by` says
+        what lets a new key be seen, for an error; `not_utf8`, why a line isn't read that isn't that.
         """
         self._shown_by, self._not_utf8 = shown_by, not_utf8
         self._stops, self._widens = unknown_keys is UnknownKeys.STOP, frozenset(widens)
-        self._take(schema)
+        self._known = pa.struct(list(schema))
+        self._keys = Keys(self._known) if self._stops and untold.is_untold(self._known) else None
+        self._take(pa.schema(untold.told(schema)))
 
     def _take(self, schema: pa.Schema) -> None:
         self.schema = schema
-        self._parser = _Parser(schema, stops=self._stops)
+        stops = self._stops and self._keys is None
+        self._parser = _Parser(schema, stops=stops)
         widened = [f.with_type(wider(f.type) or f.type) if f.name in self._widens else f for f in schema]
-        self._wide = _Parser(pa.schema(widened), stops=self._stops)
+        self._wide = _Parser(pa.schema(widened), stops=stops)
+
+    @property
+    def most(self) -> int:
+        """The rows that a block may have so that no more than so many `CELLS` are made of it."""
+        return max(1, CELLS // max(1, len(leaves(self.schema))))
 
     def read(self, block: Block, places: Callable[[int], str]) -> Read:
         view = block.view
@@ -207,7 +227,8 @@ class Lines:
             if not NULL_FIRST.match(view):
                 table = self._parser.table(view)
                 as_many = table.num_rows == block.newlines + (view[-1] != NEWLINE)
-                if as_many and not (all(c.null_count for c in table.columns) and NULL_NEXT.search(view)):
+                null = as_many and all(c.null_count for c in table.columns) and NULL_NEXT.search(view)
+                if as_many and not null and (self._keys is None or self._keys.has_all_of(view)):
                     return Read(table, [])
         except (pa.ArrowInvalid, UnicodeDecodeError):
             pass
@@ -221,7 +242,7 @@ class Lines:
             if value is None:
                 rejects.append((start, text, "not a JSON object" if is_in(text, "utf-8") else self._not_utf8))
                 continue
-            unknown += [(start, key) for key in islice(_unknown(value, self._parser.struct, ""), 1)]
+            unknown += [(start, key) for key in islice(unseen_keys(value, self._known), 1)]
             if _rounds(value, self._parser.struct):
                 rejects.append((start, text, why(text, self._parser.struct)))
             else:
@@ -350,27 +371,3 @@ def _unclassified(unknown: Sequence[tuple[int, str]], places: Callable[[int], st
 
 def _told(path: str) -> str:
     return path if is_told(path) else "a key that isn't shown"
-
-
-def parsed(text: bytes) -> dict[str, Any] | None:
-    """The object that the text is; None if it is none, or not in UTF-8: halves of characters are no more that."""
-    try:
-        value = json.loads(str(text, "utf-8-sig"))
-    except (ValueError, RecursionError):
-        return None
-    return value if isinstance(value, dict) else None
-
-
-def _unknown(value: Any, kind: pa.DataType, path: str) -> Iterator[str]:
-    """Paths of the keys that the type doesn't have: `payload.user.email`, `items[].id`."""
-    if isinstance(value, dict) and pa.types.is_struct(kind):
-        fields = {field.name: field.type for field in kind}
-        for key, inner in value.items():
-            here = f"{path}.{key}" if path else key
-            if key in fields:
-                yield from _unknown(inner, fields[key], here)
-            else:
-                yield here
-    elif isinstance(value, list) and pa.types.is_list(kind):
-        for inner in value:
-            yield from _unknown(inner, kind.value_type, f"{path}[]")

@@ -32,9 +32,10 @@ from importers.core.model import (
 from importers.core.names import as_name, did_you_mean, few
 from importers.core.parts import Place, dated, in_order
 from importers.core.source import Source
+from importers.core.untold import is_untold
 from importers.exceptions import ConfigError, ContractError, EmptySourceError
 from importers.sources._text.cells import ARROW, arrow_type
-from importers.sources._types import is_bare, leaves, loadable, retyped
+from importers.sources._types import is_bare, leaves, loadable, retyped, storable
 from importers.sources.files._again import Record, reread
 from importers.sources.files._bucket import ENVIRONMENT, ENVIRONMENT_BESIDES, role_of
 from importers.sources.files._columns import Growth, akin, as_asked, filled, mark, wanted
@@ -126,6 +127,11 @@ class FileSource(Source[FilesT]):
     def offered(self, schema: pa.Schema, stream: Stream) -> None:
         """Raises ContractError if files that came meanwhile have columns which nobody could classify."""
 
+    def sealed(self, schema: pa.Schema, stream: Stream) -> pa.Schema:
+        """What a plan holds of the schema, and `read_slice` is given: what is told of objects that aren't read."""
+        types = {column.name: column.type for column in stream.unread if is_untold(column.type)}
+        return pa.schema([field.with_type(types.get(field.name, field.type)) for field in schema], schema.metadata)
+
     @abstractmethod
     def cut(self, file: File, pieces: int) -> list[Slice]:
         """The file as about that many slices of equal weight, which together hold each record once."""
@@ -144,7 +150,8 @@ class FileSource(Source[FilesT]):
         return self.sampled
 
     types_within: ClassVar[bool] = False
-    """Whether `types` reaches what is within objects and lists, by a path such as `items[].price`."""
+    """Whether `types` reaches what is within objects and lists, by a path such as `items[].price`. What has no value is
+    text in its schema then, and of type null is what isn't told (`core.untold`)."""
 
     def streams(self) -> Sequence[Stream]:
         schema = self._known(self._listed()).schema
@@ -167,11 +174,13 @@ class FileSource(Source[FilesT]):
 
     def _columns(self, schema: pa.Schema) -> tuple[Column, ...]:
         said = self.config.types
-        return tuple(
-            Column(f.name, loadable(f.type), None, readable_as=frozenset() if f.name in said else self.readable(f.type))
-            for f in schema
-            if not is_bare(f.type)
-        )
+        kind = storable if self.types_within else loadable
+
+        def readable(field: pa.Field) -> frozenset[pa.DataType]:
+            return frozenset() if field.name in said else self.readable(field.type)
+
+        there = [field for field in schema if not is_bare(field.type)]
+        return tuple(Column(field.name, kind(field.type), None, readable_as=readable(field)) for field in there)
 
     def reads(self) -> Reads:
         return Reads.WINDOW if self.config.interval else Reads.POSITION
@@ -213,7 +222,8 @@ class FileSource(Source[FilesT]):
         inside = [part for file in new for part in self.files.inside(file)]
         everything = not window.bounded and not position
         lacking, since = self._lacking(inside, schema, stream, everything=everything)
-        sealed = base64.b64encode(schema.serialize()).decode()
+        whole = any(lacking)  # any column may have to tell how many rows there are
+        sealed = base64.b64encode((schema if whole else self.sealed(schema, stream)).serialize()).decode()
         said = {"schema": sealed, "read": self._way_of_reading}
         partitions: list[JSON] = [{"slices": part, **said} for part in self._packed(inside, lacking)]
         notes = (*self.notes(known, stream), *_in_another_case(self.files.beside(self.config.path, listed)))

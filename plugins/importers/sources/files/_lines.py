@@ -10,16 +10,18 @@ import pyarrow as pa
 from pydantic import Field, field_validator
 
 from importers.core.model import Batch, Reject, Stream
-from importers.core.names import few
+from importers.core.names import few, is_key, is_like_a_value
+from importers.core.untold import NAME, told
 from importers.exceptions import ContractError
 from importers.sources._text.blocks import Block, LineNumbers, one_batch
 from importers.sources._text.cells import ARROW, TypeName, arrow_type, typed
-from importers.sources._text.json_lines import NOT_UTF8, Lines, UnknownKeys, infer, parsed
+from importers.sources._text.json_keys import parsed
+from importers.sources._text.json_lines import NOT_UTF8, Lines, UnknownKeys, infer
 from importers.sources._text.widening import Typed
 from importers.sources._types import is_bare
 from importers.sources.files._again import Record, one_row
-from importers.sources.files._columns import shown, widening
-from importers.sources.files._nested import flat, is_flat, nested_schema
+from importers.sources.files._columns import shown, wanted, widening
+from importers.sources.files._nested import flat, is_flat, nested_schema, rest_of
 from importers.sources.files._odd import Inferred, inferred
 from importers.sources.files._settings import FileConfig
 from importers.transport.text import BOM, is_in
@@ -34,8 +36,8 @@ class LinesConfig(FileConfig):
     unknown_keys: UnknownKeys = Field(
         UnknownKeys.STOP,
         description="What to do with an object that has a key the sample didn't show: `stop` the run, since nobody has "
-        "classified it, or `ignore` the key, which then isn't read. A key that the policy names but the sample lacks "
-        "is an error either way: raise `sample_rows`.",
+        "classified it, or `ignore` the key, which then isn't read. In what the policy drops no "
+        "key stops. A key that the policy names but the sample lacks is an error either way: raise `sample_rows`.",
     )
 
     @field_validator("types")
@@ -102,14 +104,31 @@ def offered(schema: pa.Schema, stream: Stream, setting: LinesConfig) -> None:
     """Raises ContractError for a key that came after the stream was offered: left out unseen, it would be missed."""
     seen = {column.name for column in (*stream.columns, *stream.unread)}
     new = [field.name for field in schema if field.name not in seen and not is_bare(field.type)]
+    new = [name for name in new if not (NAME in seen and is_like_a_value(name))]  # one of those that aren't told
     if new and setting.unknown_keys is UnknownKeys.STOP:
-        told = [shown(name) for name in new]
+        names = [shown(name) for name in new]
         raise ContractError(
             "the files have got a key that they lacked a moment ago, so that nobody has classified it",
-            got=few(dict.fromkeys(told)),
+            got=few(dict.fromkeys(names)),
             do="run again: then it is looked at; or set `unknown_keys: ignore` not to read such keys",
             stream=stream.name,
         )
+
+
+def sealed(schema: pa.Schema, stream: Stream) -> pa.Schema:
+    """What a plan holds of the schema beside what is read, or told: no key that looks like a value."""
+    kinds = [field.with_type(pa.null()) if _is_bare_of_names(field.type) else field for field in schema]
+    schema = pa.schema(kinds, schema.metadata)
+    known = {column.name for column in (*stream.columns, *stream.unread)}
+    if NAME in known:
+        names = {field.name for field in schema if field.name not in known and not is_bare(field.type)}
+        return rest_of(schema, names)
+    return rest_of(schema, ()) if is_flat(schema) else schema
+
+
+def _is_bare_of_names(kind: pa.DataType) -> bool:
+    """Whether it is an object that holds nothing, under keys that aren't names."""
+    return is_bare(kind) and not all(is_key(field.name) and not _is_bare_of_names(field.type) for field in kind)
 
 
 def reader(schema: pa.Schema, setting: LinesConfig, stream: Stream, not_utf8: str = NOT_UTF8) -> Lines:
@@ -126,21 +145,26 @@ def one_object(schema: pa.Schema, setting: LinesConfig, stream: Stream, path: st
     known = reader(nested_schema(typed), setting, stream)
     anything = setting.model_copy(update={"unknown_keys": UnknownKeys.IGNORE})
     lines = reader(nested_schema(typed, said), anything, stream, not_utf8)
-    target = pa.schema([field for field in typed if field.name in said])
+    kinds = pa.schema(told(field for field in typed if field.name in said))
 
     def read(block: Block, numbers: LineNumbers) -> Batch:
         if setting.unknown_keys is UnknownKeys.STOP:
             known.read(block, partial(numbers.place, block))
         table, rejects, _ = lines.read(block, partial(numbers.place, block))
-        return batch(flat(table) if is_flat(schema) else table, target, stream, rejects, None)
+        return batch(flat(table) if is_flat(schema) else table, kinds, stream, rejects, None)
 
     return one_row(read, path)
 
 
+def target(stream: Stream, schema: pa.Schema) -> pa.Schema:
+    """The columns that are read, as the plan took them to be: with no more in objects than it tells."""
+    return wanted(stream, pa.schema(told(schema)))
+
+
 def batch(
-    table: pa.Table, target: pa.Schema, stream: Stream, rejects: Sequence[Reject], places: pa.RecordBatch | None
+    table: pa.Table, kinds: pa.Schema, stream: Stream, rejects: Sequence[Reject], places: pa.RecordBatch | None
 ) -> Batch:
-    """The columns of `target`, in its types but for those that have been read with wider ones."""
+    """The columns of `kinds`, in its types but for those that have been read with wider ones."""
     free = widening(stream)
-    fields = [table.schema.field(f.name) if f.name in free else f for f in target]
-    return Batch(one_batch(table.select(target.names).cast(pa.schema(fields))), tuple(rejects), places=places)
+    fields = [table.schema.field(f.name) if f.name in free else f for f in kinds]
+    return Batch(one_batch(table.select(kinds.names).cast(pa.schema(fields))), tuple(rejects), places=places)

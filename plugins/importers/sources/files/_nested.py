@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 import pyarrow as pa
 
+from importers.core import untold
 from importers.exceptions import ContractError
 
 NESTED = b"nested"
@@ -41,6 +42,25 @@ def nested_schema(schema: pa.Schema, only: Collection[str] | None = None) -> pa.
     nested = pa.ipc.read_schema(pa.py_buffer(schema.metadata[NESTED]))
     kinds = [(field, _typed(field.type, fields, only)) for field in nested]
     return pa.schema([field.with_type(kind) for field, kind in kinds if kind is not None])
+
+
+def rest_of(schema: pa.Schema, names: Collection[str]) -> pa.Schema:
+    """The schema, which may be a flat one, in which columns of these names aren't told (`core.untold`)."""
+    if not is_flat(schema):
+        return pa.schema([*(field for field in schema if field.name not in names), untold.FIELD])
+    return flat_schema(pa.schema(_rest_of(nested_schema(schema), "", names)), "")
+
+
+def _rest_of(found: Iterable[pa.Field], before: str, names: Collection[str]) -> list[pa.Field]:
+    fields = list(found)
+    left = []
+    for field in fields:
+        name = before + field.name
+        if pa.types.is_struct(field.type):
+            left.append(field.with_type(pa.struct(_rest_of(field.type, f"{name}_", names))))
+        elif name not in names:
+            left.append(field)
+    return left if len(left) == len(fields) else [*left, untold.FIELD]
 
 
 def flat(table: pa.Table) -> pa.Table:

@@ -17,9 +17,8 @@ from importers.core.model import JSON, Batch, Plan, Position, Reject, Stream, Wi
 from importers.core.names import as_name
 from importers.core.places import numbered, stretch
 from importers.exceptions import ContractError
-from importers.sources._text.blocks import BLOCK, NEWLINE, Block
+from importers.sources._text.blocks import BLOCK, NEWLINE, Block, of_few
 from importers.sources.files._again import Record
-from importers.sources.files._columns import wanted
 from importers.sources.files._detect import BEGINNING, HEAD, check_said, check_text
 from importers.sources.files._files import FileSource
 from importers.sources.files._json_documents import Document
@@ -33,6 +32,8 @@ from importers.sources.files._lines import (
     one_object,
     reader,
     sample,
+    sealed,
+    target,
     types,
 )
 from importers.sources.files._nested import flat, flat_schema, is_flat, nested_schema
@@ -63,6 +64,10 @@ class JsonConfig(LinesConfig):
     `decimal` takes both. A fraction is a double, so that 99999999999999.99 is rounded, unless `types` says `decimal`.
     A column of which all texts are times as ISO 8601 writes them, with a zone or all without, is one of times, if none
     has more than six digits after the second; what is within objects stays text.
+
+    Of an object that the policy drops nothing is read, whatever is in it. An object with more than 1,600 keys in the
+    sample, over all records, as where the keys are ids, days or persons, can only be dropped: have it written as a list
+    of objects, with a key and a value each.
     """
 
     records: str | Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=1)] = Field(
@@ -169,6 +174,9 @@ class Json(FileSource[JsonConfig]):
     def sparse(self) -> bool:
         return True
 
+    def reads_parts(self) -> bool:
+        return True
+
     def inferred(self, files: Sequence[File]) -> Inferred:
         found = [line for file in dict.fromkeys((files[0], files[-1])) for line in self._sample(file)]
         if not found:
@@ -188,17 +196,20 @@ class Json(FileSource[JsonConfig]):
     def offered(self, schema: pa.Schema, stream: Stream) -> None:
         offered(schema, stream, self.config)
 
+    def sealed(self, schema: pa.Schema, stream: Stream) -> pa.Schema:
+        return sealed(super().sealed(schema, stream), stream)
+
     def cut(self, file: File, pieces: int) -> list[Slice]:  # noqa: ARG002 - where a record begins is only known by reading
         return [{"start": 0, "end": None, "weight": file.size}]
 
     def read_slice(self, stream: Stream, file: File, part: Slice, schema: pa.Schema) -> Iterator[Batch]:  # noqa: ARG002 - it is the whole
-        lines, target = reader(nested_schema(schema), self.config, stream, NOT_ENCODED), wanted(stream, schema)
+        lines, kinds = reader(nested_schema(schema), self.config, stream, NOT_ENCODED), target(stream, schema)
         with self._text(file) as fill:
             records = _Records(file.shown)
-            for block in self._document(file, fill).blocks(self.block):
+            for block in of_few(self._document(file, fill).blocks(self.block), lines.most):
                 table, rejects, starts = lines.read(block, partial(records.place, block))
                 table = flat(table) if is_flat(schema) else table
-                yield batch(table, target, stream, rejects, records.of(block, table.num_rows, starts))
+                yield batch(table, kinds, stream, rejects, records.of(block, table.num_rows, starts))
 
     def record(self, stream: Stream, file: File, schema: pa.Schema) -> Record:
         return one_object(schema, self.config, stream, file.shown, NOT_ENCODED)

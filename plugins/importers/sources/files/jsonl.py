@@ -12,9 +12,8 @@ import pyarrow as pa
 
 from importers.core.model import Batch, Stream
 from importers.exceptions import ContractError
-from importers.sources._text.blocks import BLOCK, Block, LineNumbers, Positions, blocks
+from importers.sources._text.blocks import BLOCK, Block, LineNumbers, Positions, blocks, of_few
 from importers.sources.files._again import Record
-from importers.sources.files._columns import wanted
 from importers.sources.files._detect import BEGINNING, check_text
 from importers.sources.files._files import FileSource
 from importers.sources.files._lines import (
@@ -27,6 +26,8 @@ from importers.sources.files._lines import (
     one_object,
     reader,
     sample,
+    sealed,
+    target,
     types,
 )
 from importers.sources.files._odd import Inferred
@@ -44,6 +45,10 @@ class JsonlConfig(LinesConfig):
     `decimal` takes both. A fraction is a double, so that 99999999999999.99 is rounded, unless `types` says `decimal`.
     A column of which all texts are times as ISO 8601 writes them, with a zone or all without, is one of times, if none
     has more than six digits after the second; what is within objects stays text.
+
+    Of an object that the policy drops nothing is read, whatever is in it. An object with more than 1,600 keys in the
+    sample, over all records, as where the keys are ids, days or persons, can only be dropped: have it written as a list
+    of objects, with a key and a value each.
     """
 
 
@@ -59,6 +64,9 @@ class Jsonl(FileSource[JsonlConfig]):
     def sparse(self) -> bool:
         return True
 
+    def reads_parts(self) -> bool:
+        return True
+
     def inferred(self, files: Sequence[File]) -> Inferred:
         found = [line for file in dict.fromkeys((files[0], files[-1])) for line in self._sample(file)]
         lines = objects(found, files[0].shown, "have it written in UTF-8")
@@ -68,6 +76,9 @@ class Jsonl(FileSource[JsonlConfig]):
 
     def offered(self, schema: pa.Schema, stream: Stream) -> None:
         offered(schema, stream, self.config)
+
+    def sealed(self, schema: pa.Schema, stream: Stream) -> pa.Schema:
+        return sealed(super().sealed(schema, stream), stream)
 
     def cut(self, file: File, pieces: int) -> list[Slice]:
         if not self.files.at_random(file):
@@ -80,14 +91,15 @@ class Jsonl(FileSource[JsonlConfig]):
         return [{"start": start, "end": end, "weight": end - start} for start, end in pairwise(bounds) if start < end]
 
     def read_slice(self, stream: Stream, file: File, part: Slice, schema: pa.Schema) -> Iterator[Batch]:
-        lines, target = reader(schema, self.config, stream), wanted(stream, schema)
+        lines, kinds = reader(schema, self.config, stream), target(stream, schema)
         with self.files.as_utf8(file) as fill:
             begin = part["start"]
             numbers = LineNumbers(file.shown, begin, None if begin else 1)
-            for block in blocks(fill, begin, part["end"], cut_lines, size=self.block, path=file.shown):
+            found = blocks(fill, begin, part["end"], cut_lines, size=self.block, path=file.shown)
+            for block in of_few(found, lines.most):
                 table, rejects, starts = lines.read(block, partial(numbers.place, block))
                 where = numbers.of(block, table.num_rows, partial(_within, block, starts or ()))
-                yield batch(table, target, stream, rejects, where)
+                yield batch(table, kinds, stream, rejects, where)
 
     def record(self, stream: Stream, file: File, schema: pa.Schema) -> Record:
         return one_object(schema, self.config, stream, file.shown)

@@ -151,6 +151,9 @@ class S3(Source[S3Config]):
     def sparse(self) -> bool:
         return self._reader.sparse()
 
+    def reads_parts(self) -> bool:
+        return self._reader.reads_parts()
+
     def streams(self) -> Sequence[Stream]:
         return self._reader.streams()
 

@@ -95,6 +95,9 @@ class TopicSource(Log[TopicT]):
     def values(self) -> pa.Schema:
         return self._values.schema(self._cluster)
 
+    def reads_parts(self) -> bool:
+        return self.config.format is Format.JSON
+
     def about(self) -> Sequence[Column]:
         return [described(which, self.config.key_type) for which in dict.fromkeys(self.config.metadata)]
 

@@ -14,7 +14,8 @@ import pyarrow.compute as pc
 
 from importers.core.model import Column, PersonalData, Reject
 from importers.sources._text.blocks import Block, one_batch
-from importers.sources._text.json_lines import SAMPLE, Lines, UnknownKeys, infer, parsed
+from importers.sources._text.json_keys import parsed
+from importers.sources._text.json_lines import SAMPLE, Lines, UnknownKeys, infer
 from importers.transport.messages import Headers, Messages, Part
 
 VALUE = "message_value"

@@ -18,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from importers.core import untold
 from importers.core.exact import is_number, is_text
 from importers.core.model import Reject
 from importers.exceptions import ContractError
@@ -196,7 +197,7 @@ def unseen(said: pa.DataType, known: pa.DataType, path: str) -> Iterator[str]:
             here = f"{path}.{field.name}" if path else field.name
             if field.name in names:
                 yield from unseen(field.type, names[field.name], here)
-            else:
+            elif untold.NAME not in names:
                 yield here
     elif pa.types.is_list(said) and pa.types.is_list(known):
         yield from unseen(said.value_type, known.value_type, f"{path}[]")

@@ -1,8 +1,10 @@
 """Documents are written by the standard library, and hold what it reads."""
 
+import base64
 import gzip
 import json
 import random
+from dataclasses import replace
 
 import polars as pl
 import pyarrow as pa
@@ -13,7 +15,8 @@ from pydantic import ValidationError
 from tests.support import reading
 from tests.support.properties import examples
 
-from importers.core.model import Window
+from importers.core import untold
+from importers.core.model import Column, Window
 from importers.exceptions import ContractError
 from importers.sources.files.json import Json, JsonConfig
 
@@ -39,6 +42,19 @@ def written(path, document, **options):
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8) | st.sampled_from(
     ['"', "\\", '\\"', "[{,}]", "\n", "\\\\"]
 )
+
+
+def test_no_key_that_nobody_names_is_in_a_plan(tmp_path):
+    """Flattened, each key of each object is a column."""
+    rows = [{"id": n, "u": {"n": n, "in": {f"{who}@x.org": n}}} for n, who in enumerate(("ann", "bob"))]
+    of = source(written(tmp_path / "n.json", rows), nested="flatten")
+    (stream,) = of.streams()
+    assert stream.schema.names == ["id", "u_n", "u_in_ann@x.org", "u_in_bob@x.org"]
+    asked = replace(stream, columns=stream.columns[:2], unread=(Column(untold.NAME, pa.null(), None),))
+    (partition,) = of.plan(asked, Window(), {}).partitions
+    assert b"x.org" not in base64.b64decode(partition["schema"])
+    read = [row for batch in of.read(asked, partition) for row in batch.rows.to_pylist()]
+    assert read == [{"id": 0, "u_n": 0}, {"id": 1, "u_n": 1}]
 
 
 @settings(max_examples=examples(25), deadline=None)

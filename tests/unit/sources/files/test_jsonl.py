@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
@@ -12,10 +13,12 @@ from tests.support import reading
 from tests.support.properties import examples
 
 from importers.core.model import Column, Window
+from importers.core.places import located
 from importers.core.registry import source_class
 from importers.core.tenant import Load
 from importers.exceptions import ConfigError, ContractError
 from importers.pipeline.contract import agreed
+from importers.sources._text import json_lines
 from importers.sources._text.json_misfits import ROUNDED
 from importers.sources.files.jsonl import Jsonl, JsonlConfig
 
@@ -401,6 +404,40 @@ def test_a_column_that_is_dropped_is_still_known(tmp_path):
     rows, rejects, _ = everything(source(path), only="a")
     assert rows == [{"a": 1}, {"a": 2}]
     assert not rejects
+
+
+def test_an_object_of_many_keys_is_offered_without_them(tmp_path):
+    path = lines(tmp_path / "rows.jsonl", *[{"id": n, "m": {f"k{n % 2000}": n}} for n in range(3000)])
+    of = source(path)
+    assert of.streams()[0].schema == pa.schema([("id", pa.int64()), ("m", pa.null())])
+    assert everything(of, ["id"])[:2] == ([{"id": n} for n in range(3000)], [])
+
+
+def test_a_block_of_many_columns_is_read_in_parts(tmp_path, monkeypatch):
+    monkeypatch.setattr(json_lines, "CELLS", 100)
+    path = lines(tmp_path / "rows.jsonl", *[{"id": n, "m": {f"k{n % 19}": n}} for n in range(20)], b"none", {"id": 20})
+    of = source(path)
+    (stream,) = of.streams()
+    (partition,) = of.plan(stream, Window(), {}).partitions
+    batches = list(of.read(stream, partition))
+    assert max(batch.rows.num_rows for batch in batches) == 5
+    assert [n for batch in batches for n in batch.rows["id"].to_pylist()] == list(range(21))
+    assert [reject.location for batch in batches for reject in batch.rejects] == [f"{path}:line 21"]
+    last = batches[-1]
+    assert located(last.places, np.arange(last.rows.num_rows)).to_pylist()[-1] == f"{path}:line 22"
+
+
+@pytest.mark.parametrize("kind", [Jsonl, Small])
+def test_a_plan_of_an_older_version_that_has_each_key_is_read(tmp_path, kind):
+    path = lines(tmp_path / "rows.jsonl", {"id": 1, "m": {"ann": 5}}, {"id": 2, "m": {"bob": 5}})
+    of = source(path, kind)
+    (stream,) = of.streams()
+    partitions = of.plan(stream, Window(), {}).partitions  # as of a stream that is told whole
+    today = replace(stream, columns=stream.columns[:1], unread=(Column("m", pa.null(), None),))
+    assert [row["id"] for part in partitions for batch in of.read(today, part) for row in batch.rows.to_pylist()] == [
+        1,
+        2,
+    ]
 
 
 def test_the_tenant_may_say_a_type_but_json_has_no_dates(tmp_path):

@@ -1,3 +1,4 @@
+import base64
 import struct
 from dataclasses import replace
 from datetime import date
@@ -7,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from importers.core.coded import decoded
-from importers.core.model import Stream, Window
+from importers.core.model import Column, Stream, Window
 from importers.exceptions import ContractError
 from importers.sources.files import _parquet_texts, parquet
 from importers.sources.files.parquet import Parquet, ParquetConfig
@@ -352,3 +353,14 @@ def test_what_nobody_wants_is_not_even_read(tmp_path):
     with pytest.raises(ContractError):
         everything(source(path))
     assert everything(source(path), only=["id"])[0].num_rows == 1000
+
+
+def test_no_key_of_an_object_that_is_dropped_is_in_a_plan(tmp_path):
+    table = pa.table({"m": [{"ann@x.org": 1}, {"ann@x.org": 2}], "id": [1, 2]})
+    pq.write_table(table, tmp_path / "m.parquet")
+    of = source(tmp_path / "m.parquet")
+    (stream,) = of.streams()
+    asked = replace(stream, columns=stream.columns[1:], unread=(Column("m", pa.null(), None),))
+    (partition,) = of.plan(asked, Window(), {}).partitions
+    assert b"x.org" not in base64.b64decode(partition["schema"])
+    assert [row for batch in of.read(asked, partition) for row in batch.rows.to_pylist()] == [{"id": 1}, {"id": 2}]

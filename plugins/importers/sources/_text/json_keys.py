@@ -1,0 +1,131 @@
+"""The keys of JSON objects, one a line, beside those that are known."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from typing import Any
+
+import msgspec
+import pyarrow as pa
+
+from importers.core import untold
+from importers.exceptions import ContractError
+
+SAMPLED = 16 << 20
+"""Keys times records that a sample may have."""
+
+
+class Keys:
+    """Looks for keys that an object doesn't have, where Arrow can't: it takes either all that it doesn't know, or none.
+
+    Costs half of what Arrow's parser does, and builds nothing of a value.
+    """
+
+    def __init__(self, known: pa.StructType) -> None:
+        self._decoder: msgspec.json.Decoder[Any] | None = None
+        with suppress(ValueError):  # for a key with a quote, a backslash or a control character in it
+            self._decoder = msgspec.json.Decoder(_model(known))
+
+    def has_all_of(self, lines: memoryview) -> bool:
+        """Whether no line has another key. False also where that can't be told but line by line."""
+        if self._decoder is None:
+            return False
+        try:
+            self._decoder.decode_lines(lines)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            return False
+        return True
+
+
+def _model(kind: pa.DataType) -> Any:
+    if pa.types.is_list(kind):
+        return list[_nullable(kind.value_type)] if _has_keys(kind) else msgspec.Raw  # type: ignore[misc]
+    if not pa.types.is_struct(kind):
+        return msgspec.Raw
+    there = [field for field in kind if not untold.is_rest(field)]
+    members = [(f"f{number}", _nullable(field.type), None) for number, field in enumerate(there)]
+    called = {f"f{number}": field.name for number, field in enumerate(there)}
+    closed = len(there) == kind.num_fields
+    return msgspec.defstruct("Object", members, rename=called, forbid_unknown_fields=closed, gc=False)
+
+
+def _nullable(kind: pa.DataType) -> Any:
+    model = _model(kind)
+    return model if model is msgspec.Raw else model | None
+
+
+def _has_keys(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_struct(kind)) or (pa.types.is_list(kind) and _has_keys(kind.value_type))
+
+
+def narrowed(lines: Sequence[bytes], most: int) -> tuple[list[str], Sequence[bytes]]:
+    """The paths of objects, or of those in a list, that have more keys among them; and the lines with null in place of
+    those. Raises ContractError for so many keys of records that a sample of them would fill the memory.
+    """
+    found: dict[str, set[str]] = {}
+    rows = [row for line in lines if (row := parsed(line)) is not None]
+    for row in rows:
+        _count(row, "", found, most)
+    keys = len(frozenset[str]().union(*rows))
+    if keys * len(rows) > SAMPLED:
+        raise ContractError(
+            f"the {len(rows):,} records of the sample have {keys:,} different keys, of which each would be a column",
+            do="let the writer put what differs from record to record into an object of its own, and drop that; or "
+            "read fewer as a sample, by `sample_rows`",
+        )
+    wide = [path for path, keys in found.items() if len(keys) > most]
+    if not wide:
+        return [], lines
+    wide = [path for path in wide if not any(path.startswith((f"{of}.", f"{of}[]")) for of in wide)]
+    return wide, [json.dumps(_without(row, "", frozenset(wide))).encode() for row in rows]
+
+
+def _count(value: Any, path: str, found: dict[str, set[str]], most: int) -> None:
+    if isinstance(value, dict):
+        if path:
+            keys = found.setdefault(path, set())
+            keys.update(value)
+            if len(keys) > most:
+                return
+        for key, inner in value.items():
+            if isinstance(inner, dict | list):
+                _count(inner, f"{path}.{key}" if path else key, found, most)
+    else:
+        for inner in value:
+            if isinstance(inner, dict | list):
+                _count(inner, f"{path}[]", found, most)
+
+
+def _without(value: Any, path: str, wide: frozenset[str]) -> Any:
+    if path in wide:
+        return None
+    if isinstance(value, dict):
+        return {key: _without(inner, f"{path}.{key}" if path else key, wide) for key, inner in value.items()}
+    return [_without(inner, f"{path}[]", wide) for inner in value] if isinstance(value, list) else value
+
+
+def parsed(text: bytes) -> dict[str, Any] | None:
+    """The object that the text is; None if it is none, or not in UTF-8: halves of characters are no more that."""
+    try:
+        value = json.loads(str(text, "utf-8-sig"))
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def unseen_keys(value: Any, kind: pa.DataType, path: str = "") -> Iterator[str]:
+    """Paths of the keys that the type doesn't have: `payload.user.email`, `items[].id`."""
+    if isinstance(value, dict) and pa.types.is_struct(kind):
+        fields = {field.name: field for field in kind}
+        open_ = untold.NAME in fields and untold.is_rest(fields[untold.NAME])
+        for key, inner in value.items():
+            here = f"{path}.{key}" if path else key
+            if key in fields:
+                yield from unseen_keys(inner, fields[key].type, here)
+            elif not open_:
+                yield here
+    elif isinstance(value, list) and pa.types.is_list(kind):
+        for inner in value:
+            yield from unseen_keys(inner, kind.value_type, f"{path}[]")
