@@ -140,7 +140,8 @@ def rules() -> str:
         " table already."
         " [Quality](../quality.md) tells more of profiles and drift.",
         "Every rule on rows or on a run also takes `row_condition`, and is then about the rows for which that holds:"
-        " [how it is written](../quality.md#rules-on-some-of-the-rows).",
+        " [how it is written](../quality.md#rules-on-some-of-the-rows). Great Expectations' `severity`, `meta`"
+        " and `notes` aren't taken: a rule that breaks does what this page says.",
     ]
     kinds: dict[str, list[tuple[str, type[BaseModel]]]] = {"rows": [], "runs": [], "columns": []}
     for name, rule in COMPILED.items():

@@ -279,9 +279,9 @@ class Load(_Strict):
     schema_change: Literal["evolve", "freeze", "discard", "quarantine"] = "evolve"
     """What happens when other columns or wider types arrive: the table gets them (`evolve`); the run is refused
     (`freeze`), for fields within objects too; new columns aren't read (`discard`), or rows with something in them go to
-    quarantine (`quarantine`). With the last two the types stay, and rows that don't fit them go to quarantine. In none
-    does a column of files become text: text among numbers is a row in quarantine, unless `types` of the source says
-    `string`."""
+    quarantine (`quarantine`). With the last two the types stay, and rows that don't fit them go to quarantine, also
+    for a field that is new within an object. In none does a column of files become text: text among numbers is a
+    row in quarantine, unless `types` of the source says `string`."""
     optional: list[str] = []
     """Columns that the source, or any of its files, may leave out: they are null then. `privacy.columns` may name one
     that is yet to come. Any other column that goes stops the run."""

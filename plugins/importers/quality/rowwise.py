@@ -289,7 +289,7 @@ class AllEqual(ManyColumns, RowRule):
 
 
 class SumEqual(ManyColumns, RowRule):
-    """The columns add up to `sum_total`: exactly, unless one of them is a float. A missing value adds up to nothing."""
+    """The columns add up to `sum_total`: exactly, unless one is a float. With a missing value there is no sum: bad."""
 
     sum_total: int | float | Decimal
 

@@ -124,7 +124,10 @@ def _validated(kind: type[rowwise.Rule], expectation: Expectation) -> rowwise.Ru
     settings = [field.alias or name for name, field in kind.model_fields.items()]
     unknown = sorted(set(expectation.kwargs) - set(settings))
     if unknown:
-        raise ConfigError(f"there is no setting '{unknown[0]}'", do=did_you_mean(unknown[0], settings))
+        judging = ["mostly"] if issubclass(kind, _MOSTLY) else []
+        choosing = ["row_condition"] if conditionable(kind) else []
+        allowed = [*settings, *judging, *choosing]
+        raise ConfigError(f"there is no setting '{unknown[0]}'", do=did_you_mean(unknown[0], allowed))
     try:
         return kind.model_validate(expectation.kwargs)
     except ValidationError as error:

@@ -130,7 +130,10 @@ def expect(type_: str, /, mostly: float | None = None, **kwargs) -> Expectation:
         (expect("column_value_z_scores_to_be_less_than", column="id"), ["'threshold' is wrong", "Field required"]),
         (expect("column_values_to_not_be_null", column="nmae"), ["no column 'nmae'", "did you mean 'name'?"]),
         (expect("column_values_to_not_be_null"), ["'column' is wrong", "Field required"]),
-        (expect("column_values_to_be_between", column="id", min=1), ["no setting 'min'", "min_value"]),
+        (
+            expect("column_values_to_be_between", column="id", min=1),
+            ["no setting 'min'", "min_value", "mostly", "row_condition"],
+        ),
         (expect("column_values_to_be_between", column="id"), ["a range needs an end"]),
         (expect("column_values_to_be_between", column="id", min_value=2, max_value=1), ["greater than max_value"]),
         (expect("column_values_to_be_between", column="id", min_value="1"), ["type str", "write it as a number"]),

@@ -64,7 +64,9 @@ class FileConfig(SourceConfig):
             "them. Upper and lower case differ: `*.csv` leaves `A.CSV` out, `*.[cC][sS][vV]` takes both. A glob leaves "
             "out names that begin with a dot, and with `~$`, as Excel's locks do. A bucket "
             "needs the extra `s3` and a connection of type `aws`; the source `s3` also says what becomes of its "
-            "objects afterwards. A loaded file that is moved within the pattern, or that another `path` finds, isn't "
+            "objects afterwards. A stream without a name is called by the path as it is written: in `file:///` "
+            "`%20` isn't taken for a space there. "
+            "A loaded file that is moved within the pattern, or that another `path` finds, isn't "
             "read again if its name, size and time of change are the same.",
             examples=["in/2026-*/*"],
         ),
