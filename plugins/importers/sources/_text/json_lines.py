@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from itertools import compress, islice
 from typing import Any, NamedTuple
@@ -14,7 +14,7 @@ from pyarrow import json as arrow_json
 
 from importers.core import untold
 from importers.core.model import Reject
-from importers.core.widening import levels, wider
+from importers.core.widening import levels
 from importers.exceptions import ContractError
 from importers.sources._text.blocks import NEWLINE, Block
 from importers.sources._text.json_keys import Keys, narrowed, parsed, unseen_keys
@@ -55,17 +55,22 @@ class UnknownKeys(StrEnum):
 
 
 def infer(
-    lines: Sequence[bytes], said: Mapping[str, pa.DataType] | None = None, *, fractions: bool = False
+    lines: Sequence[bytes],
+    said: Mapping[str, pa.DataType] | None = None,
+    *,
+    called: Callable[[str], str] = str,
+    fractions: bool = False,
 ) -> pa.Schema:
     """What the lines hold. Text stays text, but for columns that are all times, with a zone or all without: with
     `fractions` also such as 12:00:00.5, of up to six digits.
 
-    What is of several types is of the one that is `said` of its path, such as `items[].price`, and lines that don't fit
-    tell nothing. Raises ContractError where none is said; None where none can be. Of an object with more
-    than `MOST` keys nothing is told (`core.untold`): Arrow makes a column of each, as long as all others.
+    What is of several types is of the one that is `said` of its path, such as `items[].price`, or of what that is
+    `called`; lines that don't fit tell nothing. Raises ContractError where none is said; None where none can be. Of an
+    object with more than `MOST` keys nothing is told (`core.untold`): Arrow makes a column of each, as long as all
+    others.
     """
     wide, lines = narrowed(lines, MOST)
-    schema, lines = _schema_of(lines, said, {})
+    schema, lines = _schema_of(lines, said, {}, called)
     for field in schema:
         if levels(field.type) > DEEPEST:
             raise ContractError(
@@ -79,7 +84,10 @@ def infer(
 
 
 def _schema_of(
-    lines: Sequence[bytes], said: Mapping[str, pa.DataType] | None, taken: Mapping[str, pa.DataType]
+    lines: Sequence[bytes],
+    said: Mapping[str, pa.DataType] | None,
+    taken: Mapping[str, pa.DataType],
+    called: Callable[[str], str],
 ) -> tuple[pa.Schema, Sequence[bytes]]:
     """Of lines in which the paths that are `taken` have these types; and the lines that tell it."""
     options = arrow_json.ParseOptions(explicit_schema=_holding(taken)) if taken else None
@@ -95,8 +103,9 @@ def _schema_of(
         reason = error
     mixed = MIXED.search(str(reason))
     path = mixed[1].replace("/[]", "[]").replace("/", ".") if mixed else ""
-    if said and path in said and path not in taken:
-        return _schema_of(lines, said, {**taken, path: _textual(said[path])})
+    name = called(path)
+    if said and name in said and path not in taken:
+        return _schema_of(lines, said, {**taken, path: _textual(said[name])}, called)
     if not mixed:
         raise ContractError(
             f"none of {len(lines):,} records can be read: a key is there twice, or a number is too large for any type",
@@ -104,7 +113,7 @@ def _schema_of(
         )
     where = "some lines" if readable else "some places of one record"
     raise ContractError(
-        f"'{_told(path)}' is a {mixed[2]} in {where} and a {mixed[3]} in others",
+        f"'{_told(name)}' is a {mixed[2]} in {where} and a {mixed[3]} in others",
         do=f"let the writer settle on one{'' if said is None else BY_TYPES}",
     )
 
@@ -191,28 +200,30 @@ class Lines:
         self,
         schema: pa.Schema,
         unknown_keys: UnknownKeys,
-        widens: Collection[str] = (),
         *,
+        widest: pa.Schema | None = None,
         shown_by: str = SAMPLE,
         not_utf8: str = NOT_UTF8,
     ) -> None:
-        """A column of integers that `widens` is one of numbers from the first block on that has fractions.
+        """What is of integers in the schema, and of numbers in the `widest`, is that from the first block on that has
+        fractions in it.
 
         Of objects in the schema that are `core.untold` what isn't told may be anything, and isn't read. `shown_by` says
         what lets a new key be seen, for an error; `not_utf8`, why a line isn't read that isn't that.
         """
         self._shown_by, self._not_utf8 = shown_by, not_utf8
-        self._stops, self._widens = unknown_keys is UnknownKeys.STOP, frozenset(widens)
+        self._stops = unknown_keys is UnknownKeys.STOP
         self._known = pa.struct(list(schema))
         self._keys = Keys(self._known) if self._stops and untold.is_untold(self._known) else None
+        self._wide = self._parsing(pa.schema(untold.told(schema if widest is None else widest)))
         self._take(pa.schema(untold.told(schema)))
 
     def _take(self, schema: pa.Schema) -> None:
         self.schema = schema
-        stops = self._stops and self._keys is None
-        self._parser = _Parser(schema, stops=stops)
-        widened = [f.with_type(wider(f.type) or f.type) if f.name in self._widens else f for f in schema]
-        self._wide = _Parser(pa.schema(widened), stops=stops)
+        self._parser = self._parsing(schema)
+
+    def _parsing(self, schema: pa.Schema) -> _Parser:
+        return _Parser(schema, stops=self._stops and self._keys is None)
 
     @property
     def most(self) -> int:
@@ -259,8 +270,8 @@ class Lines:
     def _widened(self, lines: list[tuple[int, bytes]]) -> tuple[pa.Table, list[tuple[int, bytes]]]:
         """What fits the wider schema, of which what is needed is taken from now on; and the lines that don't."""
         table, unfit = self._wide.fitting(lines)
-        fields = [f if _fits(table.column(f.name), f.type) else self._wide.schema.field(f.name) for f in self.schema]
-        self._take(pa.schema(fields))
+        both = zip(self.schema, table.columns, self._wide.schema.types, strict=True)
+        self._take(pa.schema([field.with_type(_needed(values, field.type, wide)) for field, values, wide in both]))
         return table.cast(self.schema), unfit
 
 
@@ -314,6 +325,16 @@ class _Parser:
         half = len(lines) // 2
         first, second = self._halved(lines[:half], asked=asked), self._halved(lines[half:], asked=asked)
         return first[0] + second[0], first[1] + second[1]
+
+
+def _needed(values: pa.ChunkedArray, kind: pa.DataType, wide: pa.DataType) -> pa.DataType:
+    """The type that the values, which are of the wide one, take: of an object each field's."""
+    if kind == wide or _fits(values, kind):
+        return kind
+    if not pa.types.is_struct(kind):
+        return wide
+    both = zip(kind, values.flatten(), wide, strict=True)
+    return pa.struct([field.with_type(_needed(inner, field.type, other.type)) for field, inner, other in both])
 
 
 def _fits(values: pa.ChunkedArray, kind: pa.DataType) -> bool:

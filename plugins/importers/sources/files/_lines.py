@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -12,6 +12,7 @@ from pydantic import Field, field_validator
 from importers.core.model import Batch, Reject, Stream
 from importers.core.names import few, is_key, is_like_a_value
 from importers.core.untold import NAME, told
+from importers.core.widening import wider
 from importers.exceptions import ContractError
 from importers.sources._text.blocks import Block, LineNumbers, one_batch
 from importers.sources._text.cells import ARROW, TypeName, arrow_type, typed
@@ -53,10 +54,12 @@ def said(setting: LinesConfig) -> dict[str, pa.DataType]:
     return {path: arrow_type(kind) for path, kind in setting.types.items()}
 
 
-def types(lines: Sequence[bytes], setting: LinesConfig, path: str) -> pa.Schema:
-    """What the lines of files hold. Raises ContractError, with the path of the first of them."""
+def types(lines: Sequence[bytes], setting: LinesConfig, path: str, called: Callable[[str], str] = str) -> pa.Schema:
+    """What the lines of files hold; `called` says what `types` has for a path within records. Raises ContractError,
+    with the path of the first file.
+    """
     try:
-        return infer(lines, said(setting), fractions=True)
+        return infer(lines, said(setting), called=called, fractions=True)
     except ContractError as error:
         raise error.at(file=path) from None
 
@@ -131,9 +134,21 @@ def _is_bare_of_names(kind: pa.DataType) -> bool:
     return is_bare(kind) and not all(is_key(field.name) and not _is_bare_of_names(field.type) for field in kind)
 
 
-def reader(schema: pa.Schema, setting: LinesConfig, stream: Stream, not_utf8: str = NOT_UTF8) -> Lines:
-    """For lines that have the schema's keys."""
-    return Lines(schema, setting.unknown_keys, widening(stream) - setting.types.keys(), not_utf8=not_utf8)
+def reader(
+    schema: pa.Schema,
+    setting: LinesConfig,
+    stream: Stream,
+    not_utf8: str = NOT_UTF8,
+    only: Collection[str] | None = None,
+) -> Lines:
+    """For lines that have the keys of the schema, or of what a flat one was made from; or those of some columns `only`,
+    beside others that aren't read.
+    """
+    free = widening(stream) - setting.types.keys()
+    wide = [field.with_type(wider(field.type) or field.type) if field.name in free else field for field in schema]
+    keys = setting.unknown_keys if only is None else UnknownKeys.IGNORE
+    widest = nested_schema(pa.schema(wide, schema.metadata), only)
+    return Lines(nested_schema(schema, only), keys, widest=widest, not_utf8=not_utf8)
 
 
 def one_object(schema: pa.Schema, setting: LinesConfig, stream: Stream, path: str, not_utf8: str = NOT_UTF8) -> Record:
@@ -142,9 +157,8 @@ def one_object(schema: pa.Schema, setting: LinesConfig, stream: Stream, path: st
     """
     said = {field.name: field for field in stream.schema}
     typed = pa.schema([said.get(field.name, field) for field in schema], schema.metadata)
-    known = reader(nested_schema(typed), setting, stream)
-    anything = setting.model_copy(update={"unknown_keys": UnknownKeys.IGNORE})
-    lines = reader(nested_schema(typed, said), anything, stream, not_utf8)
+    known = reader(typed, setting, stream)
+    lines = reader(typed, setting, stream, not_utf8, only=said)
     kinds = pa.schema(told(field for field in typed if field.name in said))
 
     def read(block: Block, numbers: LineNumbers) -> Batch:

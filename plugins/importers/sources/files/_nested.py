@@ -27,6 +27,12 @@ def flat_schema(nested: pa.Schema, path: str) -> pa.Schema:
     return pa.schema(fields, {NESTED: nested.serialize().to_pybytes()})
 
 
+def flat_path(path: str) -> str:
+    """What a flat schema calls a path within records: `user.tags[].name` is `user_tags[].name`."""
+    column, items, within = path.partition("[]")
+    return column.replace(".", "_") + items + within
+
+
 def is_flat(schema: pa.Schema) -> bool:
     """Whether its columns were made from objects."""
     return NESTED in (schema.metadata or {})

@@ -36,7 +36,7 @@ from importers.sources.files._lines import (
     target,
     types,
 )
-from importers.sources.files._nested import flat, flat_schema, is_flat, nested_schema
+from importers.sources.files._nested import flat, flat_path, flat_schema, is_flat
 from importers.sources.files._odd import Inferred
 from importers.sources.files._slices import Slice
 from importers.transport.files import File
@@ -189,8 +189,8 @@ class Json(FileSource[JsonConfig]):
             raise ContractError(
                 f"the file '{files[0].shown}' has no objects where its records are looked for", do="correct `records`"
             )
-        schema = types(lines, self.config, files[0].shown)
         flattened = self.config.nested is Nested.FLATTEN
+        schema = types(lines, self.config, files[0].shown, flat_path if flattened else str)
         return by_sample(flat_schema(schema, files[0].shown) if flattened else schema, lines)
 
     def offered(self, schema: pa.Schema, stream: Stream) -> None:
@@ -203,7 +203,7 @@ class Json(FileSource[JsonConfig]):
         return [{"start": 0, "end": None, "weight": file.size}]
 
     def read_slice(self, stream: Stream, file: File, part: Slice, schema: pa.Schema) -> Iterator[Batch]:  # noqa: ARG002 - it is the whole
-        lines, kinds = reader(nested_schema(schema), self.config, stream, NOT_ENCODED), target(stream, schema)
+        lines, kinds = reader(schema, self.config, stream, NOT_ENCODED), target(stream, schema)
         with self._text(file) as fill:
             records = _Records(file.shown)
             for block in of_few(self._document(file, fill).blocks(self.block), lines.most):

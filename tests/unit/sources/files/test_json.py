@@ -136,6 +136,18 @@ def test_nested_objects_stay_or_become_columns(tmp_path):
         source(written(tmp_path / "n.json", [{"u": {"n": 1}, "u_n": 2}]), nested="flatten").streams()
 
 
+def test_what_is_of_several_types_within_a_flattened_object_is_of_the_one_that_is_said_of_its_column(tmp_path):
+    rows = [{"u": {"n": 1, "l": [{"q": 1}]}}, {"u": {"n": "x", "l": [{"q": 2}]}}, {"u": {"n": 2, "l": [{"q": "y"}]}}]
+    path = written(tmp_path / "rows.json", rows)
+    with pytest.raises(ContractError, match=r"'u_n' is a number in some lines and a string in others\. .*`types`"):
+        source(path, nested="flatten").streams()
+    with pytest.raises(ContractError, match=r"'u_l\[\]\.q' is a number in some lines and a string in others"):
+        source(path, nested="flatten", types={"u_n": "integer"}).streams()
+    got, rejects = everything(source(path, nested="flatten", types={"u_n": "integer", "u_l[].q": "integer"}))
+    assert got == [{"u_n": 1, "u_l": [{"q": 1}]}]
+    assert [reject.raw for reject in rejects] == [json.dumps(row).encode() for row in rows[1:]]
+
+
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-32", "latin-1"])
 def test_encodings(tmp_path, encoding):
     path = tmp_path / "rows.json"

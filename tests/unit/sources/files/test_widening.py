@@ -131,3 +131,16 @@ def test_files_are_sampled_once_for_offer_and_plan_and_again_when_they_have_chan
     assert [pa.types.is_integer(column.type) for column in stream.columns] == [False, True]
     assert source.check().ok
     assert len(sampled) == 3  # how they are now is what it is asked for
+
+
+def test_of_flattened_objects_those_columns_widen_that_bring_fractions(tmp_path):
+    numbers = [*[(1, 1, 1)] * 5, (2, 2.5, 2), *[(3, 3, 3)] * 5, (4, 4, 0.5)]
+    file = tmp_path / "rows.json"
+    file.write_text(json.dumps([{"u": {"n": n, "m": {"x": x}, "k": k}, "u.n": n} for n, x, k in numbers]))
+    _, batches = read("json", file, widens=("u_m_x", "u_n"), nested="flatten", sample_rows=1)
+    assert rows_of(batches) == [(n, float(x), k, n) for n, x, k in numbers if k != 0.5]
+    assert [reject.reason for batch in batches for reject in batch.rejects] == [
+        "column 'u.k': not a whole number: see `types`"
+    ]
+    kinds = [{name: batch.rows.schema.field(name).type for name in ("u_n", "u_m_x", "u_k")} for batch in batches]
+    assert kinds[0] == {"u_n": pa.int64(), "u_m_x": pa.int64(), "u_k": pa.int64()}
