@@ -20,6 +20,8 @@ Positions = npt.NDArray[np.int64]
 NEWLINE = ord("\n")
 BLOCK = 4 << 20
 """Bytes parsed at a time: large enough that a call costs nothing, small enough to stay near the processor."""
+PIECE = 1 << 16
+"""Bytes compared at a time, so that what comes of it stays in the cache: 3 times as fast as at once."""
 LONGEST = 64 << 20
 """Bytes of the longest record that is read."""
 
@@ -54,6 +56,13 @@ class Block:
     def lines(self) -> int:
         """With one that has no newline; as many as records, where each is one line, and none is empty."""
         return self.newlines + int(self.length > 0 and self.data[self.length - 1] != NEWLINE)
+
+    def begun_by(self, byte: int) -> int:
+        """How many lines begin with it."""
+        data = np.frombuffer(self.data, np.uint8, self.length)
+        first = int(self.length > 0 and data[0] == byte)
+        pieces = (data[at : at + PIECE + 1] for at in range(0, data.size, PIECE))
+        return first + sum(int(np.count_nonzero((each[:-1] == NEWLINE) & (each[1:] == byte))) for each in pieces)
 
     @cached_property
     def ends(self) -> Positions:
@@ -145,8 +154,8 @@ def newlines(fill: Fill, start: int, end: int) -> int:
 
 
 def count(block: Bytes, byte: int) -> int:
-    """How often the byte is there. In pieces whose comparison stays in the cache: 3 times as fast as at once."""
-    return sum(int(np.count_nonzero(block[at : at + 65536] == byte)) for at in range(0, block.size, 65536))
+    """How often the byte is there."""
+    return sum(int(np.count_nonzero(block[at : at + PIECE] == byte)) for at in range(0, block.size, PIECE))
 
 
 def one_batch(table: pa.Table) -> pa.RecordBatch:

@@ -16,7 +16,7 @@ from importers.core import untold
 from importers.core.model import Reject
 from importers.core.widening import levels
 from importers.exceptions import ContractError
-from importers.sources._text.blocks import NEWLINE, Block
+from importers.sources._text.blocks import Block
 from importers.sources._text.json_keys import Keys, narrowed, parsed, unseen_keys
 from importers.sources._text.json_misfits import ROUNDED, is_double, is_told, is_unfit, why
 from importers.sources._types import leaves, retyped
@@ -26,6 +26,9 @@ NULL_FIRST = re.compile(rb"(?:\xef\xbb\xbf)?\s*+null")
 """Arrow 26's parser reads through a null pointer where a block begins so: it is read by line."""
 NULL_NEXT = re.compile(rb"\}\s*+null")
 """Where a line is only `null`: Arrow makes a row of nulls of it."""
+ELSE_FIRST = re.compile(rb"(?:\A(?:\xef\xbb\xbf)?+|\n)[ \t\r]*+(?:[^ \t\r{]|(?<=[ \t\r])\Z)")
+"""Where a line doesn't begin as an object does, as an empty one: then another may have two, and yet there are as many
+rows as lines."""
 BLANK = b" \t\r\n"
 MIXED = re.compile(r"Column\(/?([^)]*)\) changed from (\w+) to (\w+)")
 LITTLE = 1 << 16
@@ -237,7 +240,7 @@ class Lines:
                 str(view, "utf-8")  # Arrow doesn't look
             if not NULL_FIRST.match(view):
                 table = self._parser.table(view)
-                as_many = table.num_rows == block.newlines + (view[-1] != NEWLINE)
+                as_many = table.num_rows == block.lines and _are_begun(block)
                 null = as_many and all(c.null_count for c in table.columns) and NULL_NEXT.search(view)
                 if as_many and not null and (self._keys is None or self._keys.has_all_of(view)):
                     return Read(table, [])
@@ -368,6 +371,11 @@ def _rounds(value: Any, kind: pa.DataType) -> bool:
     if isinstance(value, list) and pa.types.is_list(kind):
         return any(_rounds(inner, kind.value_type) for inner in value)
     return isinstance(value, int) and pa.types.is_float64(kind) and not is_double(value)
+
+
+def _are_begun(block: Block) -> bool:
+    """Whether each line begins as an object does."""
+    return block.begun_by(ord("{")) == block.lines or not ELSE_FIRST.search(block.view)
 
 
 def _texts(block: Block) -> Iterator[tuple[int, bytes]]:

@@ -56,3 +56,29 @@ def test_many_lines_that_do_not_fit_are_not_parsed_again_and_again(monkeypatch: 
     assert (len(rows), len(refused)) == (4096, 4096)
     assert len(parsed) < 40
     assert sum(parsed) < 8 * sum(map(len, lines))
+
+
+BLANKS = ("\n", " \t\r\n", "\r\n")
+
+
+@pytest.mark.parametrize("blank", BLANKS)
+@pytest.mark.parametrize("where", ["before", "amid", "behind", "at the end"])
+def test_two_objects_on_a_line_are_no_rows_where_there_is_an_empty_line_too(blank: str, where: str) -> None:
+    one, two = '{"n": 1}', '{"n": 2} {"n": 3}'
+    text = {
+        "before": f"{blank}{one}\n{two}\n",
+        "amid": f"{one}\n{blank}{two}\n",
+        "behind": f"{two}\n{blank}{one}",
+        "at the end": f"{one}\n{two}\n" + blank.rstrip("\n"),
+    }[where]
+    rows, refused = read([text.encode()])
+    assert (rows, refused) == ([{"n": 1}], [two.encode()])
+
+
+@pytest.mark.parametrize(
+    "lines", [b'{"n": 1}\n{"n": 2}\n', b'\xef\xbb\xbf{"n": 1}\r\n {"n": 2}', b'{"n": 1} \n\t{"n": 2}\r\n']
+)
+def test_lines_that_have_an_object_each_are_parsed_at_once(monkeypatch: pytest.MonkeyPatch, lines: bytes) -> None:
+    monkeypatch.setattr(Lines, "_one_by_one", None)
+    data = bytearray(lines + b"}{ from the block before")
+    assert Lines(SCHEMA, UnknownKeys.STOP).read(Block(0, data, len(lines)), str).table["n"].to_pylist() == [1, 2]
