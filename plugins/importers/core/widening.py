@@ -100,5 +100,5 @@ def undecided(kinds: Collection[pa.DataType]) -> pa.DataType | None:
 
 
 def is_readable(kinds: Collection[pa.DataType], kind: pa.DataType) -> bool:
-    """Whether what can be read as these types can be read as that one: as a decimal, of however many digits."""
-    return any(decided(each, kind) == kind or (t.is_decimal(each) and t.is_decimal(kind)) for each in kinds)
+    """Whether what can be read as these types can be read as that one."""
+    return any(decided(each, kind) == kind for each in kinds)

@@ -140,7 +140,8 @@ def convert_options(types: pa.Schema, nulls: Sequence[str], numbers: Numbers = P
 def infer(
     text: pa.Table, nulls: Sequence[str], numbers: Numbers = PLAIN, times: Times = ISO, *, decimals: bool = True
 ) -> pa.Schema:
-    """The narrowest type of each column that gives every one of its texts back. Only nulls: string.
+    """The narrowest type of each column that gives every one of its texts back, or rounds some (`fractions`). Only
+    nulls: string.
 
     Without `decimals` fractions are doubles, however many digits they have.
     """

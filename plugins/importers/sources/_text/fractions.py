@@ -8,18 +8,16 @@ from decimal import Decimal
 import pyarrow as pa
 import pyarrow.compute as pc
 
-DIGITS = 38
-"""Of a decimal."""
-AFTER = 9
-"""Those that it has after the point, if it needs no more."""
+DECIMAL = pa.decimal128(38, 9)
+"""As `types` has it."""
 SAFE = 15
 """Every number of no more digits is given back: DBL_DIG."""
 PLAIN = r"^-?\d*\.?\d*$"
 
 
 def fractions(text: pa.ChunkedArray) -> pa.DataType:
-    """A double if it gives all of the texts back; else the decimal that does, which is `decimal` of `types` if that has
-    digits enough; else text. Texts are what a parser takes for doubles.
+    """A decimal for amounts that doubles don't all give back, such as 99999999999999.99; else a double, which rounds
+    what was computed to more digits than it has. Texts are what a parser takes for doubles.
     """
     texts = pc.utf8_trim(pc.unique(text).drop_null(), characters=" \t")
     values = texts.cast(pa.float64())
@@ -28,7 +26,7 @@ def fractions(text: pa.ChunkedArray) -> pa.DataType:
     likely = pc.and_(likely, pc.not_equal(values.cast(pa.string()), texts))
     if all(map(_given_back, texts.filter(likely).to_pylist(), values.filter(likely).to_pylist())):
         return pa.float64()
-    return _decimal(texts)
+    return DECIMAL if _amounts(texts) else pa.float64()
 
 
 def _given_back(text: str, value: float) -> bool:
@@ -42,16 +40,12 @@ def _given_back(text: str, value: float) -> bool:
     return Decimal(f"{value:.{digits - 1}e}") == said
 
 
-def _decimal(texts: pa.Array) -> pa.DataType:
+def _amounts(texts: pa.Array) -> bool:
+    """Whether all are plain, with few enough digits for a decimal: what was computed has more behind the point."""
     if not pc.all(pc.match_substring_regex(texts, PLAIN)).as_py():
-        return pa.string()
+        return False
     whole = pc.utf8_ltrim(texts, characters="-")
     point = pc.find_substring(whole, ".")
     before = pc.if_else(pc.less(point, 0), pc.binary_length(whole), point)
-    after = pc.max(
-        pc.if_else(pc.less(point, 0), 0, pc.subtract(pc.subtract(pc.binary_length(whole), point), 1))
-    ).as_py()
-    before = pc.max(before).as_py()
-    if before + after > DIGITS:
-        return pa.string()
-    return pa.decimal128(DIGITS, max(after, min(AFTER, DIGITS - before)))
+    after = pc.if_else(pc.less(point, 0), 0, pc.subtract(pc.subtract(pc.binary_length(whole), point), 1))
+    return bool(pc.max(before).as_py() <= DECIMAL.precision - DECIMAL.scale and pc.max(after).as_py() <= DECIMAL.scale)

@@ -54,9 +54,10 @@ class CsvConfig(FileConfig):
     """A file's own bytes say its encoding and its delimiter, unless they are set here.
 
     A column has the narrowest type that gives each of its sampled texts back: codes such as 007 or +49 stay text, and
-    fractions of more digits than a double has, such as 99999999999999.99, are decimals of 38 digits at most. In a
-    column of numbers that the sample shows no such fraction of, later ones are rounded to doubles, unless `types` says
-    `decimal`. A record that has more or fewer cells than there are columns goes to quarantine.
+    amounts of more digits than a double has, such as 99999999999999.99, are a `decimal`. Fractions of more than nine
+    digits after the point, as averages have, are rounded to doubles; so are amounts that only come past the sample of
+    a column of doubles, unless `types` says `decimal`. A record that has more or fewer cells than there are columns
+    goes to quarantine.
     """
 
     delimiter: str = Field(
