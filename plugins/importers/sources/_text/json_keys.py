@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from importers.core import untold
 from importers.exceptions import ContractError
+from importers.transport.text import BOM
 
 SAMPLED = 16 << 20
 """Keys times records that a sample may have."""
@@ -109,7 +110,7 @@ def _without(value: Any, path: str, wide: frozenset[str]) -> Any:
 def parsed(text: bytes) -> dict[str, Any] | None:
     """The object that the text is; None if it is none, or not in UTF-8: halves of characters are no more that."""
     try:
-        value = json.loads(str(text, "utf-8-sig"))
+        value = json.loads(str(text.removeprefix(BOM), "utf-8"))
     except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None

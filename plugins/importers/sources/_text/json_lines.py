@@ -146,7 +146,8 @@ def _settled(field: pa.Field, rows: Sequence[dict[str, Any]], *, fractions: bool
     if not (pa.types.is_timestamp(field.type) or (fractions and pa.types.is_string(field.type))):
         return _textual(field.type)
     texts = [text for row in rows if (text := row.get(field.name)) is not None]
-    return next((kind for kind in MOMENTS if texts and _are(texts, kind)), pa.string())
+    # words cost a cast of one of them, not of all
+    return next((kind for kind in MOMENTS if texts and _are(texts[:1], kind) and _are(texts, kind)), pa.string())
 
 
 def _are(texts: Sequence[Any], kind: pa.DataType) -> bool:
