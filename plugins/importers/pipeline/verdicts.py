@@ -27,7 +27,7 @@ from importers.pipeline.rejects import Whose
 from importers.quality import Verdict
 from importers.staging.quarantine import LOCATION, RAW, REASON, Quarantined, QuarantineWriter
 
-VERDICT, QUARANTINED, PLACES = "verdict-3", "quarantined", "places"  # other versions judged otherwise
+VERDICT, QUARANTINED, PLACES = "verdict-2", "quarantined", "places"  # other versions judged otherwise
 MAX_BAD = 2_000_000
 """Rows of one partition that go to quarantine before the run is given up: by then it is the reading that is wrong."""
 
@@ -37,7 +37,7 @@ class Validation:
 
     def __init__(self, job: Job, run: Run, partition: int, attempt: str) -> None:
         self._job, self._run, self._partition = job, run, partition
-        self._checker = job.rules.checker(job.keys.uniqueness(), alone=len(run.plan.partitions) == 1)
+        self._checker = job.rules.checker(job.keys.uniqueness())
         self._profiling = Profiling(job, run, partition)
         self._reasons: Counter[str] = Counter()
         self._erased = job.erased

@@ -16,11 +16,10 @@ from importers.core.coded import decoded, decoded_schema
 from importers.core.destination import Mask
 from importers.core.model import DELETED
 from importers.exceptions import ConfigError, ContractError
-from importers.quality.ascending import Ascending, may_ascend
 from importers.quality.binding import Bound, Part, bind
 from importers.quality.gx import Engine, GxRule
 from importers.quality.hashing import keyed, kind, seed
-from importers.quality.runwide import KeyRule, State, UniqueRule, merged
+from importers.quality.runwide import KeyRule, State, merged
 from importers.quality.verdict import Numbers, Tally, Verdict
 
 if TYPE_CHECKING:
@@ -41,10 +40,8 @@ class Checked:
 class Checker:
     """Holds, of what it has seen, counts, states, row numbers and hashes of keys."""
 
-    def __init__(self, rules: Rules, key: bytes, *, alone: bool = True) -> None:
+    def __init__(self, rules: Rules, key: bytes) -> None:
         self._rules = rules
-        unique = [r.label for r in rules.rules if isinstance(r.rule, UniqueRule)]
-        self._ascending = {label: Ascending() for label in unique} if alone else {}
         self._seeds = {r.label: seed(key, r.label) for r in rules.rules if isinstance(r.rule, KeyRule)}
         self._good_only = {r.label: r.rule.good_rows_only for r in rules.rules if isinstance(r.rule, KeyRule)}
         self._slow: dict[str, dict[str, GxRule]] = defaultdict(dict)
@@ -54,7 +51,7 @@ class Checker:
         self._engines = {about: Engine(list(slow.values())) for about, slow in self._slow.items()}
         self._schema: pa.Schema | None = None
         self._bound: Bound | None = None
-        self._hashes: dict[str, pl.Expr] = {}
+        self._hashes: list[pl.Expr] = []
         self._rows = 0
         self._bad: list[Numbers] = []
         self._evaluated: Counter[str] = Counter({r.label: 0 for r in rules.rules})
@@ -85,10 +82,8 @@ class Checker:
     def verdict(self, rejects: int) -> Verdict:
         """What the gate needs to know. `rejects`: how many of the partition's records couldn't become a row."""
         bad = np.concatenate([np.empty(0, np.uint64), *self._bad])
-        spans = {label: span for label, ascending in self._ascending.items() if (span := ascending.span)}
-        states = self._states | {label: {**self._states[label], "spans": [span]} for label, span in spans.items()}
-        tally = Tally(self._rows, rejects, len(bad), dict(self._evaluated), dict(self._unexpected), states)
-        keys = {label: sorted_keys(self._keys[label]) for label in self._seeds}
+        tally = Tally(self._rows, rejects, len(bad), dict(self._evaluated), dict(self._unexpected), self._states)
+        keys = {label: _sorted(self._keys[label]) for label in self._seeds}
         return Verdict(self._rules.fingerprint, bad, tally, keys)
 
     def _judge(self, rows: pa.RecordBatch, unfit: Mapping[str, Mask]) -> dict[str, Mask]:
@@ -133,8 +128,7 @@ class Checker:
                 self._bound = bind(self._rules.rules, schema, self._rules.schema)
             except ConfigError as error:
                 raise ContractError(error.what, got=error.got, do=error.do) from None
-            keys = self._bound.keys.items()
-            self._hashes = {label: keyed(*key, self._seeds[label]).alias(label) for label, key in keys}
+            self._hashes = [keyed(*key, self._seeds[label]).alias(label) for label, key in self._bound.keys.items()]
             self._schema = schema
         return self._bound
 
@@ -161,27 +155,15 @@ class Checker:
     def _note_keys(self, bound: Bound, frame: pl.DataFrame, violated: dict[str, Mask]) -> None:
         if not bound.keys:
             return
-        good = pl.Series(~np.logical_or.reduce(list(violated.values()))) if violated else None
-        for label, ascending in list(self._ascending.items()):
-            operands, domain = bound.keys[label]
-            if may_ascend(operands, domain):
-                keys = self._taking_part(label, frame.select(operands[0].expr.alias(label)), good)
-                if ascending.take(keys):
-                    self._count(label, len(keys), 0)
-                    continue
-            self._keys[label] = ascending.hashes(self._seeds[label])
-            del self._ascending[label]
-        seen = _answers(frame, [hashes for label, hashes in self._hashes.items() if label not in self._ascending])
-        for label in seen.columns:
-            found = self._taking_part(label, seen, good)
+        good = ~np.logical_or.reduce(list(violated.values())) if violated else None
+        seen = _answers(frame, self._hashes)
+        for label in bound.keys:
+            hashes = seen[label]
+            if good is not None and self._good_only[label]:
+                hashes = hashes.filter(pl.Series(good))
+            found = hashes.drop_nulls().to_numpy()
             self._count(label, len(found), 0)
             self._keys[label].append(found)
-
-    def _taking_part(self, label: str, seen: pl.DataFrame, good: pl.Series | None) -> npt.NDArray[Any]:
-        found = seen[label]
-        if good is not None and self._good_only[label]:
-            found = found.filter(good)
-        return found.drop_nulls().to_numpy()
 
     def _merge(self, label: str, state: State) -> None:
         self._states[label] = merged([self._states.get(label, {}), state])
@@ -192,7 +174,7 @@ def _answers(frame: pl.DataFrame, questions: list[pl.Expr]) -> pl.DataFrame:
     return frame.select_seq(questions) if frame.height < _FEW else frame.select(questions)
 
 
-def sorted_keys(keys: list[Numbers]) -> Numbers:
+def _sorted(keys: list[Numbers]) -> Numbers:
     together = np.concatenate([np.empty(0, np.uint64), *keys])
     together.sort()
     return together

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
 
 from importers.core.destination import Mask
-from importers.quality.ascending import Span, apart
 from importers.quality.binding import Bound, Labelled, bind
-from importers.quality.checker import living, sorted_keys
+from importers.quality.checker import living
 from importers.quality.hashing import keyed
 from importers.quality.verdict import Numbers, Verdict
 
@@ -32,11 +31,11 @@ class Survey:
     most_common: Numbers
 
 
-def survey(keys: Sequence[Numbers], *, modes: bool = False) -> Survey:
+def survey(sorted_keys: Sequence[Numbers], *, modes: bool = False) -> Survey:
     """A bucket at a time, so that memory stays small; `modes`: which occur most often is wanted."""
     distinct, repeated = 0, [np.empty(0, np.uint64)]
     highest, most_common = 0, [np.empty(0, np.uint64)]
-    for found in _buckets(keys):
+    for found in _buckets(sorted_keys):
         begin = np.flatnonzero(np.concatenate([[True], found[1:] != found[:-1]]))
         distinct += len(begin)
         if len(begin) < len(found):
@@ -49,12 +48,12 @@ def survey(keys: Sequence[Numbers], *, modes: bool = False) -> Survey:
     return Survey(distinct, np.concatenate(repeated), np.concatenate(most_common))
 
 
-def _buckets(by_partition: Sequence[Numbers]) -> Iterator[Numbers]:
+def _buckets(sorted_keys: Sequence[Numbers]) -> Iterator[Numbers]:
     """The keys of all partitions, sorted, in pieces none of which is empty: equal ones are in one piece."""
     edges = np.arange(1, BUCKETS, dtype=np.uint64) * np.uint64(2**64 // BUCKETS)
-    cuts = [np.concatenate([[0], np.searchsorted(keys, edges), [len(keys)]]) for keys in by_partition]
+    cuts = [np.concatenate([[0], np.searchsorted(keys, edges), [len(keys)]]) for keys in sorted_keys]
     for bucket in range(BUCKETS):
-        parts = [keys[cut[bucket] : cut[bucket + 1]] for keys, cut in zip(by_partition, cuts, strict=True)]
+        parts = [keys[cut[bucket] : cut[bucket + 1]] for keys, cut in zip(sorted_keys, cuts, strict=True)]
         parts = [part for part in parts if len(part)]
         if parts:
             yield parts[0] if len(parts) == 1 else np.sort(np.concatenate(parts))
@@ -68,60 +67,6 @@ def among(hashes: Numbers, wanted: Numbers) -> Mask:
     places[places == len(wanted)] = 0
     hit: Mask = wanted[places] == hashes
     return hit
-
-
-def hashed(
-    rules: Sequence[Labelled],
-    verdicts: Mapping[int, Verdict],
-    read: Read,
-    seeds: Mapping[str, int],
-    deliveries: Mapping[int, int | None],
-) -> Mapping[int, Verdict]:
-    """With hashes of the keys that only ascend, where another partition of the delivery may have one of them.
-
-    Reads those partitions.
-    """
-    again: dict[int, list[Labelled]] = defaultdict(list)
-    for labelled in rules:
-        for partitions in _together(verdicts, deliveries):
-            spans = {number: span for number in partitions for span in _spans(verdicts[number], labelled.label)}
-            if not apart(spans.values()) or any(len(verdicts[number].keys[labelled.label]) for number in partitions):
-                for number in spans:
-                    again[number].append(labelled)
-    return {
-        number: _hashed(one, again[number], read(number), seeds) if number in again else one
-        for number, one in verdicts.items()
-    }
-
-
-def _together(verdicts: Iterable[int], deliveries: Mapping[int, int | None]) -> Iterable[list[int]]:
-    """The partitions that are held against each other."""
-    by_delivery: dict[int, list[int]] = defaultdict(list)
-    for number in verdicts:
-        if (delivery := deliveries.get(number, _ONE)) is not None:
-            by_delivery[delivery].append(number)
-    return by_delivery.values()
-
-
-def _spans(verdict: Verdict, label: str) -> Sequence[Span]:
-    found: Sequence[Span] = verdict.tally.states.get(label, {}).get("spans", [])
-    return found
-
-
-def _hashed(
-    verdict: Verdict, rules: Sequence[Labelled], batches: Iterable[pa.RecordBatch], seeds: Mapping[str, int]
-) -> Verdict:
-    keys: dict[str, list[Numbers]] = {labelled.label: [] for labelled in rules}
-    start = 0
-    for rows in batches:
-        taking_part = pl.Series(_taking_part(rows, verdict.bad_rows, start))
-        bound = bind(rules, rows.schema, rows.schema)
-        frame = bound.frame(rows)
-        for label, found in keys.items():
-            hashes = frame.select(keyed(*bound.keys[label], seeds[label]).alias("hash"))["hash"]
-            found.append(hashes.filter(taking_part).drop_nulls().to_numpy())
-        start += rows.num_rows
-    return replace(verdict, keys={**verdict.keys, **{label: sorted_keys(found) for label, found in keys.items()}})
 
 
 def confirm(

@@ -17,7 +17,7 @@ from importers.quality.checker import labels_of
 from importers.quality.counted import broken
 from importers.quality.divergence import Divergence, KLDivergenceLess
 from importers.quality.drift import Drift, DriftLess
-from importers.quality.duplicates import Read, Survey, confirm, hashed, survey
+from importers.quality.duplicates import Read, Survey, confirm, survey
 from importers.quality.hashing import seed as hash_seed
 from importers.quality.members import MostCommonInSet
 from importers.quality.observed import UNTOLD, Telling, wanted
@@ -119,14 +119,18 @@ def judge(
                 do="clear the run, so that it is validated again",
                 partition=partition,
             )
-    unique = [labelled for labelled in rules.rules if isinstance(labelled.rule, UniqueRule)]
-    seeds = {labelled.label: hash_seed(key, labelled.label) for labelled in unique}
-    verdicts = hashed(unique, verdicts, read_partition, seeds, deliveries or {})
     none = Tally(evaluated={labelled.label: 0 for labelled in rules.rules})
     tally = sum((verdict.tally for verdict in verdicts.values()), none)
     surveyed = _survey(rules, verdicts, tally)
-    repeated = {label: surveyed[label].repeated for label in seeds}
-    found = confirm(unique, repeated, verdicts, read_partition, seeds, deliveries or {})
+    unique = {r.label: surveyed[r.label].repeated for r in rules.rules if isinstance(r.rule, UniqueRule)}
+    found = confirm(
+        [r for r in rules.rules if r.label in unique],
+        unique,
+        verdicts,
+        read_partition,
+        {label: hash_seed(key, label) for label in unique},
+        deliveries or {},
+    )
     extra = {partition: _duplicates(by_rule) for partition, by_rule in sorted(found.items())}
     tally += _tally(found, extra) + Tally(unexpected=broken(rules.rules, verdicts, tally, read_partition))
     bound = bind(rules.rules, rules.schema, rules.schema)

@@ -82,13 +82,9 @@ class Rules:
         """By rule how far a run has drifted from the `earlier` ones, the newest first."""
         return {label: drift(column, profile, earlier) for label, column in self.drifting.items()}
 
-    def checker(self, key: bytes, *, alone: bool = True) -> Checker:
-        """A checker for one partition. `key`: the tenant's 32 bytes for the hashes of keys.
-
-        `alone`: of a run that has no other. Then keys that ascend aren't hashed, and if there are others after all, the
-        gate may have to read the partition again.
-        """
-        return Checker(self, key, alone=alone)
+    def checker(self, key: bytes) -> Checker:
+        """A checker for one partition. `key`: the tenant's 32 bytes for the hashes of keys."""
+        return Checker(self, key)
 
 
 def _labelled(expectation: Expectation, label: str) -> Labelled:

@@ -27,9 +27,8 @@ from importers.quality.rowwise import Bounds, ManyColumns, Rule, number
 State = dict[str, Any]
 """`rows`, `count` (of values that aren't missing), `sum`, `min`, `max` (times as µs since 1970), `kinds`, `moments`
 (number, mean, sum of squared distances from it), `steps` and `leaps` (first, last, how many between are out of order,
-to `leaps` if equal, too), which alone hang on what comes after what; `spans` (first and last) of keys that ascend;
-`found` of a shape; of members of sets and of ranks see there. What follows a colon in a name tells several of a kind
-apart.
+to `leaps` if equal, too), which alone hang on what comes after what; `found` of a shape; of members of sets and of
+ranks see there. What follows a colon in a name tells several of a kind apart.
 """
 
 
@@ -62,7 +61,7 @@ def _union(a: Iterable[Any], b: Iterable[Any]) -> list[Any]:
 
 
 _MERGE: dict[str, Callable[[Any, Any], Any]] = {
-    **dict.fromkeys(("rows", "count", "sum", "outside", "left", "spans"), add),
+    **dict.fromkeys(("rows", "count", "sum", "outside", "left"), add),
     **dict.fromkeys(("min", "over"), min),
     **dict.fromkeys(("max", "under"), max),
     **dict.fromkeys(("kinds", "members", "found"), _union),

@@ -54,12 +54,12 @@ EVERYTHING = [
 ]
 
 
-def run(expectations, parts, quarantine=LAX, rejects=0, schema=SCHEMA, telling=None, *, alone=True):
+def run(expectations, parts, quarantine=LAX, rejects=0, schema=SCHEMA, telling=None):
     """Check each part (a list of batches), send the verdicts through bytes, judge."""
     rules = Rules.compile(expectations, schema)
     verdicts = {}
     for number, batches in parts.items():
-        check = rules.checker(KEY, alone=alone)
+        check = rules.checker(KEY)
         for batch in batches:
             check.check(batch)
         verdicts[number] = Verdict.from_bytes(check.verdict(rejects).to_bytes())
@@ -138,7 +138,7 @@ def test_colliding_hashes_are_told_apart_by_the_values(monkeypatch):
     monkeypatch.setattr(duplicates, "keyed", few)
     parts = {0: table([(n, None, "a", None) for n in range(40)]).to_batches(max_chunksize=7)}
     parts[1] = table([(n + 38, None, "a", None) for n in range(40)]).to_batches(max_chunksize=9)
-    verdicts, judgement = run([UNIQUE, PAIR], parts, alone=False)
+    verdicts, judgement = run([UNIQUE, PAIR], parts)
     assert len(np.unique(np.concatenate([v.keys[UNIQUE.label] for v in verdicts.values()]))) == 3
     assert {n: d.rows.tolist() for n, d in judgement.extra_bad.items()} == {0: [38, 39], 1: [0, 1]}
     assert judgement.extra_bad[0].broken.to_pylist() == [[UNIQUE.label, PAIR.label]] * 2
@@ -150,7 +150,7 @@ def test_only_partitions_with_a_repeated_hash_are_read_again():
     rules = Rules.compile([UNIQUE], SCHEMA)
     verdicts, read = {}, []
     for number, batches in parts.items():
-        check = rules.checker(KEY, alone=False)
+        check = rules.checker(KEY)
         check.check(batches[0])
         verdicts[number] = check.verdict(0)
 

@@ -550,7 +550,7 @@ def test_the_seed_keeps_tenants_and_rules_apart():
     batch = pa.record_batch({"id": [7], "payload": pa.array([{"user": None, "n": 7}], SCHEMA.field("payload").type)})
     seen = set()
     for key in (KEY, bytes(32)):
-        checker = rules.checker(key, alone=False)
+        checker = rules.checker(key)
         checker.check(batch)
         seen |= {int(keys[0]) for keys in checker.verdict(0).keys.values()}
     assert len(seen) == 4
