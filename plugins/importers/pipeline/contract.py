@@ -91,11 +91,9 @@ def agreed(
 def _held_to(column: Column, known: pa.DataType) -> Column:
     """The column in the type that a closed contract knows. Text is asked for as such where a sample says something
     that is written in several ways, floats, moments or True: it would come out as another text. An integer has one.
-    So are doubles of decimals, and decimals of doubles. Where nothing has a value, any type is asked for.
+    Where nothing has a value, any type is asked for.
     """
     again = (is_text(known) and not t.is_integer(column.type)) or undecided(column.readable_as) is not None
-    kinds = (known, column.type)
-    again = again or (any(map(t.is_decimal, kinds)) and any(map(t.is_floating, kinds)))
     readable = frozenset({known}) if again and is_readable(column.readable_as, known) else frozenset()
     if is_untold(known):
         readable = frozenset({known})

@@ -14,8 +14,6 @@ from importers.core.widening import decided, is_readable
 from importers.exceptions import ContractError
 from importers.pipeline.contract import agreed, dropped, fitted, opened, replayed, settled, unfit, whole
 from importers.pipeline.replay import as_today
-from importers.sources._text.cells import ARROW
-from importers.sources.files._columns import as_asked
 
 NOON = dt.datetime.fromisoformat("2024-01-01T12:00")
 
@@ -159,25 +157,6 @@ def test_an_open_contract_takes_what_comes():
     more = stream(id=pa.string(), ms=pa.int64(), who=pa.string(), extra=pa.string())
     assert meet(more) == more
     assert meet(more, schema_change="freeze") == more  # the gate compares it with the table
-
-
-@pytest.mark.parametrize("known", [pa.decimal128(38, 9), pa.float64(), pa.int64(), pa.string()])
-def test_a_sample_with_or_without_long_fractions_is_read_as_what_the_last_one_had(known):
-    for came in (pa.float64(), pa.decimal128(38, 9)):
-        offered = replace(stream(), columns=(Column("price", came, None, readable_as=frozenset(ARROW.values())),))
-        (price,) = agreed(offered, stream(price=known), Load(), sparse=False, dropped=()).columns
-        assert price.type == known
-        assert as_asked(pa.schema({"price": came}), replace(offered, columns=(price,))) == pa.schema({"price": known})
-
-
-@pytest.mark.parametrize("mode", ["discard", "quarantine"])
-def test_a_closed_contract_asks_for_doubles_where_the_sample_has_decimals_and_the_other_way_round(mode):
-    kinds = [pa.decimal128(38, 9), pa.float64()]
-    for came, known in (kinds, kinds[::-1]):
-        offered = replace(stream(), columns=(Column("price", came, None, readable_as=frozenset(ARROW.values())),))
-        load = Load(schema_change=mode)
-        (price,) = agreed(offered, stream(price=known), load, sparse=False, dropped=()).columns
-        assert as_asked(pa.schema({"price": came}), replace(offered, columns=(price,))) == pa.schema({"price": known})
 
 
 @pytest.mark.parametrize("mode", ["discard", "quarantine"])

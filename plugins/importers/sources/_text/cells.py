@@ -14,7 +14,6 @@ from pydantic import AfterValidator, WithJsonSchema
 
 from importers.core.exact import cast_or_null
 from importers.core.names import did_you_mean
-from importers.sources._text.fractions import fractions
 from importers.sources._text.numbers import Numbers
 from importers.sources._text.times import Times, read
 from importers.sources._text.widening import Typed
@@ -100,16 +99,10 @@ NOT_A_FLOAT = r"^\s*[+-]?0[0-9xX]|^\s*\+|^\s*-?\d{16,}\s*$|^\s*\d+[eE]\d+\s*$"
 """Those, integers that a double can't hold, and codes such as 1E5."""
 
 
-NOT_A_DECIMAL = r"^\s*[+-]?0[0-9xX]|^\s*\+|[eE]"
-"""Codes whose zeros or plus a decimal would lose, and powers, for which it may have too few digits."""
-
-
 def code_pattern(kind: pa.DataType) -> str | None:
     """What texts look like that the type reads and wouldn't give back; None if there are none."""
     if pa.types.is_integer(kind):
         return NOT_AN_INTEGER
-    if pa.types.is_decimal(kind):
-        return NOT_A_DECIMAL
     return NOT_A_FLOAT if pa.types.is_floating(kind) else None
 
 
@@ -117,8 +110,6 @@ def lost(kind: pa.DataType) -> str:
     """Why a text is refused that reads as a number."""
     if pa.types.is_integer(kind):
         return "a leading zero or plus, which an integer would lose"
-    if pa.types.is_decimal(kind):
-        return "a leading zero or plus, or a code such as 1E5, which a decimal number would lose"
     return "a leading zero or plus, a code such as 1E5, or too many digits, which a number would lose"
 
 
@@ -137,14 +128,8 @@ def convert_options(types: pa.Schema, nulls: Sequence[str], numbers: Numbers = P
     )
 
 
-def infer(
-    text: pa.Table, nulls: Sequence[str], numbers: Numbers = PLAIN, times: Times = ISO, *, decimals: bool = True
-) -> pa.Schema:
-    """The narrowest type of each column that gives every one of its texts back, or rounds some (`fractions`). Only
-    nulls: string.
-
-    Without `decimals` fractions are doubles, however many digits they have.
-    """
+def infer(text: pa.Table, nulls: Sequence[str], numbers: Numbers = PLAIN, times: Times = ISO) -> pa.Schema:
+    """The narrowest type of each column that gives every one of its texts back. Only nulls: string."""
     if not text.num_rows:
         return text.schema
     empty = pa.array(["", *nulls])
@@ -161,8 +146,6 @@ def infer(
         csv.ConvertOptions(null_values=[""]),
     ).schema
     kinds = {name: _kept(guess.field(name).type, said[name]) for name in text.column_names}
-    if decimals:
-        kinds |= {n: fractions(numbers.as_parsed(said[n])) for n, kind in kinds.items() if pa.types.is_floating(kind)}
     return pa.schema([(name, times.inferred(name, said[name], kind)) for name, kind in kinds.items()])
 
 
@@ -194,7 +177,7 @@ def _any(text: pa.ChunkedArray, pattern: str) -> bool:
 
 def as_numbers(text: pa.Array, kind: pa.DataType, numbers: Numbers = PLAIN) -> pa.Array:
     """What Arrow's CSV converter makes of texts. Raises ArrowInvalid if one isn't such a number, or has groups."""
-    if numbers.decimal != "." and (pa.types.is_floating(kind) or pa.types.is_decimal(kind)):
+    if pa.types.is_floating(kind) and numbers.decimal != ".":
         if pc.any(pc.match_substring(text, ".")).as_py():
             raise pa.ArrowInvalid("a point in a number that has another decimal")
         text = pc.replace_substring(text, numbers.decimal, ".")

@@ -18,7 +18,7 @@ class Codes:
 
     def __init__(self, inferred: pa.Schema) -> None:
         self._patterns = {field.name: pattern for field in inferred if (pattern := code_pattern(field.type))}
-        self._fractions = frozenset(field.name for field in inferred if not pa.types.is_integer(field.type))
+        self._floats = frozenset(field.name for field in inferred if pa.types.is_floating(field.type))
 
     def as_read(self, schema: pa.Schema) -> pa.Schema:
         """The schema with text where codes are looked for."""
@@ -44,7 +44,7 @@ class Codes:
         zero = (first == ord("0")) & _DIGITS[second]
         if (zero | _SIGNS[first]).any() or _DIGITS[shown[negative + 2]].any():
             return True
-        if name not in self._fractions:
+        if name not in self._floats:
             return False
         exponents = (shown[bounds[0] : bounds[-1]] | 32) == ord("e")
         return bool(lengths.max() > DIGITS_OF_A_DOUBLE or exponents.any())

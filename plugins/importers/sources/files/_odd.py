@@ -46,13 +46,14 @@ class Odd(NamedTuple):
 
 
 class Inferred(NamedTuple):
-    """The columns of files by a sample, and which of them are text by a few odd values, or as they are `empty`; `notes`
-    are what else people should know, in a sentence each.
+    """The columns of files by a sample, and which of them are text by a few odd values, or as they are `empty`, and
+    which doubles that have fewer digits than their texts; `notes` are what else people should know, in a sentence each.
     """
 
     schema: pa.Schema
     odd: Sequence[Odd] = ()
     empty: Sequence[str] = ()
+    rounded: Sequence[str] = ()
     notes: tuple[str, ...] = ()
 
 
@@ -65,13 +66,13 @@ def inferred(
     found, empty = list[Odd | None](), list[str]()
     for name in texts.column_names:
         if pa.types.is_string(schema.field(name).type):
-            telling = _telling(texts.column(name), nulls)
-            empty += [] if len(telling) else [name]
-            found.append(_odd(name, telling, partial(as_type, name), kinds))
+            values = telling(texts.column(name), nulls)
+            empty += [] if len(values) else [name]
+            found.append(_odd(name, values, partial(as_type, name), kinds))
     return Inferred(schema, tuple(odd for odd in found if odd is not None), tuple(empty))
 
 
-def _telling(texts: pa.ChunkedArray, nulls: Sequence[str]) -> pa.Array:
+def telling(texts: pa.ChunkedArray, nulls: Sequence[str]) -> pa.Array:
     return texts.filter(pc.invert(pc.is_in(texts, pa.array(["", *nulls])))).drop_null().combine_chunks()
 
 
@@ -111,21 +112,36 @@ def _part(which: pa.Array) -> float:
 
 
 def told(known: Inferred, stream: Stream, *, nulls: bool) -> tuple[str, ...]:
-    """What is to be said of the columns that the stream has as text; of empty ones before their type is agreed on.
-    `nulls`: whether `null_values` is a setting.
+    """What is to be said of the columns that the stream has as text; of empty and rounded ones before their type is
+    agreed on. `nulls`: whether `null_values` is a setting.
     """
     text = {column.name for column in stream.columns if pa.types.is_string(column.type)}
     here = [one for one in known.odd if one.column in text]
     more = (f"and so are {len(here) - TOLD:,} more columns",) if len(here) > TOLD else ()
-    empty = [] if stream.held_to else [name for name in known.empty if name in text]
-    return (*(_told(one, nulls=nulls) for one in here[:TOLD]), *more, *([_untyped(empty)] if empty else []))
+    odd = (*(_told(one, nulls=nulls) for one in here[:TOLD]), *more)
+    if stream.held_to:
+        return odd
+    doubles = {column.name for column in stream.columns if pa.types.is_floating(column.type)}
+    empty = [name for name in known.empty if name in text]
+    rounded = [name for name in known.rounded if name in doubles]
+    return (*odd, *([_untyped(empty)] if empty else []), *([_rounded(rounded)] if rounded else []))
+
+
+def _rounded(names: Sequence[str]) -> str:
+    return (
+        f"fractions of {_named(names)} have more digits than a double gives back, and are rounded. Say `decimal` by "
+        "`types` where each digit counts"
+    )
+
+
+def _named(names: Sequence[str]) -> str:
+    return few(UNSHOWN if is_like_a_value(name) else name for name in names)
 
 
 def _untyped(names: Sequence[str]) -> str:
-    which = few(UNSHOWN if is_like_a_value(name) else name for name in names)
     return (
-        f"the sample has no value of {which}: {'it is' if len(names) == 1 else 'they are'} text from the first run on, "
-        "whatever comes later. Say now by `types` what else is to come"
+        f"the sample has no value of {_named(names)}: {'it is' if len(names) == 1 else 'they are'} text from the first "
+        "run on, whatever comes later. Say now by `types` what else is to come"
     )
 
 

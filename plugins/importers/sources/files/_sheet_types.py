@@ -27,7 +27,7 @@ _ISO = re.compile(r'got \'DurationIso\("(-?)PT(\d{1,7})H(\d{1,2})M(\d{1,2}(?:\.\
 
 def types_of(text: pa.Table, nulls: Sequence[str]) -> pa.Schema:
     """The types of columns of text; of moments, whether all are days, or all times of day."""
-    return pa.schema([_narrowed(field, text.column(field.name)) for field in infer(text, nulls, decimals=False)])
+    return pa.schema([_narrowed(field, text.column(field.name)) for field in infer(text, nulls)])
 
 
 def _narrowed(field: pa.Field, text: pa.ChunkedArray) -> pa.Field:

@@ -18,6 +18,7 @@ from importers.core.names import did_you_mean, few, is_like_a_value
 from importers.exceptions import ConfigError, ContractError
 from importers.sources._text.blocks import BLOCK, Block, LineNumbers, blocks, newlines
 from importers.sources._text.cells import arrow_type, infer, typed
+from importers.sources._text.fractions import rounded
 from importers.sources._text.numbers import Numbers
 from importers.sources._text.times import DIRECTIVES, Times, kind_of, legal, suits
 from importers.sources._text.widening import Typed
@@ -26,7 +27,7 @@ from importers.sources.files._columns import akin, wanted, widening
 from importers.sources.files._detect import HEAD, check_said, check_text, delimiter_of, encoding_of, guessed
 from importers.sources.files._files import FileSource
 from importers.sources.files._headers import after_lines, before_footer, first_record, numbered_apart
-from importers.sources.files._odd import Inferred, inferred
+from importers.sources.files._odd import Inferred, inferred, telling
 from importers.sources.files._records import Dialect
 from importers.sources.files._rows import Rows
 from importers.sources.files._settings import FileConfig
@@ -53,11 +54,9 @@ class DuplicateNames(StrEnum):
 class CsvConfig(FileConfig):
     """A file's own bytes say its encoding and its delimiter, unless they are set here.
 
-    A column has the narrowest type that gives each of its sampled texts back: codes such as 007 or +49 stay text, and
-    amounts of more digits than a double has, such as 99999999999999.99, are a `decimal`. Fractions of more than nine
-    digits after the point, as averages have, are rounded to doubles; so are amounts that only come past the sample of
-    a column of doubles, unless `types` says `decimal`. A record that has more or fewer cells than there are columns
-    goes to quarantine.
+    A column has the narrowest type that gives each of its sampled texts back: codes such as 007 or +49 stay text. Only
+    fractions are doubles however many digits they have, so that 99999999999999.99 is rounded, and told, unless `types`
+    says `decimal`. A record that has more or fewer cells than there are columns goes to quarantine.
     """
 
     delimiter: str = Field(
@@ -261,7 +260,10 @@ class Csv(FileSource[CsvConfig]):
         akin(holding[-1].shown, samples[-1].column_names, samples[0].column_names)
         both = pa.concat_tables(samples, promote_options="default")
         nulls = self.config.null_values
-        return inferred(infer(both, nulls, self._numbers, self._times), both, nulls, self._as_type)
+        schema = infer(both, nulls, self._numbers, self._times)
+        doubles = [field.name for field in schema if pa.types.is_floating(field.type)]
+        less = [name for name in doubles if rounded(self._numbers.as_parsed(telling(both.column(name), nulls)))]
+        return inferred(schema, both, nulls, self._as_type)._replace(rounded=less)
 
     def settled(self, schema: pa.Schema) -> None:
         super().settled(schema)

@@ -190,3 +190,36 @@ def test_of_a_name_that_looks_like_a_value_it_isn_t_told(tmp_path):
 def test_of_a_header_alone_every_column_is_told(tmp_path):
     (note,) = noted("csv", csv(tmp_path, []))
     assert note.startswith("the sample has no value of id, v: they are text")
+
+
+@pytest.mark.parametrize(
+    ("cells", "told"),
+    [
+        (["0.1", "0.10000000000000001", "1e-05", "12.50000000000000000000"], False),
+        (["1.000000000000000056e-01", "0.1000000000000000055511151231257827", "inf"], False),  # a double's own digits
+        (["99999999999999.9", "-99999999999999.9", "nan"], False),
+        (["1234567890123456.78", "1"], True),
+        (["0.33333333333333333333"], True),  # as PostgreSQL writes an average
+        (["0.5", "1.5e-400"], True),
+    ],
+)
+@pytest.mark.parametrize("how", [{}, {"decimal": ",", "delimiter": ";"}])
+def test_fractions_that_a_double_rounds_are_told(tmp_path, cells, told, how):
+    shown = [cell.replace(".", how.get("decimal", ".")) for cell in cells]
+    file = csv(tmp_path, [])
+    file.write_text(
+        how.get("delimiter", ",").join(("id", "v"))
+        + "\n"
+        + "".join(f"1{how.get('delimiter', ',')}{v}\n" for v in shown)
+    )
+    notes = noted("csv", file, **how)
+    assert notes == (
+        (
+            "fractions of v have more digits than a double gives back, and are rounded. Say `decimal` by "
+            "`types` where each digit counts",
+        )
+        if told
+        else ()
+    )
+    assert noted("csv", file, types={"v": "decimal"}, **how) == ()
+    assert noted("csv", file, held_to=(7,), **how) == ()
