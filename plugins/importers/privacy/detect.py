@@ -125,7 +125,8 @@ def _is_official(text: str) -> bool:
 
 
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s.]+")
-_EMAIL_WITHIN = re.compile(r"[^@\s]@(?:[^@\s.]+\.)+[^\W\d_]{2}")
+_EMAIL_WITHIN = re.compile(r"\w@(?:[\w-]+\.)+(?!png\b|jpe?g\b|gif\b|svg\b|webp\b)[^\W\d_]{2,}\b(?![:/])")
+"""But no image of double size, logo@2x.png, nor a place on a host, git@github.com:org/repo."""
 _SHAPES: Sequence[tuple[Callable[[str], object], PersonalData, str, str]] = (
     (_EMAIL.fullmatch, P.CONTACT, "drop", "e-mail addresses"),
     (_is_ip, P.ONLINE_ID, "{mask: ip_prefix}", "IP addresses"),

@@ -74,7 +74,8 @@ def transform(leaf: Part, rule: Rule, keys: TenantKeys) -> Treated | None:
 
 def _pseudonymise(leaf: Part, rule: Rule, keys: TenantKeys) -> Treated:
     if not pseudonyms.has_pseudonyms(leaf.type):
-        raise _cannot(leaf, rule, "only texts, integers and UUIDs have pseudonyms: drop, encrypt or mask it")
+        do = "read it as text by `types`; or drop, encrypt or mask it"
+        raise _cannot(leaf, rule, f"only texts, integers and UUIDs have pseudonyms: {do}")
     key = keys.pseudonym(rule.domain, KEY_VERSION)
     return Treated(pseudonyms.TYPE, pseudonyms.pseudonymising(key))
 

@@ -9,6 +9,7 @@ from typing import Annotated, ClassVar
 import pyarrow as pa
 from pydantic import Field
 
+from importers.core.exact import is_text
 from importers.core.names import did_you_mean, few, shown, shown_type
 from importers.exceptions import ConfigError
 from importers.quality.columns import leaf_type
@@ -20,7 +21,7 @@ _NAMES: list[tuple[Callable[[pa.DataType], bool], tuple[str, ...]]] = [
     (pa.types.is_float64, ("float64",)),
     (pa.types.is_decimal, ("decimal",)),
     (pa.types.is_boolean, ("bool", "boolean")),
-    (lambda t: pa.types.is_string(t) or pa.types.is_large_string(t) or pa.types.is_string_view(t), ("str", "string")),
+    (is_text, ("str", "string", "large_string")),
     (lambda t: pa.types.is_binary(t) or pa.types.is_large_binary(t), ("bytes", "binary")),
     (pa.types.is_date, ("date",)),
     (pa.types.is_timestamp, ("datetime", "timestamp")),
@@ -32,7 +33,7 @@ _NAMES: list[tuple[Callable[[pa.DataType], bool], tuple[str, ...]]] = [
 """Python's and Arrow's names of types. Great Expectations' own names depend on the engine that it runs on."""
 
 _ARROW = frozenset(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)) | {
-    *("double", "large_string", "large_binary", "date32[day]", "date64[ms]")
+    *("double", "large_binary", "date32[day]", "date64[ms]")
 }
 _PARAMETERISED = ("timestamp[", "time32[", "time64[", "decimal128(", "decimal256(", "list<", "struct<", "duration[")
 

@@ -32,6 +32,8 @@ class Codec(StrEnum):
     ZIP = "zip"
 
 
+PADDING = b"\0\r\n\x1a"
+"""What tapes, mail and FTP have put behind a file, and nobody takes for data."""
 END, END_SIZE = b"PK\x05\x06", 22
 """What ends a zip archive, and its bytes without a comment (APPNOTE 4.3.16)."""
 ENDING = END_SIZE + (1 << 16)
@@ -166,7 +168,7 @@ def _alone(raw: BinaryIO, archive: zipfile.ZipFile, path: str) -> None:
     raw.seek(-tail, io.SEEK_END)
     ending = raw.read(tail)
     behind = ending[ending.rfind(END) + END_SIZE + len(archive.comment) :]
-    if before or behind.strip(b"\0"):
+    if before or behind.strip(PADDING):
         raise ContractError(
             f"the file '{path}' holds more than one archive, or is damaged",
             got=f"{before:,} bytes before what its directory lists" if before else f"{len(behind):,} bytes behind it",
@@ -244,7 +246,7 @@ def _opened(raw: BinaryIO, codec: Codec, path: str, member: str) -> BinaryIO:
 
 
 class _Streams:
-    """Streams of a format, one behind the other, front to back; between and behind them may be zeros.
+    """Streams of a format, one behind the other, front to back; between and behind them may be padding.
 
     The standard library's own reader of bz2 takes anything else there for the end of the file, in silence, and that of
     xz takes as much memory as the file asks for: up to 4 GiB.
@@ -276,9 +278,9 @@ class _Streams:
         return out
 
     def _next_stream(self) -> bytes:
-        """How another stream begins, if anything but zeros follows."""
+        """How another stream begins, if anything but padding follows."""
         data = self._decoder.unused_data
-        while not (rest := data.lstrip(b"\0")) and (data := self._raw.read(FED)):
+        while not (rest := data.lstrip(PADDING)) and (data := self._raw.read(FED)):
             pass
         self._decoder = self._begun() if rest else self._decoder
         return rest

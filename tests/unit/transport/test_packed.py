@@ -140,17 +140,22 @@ def test_what_follows_a_stream_and_is_none_ends_no_file_in_silence(tmp_path, suf
     path, pack = tmp_path / f"plays.csv.{suffix}", PACK[suffix]
     first, second = pack(b"n\n1\n"), pack(b"2\n")
     flipped = bytes([second[0] ^ 1]) + second[1:]
-    for rest in (b"gg", b"gg" + second, flipped, second[:1], second[:3], bytes(512) + b"gg", b"\n"):
+    for rest in (b"gg", b"gg" + second, flipped, second[:1], second[:3], bytes(512) + b"gg", b"\n2\n"):
         path.write_bytes(first + rest)
         with pytest.raises(ContractError, match="damaged or cut off"):
             read(path)
 
 
-@pytest.mark.parametrize("suffix", PADDED)
-@pytest.mark.parametrize("zeros", [4, 512, packed.FED + 4])
-def test_zeros_behind_a_stream_are_padding(tmp_path, suffix, zeros):
+@pytest.mark.parametrize(
+    ("suffix", "padding"),
+    [
+        *((suffix, bytes(zeros)) for suffix in PADDED for zeros in (4, 512, packed.FED + 4)),
+        *((suffix, padding) for suffix in ("bz2", "xz") for padding in (b"\n", b"\r\n", b"\x1a")),
+    ],
+)
+def test_zeros_and_ends_of_lines_behind_a_stream_are_padding(tmp_path, suffix, padding):
     path, pack = tmp_path / f"plays.csv.{suffix}", PACK[suffix]
-    path.write_bytes(pack(b"n\n1\n") + bytes(zeros) + pack(b"2\n") + bytes(zeros))
+    path.write_bytes(pack(b"n\n1\n") + padding + pack(b"2\n") + padding)
     assert read(path)[0] == [{"n": 1}, {"n": 2}]
 
 
@@ -357,12 +362,12 @@ def test_what_stands_before_or_behind_an_archive_is_not_left_out_in_silence(tmp_
         (first + second, f"{len(first)} bytes before"),
         (first + zipped(), f"{len(first)} bytes before"),
         (first + second[:-30], f"{len(second) - 30} bytes behind"),
-        (first + b"\n", "1 bytes behind"),
+        (first + b"x", "1 bytes behind"),
     ):
         path.write_bytes(data)
         with pytest.raises(ContractError, match=rf"x\.zip' holds more than one archive, or is damaged; got {told}"):
             read(path)
-    for data in (first, first + bytes(512)):
+    for data in (first, first + bytes(512), first + b"\r\n"):
         path.write_bytes(data)
         assert read(path)[0] == [{"n": 1}]
 

@@ -22,6 +22,8 @@ HUGE = "a whole number of more than 64 bits"
 BEYOND = "a number beyond all that a double holds"
 HALF = "half a character, as \\ud83d alone is"
 TWICE = "it is there twice"
+FINE = "a time of more than six digits after the second, which no table holds: have it written with six"
+_FINE = re.compile(r":\d\d[.,]\d{7}")
 _HALF = re.compile("[\ud800-\udfff]")
 
 
@@ -115,6 +117,8 @@ def _misfit(value: Any, kind: pa.DataType) -> str | None:
         return BEYOND if isinf(float(value)) else None
     if whole and pa.types.is_float64(kind):
         return None if is_double(value) else ROUNDED
+    if isinstance(value, str) and pa.types.is_timestamp(kind) and _FINE.search(value):
+        return FINE
     return None if _is(value, kind) else f"not {called(kind).partition(', such as')[0]}: see `types`"
 
 
