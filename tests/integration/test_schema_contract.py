@@ -256,6 +256,21 @@ def test_what_a_row_has_beside_today_s_columns_keeps_it_where_it_is(
 ADA = "ada@planted.example"
 
 
+@pytest.mark.parametrize("mode", ["evolve", "freeze"])
+def test_a_key_of_json_that_has_another_name_is_told(site: Site, mode: str) -> None:
+    """Records needn't have each key, so that it is null, and nothing stops the run."""
+    site.importer, site.unclassified = "jsonl", "drop"
+    site.subject = {"column": "who", "domain": "listener"}
+    policy = {"id": "keep", "who": "pseudonymise", "*": "drop"}
+    first = site.run('{"id":1,"who":"ann"}\n', policy, file="a.csv", schema_change=mode)
+    assert first.notes == ()
+    (note,) = site.run('{"id":2,"whom":"ann"}\n', policy, file="b.csv", schema_change=mode).notes
+    assert "none has 'who', the subject (it may be whom now)" in note
+    assert site.run('{"id":3,"who":"ann","whom":"x"}\n', policy, file="c.csv", schema_change=mode).notes == ()
+    (note,) = site.run('{"id":4,"whom":"ann"}\n', policy, file="bb.csv", schema_change=mode).notes  # neither end
+    assert "none has 'who'" in note
+
+
 @pytest.mark.parametrize("mode", ["discard", "quarantine"])
 def test_a_key_that_is_a_person_s_is_told_nowhere(site: Site, sql: psycopg.Connection[Any], mode: str) -> None:
     site.importer = "jsonl"

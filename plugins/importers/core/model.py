@@ -194,7 +194,8 @@ class Plan:
     be gone: it is refused where that is back. A plan that has `resumed` leaves out what its table had: the destination
     says so, which gave it the position; None where an older version stored the plan, and didn't say.
     `since` says of columns which part of the source is the first that had them (`Column.since`), now or when the stream
-    was read before, where parts may differ in their columns.
+    was read before, where parts may differ in their columns. `seen` is what records have that were sampled of what is
+    read, where they needn't have each field of the stream; None if none was. Neither is stored.
     """
 
     partitions: Sequence[JSON]
@@ -208,6 +209,7 @@ class Plan:
     resumed: bool | None = False
     dropped: bool = False
     since: Mapping[str, str] = field(default_factory=dict)
+    seen: pa.Schema | None = None
 
     @property
     def again(self) -> bool:

@@ -11,7 +11,7 @@ from importers.core.model import LoadMode, Plan, Position, Reads, Run, RunKind, 
 from importers.core.parts import Place
 from importers.core.settings import importer_settings
 from importers.exceptions import ConfigError
-from importers.pipeline import contract, replay, treatments, writers
+from importers.pipeline import contract, replay, treatments, unseen, writers
 from importers.pipeline.job import Job
 from importers.pipeline.lint_notes import AND_SO, EACH_A_VERSION, rereads
 
@@ -84,19 +84,19 @@ def _planned(job: Job, kind: RunKind, window: Window, position: Position, *, ful
     asked = job.requested
     job.destination.suits(job.stream, job.policy.table(job.asked.schema))
     treatments.refuse_unfit(job)
-    growth: Sequence[str] = ()
+    more: Sequence[str] = ()
     if kind is RunKind.REPLAY:
         begun, planned = Start({}, (), False), replay.plan_of(job)
     else:
         begun = start(job, kind, position, full_refresh=full_refresh)
         planned = job.source.plan(asked, window, begun.position)
-        growth = _each_a_version(job)
+        more = (*_each_a_version(job), *_unseen(job, planned))
     changed = () if full_refresh else treatments.changed(job)
-    notes = (*planned.notes, *begun.notes, *changed, *growth)
+    notes = (*planned.notes, *begun.notes, *changed, *more)
     known = contract.remembering(job.stream, planned)
     if not job.destination.is_new():
         writers.check(job)  # last: until the run is open nobody else's of the table can be
-    return replace(planned, stream=known, notes=notes, refresh=full_refresh, dropped=begun.dropped)
+    return replace(planned, stream=known, notes=notes, refresh=full_refresh, dropped=begun.dropped, seen=None)
 
 
 class Start(NamedTuple):
@@ -203,6 +203,11 @@ def _each_a_version(job: Job) -> Sequence[str]:
     if not unversioned or not rereads(importer_settings(job.tenant, job.pipeline)[0], stream.reads):
         return ()
     return (f"{EACH_A_VERSION}. {AND_SO[0].upper()}{AND_SO[1:]}",)
+
+
+def _unseen(job: Job, planned: Plan) -> Sequence[str]:
+    known = None if planned.seen is None else _known(job)
+    return () if known is None or planned.seen is None else unseen.notes(known, planned.seen, job.settings)
 
 
 def _check(job: Job, kind: RunKind, full_refresh: bool) -> None:

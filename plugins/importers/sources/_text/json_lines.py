@@ -86,6 +86,16 @@ def infer(
     return schema
 
 
+def shape(lines: Sequence[bytes], said: Mapping[str, pa.DataType], called: Callable[[str], str] = str) -> pa.Schema:
+    """The keys that the lines have, in half the time that `infer` takes: times are text. Raises as that."""
+    wide, lines = narrowed(lines, MOST)
+    schema, _ = _schema_of(lines, said, {}, called)
+    schema = pa.schema([(field.name, _textual(field.type)) for field in schema])
+    for path in wide:
+        schema = retyped(schema, path, pa.null())
+    return schema
+
+
 def _schema_of(
     lines: Sequence[bytes],
     said: Mapping[str, pa.DataType] | None,

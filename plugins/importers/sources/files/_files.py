@@ -109,6 +109,10 @@ class FileSource(Source[FilesT]):
     def inferred(self, files: Sequence[File]) -> Inferred:
         """The columns that the first or the last file has. Raises ContractError if they have nothing in common."""
 
+    def shape(self, files: Sequence[File]) -> pa.Schema | None:  # noqa: ARG002 - for formats that are sparse
+        """What the sampled records of the first and the last of the files have; None where all have all columns."""
+        return None
+
     def completed(self, known: Inferred, files: Sequence[File]) -> Inferred:  # noqa: ARG002 - for formats that do
         """What the first and the last file tell, with what they leave open and others tell."""
         return known
@@ -227,12 +231,14 @@ class FileSource(Source[FilesT]):
         said = {"schema": sealed, "read": self._way_of_reading}
         partitions: list[JSON] = [{"slices": part, **said} for part in self._packed(inside, lacking)]
         notes = (*self.notes(known, stream), *_in_another_case(self.files.beside(self.config.path, listed)))
+        seen = self._seen(known, new) if stream.held_to else None
         if not window.bounded:
             again = [file.path for file in new if file.lane in position]
             position = {**elsewhere.position, **values(new, inside)}
-            return Plan(partitions, position, notes=(*elsewhere.notes, *_read_again(again), *notes), since=since)
+            notes = (*elsewhere.notes, *_read_again(again), *notes)
+            return Plan(partitions, position, notes=notes, since=since, seen=seen)
         replaces = self.config.interval is not None and stream.load_mode is LoadMode.APPEND
-        return Plan(partitions, covers=covered(window) if replaces else None, notes=notes, since=since)
+        return Plan(partitions, covers=covered(window) if replaces else None, notes=notes, since=since, seen=seen)
 
     def describe(self, partition: JSON) -> tuple[str, int | None]:
         slices = cast(Mapping[str, Any], partition)["slices"]
@@ -330,6 +336,15 @@ class FileSource(Source[FilesT]):
         if self._inferred is None or self._inferred[0] != ends:
             self._inferred = ends, self.completed(self._typed(ends), files)
         return self._inferred[1]
+
+    def _seen(self, known: Inferred, new: Sequence[File]) -> pa.Schema | None:
+        """What the first and the last of the files have, as `shape`, in the types that are known."""
+        try:
+            found = self.shape(self._ends(new))
+        except ContractError:  # beside others a file without a record is read as no rows
+            return None
+        flat = {f.name: f.type for f in known.schema if not pa.types.is_nested(f.type)}
+        return None if found is None else pa.schema([(f.name, flat.get(f.name, f.type)) for f in found])
 
     def _typed(self, ends: Sequence[File]) -> Inferred:
         with perhaps_beside(*ends):

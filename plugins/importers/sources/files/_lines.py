@@ -14,6 +14,7 @@ from importers.core.names import few, is_key, is_like_a_value
 from importers.core.untold import NAME, told
 from importers.core.widening import wider
 from importers.exceptions import ContractError
+from importers.sources._text import json_lines
 from importers.sources._text.blocks import Block, LineNumbers, one_batch
 from importers.sources._text.cells import ARROW, TypeName, arrow_type, typed
 from importers.sources._text.json_keys import parsed
@@ -62,6 +63,11 @@ def types(lines: Sequence[bytes], setting: LinesConfig, path: str, called: Calla
         return infer(lines, said(setting), called=called, fractions=True)
     except ContractError as error:
         raise error.at(file=path) from None
+
+
+def shape(lines: Sequence[bytes], setting: LinesConfig, called: Callable[[str], str] = str) -> pa.Schema:
+    """Which keys the lines have; `called` as for `types`. Raises ContractError where none is an object."""
+    return json_lines.shape(lines, said(setting), called)
 
 
 def sample(found: Iterable[Block], setting: FileConfig) -> list[bytes]:

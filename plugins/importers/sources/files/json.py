@@ -33,6 +33,7 @@ from importers.sources.files._lines import (
     reader,
     sample,
     sealed,
+    shape,
     target,
     types,
 )
@@ -178,7 +179,7 @@ class Json(FileSource[JsonConfig]):
         return True
 
     def inferred(self, files: Sequence[File]) -> Inferred:
-        found = [line for file in dict.fromkeys((files[0], files[-1])) for line in self._sample(file)]
+        found = self._samples(files)
         if not found:
             raise ContractError(
                 f"the file '{files[0].shown}' has no records, so that nothing says which columns there are",
@@ -192,6 +193,14 @@ class Json(FileSource[JsonConfig]):
         flattened = self.config.nested is Nested.FLATTEN
         schema = types(lines, self.config, files[0].shown, flat_path if flattened else str)
         return by_sample(flat_schema(schema, files[0].shown) if flattened else schema, lines)
+
+    def shape(self, files: Sequence[File]) -> pa.Schema:
+        flattened = self.config.nested is Nested.FLATTEN
+        found = shape(self._samples(files), self.config, flat_path if flattened else str)
+        return flat_schema(found, files[0].shown) if flattened else found
+
+    def _samples(self, files: Sequence[File]) -> list[bytes]:
+        return [line for file in dict.fromkeys((files[0], files[-1])) for line in self._sample(file)]
 
     def offered(self, schema: pa.Schema, stream: Stream) -> None:
         offered(schema, stream, self.config)

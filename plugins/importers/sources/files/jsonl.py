@@ -27,6 +27,7 @@ from importers.sources.files._lines import (
     reader,
     sample,
     sealed,
+    shape,
     target,
     types,
 )
@@ -68,11 +69,16 @@ class Jsonl(FileSource[JsonlConfig]):
         return True
 
     def inferred(self, files: Sequence[File]) -> Inferred:
-        found = [line for file in dict.fromkeys((files[0], files[-1])) for line in self._sample(file)]
-        lines = objects(found, files[0].shown, "have it written in UTF-8")
+        lines = objects(self._samples(files), files[0].shown, "have it written in UTF-8")
         if not lines:
             raise ContractError(f"the file '{files[0].shown}' starts without a JSON object", do="check its format")
         return by_sample(types(lines, self.config, files[0].shown), lines)
+
+    def shape(self, files: Sequence[File]) -> pa.Schema:
+        return shape(self._samples(files), self.config)
+
+    def _samples(self, files: Sequence[File]) -> list[bytes]:
+        return [line for file in dict.fromkeys((files[0], files[-1])) for line in self._sample(file)]
 
     def offered(self, schema: pa.Schema, stream: Stream) -> None:
         offered(schema, stream, self.config)

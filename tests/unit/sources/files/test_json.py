@@ -19,6 +19,7 @@ from importers.core import untold
 from importers.core.model import Column, Window
 from importers.exceptions import ContractError
 from importers.sources.files.json import Json, JsonConfig
+from importers.sources.files.jsonl import Jsonl
 
 
 class Small(Json):
@@ -26,7 +27,7 @@ class Small(Json):
 
 
 def source(path, kind=Json, **config):
-    return kind(JsonConfig(path=str(path), **config), tenant="acme")
+    return kind(kind.config_model(path=str(path), **config), tenant="acme")
 
 
 def everything(of, only=None):
@@ -399,3 +400,27 @@ def test_mutants_have_all_records_or_an_error(tmp_path):
 def test_a_page_in_place_of_a_document_is_told(tmp_path):
     with pytest.raises(ContractError, match="is an HTML page"):
         source(written(tmp_path / "x.json", "<html>\n<title>gone</title></html>")).streams()
+
+
+@pytest.mark.parametrize(
+    ("kind", "setting", "lines", "seen"),
+    [
+        (Jsonl, {}, '{"b": {"c": 1}}\n7\n{"d": null}\n', {"b": pa.struct([("c", pa.int64())]), "d": pa.string()}),
+        (Json, {}, '[{"b": {"c": 1}}, {"d": null}]', {"b": pa.struct([("c", pa.int64())]), "d": pa.string()}),
+        (Json, {"nested": "flatten"}, '[{"b": {"c": 1}}]', {"b_c": pa.int64()}),
+        (Json, {}, "[]", None),
+        (Json, {}, '[{"at": "2026-01-01T00:00:00Z"}]', {"at": pa.timestamp("us", "UTC")}),
+    ],
+)
+def test_a_plan_says_what_the_records_have_that_are_to_be_read(tmp_path, kind, setting, lines, seen):
+    """Which isn't what the files have together."""
+    (tmp_path / "a").write_text('[{"a": 1, "at": "2025-01-01T00:00:00Z"}]' if kind is Json else '{"a": 1}\n')
+    of = source(tmp_path / "*", kind, **setting)
+    (stream,) = of.streams()
+    loaded = of.plan(stream, Window(), {})
+    (tmp_path / "b").write_text(lines)
+    of = source(tmp_path / "*", kind, **setting)
+    (stream,) = of.streams()
+    planned = of.plan(replace(stream, held_to=(1,)), Window(), loaded.position)
+    assert planned.seen == (None if seen is None else pa.schema(seen))
+    assert (loaded.seen, of.plan(stream, Window(), loaded.position).seen) == (None, None)
