@@ -129,8 +129,8 @@ def told(known: Inferred, stream: Stream, *, nulls: bool) -> tuple[str, ...]:
 
 def _rounded(names: Sequence[str]) -> str:
     return (
-        f"fractions of {_named(names)} have more digits than a double gives back, and are rounded. Say `decimal` by "
-        "`types` where each digit counts"
+        f"fractions of {_named(names)} have more digits than a double gives back, and are rounded. Where each digit "
+        "counts, say `decimal` by `types` before a table is made, which stays one of doubles"
     )
 
 

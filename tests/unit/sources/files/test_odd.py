@@ -203,23 +203,13 @@ def test_of_a_header_alone_every_column_is_told(tmp_path):
         (["0.5", "1.5e-400"], True),
     ],
 )
-@pytest.mark.parametrize("how", [{}, {"decimal": ",", "delimiter": ";"}])
-def test_fractions_that_a_double_rounds_are_told(tmp_path, cells, told, how):
-    shown = [cell.replace(".", how.get("decimal", ".")) for cell in cells]
-    file = csv(tmp_path, [])
-    file.write_text(
-        how.get("delimiter", ",").join(("id", "v"))
-        + "\n"
-        + "".join(f"1{how.get('delimiter', ',')}{v}\n" for v in shown)
+@pytest.mark.parametrize(("decimal", "delimiter"), [(".", ","), (",", ";")])
+def test_fractions_that_a_double_rounds_are_told(tmp_path, cells, told, decimal, delimiter):
+    file, how = csv(tmp_path, []), {"decimal": decimal, "delimiter": delimiter}
+    file.write_text("".join(f"1{delimiter}{cell}\n" for cell in ("v", *cells)).replace(".", decimal))
+    notes = noted("csv", file, header=True, **how)
+    assert [note.partition(",")[0] for note in notes] == (
+        ["fractions of v have more digits than a double gives back"] if told else []
     )
-    notes = noted("csv", file, **how)
-    assert notes == (
-        (
-            "fractions of v have more digits than a double gives back, and are rounded. Say `decimal` by "
-            "`types` where each digit counts",
-        )
-        if told
-        else ()
-    )
-    assert noted("csv", file, types={"v": "decimal"}, **how) == ()
-    assert noted("csv", file, held_to=(7,), **how) == ()
+    assert noted("csv", file, header=True, types={"v": "decimal"}, **how) == ()
+    assert noted("csv", file, header=True, held_to=(7,), **how) == ()
