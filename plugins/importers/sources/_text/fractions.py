@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -24,7 +24,10 @@ def rounded(text: pa.ChunkedArray) -> bool:
 
 def _given_back(text: str, value: float) -> bool:
     """Whether the double, written with as many digits as the text has, is the number that the text says."""
-    said = Decimal(text)
+    try:
+        said = Decimal(text)
+    except InvalidOperation:  # an exponent that none has
+        return False
     if not (said.is_finite() and math.isfinite(value)):
         return not said.is_finite()
     if not said or not value:

@@ -201,6 +201,7 @@ def test_of_a_header_alone_every_column_is_told(tmp_path):
         (["1234567890123456.78", "1"], True),
         (["0.33333333333333333333"], True),  # as PostgreSQL writes an average
         (["0.5", "1.5e-400"], True),
+        (["0.5", "1e-99999999999999999999"], True),
     ],
 )
 @pytest.mark.parametrize(("decimal", "delimiter"), [(".", ","), (",", ";")])
