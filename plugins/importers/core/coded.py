@@ -15,7 +15,7 @@ from pyarrow import types as t
 
 def decoded(rows: pa.RecordBatch) -> pa.RecordBatch:
     """The rows with each column's values in place of numbers and views; what is within objects and lists stays."""
-    return _each(rows, lambda column: whole(column.dictionary_decode() if t.is_dictionary(column.type) else column))
+    return _each(rows, lambda column: _whole(column.dictionary_decode() if t.is_dictionary(column.type) else column))
 
 
 def decoded_schema(schema: pa.Schema) -> pa.Schema:
@@ -27,10 +27,10 @@ def decoded_schema(schema: pa.Schema) -> pa.Schema:
 
 def without_views(rows: pa.RecordBatch) -> pa.RecordBatch:
     """The rows with texts in place of views; numbers of a dictionary stay."""
-    return _each(rows, whole)
+    return _each(rows, _whole)
 
 
-def whole(column: pa.Array) -> pa.Array:
+def _whole(column: pa.Array) -> pa.Array:
     """Texts in place of views; another column as it is. Of more than 2 GiB of views Arrow makes texts, in silence, that
     begin before their buffer.
     """

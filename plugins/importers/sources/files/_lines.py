@@ -1,10 +1,11 @@
-"""What files of JSON have in common, one object a line or objects in a document: their settings and their sample."""
+"""What files of JSON have in common, one object a line or objects in a document."""
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar, TypeVar
 
 import pyarrow as pa
 from pydantic import Field, field_validator
@@ -14,18 +15,19 @@ from importers.core.names import few, is_key, is_like_a_value
 from importers.core.untold import NAME, told
 from importers.core.widening import wider
 from importers.exceptions import ContractError
-from importers.sources._text import json_lines
-from importers.sources._text.blocks import Block, LineNumbers, one_batch
+from importers.sources._text.blocks import BLOCK, Block, LineNumbers, one_batch
 from importers.sources._text.cells import ARROW, TypeName, arrow_type, typed
 from importers.sources._text.json_keys import parsed
-from importers.sources._text.json_lines import NOT_UTF8, Lines, UnknownKeys, infer
+from importers.sources._text.json_lines import NOT_UTF8, Lines, UnknownKeys, infer, shape
 from importers.sources._text.widening import Typed
 from importers.sources._types import is_bare
 from importers.sources.files._again import Record, one_row
 from importers.sources.files._columns import shown, wanted, widening
+from importers.sources.files._files import FileSource
 from importers.sources.files._nested import flat, is_flat, nested_schema, rest_of
 from importers.sources.files._odd import Inferred, inferred
 from importers.sources.files._settings import FileConfig
+from importers.transport.files import File
 from importers.transport.text import BOM, is_in
 
 READABLE = frozenset(ARROW.values()) - {ARROW[TypeName.DATE]}
@@ -50,6 +52,9 @@ class LinesConfig(FileConfig):
         return types
 
 
+LinesT = TypeVar("LinesT", bound=LinesConfig)
+
+
 def said(setting: LinesConfig) -> dict[str, pa.DataType]:
     """The types that the tenant gives, by column or by what is within one."""
     return {path: arrow_type(kind) for path, kind in setting.types.items()}
@@ -65,12 +70,7 @@ def types(lines: Sequence[bytes], setting: LinesConfig, path: str, called: Calla
         raise error.at(file=path) from None
 
 
-def shape(lines: Sequence[bytes], setting: LinesConfig, called: Callable[[str], str] = str) -> pa.Schema:
-    """Which keys the lines have; `called` as for `types`. Raises ContractError where none is an object."""
-    return json_lines.shape(lines, said(setting), called)
-
-
-def sample(found: Iterable[Block], setting: FileConfig) -> list[bytes]:
+def first_lines(found: Iterable[Block], setting: FileConfig) -> list[bytes]:
     """The first lines of blocks. Raises what reading them raises."""
     lines: list[bytes] = []
     for block in found:
@@ -107,32 +107,6 @@ def _text(value: Any) -> str | None:
 
 def _as_type(_: str, text: pa.Array, kind: pa.DataType) -> Typed:
     return typed(text, kind, (), sampled=True)
-
-
-def offered(schema: pa.Schema, stream: Stream, setting: LinesConfig) -> None:
-    """Raises ContractError for a key that came after the stream was offered: left out unseen, it would be missed."""
-    seen = {column.name for column in (*stream.columns, *stream.unread)}
-    new = [field.name for field in schema if field.name not in seen and not is_bare(field.type)]
-    new = [name for name in new if not (NAME in seen and is_like_a_value(name))]  # one of those that aren't told
-    if new and setting.unknown_keys is UnknownKeys.STOP:
-        names = [shown(name) for name in new]
-        raise ContractError(
-            "the files have got a key that they lacked a moment ago, so that nobody has classified it",
-            got=few(dict.fromkeys(names)),
-            do="run again: then it is looked at; or set `unknown_keys: ignore` not to read such keys",
-            stream=stream.name,
-        )
-
-
-def sealed(schema: pa.Schema, stream: Stream) -> pa.Schema:
-    """What a plan holds of the schema beside what is read, or told: no key that looks like a value."""
-    kinds = [field.with_type(pa.null()) if _is_bare_of_names(field.type) else field for field in schema]
-    schema = pa.schema(kinds, schema.metadata)
-    known = {column.name for column in (*stream.columns, *stream.unread)}
-    if NAME in known:
-        names = {field.name for field in schema if field.name not in known and not is_bare(field.type)}
-        return rest_of(schema, names)
-    return rest_of(schema, ()) if is_flat(schema) else schema
 
 
 def _is_bare_of_names(kind: pa.DataType) -> bool:
@@ -188,3 +162,57 @@ def batch(
     free = widening(stream)
     fields = [table.schema.field(f.name) if f.name in free else f for f in kinds]
     return Batch(one_batch(table.select(kinds.names).cast(pa.schema(fields))), tuple(rejects), places=places)
+
+
+class LinesSource(FileSource[LinesT]):
+    """Files of objects, which needn't have each key. A format says which of a file's lines are its sample."""
+
+    block: ClassVar[int] = BLOCK
+    sampled: ClassVar[frozenset[pa.DataType]] = READABLE
+    types_within: ClassVar[bool] = True
+    not_utf8: ClassVar[str] = NOT_UTF8
+    """Why a record is none whose bytes can't be read."""
+
+    def sparse(self) -> bool:
+        return True
+
+    def reads_parts(self) -> bool:
+        return True
+
+    @abstractmethod
+    def sample(self, file: File) -> list[bytes]:
+        """A file's first records, one a line. Raises what reading them raises."""
+
+    def samples(self, files: Sequence[File]) -> list[bytes]:
+        """Of the first and the last file."""
+        return [line for file in dict.fromkeys((files[0], files[-1])) for line in self.sample(file)]
+
+    def shape(self, files: Sequence[File]) -> pa.Schema:
+        return shape(self.samples(files), said(self.config))
+
+    def offered(self, schema: pa.Schema, stream: Stream) -> None:
+        seen = {column.name for column in (*stream.columns, *stream.unread)}
+        new = [field.name for field in schema if field.name not in seen and not is_bare(field.type)]
+        new = [name for name in new if not (NAME in seen and is_like_a_value(name))]  # one of those that aren't told
+        if new and self.config.unknown_keys is UnknownKeys.STOP:
+            names = [shown(name) for name in new]
+            raise ContractError(
+                "the files have got a key that they lacked a moment ago, so that nobody has classified it",
+                got=few(dict.fromkeys(names)),
+                do="run again: then it is looked at; or set `unknown_keys: ignore` not to read such keys",
+                stream=stream.name,
+            )
+
+    def sealed(self, schema: pa.Schema, stream: Stream) -> pa.Schema:
+        """And beside what is read, or told, no key that looks like a value."""
+        schema = super().sealed(schema, stream)
+        kinds = [field.with_type(pa.null()) if _is_bare_of_names(field.type) else field for field in schema]
+        schema = pa.schema(kinds, schema.metadata)
+        known = {column.name for column in (*stream.columns, *stream.unread)}
+        if NAME in known:
+            names = {field.name for field in schema if field.name not in known and not is_bare(field.type)}
+            return rest_of(schema, names)
+        return rest_of(schema, ()) if is_flat(schema) else schema
+
+    def record(self, stream: Stream, file: File, schema: pa.Schema) -> Record:
+        return one_object(schema, self.config, stream, file.shown, self.not_utf8)

@@ -17,23 +17,19 @@ from importers.core.model import JSON, Batch, Plan, Position, Reject, Stream, Wi
 from importers.core.names import as_name
 from importers.core.places import numbered, stretch
 from importers.exceptions import ContractError
-from importers.sources._text.blocks import BLOCK, NEWLINE, Block, of_few
-from importers.sources.files._again import Record
+from importers.sources._text.blocks import Block, of_few
+from importers.sources._text.json_lines import shape
 from importers.sources.files._detect import BEGINNING, HEAD, check_said, check_text
-from importers.sources.files._files import FileSource
 from importers.sources.files._json_documents import Document
 from importers.sources.files._lines import (
-    READABLE,
     LinesConfig,
+    LinesSource,
     batch,
     by_sample,
+    first_lines,
     objects,
-    offered,
-    one_object,
     reader,
-    sample,
-    sealed,
-    shape,
+    said,
     target,
     types,
 )
@@ -118,16 +114,14 @@ def stream_of(path: str) -> str:
     return as_name(path.rpartition(".")[2])
 
 
-class Json(FileSource[JsonConfig]):
+class Json(LinesSource[JsonConfig]):
     """The sample's keys are the columns. A document that isn't whole, or has a comma too many, stops the run before
     anything is loaded.
     """
 
     title: ClassVar[str] = "JSON documents"
     config_model = JsonConfig
-    block: ClassVar[int] = BLOCK
-    sampled = READABLE
-    types_within = True
+    not_utf8 = NOT_ENCODED
 
     @cached_property
     def _arrays(self) -> Mapping[str, Json]:
@@ -172,14 +166,8 @@ class Json(FileSource[JsonConfig]):
         array = self._arrays.get(stream.name)
         return array.reread(stream, partition, rejects) if array else super().reread(stream, partition, rejects)
 
-    def sparse(self) -> bool:
-        return True
-
-    def reads_parts(self) -> bool:
-        return True
-
     def inferred(self, files: Sequence[File]) -> Inferred:
-        found = self._samples(files)
+        found = self.samples(files)
         if not found:
             raise ContractError(
                 f"the file '{files[0].shown}' has no records, so that nothing says which columns there are",
@@ -196,32 +184,20 @@ class Json(FileSource[JsonConfig]):
 
     def shape(self, files: Sequence[File]) -> pa.Schema:
         flattened = self.config.nested is Nested.FLATTEN
-        found = shape(self._samples(files), self.config, flat_path if flattened else str)
+        found = shape(self.samples(files), said(self.config), flat_path if flattened else str)
         return flat_schema(found, files[0].shown) if flattened else found
-
-    def _samples(self, files: Sequence[File]) -> list[bytes]:
-        return [line for file in dict.fromkeys((files[0], files[-1])) for line in self._sample(file)]
-
-    def offered(self, schema: pa.Schema, stream: Stream) -> None:
-        offered(schema, stream, self.config)
-
-    def sealed(self, schema: pa.Schema, stream: Stream) -> pa.Schema:
-        return sealed(super().sealed(schema, stream), stream)
 
     def cut(self, file: File, pieces: int) -> list[Slice]:  # noqa: ARG002 - where a record begins is only known by reading
         return [{"start": 0, "end": None, "weight": file.size}]
 
     def read_slice(self, stream: Stream, file: File, part: Slice, schema: pa.Schema) -> Iterator[Batch]:  # noqa: ARG002 - it is the whole
-        lines, kinds = reader(schema, self.config, stream, NOT_ENCODED), target(stream, schema)
+        lines, kinds = reader(schema, self.config, stream, self.not_utf8), target(stream, schema)
         with self._text(file) as fill:
             records = _Records(file.shown)
             for block in of_few(self._document(file, fill).blocks(self.block), lines.most):
                 table, rejects, starts = lines.read(block, partial(records.place, block))
                 table = flat(table) if is_flat(schema) else table
                 yield batch(table, kinds, stream, rejects, records.of(block, table.num_rows, starts))
-
-    def record(self, stream: Stream, file: File, schema: pa.Schema) -> Record:
-        return one_object(schema, self.config, stream, file.shown, NOT_ENCODED)
 
     def _document(self, file: File, fill: Fill) -> Document:
         records = self.config.records
@@ -238,9 +214,9 @@ class Json(FileSource[JsonConfig]):
         with self.files.as_utf8(file, encoding) as fill:
             yield fill
 
-    def _sample(self, file: File) -> list[bytes]:
+    def sample(self, file: File) -> list[bytes]:
         with self._text(file) as fill:
-            return sample(self._document(file, fill).blocks(SAMPLE), self.config)
+            return first_lines(self._document(file, fill).blocks(SAMPLE), self.config)
 
 
 class _Records:
@@ -258,5 +234,5 @@ class _Records:
         if starts is None:
             self._first += rows
             return stretch(self._path, first)
-        self._first += len(block.ends) + int(block.data[block.length - 1] != NEWLINE)
+        self._first += block.lines
         return numbered(self._path, np.searchsorted(block.ends, np.array(starts, np.int64) - block.offset) + first)

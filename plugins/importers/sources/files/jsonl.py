@@ -12,22 +12,16 @@ import pyarrow as pa
 
 from importers.core.model import Batch, Stream
 from importers.exceptions import ContractError
-from importers.sources._text.blocks import BLOCK, Block, LineNumbers, Positions, blocks, of_few
-from importers.sources.files._again import Record
+from importers.sources._text.blocks import Block, LineNumbers, Positions, blocks, of_few
 from importers.sources.files._detect import BEGINNING, check_text
-from importers.sources.files._files import FileSource
 from importers.sources.files._lines import (
-    READABLE,
     LinesConfig,
+    LinesSource,
     batch,
     by_sample,
+    first_lines,
     objects,
-    offered,
-    one_object,
     reader,
-    sample,
-    sealed,
-    shape,
     target,
     types,
 )
@@ -53,38 +47,17 @@ class JsonlConfig(LinesConfig):
     """
 
 
-class Jsonl(FileSource[JsonlConfig]):
+class Jsonl(LinesSource[JsonlConfig]):
     """The sample's keys are the columns: a line with another key stops the run, since nobody classified it."""
 
     title: ClassVar[str] = "JSON Lines files"
     config_model = JsonlConfig
-    block: ClassVar[int] = BLOCK
-    sampled = READABLE
-    types_within = True
-
-    def sparse(self) -> bool:
-        return True
-
-    def reads_parts(self) -> bool:
-        return True
 
     def inferred(self, files: Sequence[File]) -> Inferred:
-        lines = objects(self._samples(files), files[0].shown, "have it written in UTF-8")
+        lines = objects(self.samples(files), files[0].shown, "have it written in UTF-8")
         if not lines:
             raise ContractError(f"the file '{files[0].shown}' starts without a JSON object", do="check its format")
         return by_sample(types(lines, self.config, files[0].shown), lines)
-
-    def shape(self, files: Sequence[File]) -> pa.Schema:
-        return shape(self._samples(files), self.config)
-
-    def _samples(self, files: Sequence[File]) -> list[bytes]:
-        return [line for file in dict.fromkeys((files[0], files[-1])) for line in self._sample(file)]
-
-    def offered(self, schema: pa.Schema, stream: Stream) -> None:
-        offered(schema, stream, self.config)
-
-    def sealed(self, schema: pa.Schema, stream: Stream) -> pa.Schema:
-        return sealed(super().sealed(schema, stream), stream)
 
     def cut(self, file: File, pieces: int) -> list[Slice]:
         if not self.files.at_random(file):
@@ -107,15 +80,12 @@ class Jsonl(FileSource[JsonlConfig]):
                 where = numbers.of(block, table.num_rows, partial(_within, block, starts or ()))
                 yield batch(table, kinds, stream, rejects, where)
 
-    def record(self, stream: Stream, file: File, schema: pa.Schema) -> Record:
-        return one_object(schema, self.config, stream, file.shown)
-
-    def _sample(self, file: File) -> list[bytes]:
+    def sample(self, file: File) -> list[bytes]:
         with self.files.front_to_back(file) as plain:
             head = plain.read(BEGINNING)
         check_text(head, file, "utf-8", settable=False)
         with self.files.as_utf8(file) as fill:
-            return sample(blocks(fill, 0, None, cut_lines, size=SAMPLE, path=file.shown), self.config)
+            return first_lines(blocks(fill, 0, None, cut_lines, size=SAMPLE, path=file.shown), self.config)
 
 
 def _within(block: Block, starts: Sequence[int]) -> Positions:
