@@ -63,6 +63,8 @@ class Rules:
     def allow(self, column: str, kind: pa.DataType) -> bool:
         """Whether they judge the column alike if some of its rows have this type, wider than the schema's."""
         concerned = [labelled for labelled in self.rules if column in labelled.paths]
+        if not concerned:  # else each column of a wide table would be bound beside all others
+            return True
         if any(isinstance(labelled.rule, ShapeRule | GxRule) for labelled in concerned):
             return False
         place = self.schema.get_field_index(column)

@@ -11,6 +11,7 @@ from importers.core.tenant import Expectation
 from importers.exceptions import ConfigError, ContractError
 from importers.quality import Rules
 from importers.quality import checker as checker_module
+from importers.quality import rules as rules_module
 from importers.quality.binding import bind
 
 KEY = bytes(range(32))
@@ -565,3 +566,12 @@ def test_a_text_is_one_however_large_it_may_get(said, kind):
     checker = rules.checker(KEY)
     checker.check(pa.record_batch({"name": pa.array(["a", None], kind)}))
     assert checker.verdict(0).tally.unexpected == {"expect_column_values_to_be_of_type(name)": 0}
+
+
+def test_a_column_that_no_rule_concerns_may_widen_whatever_the_others_are(monkeypatch):
+    """Without a look at those: a table of thousands of columns would be bound once for each of them."""
+    rules = Rules.compile([expect("column_values_to_be_in_set", column="id", value_set=[1, 2])], SCHEMA)
+    monkeypatch.setattr(rules_module, "bind", None)
+    assert rules.allow("on", pa.timestamp("us"))
+    with pytest.raises(TypeError):
+        rules.allow("id", pa.float64())
