@@ -248,6 +248,16 @@ def test_as_many_levels_as_suit_can_be_staged_and_no_more(acme: Destination) -> 
             rows.serialize()
 
 
+def test_a_table_that_can_t_have_so_many_columns_more_is_known_before_anything_is_read(acme: Destination) -> None:
+    """Each delivery by itself would suit."""
+    there, more = ([TableColumn(f"{of}{n}", pa.int64()) for n in range(1000)] for of in "ab")
+    acme.prepare(open_run(acme, PLAYS, "r1"), PLAYS, there, [], {"0": {"digest": "d"}})
+    acme.suits(PLAYS, more)
+    assert acme.misfits(PLAYS, more[:500]) == {}
+    with pytest.raises(ContractError, match="got 2,000; "):
+        acme.misfits(PLAYS, more)
+
+
 def test_names_that_no_table_can_have_are_known_before_anything_is_read(acme: Destination) -> None:
     with pytest.raises(ContractError, match="Rename it"):
         acme.suits(PLAYS, [TableColumn("_run", pa.int64())])

@@ -163,7 +163,10 @@ class Destination(ABC):
 
     @abstractmethod
     def misfits(self, stream: Stream, columns: Sequence[TableColumn]) -> Mapping[str, tuple[str, str]]:
-        """Columns that the stream's table has with a type that can't be widened to what comes: both types by name."""
+        """Columns that the stream's table has with a type that can't be widened to what comes: both types by name.
+
+        Raises ContractError if it can't have so many columns beside those that it has.
+        """
 
     @abstractmethod
     def unfit(self, rows: pa.RecordBatch, key: Sequence[str] = ()) -> Mapping[str, Mask]:

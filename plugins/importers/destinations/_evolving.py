@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 
 import psycopg
 from psycopg.sql import SQL, Identifier
@@ -64,6 +65,18 @@ def misfits(have: Mapping[str, str], columns: Sequence[TableColumn]) -> dict[str
     return {name: (have[name], kind) for name, kind in comes.items() if wider(have[name], kind) is None}
 
 
+def check_number(schema: str, stream: Stream, names: AbstractSet[str]) -> None:
+    """Raise ContractError for more columns than PostgreSQL's tables have, with those that the mode adds."""
+    ours = our_columns(stream).keys()
+    most = MAX_COLUMNS - len(ours)
+    if len(names - ours) > most:
+        raise ContractError(
+            f'"{schema}"."{stream.target}" would have more columns than a table of PostgreSQL can have',
+            got=f"{len(names - ours):,}; {most:,} are taken, beside {few(ours)}",
+            do="`drop` in `privacy.columns` what nobody needs; or load parts by pipelines of their own, a table each",
+        )
+
+
 def check(schema: str, stream: Stream, columns: Sequence[TableColumn]) -> None:
     """Raise ConfigError or ContractError for more columns than PostgreSQL's tables have, for types that it lacks, and
     for names that it would cut, refuse or confuse with its own.
@@ -77,14 +90,7 @@ def check(schema: str, stream: Stream, columns: Sequence[TableColumn]) -> None:
             f"a table can't be called '{stream.target}': such names are made for tables behind a table",
             do=f"set load.table to a name that neither ends in {ROWS} nor is _r and a number",
         )
-    ours = our_columns(stream).keys()
-    most = MAX_COLUMNS - len(ours)
-    if len(columns) > most:
-        raise ContractError(
-            f'"{schema}"."{stream.target}" would have more columns than a table of PostgreSQL can have',
-            got=f"{len(columns):,}; {most:,} are taken, beside {few(ours)}",
-            do="`drop` in `privacy.columns` what nobody needs; or load parts by pipelines of their own, a table each",
-        )
+    check_number(schema, stream, {column.name for column in columns})
     kept = {RUN, PARTITION, VERSION, DELETED, UNTIL}
     if stream.load_mode is LoadMode.HISTORY:
         kept |= history.SHOWN.keys()

@@ -108,7 +108,9 @@ class PostgresLedger(Destination):
 
     def misfits(self, stream: Stream, columns: Sequence[TableColumn]) -> Mapping[str, tuple[str, str]]:
         with self._transaction("looking at the table") as connection:
-            return evolving.misfits(tables.existing(connection, self.tenant, tables.rows_table(stream)), columns)
+            have = tables.existing(connection, self.tenant, tables.rows_table(stream))
+        evolving.check_number(self.tenant, stream, {*have, *(column.name for column in columns)})
+        return evolving.misfits(have, columns)
 
     def erased(self, domain: str | None) -> Erased:
         with self._transaction("asking who was erased") as connection:
