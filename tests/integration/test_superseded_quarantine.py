@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 import psycopg
+import pyarrow as pa
 import pytest
 from import_site import PIPELINE, RULES, Inspector, Row, Site, write
 from older_ledger import downgrade
@@ -20,6 +21,7 @@ from importers.pipeline import extract, finish, gate, load
 from importers.pipeline.jobs import jobs
 from importers.pipeline.plan import plan
 from importers.pipeline.run import run
+from importers.pipeline.superseded import ReadAgain
 from importers.sources.files.csv import Csv
 
 BAD: Row = (7, 7, "listener 2", "bad by its score", -1)
@@ -131,7 +133,12 @@ def test_quarantine_of_several_files_of_which_one_changed_stays_and_is_told(make
     assert plays(look) == {second.run: [20, 30], again.run: [7, 20]}
     (note,) = [note for note in again.notes if "quarantine" in note]
     assert note.endswith(f"importers quarantine discard acme.{PIPELINE} --run {second.run}")
-    assert ("would append both" in note) is (mode is LoadMode.APPEND)
+    assert mended(site).replay("mend").rows_loaded == (3 if mode is LoadMode.APPEND else 4)
+    rows = [*FILES["plays_1.csv"], (20, 20, "listener 0", "bad", -1)]
+    rows += [(n, n, "listener 1", "good", 1) for n in range(21, 25)]
+    older = [(30, 30, "listener 0", "bad", -1)] if mode is LoadMode.APPEND else []  # as said in the note
+    look.table_is(sorted([*rows, *older, (30, 30, "listener 0", "mended", 1)]))
+    assert plays(look) == {}
 
 
 def test_the_same_key_of_one_delivery_is_still_bad_when_it_is_replayed(make: Make) -> None:
@@ -232,6 +239,53 @@ def test_what_a_replay_holds_isn_t_appended_beside_what_was_read_anew(make: Make
     assert whose.replay("next").rows_loaded == 0
     look.table_is(FILES["plays_1.csv"])
     assert plays(look) == {}
+
+
+def test_a_replay_of_several_files_is_refused_once_one_of_them_was_read_anew(make: Make) -> None:
+    """None of its quarantine ended with that, as the other file is gone."""
+    site, look = make(LoadMode.APPEND)
+    bad = [(n, n, "listener 0", "bad", -1) for n in (20, 30)]
+    good = [(n, n, "listener 1", "good", 1) for n in range(40, 48)]
+    write(site.data / "plays_2.csv", [bad[0], *good[:4]])
+    write(site.data / "plays_3.csv", [bad[1], *good[4:]])
+    site.run("second")
+    whose = mended(site)
+    with closing(whose.job) as job:
+        opened = plan(job, "replay", RunKind.REPLAY)
+        extract.stage(job, opened, 0)
+        extract.stage(job, opened, 1)
+        passed = gate.gate(job, opened)
+        (site.data / "plays_3.csv").unlink()
+        look.sql.execute(f"drop table acme.{job.stream.target}")
+        whose.run("again")
+        load.load(job, passed.run, 0)
+        load.load(job, passed.run, 1)
+        with pytest.raises(ContractError, match="read again from the source"):
+            finish.commit(job, passed.run)
+        finish.clean(job, opened)
+    assert whose.replay("next").rows_loaded == 1
+    look.table_is([*FILES["plays_1.csv"], *bad, *good[:4]])
+
+
+@pytest.mark.parametrize(
+    ("place", "is_in"),
+    [
+        ("/data/a.csv:line 2", True),
+        ("/data/a.csv@byte 17, line 3", True),
+        ("/data/a.xlsx!Sheet: one!:row 4", True),
+        ("/data/z.zip!a.csv:line 2", True),
+        ("/data/z.zip!b.csv:line 2", False),
+        ("/data/a.csv:line 2:line 2", False),  # a file of that name
+        ("/data/a.csv.gz:line 2", False),
+        ("/data/z.zip:line 2", False),
+        (None, False),
+    ],
+)
+def test_whose_file_a_place_is_in(place: str | None, is_in: bool) -> None:
+    there = ["/data/a.csv", "/data/a.xlsx", "/data/z.zip!a.csv"]
+    others = ["/data/z.zip!b.csv", "/data/a.csv:line 2", "/data/a.csv.gz"]
+    again = ReadAgain(frozenset([*there, *others]), frozenset(there))
+    assert again.of(pa.array([place], pa.string())).to_pylist() == [is_in]
 
 
 def test_in_a_history_every_read_is_a_version(make: Make) -> None:

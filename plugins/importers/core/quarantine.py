@@ -17,8 +17,8 @@ class Held:
     `root` is the run that read the rows from the source: of what a replay put back, not the replay; `part` is which of
     its partitions, None where an older replay didn't say. `window` is that run's key if it read a window, `version`
     stamps its rows that have neither a version nor a cursor, `cursor` is what it took the others' from. `stale` are
-    half-open ranges of `_version` that later runs have read again. `table` is where the rows belong: another one reads
-    them anew.
+    half-open ranges of `_version` that later runs have read again; `again` are later runs that made the appended table
+    anew, of all that there was then. `table` is where the rows belong: another one reads them anew.
     """
 
     run: int
@@ -36,6 +36,7 @@ class Held:
     superseded: bool
     """Whether a later generation of the root's window has read all of it again."""
     stale: tuple[tuple[int, int], ...] = ()
+    again: tuple[int, ...] = ()
     live: bool = False
     """Whether the root was a live run: it held no keys against each other."""
 

@@ -230,7 +230,8 @@ class Source(ABC, Generic[ConfigT]):
         """What a partition reads all or a part of, by name, each with what says which rows it has: they are the same
         for as long as that is. A plan that has a part of it has all of it. None where a source can't say.
 
-        By this, and nothing else, rows in quarantine are known to have been read again.
+        By this, and nothing else, rows in quarantine are known to have been read again. Their places begin with the
+        name of what they are of, and `:`, `!` or `@`.
         """
         return None
 

@@ -27,6 +27,10 @@ THERE = f"""(not {ENDED} and not exists (
   select from _importers.run b where b.id = q.replayed_by and b.state = 'committed'))"""
 """Whether it is still in quarantine: a replay that has claimed it hasn't loaded it yet."""
 
+_AGAIN = """c.stream = o.stream and c.table_name = o.table_name and c.id > o.id and c.state = 'committed'
+  and c.mode = 'append' and c.plan -> 'dropped' = 'true'"""
+"""Whether a later run `c` has made the appended table of the run `o` anew: it read what `o` had, if it was there."""
+
 _HELD = f"""
   select q.run, r.stream, o.table_name as table, r.state, r.mode, q.replayed_by, o.id as root,
     case when r.kind = 'replay' then (from_.part ->> 'part')::int else q.partition end as part,
@@ -36,6 +40,7 @@ _HELD = f"""
     (select coalesce(jsonb_agg(jsonb_build_array(lower(c.covers), upper(c.covers))), '[]') from _importers.run c
       where c.stream = o.stream and c.state = 'committed' and c.closed_at > o.closed_at and c.covers is not null)
       as stale,
+    (select coalesce(jsonb_agg(c.id order by c.id), '[]') from _importers.run c where {_AGAIN}) as again,
     q.partition, q.uri, q.rows, q.reasons, q.at
   from _importers.quarantine q
     join _importers.run r on r.id = q.run
@@ -88,12 +93,16 @@ def supersede(connection: psycopg.Connection, run: Run, uris: Sequence[str]) -> 
         )
 
 
-def check_not_superseded(connection: psycopg.Connection, run: Run) -> None:
+def check_not_read_again(connection: psycopg.Connection, run: Run) -> None:
     """What a replay appends mustn't have been read again, with all that its table had, since it was planned."""
     if run.kind is not RunKind.REPLAY or run.mode is not LoadMode.APPEND:
         return
     found = connection.execute(
-        "select superseded_by from _importers.quarantine where replayed_by = %s and superseded_by is not null limit 1",
+        f"""select c.id from _importers.run r
+              cross join lateral jsonb_array_elements(r.plan -> 'partitions') part
+              join _importers.run o on o.id = (part ->> 'root')::bigint
+              join _importers.run c on {_AGAIN}
+            where r.id = %s and not coalesce(part -> 'again', '[]') @> to_jsonb(c.id) limit 1""",
         (run.id,),
     ).fetchone()
     if found is not None:
@@ -194,6 +203,7 @@ def _held(
     state: str,
     mode: str,
     stale: Sequence[tuple[int, int]],
+    again: Sequence[int],
     partition: int,
     uri: str,
     rows: int,
@@ -203,4 +213,4 @@ def _held(
 ) -> Held:
     file = QuarantineFile(partition, uri, rows, reasons, at)
     ranges = tuple((low, high) for low, high in stale)
-    return Held(state=RunState(state), mode=LoadMode(mode), file=file, stale=ranges, **said)
+    return Held(state=RunState(state), mode=LoadMode(mode), file=file, stale=ranges, again=tuple(again), **said)

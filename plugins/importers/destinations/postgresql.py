@@ -273,7 +273,7 @@ class PostgresDestination(PostgresLedger):
                 connection.execute(f"set local lock_timeout = '{control.LOCK_TIMEOUT}'")
                 control.lock(connection, control.COMMIT, run.stream)  # two that replace each other's rows must see it
                 opening.check_goes_on(connection, now, positions.read(connection, run.stream, run.table))
-                quarantine.check_not_superseded(connection, now)
+                quarantine.check_not_read_again(connection, now)
                 loading.make_it_count(connection, self.tenant, stream, now)
                 remains.remove(connection, self.tenant, stream, gone)
                 if now.kind is RunKind.INCREMENTAL and now.mode is not LoadMode.REPLACE:

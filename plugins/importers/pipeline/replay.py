@@ -27,6 +27,7 @@ from importers.core.widening import joined
 from importers.exceptions import ContractError, ImporterError
 from importers.pipeline.job import Job
 from importers.pipeline.stamp import stamped
+from importers.pipeline.superseded import read_again
 from importers.staging.manifest import joinable, widest
 from importers.staging.quarantine import ABOUT, LOCATION, RAW, REASON, ROW
 
@@ -113,6 +114,7 @@ def _partition(held: Held) -> JSON:
         "version": held.version,
         "cursor": held.cursor,
         "stale": held.stale,
+        "again": held.again,
         "live": held.live,
         "since": held.file.since.isoformat() if held.file.since else None,
     }
@@ -133,10 +135,13 @@ def deliveries(run: Run) -> dict[int, int | None]:
 
 
 def read(job: Job, partition: JSON) -> Iterator[Batch]:
-    """A quarantine file as the stream's batches, with `_version` as it was stamped; without erased subjects' rows."""
+    """A quarantine file as the stream's batches, with `_version` as it was stamped; without erased subjects' rows, and
+    without those that a run which made the table anew has read again.
+    """
     planned = cast(Mapping[str, Any], partition)
-    erased = job.erased
-    for batch in job.quarantine.batches(planned["uri"], job.keys.quarantine()):
+    erased, anew = job.erased, read_again(job, planned["root"], planned["part"], planned.get("again", ()))
+    for held in job.quarantine.batches(planned["uri"], job.keys.quarantine()):
+        batch = held.filter(pc.invert(anew.of(held[LOCATION]))) if anew.files else held
         is_row = pc.is_valid(batch[ROW])
         kept = batch.filter(is_row)
         rows = _versioned(job, planned, kept, as_today(job, kept))

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from typing import Any, NamedTuple
+
+import pyarrow as pa
 
 from importers.core.model import JSON, LoadMode, Run, RunState
 from importers.core.source import Source
@@ -27,16 +31,16 @@ def superseded(job: Job, run: Run) -> Superseded:
     lacks is gone from the table too, and nothing older has a place in it. In a history every read is a version.
 
     A partition's quarantine is one file, whichever files its rows are of: where only some of those are read again as
-    they were, it stays, and is told.
+    they were, it stays, and is told; of an appended table a replay leaves out what was (`read_again`).
     """
     if not _supersedes(run):
         return Superseded()
-    whole = _is_whole(run)
+    whole, appends = _is_whole(run), run.mode is LoadMode.APPEND
     read: dict[str, JSON] = {}
     for partition in run.plan.partitions:
         read.update(_unchanging(job.source, partition) or {})
     find = cache(job.destination.find)
-    ended, mixed = list[str](), dict[int, None]()
+    ended, told = list[str](), dict[int, None]()
     for held in job.destination.quarantine().held(job.stream):
         is_older = held.root < run.id and held.table == run.table
         if held.state is RunState.COMMITTED and is_older and held.part is not None:
@@ -44,18 +48,49 @@ def superseded(job: Job, run: Run) -> Superseded:
             then = _unchanging(job.source, parts[held.part]) if held.part < len(parts) else None
             if whole if then is None else then.items() <= read.items():
                 ended.append(held.file.uri)
-            elif then is not None and any(read.get(name) == was for name, was in then.items()):
-                mixed[held.run] = None
-    return Superseded(ended, tuple(_twice(job, number) for number in mixed))
+            elif then and (appends or any(read.get(name) == was for name, was in then.items())):
+                told[held.run] = None
+    return Superseded(ended, tuple(_stays(job, number) for number in told))
 
 
-def _twice(job: Job, run: int) -> str:
-    both = ", and a replay would append both" if job.stream.load_mode is LoadMode.APPEND else ""
+def _stays(job: Job, run: int) -> str:
     return (
-        f"what run {run} put into quarantine stays, as some of the files that it is of have changed or are gone; bad"
-        f" rows of the others may be there twice now{both}. If nothing of it is wanted any more:"
+        f"of what run {run} put into quarantine the rows of files that have changed or are gone stay, for a replay to"
+        " load; what others had, if anything, is there once more, and loaded once. If none of it is wanted any more:"
         f" importers quarantine discard {job.tenant.tenant}.{job.pipeline} --run {run}"
     )
+
+
+@dataclass(frozen=True, slots=True)
+class ReadAgain:
+    """Of the `among` that rows in quarantine are of, the `files` that were read again as they were."""
+
+    among: frozenset[str] = frozenset()
+    files: frozenset[str] = frozenset()
+
+    def of(self, locations: pa.StringArray) -> pa.BooleanArray:
+        """Which places are in one of the files; none that nobody knows."""
+        return pa.array([place is not None and self._file(place) in self.files for place in locations.to_pylist()])
+
+    def _file(self, place: str) -> str | None:
+        """A place begins with its file's name, which may itself have what ends one: the longest is meant."""
+        ends = (end.start() for end in reversed([*_END_OF_NAME.finditer(place)]))
+        return next((place[:end] for end in ends if place[:end] in self.among), None)
+
+
+_END_OF_NAME = re.compile("[:!@]")
+
+
+def read_again(job: Job, root: int, part: int | None, runs: Sequence[int]) -> ReadAgain:
+    """What later `runs`, each of which has made the table anew, have read of a partition of the run `root`."""
+    parts = job.destination.find(root).plan.partitions if runs else ()
+    then = _unchanging(job.source, parts[part]) if part is not None and part < len(parts) else None
+    if not then:
+        return ReadAgain()
+    plans = [job.destination.find(run).plan for run in runs]
+    read = [_unchanging(job.source, partition) or {} for plan in plans for partition in plan.partitions]
+    files = (name for name, was in then.items() if any(each.get(name) == was for each in read))
+    return ReadAgain(frozenset(then), frozenset(files))
 
 
 def _unchanging(source: Source[Any], partition: JSON) -> Mapping[str, JSON] | None:
