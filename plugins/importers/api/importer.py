@@ -7,10 +7,11 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from importers.api.bar import progress_bar
-from importers.api.runner import run_pipeline
+from importers.api.runner import replay_pipeline, run_pipeline
 from importers.api.settings import tenant_of
 from importers.core.connection import Connection
 from importers.core.model import Health, Leaf, Position, Receipt, Window
@@ -89,24 +90,38 @@ class Importer:
         `progress` hears of each step; without it there is a bar where standard error is a terminal. Raises
         ImporterError; its subclass says whether to mend, to retry or to give up.
         """
+        work = partial(run_pipeline, window=window, full_refresh=full_refresh)
+        return await self._done(work, streams, key, progress)
 
-        def work() -> list[Result]:
+    async def replay_quarantine(
+        self,
+        *,
+        key: str | None = None,
+        streams: Sequence[str] | None = None,
+        progress: Callable[[Progress], None] | None = None,
+    ) -> ImportResult:
+        """Load what of the pipeline's quarantine is right by this importer's rules and policy; what isn't stays there.
+
+        As `importers quarantine replay`, which needs a tenant file. The result has no streams where there is nothing
+        to replay, and one for each window of what was appended. Raises ImporterError.
+        """
+        return await self._done(replay_pipeline, streams, key, progress)
+
+    async def _done(
+        self,
+        work: Callable[..., list[Result]],
+        streams: Sequence[str] | None,
+        key: str | None,
+        progress: Callable[[Progress], None] | None,
+    ) -> ImportResult:
+        def done() -> list[Result]:
             with progress_bar(progress) as watch:
-                results = run_pipeline(
-                    self._tenant,
-                    self.pipeline,
-                    streams,
-                    key,
-                    watch,
-                    window=window,
-                    full_refresh=full_refresh,
-                    connection=self._connection,
-                )
+                results = work(self._tenant, self.pipeline, streams, key, watch, connection=self._connection)
             for note in (note for result in results for note in result.notes):
                 _log.warning("%s", note)
             return results
 
-        return ImportResult(tuple(await asyncio.to_thread(work)))
+        return ImportResult(tuple(await asyncio.to_thread(done)))
 
     async def check_health(self) -> Health:
         """Whether the source and the warehouse answer. Never raises: who can't even be asked is unhealthy."""

@@ -57,6 +57,7 @@ def replay_pipeline(
     progress: Callable[[Progress], None] = _silent,
     *,
     installation: Installation | None = None,
+    connection: Connection | None = None,
 ) -> list[Result]:
     """Load what is in quarantine and is right by today's rules; what isn't stays there.
 
@@ -66,7 +67,7 @@ def replay_pipeline(
     installation = installation or Installation.from_environment()
     results = []
     with Attempt(installation, tenant, pipeline, streams or (), key or uuid4().hex, RunKind.REPLAY).listed():
-        found = jobs(installation, tenant, pipeline, streams or (), replay=True)
+        found = jobs(installation, tenant, pipeline, streams or (), connection, replay=True)
     for job in found:
         with closing(job):
             left = 0 if job.destination.is_new() else replay.rounds(job)

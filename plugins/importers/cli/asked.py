@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
@@ -240,6 +240,40 @@ def matching(directory: Path | None, target: tuple[str, str] | None) -> list[tup
     if target[1]:
         pipeline_of(tenant, target[1])
     return [(tenant, name) for name in ([target[1]] if target[1] else tenant.pipelines)]
+
+
+def with_quarantine(
+    installation: Installation, directory: Path | None, target: tuple[str, str] | None
+) -> list[tuple[Tenant, str]]:
+    """As `matching`, and the pipelines that put rows into quarantine and that no file describes: Python imported them.
+
+    Left out are those of a file that is wrong, which says how long they are kept. Raises ConfigError.
+    """
+    from importers.exceptions import ConfigError
+
+    loaded = _quarantined(installation, target)
+    found: list[tuple[Tenant, str]] = []
+    try:
+        found = matching(directory, target)
+    except ConfigError as error:
+        mistyped = directory is not None and not directory.is_dir()
+        if not loaded or mistyped or "file" in error.where:
+            raise
+    described = {(tenant.tenant, pipeline) for tenant, pipeline in found}
+    for name, pipeline in loaded:
+        if (name, pipeline) not in described:
+            with suppress(ConfigError):  # which `matching` has told
+                found.append((described_or_loaded(directory, name), pipeline))
+    return found
+
+
+def _quarantined(installation: Installation, target: tuple[str, str] | None) -> list[tuple[str, str]]:
+    from importers.ledger import history
+
+    tenant, pipeline = target or (None, "")
+    with history.reading(installation.warehouse) as connection:
+        known = history.quarantined(connection, tenant) if history.begun(connection) else []
+    return [one for one in known if pipeline in ("", one[1])]
 
 
 @contextmanager

@@ -39,7 +39,8 @@ def _runs(command: Command) -> Command:
 def list_(target: tuple[str, str] | None, tenants: Path | None, as_json: bool) -> None:
     """List what is in quarantine.
 
-    Whose, how many rows by rule, how old, how long it is kept, and whether it can be replayed.
+    Whose, how many rows by rule, how old, how long it is kept, and whether it can be replayed. Of pipelines too that no
+    tenant file describes, as Python imported them.
     """
     from importers.cli.answer import counted, say_json, say_table
     from importers.core.durations import spelled
@@ -49,7 +50,7 @@ def list_(target: tuple[str, str] | None, tenants: Path | None, as_json: bool) -
     installation = Installation.from_environment()
     found: list[Contents] = []
     entries: list[dict[str, Any]] = []
-    for tenant, pipeline in asked.matching(tenants, target):
+    for tenant, pipeline in asked.with_quarantine(installation, tenants, target):
         with asked.destination_of(installation, tenant, pipeline) as destination:
             if destination is not None:
                 found.append(contents(destination, tenant))
@@ -143,7 +144,7 @@ def show(
     from importers.pipeline.held import show as look
     from importers.pipeline.installation import Installation
 
-    tenant = asked.tenant_file(tenants, *job)
+    tenant = _described(tenants, job)
     installation = Installation.from_environment()
     with asked.destination_of(installation, tenant, job[1]) as destination:
         found = contents(destination, tenant) if destination else Contents()
@@ -156,6 +157,22 @@ def show(
         _show(one)
     if not seen:
         _tell_gone([found], nothing=True)
+
+
+def _described(tenants: Path | None, job: tuple[str, str]) -> Tenant:
+    """The tenant whose file has the pipeline. Raises ConfigError, also where rows are there that Python imported."""
+    from importers.exceptions import ConfigError
+    from importers.pipeline.installation import Installation
+
+    try:
+        return asked.tenant_file(tenants, *job)
+    except ConfigError as error:
+        if "file" in error.where or not asked.with_quarantine(Installation.from_environment(), tenants, job):
+            raise
+    raise ConfigError(
+        f"no tenant file describes {'.'.join(job)}, and so none has its rules and its policy",
+        do="replay where it is imported, by `Importer.replay_quarantine`; or describe it in a tenant file",
+    )
 
 
 def _of_runs(found: Contents, runs: Sequence[int]) -> Sequence[Held]:
@@ -213,7 +230,7 @@ def replay(
     from importers.cli.run import tell
     from importers.pipeline.installation import Installation
 
-    tenant = asked.tenant_file(tenants, *job)
+    tenant = _described(tenants, job)
     with progress_bar(None) as progress:
         results = replay_pipeline(tenant, job[1], streams or None, key, progress)
     if results or as_json:
@@ -248,8 +265,8 @@ def discard(
 
     if bool(runs) == everything:
         raise click.UsageError("say which: --run NUMBER, or --all")
-    tenant = asked.tenant_file(tenants, *job)
     installation = Installation.from_environment()
+    ((tenant, _),) = asked.with_quarantine(installation, tenants, job)
     with asked.destination_of(installation, tenant, job[1]) as destination:
         files = contents(destination, tenant).held if destination else ()
         files = [held for held in files if everything or held.run in runs]

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 def command(target: tuple[str, str] | None, limit: int, tenants: Path | None, as_json: bool) -> None:
     """List runs, the last first.
 
-    Their state, kind, window, rows, seconds, whether the position moved, and what else there is to know. Of a tenant
-    all that the ledger has: of pipelines too that its file no longer describes.
+    Their state, kind, window, rows, seconds, whether the position moved, and what else there is to know. All that the
+    ledger has: of pipelines too that no tenant file describes, or no longer.
     """
     from importers.cli.answer import say_json, say_table
     from importers.ledger import history
@@ -33,7 +33,10 @@ def command(target: tuple[str, str] | None, limit: int, tenants: Path | None, as
     installation = Installation.from_environment()
     past: list[PastRun] = []
     with history.reading(installation.warehouse) as connection:
-        for tenant in described if history.begun(connection) else ():
+        begun = history.begun(connection)
+        if begun and not target:
+            described |= {tenant: set() for tenant in history.tenants(connection) if tenant not in described}
+        for tenant in described if begun else ():
             past += history.runs(connection, tenant, (target[1] if target else "") or None, limit=limit)
         latest = sorted(past, key=lambda run: run.id, reverse=True)[:limit]
         judged = history.judgements(connection, [run.id for run in latest]) if latest else {}
@@ -58,11 +61,13 @@ def command(target: tuple[str, str] | None, limit: int, tenants: Path | None, as
 
 def _described(directory: Path | None, target: tuple[str, str] | None) -> dict[str, set[str] | None]:
     """By tenant the pipelines of its file, None if that can't be read, which is told: of every tenant that has one, or
-    of the target's. Raises ConfigError if there is no such directory.
+    of the target's. Raises ConfigError if a directory is named and isn't there.
     """
     from importers.pipeline.tenants import DIRECTORY, read_tenants, tenant_files
 
     place = directory or DIRECTORY
+    if directory is None and not place.is_dir():  # whoever imports from Python alone needs none
+        return {target[0]: set()} if target else {}
     stems = {file.stem for file in tenant_files(place)}
     wanted = stems if target is None else {target[0]}
     found: dict[str, set[str] | None] = {name: None if name in stems else set() for name in wanted}

@@ -17,7 +17,7 @@ from psycopg.rows import class_row, kwargs_row
 from psycopg.sql import SQL, Composed, Identifier, Literal
 
 from importers.core.model import Leaf, LoadMode, PersonalData, RunKind, RunState, Window
-from importers.core.names import ROWS
+from importers.core.names import ROWS, StreamName
 from importers.ledger.schema import ALIVE, revision
 from importers.transport.postgres import connect, translated
 
@@ -156,6 +156,11 @@ def runs(connection: psycopg.Connection, tenant: str, pipeline: str | None = Non
     return _runs(connection, SQL("where {} order by id desc limit {}").format(_of(tenant, pipeline), Literal(limit)))
 
 
+def tenants(connection: psycopg.Connection) -> set[str]:
+    """All that ever had a run."""
+    return {tenant for (tenant,) in connection.execute("select distinct tenant from _importers.run").fetchall()}
+
+
 def last_runs(connection: psycopg.Connection, tenants: Sequence[str]) -> dict[str, list[PastRun]]:
     """The newest run of each stream of these tenants, by `tenant.pipeline`; of each pipeline the newest first."""
     newest = SQL(
@@ -242,6 +247,14 @@ def kept_files(
     ).format(_of(tenant, pipeline), Literal(limit))
     with connection.cursor(row_factory=class_row(KeptFile)) as cursor:
         return cursor.execute(query).fetchall()
+
+
+def quarantined(connection: psycopg.Connection, tenant: str | None = None) -> list[tuple[str, str]]:
+    """The pipelines, as tenant and name, in order, that ever put rows into quarantine: of all tenants, or of one."""
+    which = SQL("") if tenant is None else SQL("where r.tenant = {}").format(Literal(tenant))
+    query = SQL("select distinct r.stream from _importers.quarantine q join _importers.run r on r.id = q.run {}")
+    streams = [StreamName.of(stream) for (stream,) in connection.execute(query.format(which)).fetchall()]
+    return sorted({(stream.tenant, stream.pipeline) for stream in streams})
 
 
 def judgements(connection: psycopg.Connection, runs: Sequence[int]) -> dict[int, Mapping[str, Any]]:

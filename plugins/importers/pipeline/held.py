@@ -71,6 +71,8 @@ def kept_until(tenant: Tenant, held: Held) -> datetime:
 def why_not(held: Held, tenant: Tenant) -> str:
     """Why a file can't be replayed; empty if it can."""
     _, pipeline, stream = StreamName.of(held.stream)
+    if pipeline not in tenant.pipelines:
+        return "no tenant file describes it: `Importer.replay_quarantine` does, from where it was imported"
     if held.table != (effective(tenant, pipeline, stream).load.table or stream):
         return f"its rows belong into {tenant.tenant}.{held.table}, and load.table names another"
     if held.replayed_by is not None:
