@@ -29,7 +29,6 @@ Mask = npt.NDArray[np.bool_]
 ROW_LEVEL = (
     "expect_column_values_to_be_dateutil_parseable",
     "expect_column_values_to_be_json_parseable",
-    "expect_column_values_to_match_json_schema",
     "expect_column_values_to_match_strftime_format",
 )
 """Types whose verdict on a row depends on that row alone, and that Great Expectations has for pandas."""

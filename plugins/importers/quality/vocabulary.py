@@ -7,7 +7,19 @@ from pydantic import ValidationError
 from importers.core.names import did_you_mean
 from importers.core.tenant import Expectation
 from importers.exceptions import ConfigError
-from importers.quality import counted, divergence, drift, gx, members, patterns, ranks, rowwise, runwide, typewise
+from importers.quality import (
+    counted,
+    divergence,
+    documents,
+    drift,
+    gx,
+    members,
+    patterns,
+    ranks,
+    rowwise,
+    runwide,
+    typewise,
+)
 from importers.quality.conditions import AnyCondition, conditional
 
 OWN: dict[str, type[rowwise.Rule]] = {
@@ -31,6 +43,7 @@ COMPILED: dict[str, type[rowwise.Rule]] = {
     "expect_column_values_to_not_match_like_pattern": patterns.NotMatchLike,
     "expect_column_values_to_match_like_pattern_list": patterns.MatchLikeList,
     "expect_column_values_to_not_match_like_pattern_list": patterns.NotMatchLikeList,
+    "expect_column_values_to_match_json_schema": documents.MatchJsonSchema,
     "expect_column_value_lengths_to_be_between": rowwise.LengthsBetween,
     "expect_column_value_lengths_to_equal": rowwise.LengthsEqual,
     "expect_column_pair_values_a_to_be_greater_than_b": rowwise.GreaterPair,

@@ -164,7 +164,22 @@ def expect(type_: str, /, mostly: float | None = None, **kwargs) -> Expectation:
         (expect("column_values_to_be_null", column="tags.x"), ["no column 'tags.x'"]),
         (expect("column_values_to_be_null", column="payload.user.email.x"), ["is inside a string"]),
         (expect("multicolumn_sum_to_equal", column_list=["id"]), ["'column_list' is wrong"]),
-        (expect("column_values_to_match_json_schema", column="name", json_schema=1), ["Great Expectations refuses"]),
+        (expect("column_values_to_match_json_schema", column="name", json_schema=1), ["'json_schema' is wrong"]),
+        (
+            expect("column_values_to_match_json_schema", column="name", json_schema={"items": {"type": "objekt"}}),
+            ["`json_schema`['items']['type']", "'objekt' is not valid"],
+        ),
+        *(
+            (
+                expect("column_values_to_match_json_schema", column="name", json_schema=schema),
+                ["leads out of it", "got " + reference],
+            )
+            for reference in ("http://127.0.0.1:9/secret", "file:///etc/hostname", "#/$defs/other", "other.json")
+            for schema in (
+                {"$ref": reference},
+                {"$defs": {"one": {"type": "array", "items": {"$ref": reference}}}, "$ref": "#/$defs/one"},
+            )
+        ),
     ],
     ids=str,
 )
@@ -500,14 +515,40 @@ def test_naive_bounds_on_instants_are_utc_and_zones_are_respected():
 
 def test_the_slow_engines_errors_are_errors_and_quote_no_value(caplog, capfd):
     caplog.set_level(logging.DEBUG)
-    rules = Rules.compile(
-        [expect("column_values_to_match_json_schema", column="name", json_schema={"type": "object"})], SCHEMA
-    )
-    with pytest.raises(ContractError, match=r"couldn't judge 'expect_column_values_to_match_json_schema'") as caught:
-        rules.checker(KEY).check(pa.record_batch({"name": ["canary-7391", '"x"']}))
+    rules = Rules.compile([expect("column_values_to_match_strftime_format", column="id", strftime_format="%d")], SCHEMA)
+    with pytest.raises(ContractError, match=r"couldn't judge 'expect_column_values_to_match_strftime") as caught:
+        rules.checker(KEY).check(pa.record_batch({"id": pa.array([7391, 7392])}))
     written = "".join(capfd.readouterr()) + caplog.text + str(caught.value) + repr(caught.value.__dict__)
-    assert "canary" not in written
+    assert "7391" not in written
     assert caught.value.__cause__ is None
+
+
+@pytest.mark.parametrize(
+    ("schema", "holds"),  # by what JSON Schema 2020-12 and draft 4 say of each
+    [
+        ({"type": "object", "required": ["a"]}, [True, False, False, False, False, None]),
+        ({"$ref": "#/$defs/one", "$defs": {"one": {"type": "array"}}}, [False, True, False, False, False, None]),
+        (
+            {"$id": "https://x.test/y", "$ref": "#z", "$defs": {"z": {"$anchor": "z", "type": "string"}}},
+            [*(4 * [False]), False, None],
+        ),
+        (
+            {
+                "properties": {"a": {"maximum": 1, "exclusiveMaximum": True}},
+                "$schema": "http://json-schema.org/draft-04/schema#",
+            },
+            [False, True, True, False, False, None],
+        ),
+    ],
+)
+def test_text_that_isn_t_json_or_not_as_its_schema_wants_is_bad(schema, holds):
+    texts = ['{"a": 1}', "[]", "7", "oops", "", None]
+    rules = Rules.compile([expect("column_values_to_match_json_schema", column="name", json_schema=schema)], SCHEMA)
+    checker = rules.checker(KEY)
+    rows = pa.record_batch({"name": pa.array([*texts, *texts])})
+    assert checker.check(rows).bad.tolist() == [said is False for said in [*holds, *holds]]
+    (evaluated,) = checker.verdict(0).tally.evaluated.values()
+    assert evaluated == 10
 
 
 def test_the_slow_engine_is_kept_from_logging(caplog, monkeypatch):
