@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from enum import StrEnum
 from itertools import compress, islice
 from typing import Any, NamedTuple
@@ -215,6 +216,7 @@ class Lines:
         schema: pa.Schema,
         unknown_keys: UnknownKeys,
         *,
+        known: pa.Schema | None = None,
         widest: pa.Schema | None = None,
         shown_by: str = SAMPLE,
         not_utf8: str = NOT_UTF8,
@@ -222,19 +224,24 @@ class Lines:
         """What is of integers in the schema, and of numbers in the `widest`, is that from the first block on that has
         fractions in it.
 
-        Of objects in the schema that are `core.untold` what isn't told may be anything, and isn't read. `shown_by` says
-        what lets a new key be seen, for an error; `not_utf8`, why a line isn't read that isn't that.
+        What is `known` beside the schema may be anything, and isn't read, though tables may have columns of it; so is
+        what isn't told of objects that are `core.untold`. `shown_by` says what lets a new key be seen, for an error;
+        `not_utf8`, why a line isn't read that isn't that.
         """
         self._shown_by, self._not_utf8 = shown_by, not_utf8
         self._stops = unknown_keys is UnknownKeys.STOP
-        self._known = pa.struct(list(schema))
-        self._keys = Keys(self._known) if self._stops and untold.is_untold(self._known) else None
+        self._known = pa.struct(list(schema if known is None else known))
+        more, all_told = self._known != pa.struct(list(schema)), not untold.is_untold(self._known)
+        self._keys = Keys(self._known) if self._stops and (more or not all_told) else None
+        self._tries_all = self._stops and more and all_told
         self._wide = self._parsing(pa.schema(untold.told(schema if widest is None else widest)))
         self._take(pa.schema(untold.told(schema)))
 
     def _take(self, schema: pa.Schema) -> None:
         self.schema = schema
         self._parser = self._parsing(schema)
+        # it finds new keys by itself, for which `Keys` takes as long as a parser
+        self._whole = _Parser(_with_types_of(self._known, schema), stops=True) if self._tries_all else None
 
     def _parsing(self, schema: pa.Schema) -> _Parser:
         return _Parser(schema, stops=self._stops and self._keys is None)
@@ -249,15 +256,23 @@ class Lines:
         try:
             if not block.data.isascii():  # what lies behind the block may be anything, and does no harm
                 str(view, "utf-8")  # Arrow doesn't look
-            if not NULL_FIRST.match(view):
-                table = self._parser.table(view)
-                as_many = table.num_rows == block.lines and _are_begun(block)
-                null = as_many and all(c.null_count for c in table.columns) and NULL_NEXT.search(view)
-                if as_many and not null and (self._keys is None or self._keys.has_all_of(view)):
-                    return Read(table, [])
+            if not NULL_FIRST.match(view) and (table := self._at_once(block)) is not None:
+                return Read(table, [])
         except (pa.ArrowInvalid, UnicodeDecodeError):
             pass
         return self._one_by_one(block, places)
+
+    def _at_once(self, block: Block) -> pa.Table | None:
+        """None, or ArrowInvalid, where some lines are no rows, or have new keys."""
+        if self._whole is not None:
+            with suppress(pa.ArrowInvalid):
+                table = self._whole.table(block.view)
+                return table if _has_a_row_a_line(table, block) else None
+        table = self._parser.table(block.view)
+        if not _has_a_row_a_line(table, block) or not (self._keys is None or self._keys.has_all_of(block.view)):
+            return None
+        self._tries_all, self._whole = False, None  # what isn't wanted has values of other types: more are to come
+        return table
 
     def _one_by_one(self, block: Block, places: Callable[[int], str]) -> Read:
         lines, rejects, unknown = [], [], []
@@ -382,6 +397,23 @@ def _rounds(value: Any, kind: pa.DataType) -> bool:
     if isinstance(value, list) and pa.types.is_list(kind):
         return any(_rounds(inner, kind.value_type) for inner in value)
     return isinstance(value, int) and pa.types.is_float64(kind) and not is_double(value)
+
+
+def _has_a_row_a_line(table: pa.Table, block: Block) -> bool:
+    if table.num_rows != block.lines or not _are_begun(block):
+        return False
+    return not all(c.null_count for c in table.columns) or not NULL_NEXT.search(block.view)
+
+
+def _with_types_of(known: Iterable[pa.Field], read: Iterable[pa.Field]) -> pa.Schema:
+    """All that is known, in which what is read is of the types that it is read as."""
+    kinds = {field.name: field.type for field in read}
+    return pa.schema([field.with_type(_of_both(field.type, kinds.get(field.name, field.type))) for field in known])
+
+
+def _of_both(known: pa.DataType, read: pa.DataType) -> pa.DataType:
+    are_objects = pa.types.is_struct(known) and pa.types.is_struct(read)
+    return pa.struct(list(_with_types_of(known, read))) if are_objects else read
 
 
 def _are_begun(block: Block) -> bool:

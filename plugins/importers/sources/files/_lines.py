@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, ClassVar, TypeVar
 
@@ -114,21 +114,16 @@ def _is_bare_of_names(kind: pa.DataType) -> bool:
     return is_bare(kind) and not all(is_key(field.name) and not _is_bare_of_names(field.type) for field in kind)
 
 
-def reader(
-    schema: pa.Schema,
-    setting: LinesConfig,
-    stream: Stream,
-    not_utf8: str = NOT_UTF8,
-    only: Collection[str] | None = None,
-) -> Lines:
-    """For lines that have the keys of the schema, or of what a flat one was made from; or those of some columns `only`,
-    beside others that aren't read.
+def reader(schema: pa.Schema, setting: LinesConfig, stream: Stream, not_utf8: str = NOT_UTF8) -> Lines:
+    """For lines that have the keys of the schema, or of what a flat one was made from: of those the stream's columns
+    are read, and the others may be anything.
     """
+    only = {column.name for column in stream.columns}
     free = widening(stream) - setting.types.keys()
     wide = [field.with_type(wider(field.type) or field.type) if field.name in free else field for field in schema]
-    keys = setting.unknown_keys if only is None else UnknownKeys.IGNORE
     widest = nested_schema(pa.schema(wide, schema.metadata), only)
-    return Lines(nested_schema(schema, only), keys, widest=widest, not_utf8=not_utf8)
+    known = nested_schema(schema)
+    return Lines(nested_schema(schema, only), setting.unknown_keys, known=known, widest=widest, not_utf8=not_utf8)
 
 
 def one_object(schema: pa.Schema, setting: LinesConfig, stream: Stream, path: str, not_utf8: str = NOT_UTF8) -> Record:
@@ -137,13 +132,10 @@ def one_object(schema: pa.Schema, setting: LinesConfig, stream: Stream, path: st
     """
     said = {field.name: field for field in stream.schema}
     typed = pa.schema([said.get(field.name, field) for field in schema], schema.metadata)
-    known = reader(typed, setting, stream)
-    lines = reader(typed, setting, stream, not_utf8, only=said)
+    lines = reader(typed, setting, stream, not_utf8)
     kinds = pa.schema(told(field for field in typed if field.name in said))
 
     def read(block: Block, numbers: LineNumbers) -> Batch:
-        if setting.unknown_keys is UnknownKeys.STOP:
-            known.read(block, partial(numbers.place, block))
         table, rejects, _ = lines.read(block, partial(numbers.place, block))
         return batch(flat(table) if is_flat(schema) else table, kinds, stream, rejects, None)
 

@@ -41,9 +41,9 @@ class JsonlConfig(LinesConfig):
     A column of which all texts are times as ISO 8601 writes them, with a zone or all without, is one of times, if none
     has more than six digits after the second; what is within objects stays text.
 
-    Of an object that the policy drops nothing is read, whatever is in it. An object with more than 1,600 keys in the
-    sample, over all records, as where the keys are ids, days or persons, can only be dropped: have it written as a list
-    of objects, with a key and a value each.
+    Of a column that the policy drops nothing is read, whatever is in it, of whatever type. An object with more than
+    1,600 keys in the sample, over all records, as where the keys are ids, days or persons, can only be dropped: have it
+    written as a list of objects, with a key and a value each.
     """
 
 

@@ -18,6 +18,8 @@ from tests.support.properties import examples
 from importers.core import untold
 from importers.core.model import Column, Window
 from importers.exceptions import ContractError
+from importers.sources._text import json_keys
+from importers.sources._text.json_lines import Lines, _Parser
 from importers.sources.files.json import Json, JsonConfig
 from importers.sources.files.jsonl import Jsonl
 
@@ -135,6 +137,63 @@ def test_nested_objects_stay_or_become_columns(tmp_path):
     assert everything(of) == ([{"u_n": 1.0}, {"u_n": 2.5}], [])
     with pytest.raises(ContractError, match="several columns of one name"):
         source(written(tmp_path / "n.json", [{"u": {"n": 1}, "u_n": 2}]), nested="flatten").streams()
+
+
+WAYS = {
+    "jsonl": (Jsonl, {}, ["id"]),
+    "json": (Json, {}, ["id"]),
+    "flatten": (Json, {"nested": "flatten"}, ["id", "u_id"]),
+}
+"""Sources, and which columns of `id`, `n` and `u` are wanted."""
+
+
+def in_a_way(name, path, rows, **config):
+    kind, settings, wanted = WAYS[name]
+    text = "\n".join(map(json.dumps, rows)) if kind is Jsonl else json.dumps(rows)
+    return source(written(path, text), kind, **settings, **config), wanted
+
+
+@pytest.mark.parametrize("unknown", ["stop", "ignore"])
+@pytest.mark.parametrize("way", WAYS)
+def test_what_is_not_wanted_may_have_values_of_any_type(tmp_path, way, unknown):
+    other = ["x", {"a": 1}, [], True, 2**64, 1.5, None]
+    rows = [{"id": 0, "n": 1, "u": {"id": 0, "n": 1}}, *({"id": 1, "n": n, "u": {"id": 1, "n": n}} for n in other)]
+    rows += [{"id": 1.5, "n": "x", "u": {"id": 2}}, {"id": "none"}]
+    of, wanted = in_a_way(way, tmp_path / "rows", rows, sample_rows=1, unknown_keys=unknown)
+    got, rejects = everything(of, only=wanted)
+    within = {"u_id": 1} if "u_id" in wanted else {}
+    assert got == [dict.fromkeys(wanted, 0), *[{"id": 1} | within] * len(other)]
+    assert [reject.reason for reject in rejects] == ["column 'id': not a whole number: see `types`"] * 2
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_beside_what_is_not_wanted_a_new_key_stops_and_what_is_wanted_widens(tmp_path, way):
+    rows = [{"id": n, "n": "x" if n else 1, "u": {"id": n}} for n in range(3)]
+    with pytest.raises(ContractError, match="got late; in 1 line"):
+        everything(*in_a_way(way, tmp_path / "late", [*rows, {"id": 3, "late": 1}], sample_rows=1))
+    of, wanted = in_a_way(way, tmp_path / "wide", [*rows, {"id": 0.5}], sample_rows=1)
+    (stream,) = of.streams()
+    (partition,) = of.plan(stream, Window(), {}).partitions
+    asked = tuple(replace(c, widens=True) for c in stream.columns if c.name in wanted)
+    (batch,) = of.read(replace(stream, columns=asked), partition)
+    assert batch.rows["id"].to_pylist() == [0.0, 1.0, 2.0, 0.5]
+
+
+@pytest.mark.parametrize("late", [0, 1])
+def test_values_of_another_type_that_are_not_wanted_are_found_once(tmp_path, monkeypatch, late):
+    """Where all fit, new keys are found by the parser that reads: another pass takes as long."""
+    asked = []
+    has_all_of = json_keys.Keys.has_all_of
+    monkeypatch.setattr(json_keys.Keys, "has_all_of", lambda *args: asked.append(1) or has_all_of(*args))
+    monkeypatch.setattr(Lines, "_one_by_one", None)
+    tried = []
+    table = _Parser.table
+    monkeypatch.setattr(_Parser, "table", lambda *args: tried.append(1) or table(*args))
+    rows = [{"id": n, "n": "x" if late and n > 5 else n} for n in range(20)]
+    got, rejects = everything(source(written(tmp_path / "rows", rows), Small, sample_rows=2), only=["id"])
+    assert (got, rejects) == ([{"id": n} for n in range(20)], [])
+    blocks = len(tried) - bool(late)
+    assert 0 < len(asked) < blocks if late else not asked
 
 
 def test_what_is_of_several_types_within_a_flattened_object_is_of_the_one_that_is_said_of_its_column(tmp_path):
