@@ -206,7 +206,9 @@ def typed(
         wrong = pc.and_(pc.is_valid(said), pc.is_null(values)) if values.null_count > said.null_count else None
     else:
         values, wrong = convert(text, kind, nulls, numbers)
-    what = f"{called(kind).partition(' such as')[0]} written as {written}" if written else called(kind)
+    what = called(kind) + numbers.example(kind)
+    if written:
+        what = f"{called(kind).partition(' such as')[0]} written as {written}"
     hint = ", which the column is by the sample or the run before: see `types`" if sampled else ""
     refused = [] if wrong is None else [(wrong, f"not {what}{hint}")]
     if sampled and (pattern := code_pattern(kind)):

@@ -150,6 +150,69 @@ def test_a_number_in_another_notation_is_kept_apart(tmp_path):
     assert [reject.raw for reject in rejects] == [b"2.5;b", b"12.34,5;c"]
 
 
+UNGROUPED = (
+    "0.500",
+    "-0.500",
+    "00.500",
+    "012.345",
+    "000.000.001",
+    "0.123",
+    "1.23.456",
+    "1.00.000",
+    "12.34",
+    "1.2345",
+    "1.234.56",
+    "1..234",
+    ".123",
+    "1.234,",
+    "1.234E+03",
+    "1.234,5e3",
+)
+GROUPED = {"1.234": 1234, "-1.234": -1234, "123.456.789": 123456789, "0": 0, "1000": 1000}
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("integer", "a whole number written as 1.234"),
+        ("number", "a number written as 1.234,5"),
+        ("decimal(12,2)", "a decimal number of at most 10 digits before the point and 2 after it written as 1.234,5"),
+    ],
+)
+def test_what_isn_t_well_grouped_is_no_number(tmp_path, kind, words):
+    """`0.500` was 500: nobody groups behind a zero. Groups of two, as of lakhs, are of another notation, too."""
+    cells = [*GROUPED, *UNGROUPED]
+    (tmp_path / "x.csv").write_text("".join(f"{line}\n" for line in ["v;x", *(f"{cell};a" for cell in cells)]))
+    found, rejects, _ = everything(source(tmp_path / "x.csv", decimal=",", thousands=".", types={"v": kind}))
+    assert [value for value, _ in found] == list(GROUPED.values())
+    assert [reject.raw.decode() for reject in rejects] == [f"{cell};a" for cell in UNGROUPED]
+    assert {reject.reason for reject in rejects} == {f"column 'v': not {words}"}
+
+
+@pytest.mark.parametrize("odd", UNGROUPED)
+def test_a_sample_that_isn_t_well_grouped_is_text(tmp_path, odd):
+    """A type gives each sampled text back."""
+    german = f"v;x\n1.234;a\n{odd};b\n".encode()
+    assert rows(tmp_path, german, decimal=",", thousands=".") == [("1.234", "a"), (odd, "b")]
+    english = odd.translate(str.maketrans(",.", ".,"))
+    assert rows(tmp_path, f"v;x\n{english};b\n1,234;a\n".encode(), thousands=",") == [(english, "b"), ("1,234", "a")]
+
+
+@pytest.mark.parametrize(
+    ("thousands", "written"),
+    [
+        (" ", "1 234\u00a0567"),
+        (" ", "1\u202f234\u2009567"),
+        ("'", "1'234\u2019567"),
+        ("_", "1_234_567"),
+    ],
+)
+def test_what_office_programs_write_between_thousands(tmp_path, thousands, written):
+    found = rows(tmp_path, f"v;x\n{written};a\n0;b\n".encode(), thousands=thousands)
+    assert found == [(1_234_567, "a"), (0, "b")]
+    assert rows(tmp_path, f"v;x\n{written};a\n0{written};b\n".encode(), thousands=thousands)[0] == (written, "a")
+
+
 def test_decimals_of_a_declared_type_keep_every_digit(tmp_path):
     found = rows(tmp_path, b"d;x\n1.234,123456789;a\n", decimal=",", thousands=".", types={"d": "decimal"})
     assert str(found[0][0]) == "1234.123456789"
