@@ -424,6 +424,65 @@ def test_rows_of_others_stay_where_the_subject_was_another_column(loaded: Path, 
     assert (stays["acme.plays.friend"], stays["acme.plays.listener"]) == ((1, 0), (2, 0))
 
 
+def renamed(home: Path, before: str, now: str) -> None:
+    """What the file says of a subject from now on."""
+    file = home / "tenants/acme.yaml"
+    assert before in file.read_text()
+    file.write_text(file.read_text().replace(before, now))
+
+
+def test_who_was_erased_doesn_t_come_back_in_another_domain(loaded: Path, sql: psycopg.Connection[Any]) -> None:
+    call("erase", "acme", ANN, *NEW)
+    renamed(loaded, "{column: name, domain: listener}", "{column: name, domain: fan}")
+    (loaded / "members_2.csv").write_text(f"id,name,town\n4,{ANN},Ulm\n5,{BOB},Ulm\n")
+    for flags in ([], ["--full-refresh"]):
+        said = call("run", "acme.members", *flags, code=2).stderr
+        assert "whoever was erased in the domain 'listener' would be loaded again" in said
+        assert "1 person kept out of 'listener', by `name`" in said
+    assert ids(sql, "members") == [2, 3]
+    call("erase", "acme", ANN, "--yes", "--domain", "fan")  # what the error says is to be done
+    call("readmit", "acme", ANN, *NEW, "--reason", "in the domain fan now")
+    (run,) = answer("run", "acme.members")
+    assert (run["rows_loaded"], run["rows_suppressed"]) == (1, 1)
+    assert any("the subject is `name` of the domain 'fan' now" in note for note in run["notes"])
+    assert ids(sql, "members") == [2, 3, 5]
+
+
+def test_who_was_erased_doesn_t_come_back_as_nobody(loaded: Path) -> None:
+    call("erase", "acme", ANN, *NEW)
+    renamed(loaded, "{column: name, domain: listener}", "{none: true, reason: towns}")
+    said = call("run", "acme.members", code=2).stderr
+    assert "whoever was erased in the domain 'listener' would be loaded again: rows concern nobody now" in said
+
+
+def test_another_column_of_the_same_domain_is_told(loaded: Path) -> None:
+    renamed(loaded, "{column: name, domain: listener}", "{column: town, domain: listener}")
+    (loaded / "members_2.csv").write_text(f"id,name,town\n4,{BOB},Ulm\n")
+    assert answer("run", "acme.members")[0]["notes"] == []  # nobody is kept out
+    call("erase", "acme", ANN, *NEW)
+    renamed(loaded, "{column: town, domain: listener}", "{column: name, domain: listener}")
+    (loaded / "members_3.csv").write_text(f"id,name,town\n5,{BOB},Ulm\n")
+    (note,) = answer("run", "acme.members")[0]["notes"]
+    assert "before `town`: who was erased is kept out if it is named there alike" in note
+
+
+def test_a_receipt_tells_of_rows_that_say_in_another_domain_whose_they_are(loaded: Path) -> None:
+    for column in ("name", "listener"):
+        renamed(loaded, f"{{column: {column}, domain: listener}}", f"{{column: {column}, domain: fan}}")
+    (loaded / "members_2.csv").write_text(f"id,name,town\n4,{ANN},Ulm\n")
+    (run,) = answer("run", "acme.members")
+    assert any("rows that earlier runs loaded by `--domain listener`" in note for note in run["notes"])
+    told = {
+        place["name"].split("/acme/")[-1].split("/")[0]: place
+        for place in answer("erase", "acme", ANN, "--yes", "--domain", "fan")["places"]
+        if place["outcome"] == "clear"
+    }
+    assert (told["acme.members__rows"]["rows"], told["acme.plays"]["rows"]) == (1, 0)
+    assert "2 rows say whose they are in another domain" in told["acme.members__rows"]["note"]
+    assert "2 rows say whose they are in another domain" in told["acme.plays"]["note"]
+    assert "2 rows say whose they are in the domain 'listener'" in told["plays"]["note"]
+
+
 def test_a_run_that_was_planned_for_another_subject_isn_t_repaired(loaded: Path) -> None:
     """The list of the erased would be asked for the plan's domain, with tokens of today's."""
     (loaded / "plays_2.csv").write_text(f"id,listener,friend,score\n6,{ANN},,6\n")

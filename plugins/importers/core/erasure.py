@@ -127,6 +127,15 @@ class SubjectTable:
 
 
 @dataclass(frozen=True, slots=True)
+class Registered:
+    """A quarantine file: of which stream, since when, and in which domain its rows say whose they are."""
+
+    stream: str
+    since: datetime
+    domain: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Waiting:
     """An open run, of whose rows something may be staged."""
 
@@ -190,8 +199,8 @@ class Eraser(ABC):
         """The tenant's open runs that stage rows."""
 
     @abstractmethod
-    def registered(self) -> Mapping[str, tuple[str, datetime]]:
-        """By URI the tenant's quarantine files that nobody gave up or replayed: the stream, and since when."""
+    def registered(self) -> Mapping[str, Registered]:
+        """By URI the tenant's quarantine files that nobody gave up or replayed."""
 
     @abstractmethod
     def alone(self, domain: str, tokens: Sequence[bytes]) -> AbstractContextManager[None]:

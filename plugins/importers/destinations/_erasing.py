@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime
 
 import psycopg
 from psycopg.types.json import Jsonb
@@ -18,6 +17,7 @@ from importers.core.erasure import (
     Outcome,
     Place,
     Readmission,
+    Registered,
     SubjectTable,
     Waiting,
 )
@@ -185,14 +185,17 @@ class PostgresEraser(Eraser):
             )
             return [Waiting(*row) for row in rows.fetchall()]
 
-    def registered(self) -> Mapping[str, tuple[str, datetime]]:
+    def registered(self) -> Mapping[str, Registered]:
         with self._transaction("listing quarantine") as connection:
             rows = connection.execute(
-                f"""select q.uri, r.stream, q.at from _importers.quarantine q join _importers.run r on r.id = q.run
+                f"""select q.uri, r.stream, q.at,
+                      case when r.plan -> 'stream' ->> 'subject' is not null
+                        then coalesce(r.plan -> 'stream' ->> 'subject_domain', 'default') end
+                    from _importers.quarantine q join _importers.run r on r.id = q.run
                     where r.tenant = %s and {THERE}""",
                 (self._tenant,),
             )
-            return {uri: (stream, since) for uri, stream, since in rows.fetchall()}
+            return {uri: Registered(*said) for uri, *said in rows.fetchall()}
 
     @contextmanager
     def alone(self, domain: str, tokens: Sequence[bytes]) -> Iterator[None]:

@@ -28,6 +28,17 @@ def somebody_s(whose: Sequence[str]) -> Composed:
     return _by_owner(whose, SQL("{} is not null"))
 
 
+def of_another(whose: Sequence[str]) -> Composed:
+    """Which rows are somebody's in another domain than the `domain` that the statement is given: of runs before or
+    after which the tenant's file named another one.
+    """
+    runs = SQL(
+        "{} in (select id from _importers.run where tenant = %(tenant)s and plan -> 'stream' ->> 'subject' is not null"
+        " and coalesce(plan -> 'stream' ->> 'subject_domain', 'default') <> %(domain)s)"
+    )
+    return SQL("({} and {})").format(somebody_s(whose), runs.format(Identifier(RUN)))
+
+
 def _by_owner(whose: Sequence[str], says: SQL) -> Composed:
     """A condition of a statement that is given `tenant`."""
     runs = SQL(

@@ -44,12 +44,16 @@ class SubjectRows:
                 note = "has no column that says whose its rows are"
                 places.append(Place("table", name, Outcome.STAYS, note=note))
                 continue
-            statement = SQL("select count(*) filter (where {}), count(*) filter (where not {}) from {}").format(
-                owners.theirs(whose), owners.somebody_s(whose), self._identifier(name)
+            counts = (owners.theirs(whose), SQL("not {}").format(owners.somebody_s(whose)), owners.of_another(whose))
+            statement = SQL("select {} from {}").format(
+                SQL(", ").join(SQL("count(*) filter (where {})").format(each) for each in counts),
+                self._identifier(name),
             )
-            rows, unknown = self._connection.execute(statement, self._parameters).fetchone() or (0, 0)
-            note = "rows whose subject is null stay: nobody knows whose they are" if unknown else ""
-            places.append(Place("table", name, Outcome.CLEAR, rows, unknown, note))
+            parameters = self._parameters | {"domain": domain}
+            rows, unknown, others = self._connection.execute(statement, parameters).fetchone() or (0, 0, 0)
+            notes = ["rows whose subject is null stay: nobody knows whose they are"] if unknown else []
+            notes += [f"{others:,} rows say whose they are in another domain: erase there, too"] if others else []
+            places.append(Place("table", name, Outcome.CLEAR, rows, unknown, "; ".join(notes)))
             places += self._mentions(name, whose, domain)
         return places
 

@@ -16,7 +16,7 @@ from functools import cached_property
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from importers.core.erasure import Eraser, Erasure, Outcome, Place, Readmission
+from importers.core.erasure import Eraser, Erasure, Outcome, Place, Readmission, Registered
 from importers.core.names import StreamName, did_you_mean
 from importers.core.settings import effective, importer_settings, kept_in_quarantine
 from importers.core.tenant import Pipeline, Subject, Tenant
@@ -151,7 +151,7 @@ class _Quarantine:
         return self._quarantine.files(self._tenant.tenant)
 
     @cached_property
-    def _registered(self) -> Mapping[str, tuple[str, datetime]]:
+    def _registered(self) -> Mapping[str, Registered]:
         return self._eraser.registered()
 
     @property
@@ -181,8 +181,8 @@ class _Quarantine:
         for uri in self._files[1]:
             note = "isn't whole, and nobody reads it: a sweep ends it"
             yield Place("quarantine", uri, Outcome.STAYS, note=note)
-        for uri, (stream, since) in self._registered.items():
-            if not self._quarantine.is_here(uri) and self._may_be_kept(stream, since):
+        for uri, file in self._registered.items():
+            if not self._quarantine.is_here(uri) and self._may_be_kept(file):
                 note = "lies elsewhere than IMPORTERS_QUARANTINE says: set that to its place, and erase again"
                 yield Place("quarantine", uri, Outcome.FAILED, note=note)
 
@@ -194,22 +194,25 @@ class _Quarantine:
     def _place(self, uri: str, left: Left) -> Place:
         parts = [f"{left.rejects} lines that were no rows"] if left.rejects else []
         parts += [f"{left.nobody_s} rows without a subject"] if left.nobody_s else []
-        note = f"of {' and '.join(parts)} nobody knows whose they are{self._until(uri)}" if parts else ""
-        return Place("quarantine", uri, Outcome.CLEAR, left.erased, left.rejects + left.nobody_s, note)
+        notes = [f"of {' and '.join(parts)} nobody knows whose they are{self._until(uri)}"] if parts else []
+        file, said = self._registered.get(uri), left.rows - left.rejects - left.nobody_s
+        if said and file and file.domain not in (None, self._whom[0]):
+            notes.append(f"{said:,} rows say whose they are in the domain '{file.domain}': erase there, too")
+        return Place("quarantine", uri, Outcome.CLEAR, left.erased, left.rejects + left.nobody_s, "; ".join(notes))
 
     def _until(self, uri: str) -> str:
         if uri not in self._registered:
             return ": they stay until the run is over"
-        return f": they stay until {self._kept_until(*self._registered[uri]):%Y-%m-%d}"
+        return f": they stay until {self._kept_until(self._registered[uri]):%Y-%m-%d}"
 
-    def _may_be_kept(self, stream: str, since: datetime) -> bool:
+    def _may_be_kept(self, file: Registered) -> bool:
         """Of a pipeline that no file describes nobody knows how long: it may have said more than the default."""
-        described = StreamName.of(stream).pipeline in self._tenant.pipelines
-        return not described or datetime.now(UTC) < self._kept_until(stream, since)
+        described = StreamName.of(file.stream).pipeline in self._tenant.pipelines
+        return not described or datetime.now(UTC) < self._kept_until(file)
 
-    def _kept_until(self, stream: str, since: datetime) -> datetime:
-        _, pipeline, name = StreamName.of(stream)
-        return since + kept_in_quarantine(self._tenant, pipeline, name).time
+    def _kept_until(self, file: Registered) -> datetime:
+        _, pipeline, name = StreamName.of(file.stream)
+        return file.since + kept_in_quarantine(self._tenant, pipeline, name).time
 
 
 _UNREADABLE = (StagingError, ContractError, PrivacyError)

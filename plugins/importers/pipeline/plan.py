@@ -11,7 +11,7 @@ from importers.core.model import LoadMode, Plan, Position, Reads, Run, RunKind, 
 from importers.core.parts import Place
 from importers.core.settings import importer_settings
 from importers.exceptions import ConfigError
-from importers.pipeline import contract, replay, treatments, unseen, writers
+from importers.pipeline import contract, replay, treatments, unseen, whose, writers
 from importers.pipeline.job import Job
 from importers.pipeline.lint_notes import AND_SO, EACH_A_VERSION, rereads
 
@@ -84,6 +84,7 @@ def _planned(job: Job, kind: RunKind, window: Window, position: Position, *, ful
     asked = job.requested
     job.destination.suits(job.stream, job.policy.table(job.asked.schema))
     treatments.refuse_unfit(job)
+    others = whose.changed(job, remembered(job))
     more: Sequence[str] = ()
     if kind is RunKind.REPLAY:
         begun, planned = Start({}, (), False), replay.plan_of(job)
@@ -92,7 +93,7 @@ def _planned(job: Job, kind: RunKind, window: Window, position: Position, *, ful
         planned = job.source.plan(asked, window, begun.position)
         more = (*_each_a_version(job), *_unseen(job, planned))
     changed = () if full_refresh else treatments.changed(job)
-    notes = (*planned.notes, *begun.notes, *changed, *more)
+    notes = (*planned.notes, *begun.notes, *others, *changed, *more)
     known = contract.remembering(job.stream, planned)
     if not job.destination.is_new():
         writers.check(job)  # last: until the run is open nobody else's of the table can be
@@ -146,7 +147,7 @@ def agreed(job: Job, window: Window | None = None, position: Position | None = N
 
     With a `position` what a run reads from there on is held to the contract, without it all that the source offers.
     """
-    known, window = _known(job), window or Window()
+    known, window = remembered(job), window or Window()
     load, offered = job.settings.load, job.stream
     parts: Callable[[], Sequence[Place]] = tuple
     if position is not None:
@@ -174,7 +175,7 @@ def _loaded(job: Job, known: Stream) -> Position:
     return (job.destination.position(job.stream) or known.loaded) if differ else {}
 
 
-def _known(job: Job) -> Stream | None:
+def remembered(job: Job) -> Stream | None:
     """The stream as its last committed run was planned with it."""
     streams = () if job.destination.is_new() else job.destination.remembered()
     return next((stream for stream in streams if stream.name == job.stream.name), None)
@@ -182,7 +183,7 @@ def _known(job: Job) -> Stream | None:
 
 def _replayed(job: Job) -> Job:
     """The job of what is in quarantine: held to what was agreed, and to no file or server of today."""
-    known = _known(job)
+    known = remembered(job)
     if known is None:
         return job
     return job.of(contract.replayed(job.stream, known, job.settings, replay.columns(job)))
@@ -206,7 +207,7 @@ def _each_a_version(job: Job) -> Sequence[str]:
 
 
 def _unseen(job: Job, planned: Plan) -> Sequence[str]:
-    known = None if planned.seen is None else _known(job)
+    known = None if planned.seen is None else remembered(job)
     return () if known is None or planned.seen is None else unseen.notes(known, planned.seen, job.settings)
 
 

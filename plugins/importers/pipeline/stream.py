@@ -17,9 +17,9 @@ from uuid import uuid4
 
 from importers.core.model import JSON, Batch, MicroBatch, Pace, Plan, Position, Receipt, RunKind, Window
 from importers.exceptions import ConfigError, ImporterError
-from importers.pipeline import treatments, writers
+from importers.pipeline import treatments, whose, writers
 from importers.pipeline.job import Job
-from importers.pipeline.plan import agreed, start
+from importers.pipeline.plan import agreed, remembered, start
 from importers.pipeline.segment import Segment
 
 _log = logging.getLogger(__name__)
@@ -179,7 +179,7 @@ class _Session:
 
     def _open(self) -> Segment:
         found: dict[str, JSON] = {}
-        notes = treatments.changed(self._job)
+        notes = (*whose.changed(self._job, remembered(self._job)), *treatments.changed(self._job))
 
         def sealed(position: Position) -> Plan:
             writers.check(self._job)
