@@ -171,6 +171,29 @@ def test_an_open_run_that_another_version_planned_is_planned_anew(
     assert sql.execute("select state from _importers.run order by id").fetchall() == [("aborted",), ("committed",)]
 
 
+def test_a_run_isn_t_read_by_two_settings(
+    installation: Installation, sql: psycopg.Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What one partition has as the third of April would be the fourth of March in another."""
+    monkeypatch.setattr("importers.sources.files._files.FileSource.whole_below", 40)
+    path = str(csv(tmp_path, *(f"{n},03.04.2026" for n in range(30))))
+
+    def written(day: str) -> Tenant:
+        said = {"path": path, "stream": "plays", "types": {"what": "date"}, "date_format": day}
+        return tenant("csv", Path(path), KEEP, config=said)
+
+    with closing(job_of(installation, written("%d.%m.%Y"))) as job:
+        opened = plan.plan(job, "night")
+        assert len(opened.plan.partitions) > 1
+        extract.stage(job, opened, 0)
+    changed = pytest.raises(ConfigError, match="settings have changed since this run was planned")
+    with closing(job_of(installation, written("%m.%d.%Y"))) as job, changed:
+        extract.stage(job, opened, 1)
+    assert import_once(installation, written("%m.%d.%Y"), "night").rows_loaded == 30
+    assert sql.execute("select distinct what::text from acme.plays").fetchall() == [("2026-03-04",)]
+    assert sql.execute("select state from _importers.run order by id").fetchall() == [("aborted",), ("committed",)]
+
+
 def test_text_that_the_warehouse_can_t_hold_is_quarantined(
     installation: Installation, sql: psycopg.Connection, tmp_path: Path
 ) -> None:

@@ -195,7 +195,8 @@ class Plan:
     says so, which gave it the position; None where an older version stored the plan, and didn't say.
     `since` says of columns which part of the source is the first that had them (`Column.since`), now or when the stream
     was read before, where parts may differ in their columns. `seen` is what records have that were sampled of what is
-    read, where they needn't have each field of the stream; None if none was. Neither is stored.
+    read, where they needn't have each field of the stream; None if none was. Neither is stored. `settings` is the
+    fingerprint of those by which it is to be read; empty where an older version stored the plan, and in a replay's.
     """
 
     partitions: Sequence[JSON]
@@ -210,6 +211,7 @@ class Plan:
     dropped: bool = False
     since: Mapping[str, str] = field(default_factory=dict)
     seen: pa.Schema | None = None
+    settings: str = ""
 
     @property
     def again(self) -> bool:

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from functools import cache
+from hashlib import sha256
 from time import perf_counter, sleep
 from types import NoneType
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
@@ -25,6 +26,13 @@ class SourceConfig(BaseModel):
     """The settings of a source. Unknown keys are errors: a typo must not become a default."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    @property
+    def fingerprint(self) -> str:
+        """Of what is said, so that another version's defaults change nothing: by other settings the same partition may
+        have other rows, or other values.
+        """
+        return sha256(self.model_dump_json(exclude_defaults=True).encode()).hexdigest()[:16]
 
 
 class Partition(BaseModel):

@@ -82,6 +82,7 @@ def _plan(stored: Mapping[str, Any]) -> Plan:
         stored.get("refresh", False),
         stored.get("resumed"),
         stored.get("dropped", False),
+        settings=stored.get("settings", ""),
     )
 
 
@@ -156,6 +157,7 @@ def insert_run(
         "complete": plan.complete,
         "notes": plan.notes,
         "resumed": plan.resumed,
+        "settings": plan.settings,
     } | {said: True for said in ("live", "refresh", "dropped") if getattr(plan, said)}
     row = connection.execute(
         """

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from importers.core.coded import without_views
 from importers.core.model import JSON, Batch, Position, Run, RunKind, RunState, Staged
-from importers.exceptions import ContractError, RunAbortedError
+from importers.exceptions import ConfigError, ContractError, RunAbortedError
 from importers.pipeline import replay
 from importers.pipeline.job import Job
 from importers.pipeline.stamp import stamped
@@ -65,9 +65,21 @@ def run_key(run: Run) -> bytes:
     return run.sealed_key
 
 
+def settings_hold(job: Job, run: Run) -> bool:
+    """Whether the source's settings are those by which the run was planned, as far as its plan says them."""
+    return run.plan.settings in ("", job.source.config.fingerprint)
+
+
 def _extract(job: Job, run: Run, partition: int, lease: float | None, *, validate: bool) -> Staged:
     with job.at(partition):
         key = job.keys.open_run_key(run_key(run))
+        if not settings_hold(job, run):
+            raise ConfigError(
+                "the importer's settings have changed since this run was planned: of its partitions some would be read"
+                " by those of then",
+                do="run it again from its plan on, or start a new run: then it is planned anew",
+                run=run.id,
+            )
         position: Position = {}
         # Where one process tree does all steps, it reads again after a power cut: nothing need wait for the disk.
         with (

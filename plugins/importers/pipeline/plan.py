@@ -11,7 +11,7 @@ from importers.core.model import LoadMode, Plan, Position, Reads, Run, RunKind, 
 from importers.core.parts import Place
 from importers.core.settings import importer_settings
 from importers.exceptions import ConfigError
-from importers.pipeline import contract, replay, treatments, unseen, whose, writers
+from importers.pipeline import contract, extract, replay, treatments, unseen, whose, writers
 from importers.pipeline.job import Job
 from importers.pipeline.lint_notes import AND_SO, EACH_A_VERSION, rereads
 
@@ -52,10 +52,11 @@ def plan(
 
 
 def _is_readable(job: Job, run: Run) -> bool:
-    """Whether what is still to be read of an open run was planned by such a source as will read it."""
-    return run.state is not RunState.OPEN or all(
-        number in run.receipts or job.source.knows(partition) for number, partition in enumerate(run.plan.partitions)
-    )
+    """Whether what is still to be read of an open run was planned by such a source as will read it, by its settings."""
+    unread = [part for number, part in enumerate(run.plan.partitions) if number not in run.receipts]
+    if run.state is not RunState.OPEN or not unread:
+        return True
+    return extract.settings_hold(job, run) and all(map(job.source.knows, unread))
 
 
 def foresee(job: Job, window: Window | None = None, *, full_refresh: bool = False) -> Plan:
@@ -97,7 +98,9 @@ def _planned(job: Job, kind: RunKind, window: Window, position: Position, *, ful
     known = contract.remembering(job.stream, planned)
     if not job.destination.is_new():
         writers.check(job)  # last: until the run is open nobody else's of the table can be
-    return replace(planned, stream=known, notes=notes, refresh=full_refresh, dropped=begun.dropped, seen=None)
+    said = "" if kind is RunKind.REPLAY else job.source.config.fingerprint
+    planned = replace(planned, refresh=full_refresh, dropped=begun.dropped, seen=None, settings=said)
+    return replace(planned, stream=known, notes=notes)
 
 
 class Start(NamedTuple):
