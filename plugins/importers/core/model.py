@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from importers.exceptions import ConfigError
 
@@ -71,6 +71,16 @@ class PersonalData(StrEnum):
     SPECIAL = "special"
 
 
+class Why(NamedTuple):
+    """Why nothing is told of what is in a place, as "it is a string in some records", and what to do; and whether a
+    type that was agreed on before settles it.
+    """
+
+    what: str
+    do: str
+    settled: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class Column:
     """A column of a source. `personal` has no default: None says that nobody classified it."""
@@ -86,6 +96,8 @@ class Column:
     since: str | None = field(default="", compare=False, repr=False)
     """The first part of what is read that ever had it, by its place: files say which file. What came before that may
     lack it (`core.parts`). Empty: nothing may; None: nobody has seen it yet. The pipeline says so, from plans."""
+    untold: Mapping[str, Why] = field(default_factory=dict, compare=False, repr=False)
+    """By path, such as `user.scores`, why it is of type null (`core.untold`), where the source has just looked."""
     optional: bool = field(default=False, compare=False, repr=False)
     """Whether any part of what is read may lack it: it is null there. The pipeline says so, not the source."""
 

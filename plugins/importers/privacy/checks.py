@@ -37,7 +37,7 @@ def check_names(spec: Privacy, stream: Stream, needed: Collection[str], elsewher
             if outer and (said := spec.columns.get(name)) and said.treat is Treat.DROP:
                 continue
             if outer:
-                raise _unknown(outer)
+                raise _unknown(stream, outer, outer)
             raise ConfigError(f"{said_by} '{name}', which the stream lacks", do=did_you_mean(name, known))
     taken = sorted(OURS & {column.name for column in stream.columns})
     if taken:
@@ -131,16 +131,20 @@ def check_told(rules: Rules) -> None:
     """Raises ConfigError for what is asked for of an object that wasn't when its keys were known (`core.untold`)."""
     for leaf in rules.leaves:
         if pa.types.is_null(leaf.type) and rules.by_path[leaf.path].treat is not Treat.DROP:
-            raise _unknown(told_path(leaf))
+            raise _unknown(rules.stream, leaf.path, told_path(leaf))
 
 
-def _unknown(path: str) -> ConfigError:
+def _unknown(stream: Stream, path: str, shown: str) -> ConfigError:
+    why = next((column.untold[path] for column in stream.columns if path in column.untold), None)
+    if why:
+        return ConfigError(f"'{shown}' can't be loaded: {why.what}", do=why.do)
     return ConfigError(
-        f"'{path}' can't be loaded: its keys aren't known",
-        got="objects with too many different keys in the sample; or what was dropped when this was planned, and is no "
-        "longer",
-        do="drop it, or let the writer make a list of it, with a key and a value in each item; if it was dropped "
-        "before, start a new run, with `load.schema_change: evolve`",
+        f"'{shown}' can't be loaded: the sample doesn't tell what it is",
+        got="objects with too many different keys, or values of several types; or what was dropped when this was "
+        "planned, and is no longer",
+        do="drop it; or let the writer make a list of such objects, with a key and a value in each item, or settle on "
+        "one type, or say by `types` which it is; if it was dropped before, start a new run, with "
+        "`load.schema_change: evolve`",
     )
 
 

@@ -49,7 +49,9 @@ class Suggestion:
 def suggest(path: str, kind: pa.DataType, sample: pa.Array | None = None) -> Suggestion:
     """A classification to confirm. `sample` are a few of the column's values, if they are at hand."""
     if t.is_null(kind):
-        return Suggestion(path, P.NONE, "drop", "an object with too many keys to say of each what it is")
+        return Suggestion(
+            path, P.NONE, "drop", "of several types, or an object with too many keys to say of each what it is"
+        )
     by_name = _by_name(path, kind)
     if by_name is None and sample is not None:
         by_name = _by_shape(path, sample)

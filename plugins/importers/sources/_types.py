@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import TypeVar
+
 import pyarrow as pa
 
 from importers.core.widening import decided
+
+T = TypeVar("T")
 
 
 def is_bare(kind: pa.DataType) -> bool:
@@ -41,6 +46,13 @@ def _below(path: str, kind: pa.DataType) -> list[str]:
     if pa.types.is_struct(kind):
         return [leaf for field in kind for leaf in _below(f"{path}.{field.name}", field.type)]
     return [path]
+
+
+def within(paths: Mapping[str, T], column: str) -> dict[str, T]:
+    """Those of the paths that are the column's, or of what is in it."""
+    return {
+        path: one for path, one in paths.items() if path == column or path.startswith((f"{column}.", f"{column}[]"))
+    }
 
 
 def retyped(schema: pa.Schema, path: str, kind: pa.DataType) -> pa.Schema:

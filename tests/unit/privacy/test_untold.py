@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
 import pytest
 from tests.unit.privacy.test_policy import build, stream
 
-from importers.core.model import PersonalData
+from importers.core.model import PersonalData, Why
 from importers.core.untold import FIELD
 from importers.exceptions import ConfigError
 
@@ -72,5 +73,12 @@ def test_what_is_not_known_can_be_dropped_alone() -> None:
         {"columns": KEEP | {"m": "drop", "user": "drop", "user.n": "keep", "m.gone": "drop"}}, stream({"id": N} | kinds)
     )
     for columns in ({"m": "keep", "user": "drop"}, {"m": "drop", "user": "keep"}, {"*": "drop", "m.total": "keep"}):
-        with pytest.raises(ConfigError, match=r"'(m|user\.…)' can't be loaded: its keys aren't known"):
+        with pytest.raises(ConfigError, match=r"'(m|user\.…)' can't be loaded: the sample doesn't tell what it is"):
             build({"columns": KEEP | columns}, stream({"id": N} | kinds))
+
+
+def test_what_the_source_says_of_what_is_not_known_is_told() -> None:
+    of, why = stream({"id": N, "user": pa.struct([("n", NULL)])}), Why("it is this and that", "say which")
+    of = replace(of, columns=(of.columns[0], replace(of.columns[1], untold={"user.n": why})))
+    with pytest.raises(ConfigError, match=r"'user\.n' can't be loaded: it is this and that\. Say which"):
+        build({"columns": KEEP | {"user": "keep"}}, of)

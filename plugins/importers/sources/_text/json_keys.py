@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -11,11 +11,7 @@ import msgspec
 import pyarrow as pa
 
 from importers.core import untold
-from importers.exceptions import ContractError
 from importers.transport.text import BOM
-
-SAMPLED = 16 << 20
-"""Keys times records that a sample may have."""
 
 
 class Keys:
@@ -59,52 +55,6 @@ def _nullable(kind: pa.DataType) -> Any:
 
 def _has_keys(kind: pa.DataType) -> bool:
     return bool(pa.types.is_struct(kind)) or (pa.types.is_list(kind) and _has_keys(kind.value_type))
-
-
-def narrowed(lines: Sequence[bytes], most: int) -> tuple[list[str], Sequence[bytes]]:
-    """The paths of objects, or of those in a list, that have more keys among them; and the lines with null in place of
-    those. Raises ContractError for so many keys of records that a sample of them would fill the memory.
-    """
-    found: dict[str, set[str]] = {}
-    rows = [row for line in lines if (row := parsed(line)) is not None]
-    for row in rows:
-        _count(row, "", found, most)
-    keys = len(frozenset[str]().union(*rows))
-    if keys * len(rows) > SAMPLED:
-        raise ContractError(
-            f"the {len(rows):,} records of the sample have {keys:,} different keys, of which each would be a column",
-            do="let the writer put what differs from record to record into an object of its own, and drop that; or "
-            "read fewer as a sample, by `sample_rows`",
-        )
-    wide = [path for path, keys in found.items() if len(keys) > most]
-    if not wide:
-        return [], lines
-    wide = [path for path in wide if not any(path.startswith((f"{of}.", f"{of}[]")) for of in wide)]
-    return wide, [json.dumps(_without(row, "", frozenset(wide))).encode() for row in rows]
-
-
-def _count(value: Any, path: str, found: dict[str, set[str]], most: int) -> None:
-    if isinstance(value, dict):
-        if path:
-            keys = found.setdefault(path, set())
-            keys.update(value)
-            if len(keys) > most:
-                return
-        for key, inner in value.items():
-            if isinstance(inner, dict | list):
-                _count(inner, f"{path}.{key}" if path else key, found, most)
-    else:
-        for inner in value:
-            if isinstance(inner, dict | list):
-                _count(inner, f"{path}[]", found, most)
-
-
-def _without(value: Any, path: str, wide: frozenset[str]) -> Any:
-    if path in wide:
-        return None
-    if isinstance(value, dict):
-        return {key: _without(inner, f"{path}.{key}" if path else key, wide) for key, inner in value.items()}
-    return [_without(inner, f"{path}[]", wide) for inner in value] if isinstance(value, list) else value
 
 
 def parsed(text: bytes) -> dict[str, Any] | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from enum import StrEnum
 from itertools import compress, islice
@@ -15,12 +15,12 @@ from pyarrow import json as arrow_json
 
 from importers.core import untold
 from importers.core.model import Reject
-from importers.core.widening import levels
 from importers.exceptions import ContractError
 from importers.sources._text.blocks import Block
-from importers.sources._text.json_keys import Keys, narrowed, parsed, unseen_keys
-from importers.sources._text.json_misfits import ROUNDED, is_double, is_told, is_unfit, why
-from importers.sources._types import leaves, retyped
+from importers.sources._text.json_keys import Keys, parsed, unseen_keys
+from importers.sources._text.json_misfits import ROUNDED, is_double, is_unfit, why
+from importers.sources._text.json_sample import shown, textual
+from importers.sources._types import leaves
 from importers.transport.text import BOM, is_in
 
 NULL_FIRST = re.compile(rb"(?:\xef\xbb\xbf)?\s*+null")
@@ -31,24 +31,16 @@ ELSE_FIRST = re.compile(rb"(?:\A(?:\xef\xbb\xbf)?+|\n)[ \t\r]*+(?:[^ \t\r{]|(?<=
 """Where a line doesn't begin as an object does, as an empty one: then another may have two, and yet there are as many
 rows as lines."""
 BLANK = b" \t\r\n"
-MIXED = re.compile(r"Column\(/?([^)]*)\) changed from (\w+) to (\w+)")
 LITTLE = 1 << 16
 """Bytes that Arrow parses where they are, sooner than a thread takes them over and gives them back."""
 FEW = 1024
 """Lines among which those that don't fit are looked for one by one: alone in its parser each takes ten times as long,
 and one that is found by halves is parsed with its neighbours as often as they are halved."""
-MOST = 1600
-"""Keys that the objects of one place may have among them, in the sample: as many as a table may have columns."""
 CELLS = 4 << 20
 """Values, and nulls in their place, that are made of a block at a time."""
 DENSE = 2.0**53
 """Up to here each integer is a double (IEEE 754)."""
-DEEPEST = 120
-"""Levels of nesting. Arrow reads no schema that has 125, which is in the plan though nobody wants the column."""
 DIGITS = re.compile(rb"\d{16}")
-MOMENTS = (pa.timestamp("us", "UTC"), pa.timestamp("us"))
-
-BY_TYPES = ", or say by `types` which it is: what doesn't fit is quarantined then"
 
 
 class UnknownKeys(StrEnum):
@@ -58,127 +50,6 @@ class UnknownKeys(StrEnum):
     IGNORE = "ignore"
 
 
-def infer(
-    lines: Sequence[bytes],
-    said: Mapping[str, pa.DataType] | None = None,
-    *,
-    called: Callable[[str], str] = str,
-    fractions: bool = False,
-) -> pa.Schema:
-    """What the lines hold. Text stays text, but for columns that are all times, with a zone or all without: with
-    `fractions` also such as 12:00:00.5, of up to six digits.
-
-    What is of several types is of the one that is `said` of its path, such as `items[].price`, or of what that is
-    `called`; lines that don't fit tell nothing. Raises ContractError where none is said; None where none can be. Of an
-    object with more than `MOST` keys nothing is told (`core.untold`): Arrow makes a column of each, as long as all
-    others.
-    """
-    wide, lines = narrowed(lines, MOST)
-    schema, lines = _schema_of(lines, said, {}, called)
-    for field in schema:
-        if levels(field.type) > DEEPEST:
-            raise ContractError(
-                f"'{_told(field.name)}' is nested in more than {DEEPEST} levels", do="have it written in fewer"
-            )
-    rows = [row for line in lines if (row := parsed(line)) is not None]
-    schema = pa.schema([(field.name, _settled(field, rows, fractions=fractions)) for field in schema])
-    for path in wide:
-        schema = retyped(schema, path, pa.null())
-    return schema
-
-
-def shape(lines: Sequence[bytes], said: Mapping[str, pa.DataType], called: Callable[[str], str] = str) -> pa.Schema:
-    """The keys that the lines have, in half the time that `infer` takes: times are text. Raises as that."""
-    wide, lines = narrowed(lines, MOST)
-    schema, _ = _schema_of(lines, said, {}, called)
-    schema = pa.schema([(field.name, _textual(field.type)) for field in schema])
-    for path in wide:
-        schema = retyped(schema, path, pa.null())
-    return schema
-
-
-def _schema_of(
-    lines: Sequence[bytes],
-    said: Mapping[str, pa.DataType] | None,
-    taken: Mapping[str, pa.DataType],
-    called: Callable[[str], str],
-) -> tuple[pa.Schema, Sequence[bytes]]:
-    """Of lines in which the paths that are `taken` have these types; and the lines that tell it."""
-    options = arrow_json.ParseOptions(explicit_schema=_holding(taken)) if taken else None
-    try:
-        return _read(b"\n".join(lines), options).schema, lines
-    except pa.ArrowInvalid as error:
-        reason = error
-        readable = [line for line in lines if _readable(line, options)]
-    try:
-        if readable:
-            return _read(b"\n".join(readable), options).schema, readable
-    except pa.ArrowInvalid as error:
-        reason = error
-    mixed = MIXED.search(str(reason))
-    path = mixed[1].replace("/[]", "[]").replace("/", ".") if mixed else ""
-    name = called(path)
-    if said and name in said and path not in taken:
-        return _schema_of(lines, said, {**taken, path: _textual(said[name])}, called)
-    if not mixed:
-        raise ContractError(
-            f"none of {len(lines):,} records can be read: a key is there twice, or a number is too large for any type",
-            do="mend the file",
-        )
-    where = "some lines" if readable else "some places of one record"
-    raise ContractError(
-        f"'{_told(name)}' is a {mixed[2]} in {where} and a {mixed[3]} in others",
-        do=f"let the writer settle on one{'' if said is None else BY_TYPES}",
-    )
-
-
-def _holding(taken: Mapping[str, pa.DataType]) -> pa.Schema:
-    """A schema in which each path has its type, and there is nothing else."""
-    tree: dict[str, Any] = {}
-    for path, kind in taken.items():
-        *above, last = path.replace("[]", ".[]").split(".")
-        node = tree
-        for step in above:
-            node = node.setdefault(step, {})
-        node[last] = kind
-    return pa.schema([(name, _type_of(node)) for name, node in tree.items()])
-
-
-def _type_of(node: Any) -> pa.DataType:
-    if not isinstance(node, dict):
-        return node
-    if "[]" in node:
-        return pa.list_(_type_of(node["[]"]))
-    return pa.struct([(name, _type_of(inner)) for name, inner in node.items()])
-
-
-def _settled(field: pa.Field, rows: Sequence[dict[str, Any]], *, fractions: bool) -> pa.DataType:
-    """Arrow takes texts with fractions for no times."""
-    if not (pa.types.is_timestamp(field.type) or (fractions and pa.types.is_string(field.type))):
-        return _textual(field.type)
-    texts = [text for row in rows if (text := row.get(field.name)) is not None]
-    # words cost a cast of one of them, not of all
-    return next((kind for kind in MOMENTS if texts and _are(texts[:1], kind) and _are(texts, kind)), pa.string())
-
-
-def _are(texts: Sequence[Any], kind: pa.DataType) -> bool:
-    """As blocks are read: no digit is cut, a moment with a zone is none without, and the other way round."""
-    try:
-        pa.array(texts, pa.string()).cast(kind)
-    except pa.ArrowInvalid:
-        return False
-    return True
-
-
-def _textual(kind: pa.DataType) -> pa.DataType:
-    """The type with text where there were only nulls, or times inside of objects."""
-    if pa.types.is_struct(kind):
-        return pa.struct([field.with_type(_textual(field.type)) for field in kind])
-    if pa.types.is_list(kind):
-        return pa.list_(kind.value_field.with_type(_textual(kind.value_type)))
-    return pa.string() if pa.types.is_null(kind) or pa.types.is_timestamp(kind) else kind
-
-
 def _read(data: memoryview | bytes, options: arrow_json.ParseOptions | None = None) -> pa.Table:
     whole = arrow_json.ReadOptions(use_threads=False, block_size=len(data) + 1)
     source = pa.BufferReader(pa.py_buffer(data))
@@ -186,14 +57,6 @@ def _read(data: memoryview | bytes, options: arrow_json.ParseOptions | None = No
         with arrow_json.open_json(source, whole, options) as reader:
             return reader.read_all()
     return arrow_json.read_json(source, whole, options)
-
-
-def _readable(line: bytes, options: arrow_json.ParseOptions | None = None) -> bool:
-    try:
-        _read(line, options)
-    except pa.ArrowInvalid:
-        return False
-    return True
 
 
 SAMPLE = "raise `sample_rows` until the sample shows it"
@@ -312,7 +175,7 @@ class _Parser:
         self._doubles = [field.name for field in schema if _holds(field.type, pa.types.is_float64)]
         self._decimals = [field.name for field in schema if _holds(field.type, pa.types.is_decimal)]
         # It takes a moment with a zone for one without, and the other way round; casts refuse both.
-        as_text = pa.schema([field.with_type(_textual(field.type)) for field in schema])
+        as_text = pa.schema([field.with_type(textual(field.type)) for field in schema])
         self._times = {field.name: field.type for field in schema if field.type != as_text.field(field.name).type}
         unexpected = "error" if stops else "ignore"
         self._options = arrow_json.ParseOptions(explicit_schema=as_text, unexpected_field_behavior=unexpected)
@@ -435,11 +298,7 @@ def _unclassified(unknown: Sequence[tuple[int, str]], places: Callable[[int], st
     start, key = unknown[0]
     return ContractError(
         f"{places(start)} has a key that the sample didn't show, so that nobody has classified it",
-        got=f"{_told(key)}; in {len(unknown)} line(s) of the first block that has any",
+        got=f"{shown(key)}; in {len(unknown)} line(s) of the first block that has any",
         do=f"{shown_by}, and say in `privacy.columns` what happens to it: it takes both; or set `unknown_keys: ignore` "
         "not to read such keys",
     )
-
-
-def _told(path: str) -> str:
-    return path if is_told(path) else "a key that isn't shown"

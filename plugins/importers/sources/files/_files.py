@@ -27,6 +27,7 @@ from importers.core.model import (
     Reads,
     Reject,
     Stream,
+    Why,
     Window,
 )
 from importers.core.names import as_name, did_you_mean, few
@@ -35,14 +36,15 @@ from importers.core.source import Source
 from importers.core.untold import is_untold
 from importers.exceptions import ConfigError, ContractError, EmptySourceError
 from importers.sources._text.cells import ARROW, arrow_type
-from importers.sources._types import is_bare, leaves, loadable, retyped, storable
+from importers.sources._types import is_bare, leaves, loadable, retyped, storable, within
 from importers.sources.files._again import Record, reread
 from importers.sources.files._bucket import ENVIRONMENT, ENVIRONMENT_BESIDES, role_of
 from importers.sources.files._columns import Growth, akin, as_asked, filled, mark, wanted
-from importers.sources.files._interval import changed, covered, microseconds, within
+from importers.sources.files._interval import changed, covered, microseconds
+from importers.sources.files._interval import within as is_within
 from importers.sources.files._members import perhaps_beside
 from importers.sources.files._moved import NOTHING, Moved, moved, values, was_loaded
-from importers.sources.files._odd import Inferred, told
+from importers.sources.files._odd import NOTHING_UNTOLD, Inferred, told
 from importers.sources.files._settings import OF_NO_RECORD, Compression, FilesT, OnChange
 from importers.sources.files._slices import FilePart, FileSlice, Slice, in_parts, one_after_the_other
 from importers.transport.files import (
@@ -158,9 +160,9 @@ class FileSource(Source[FilesT]):
     text in its schema then, and of type null is what isn't told (`core.untold`)."""
 
     def streams(self) -> Sequence[Stream]:
-        schema = self._known(self._listed()).schema
-        self.settled(schema)
-        return [Stream(self._name(), self._columns(schema), self.reads())]
+        known = self._known(self._listed())
+        self.settled(known.schema)
+        return [Stream(self._name(), self._columns(known.schema, known.untold), self.reads())]
 
     def settled(self, schema: pa.Schema) -> None:
         """Raises ConfigError for a column that settings name and no file has. Those that a run reads may lack it, if it
@@ -176,15 +178,20 @@ class FileSource(Source[FilesT]):
         """What `types` may name."""
         return leaves(schema) if self.types_within else schema.names
 
-    def _columns(self, schema: pa.Schema) -> tuple[Column, ...]:
+    def _columns(self, schema: pa.Schema, untold: Mapping[str, Why] = NOTHING_UNTOLD) -> tuple[Column, ...]:
         said = self.config.types
         kind = storable if self.types_within else loadable
 
         def readable(field: pa.Field) -> frozenset[pa.DataType]:
-            return frozenset() if field.name in said else self.readable(field.type)
+            if field.name in said:
+                return frozenset()
+            settled = any(why.settled for why in within(untold, field.name).values())
+            return self.readable(field.type) | (frozenset({field.type}) if settled else frozenset())
 
         there = [field for field in schema if not is_bare(field.type)]
-        return tuple(Column(field.name, kind(field.type), None, readable_as=readable(field)) for field in there)
+        return tuple(
+            Column(f.name, kind(f.type), None, readable_as=readable(f), untold=within(untold, f.name)) for f in there
+        )
 
     def reads(self) -> Reads:
         return Reads.WINDOW if self.config.interval else Reads.POSITION
@@ -378,7 +385,7 @@ class FileSource(Source[FilesT]):
         if not window.bounded:
             return not file.is_still(position.get(file.lane))
         interval = self.config.interval
-        return within(interval.start(file) if interval else changed(file), window)
+        return is_within(interval.start(file) if interval else changed(file), window)
 
     def _wanted(self, file: File, stream: Stream, window: Window, position: Position) -> bool:
         if not self._is_asked_for(file, window, position):

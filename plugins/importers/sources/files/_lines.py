@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Sequence
-from functools import partial
-from typing import Any, ClassVar, TypeVar
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property, partial
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import pyarrow as pa
 from pydantic import Field, field_validator
 
 from importers.core.model import Batch, Reject, Stream
 from importers.core.names import few, is_key, is_like_a_value
-from importers.core.untold import NAME, told
+from importers.core.untold import NAME, is_untold, told
 from importers.core.widening import wider
 from importers.exceptions import ContractError
 from importers.sources._text.blocks import BLOCK, Block, LineNumbers, one_batch
 from importers.sources._text.cells import ARROW, TypeName, arrow_type, typed
 from importers.sources._text.json_keys import parsed
-from importers.sources._text.json_lines import NOT_UTF8, Lines, UnknownKeys, infer, shape
+from importers.sources._text.json_lines import NOT_UTF8, Lines, UnknownKeys
+from importers.sources._text.json_sample import Told
+from importers.sources._text.json_sample import shown as seen
+from importers.sources._text.json_sample import told as told_of
 from importers.sources._text.widening import Typed
-from importers.sources._types import is_bare
+from importers.sources._types import is_bare, within
 from importers.sources.files._again import Record, one_row
 from importers.sources.files._columns import shown, wanted, widening
 from importers.sources.files._files import FileSource
@@ -32,6 +35,19 @@ from importers.transport.text import BOM, is_in
 
 READABLE = frozenset(ARROW.values()) - {ARROW[TypeName.DATE]}
 """What JSON's values can be read as."""
+
+
+KEPT = 4
+"""Files whose sample is kept: the first and the last of all, and of those that a run reads."""
+ODD = 10
+"""Places of several types that are told each by itself."""
+
+
+class Sampled(NamedTuple):
+    """Records of files: those that are objects, and the lines that are none."""
+
+    rows: list[dict[str, Any]]
+    others: list[bytes]
 
 
 class LinesConfig(FileConfig):
@@ -60,16 +76,6 @@ def said(setting: LinesConfig) -> dict[str, pa.DataType]:
     return {path: arrow_type(kind) for path, kind in setting.types.items()}
 
 
-def types(lines: Sequence[bytes], setting: LinesConfig, path: str, called: Callable[[str], str] = str) -> pa.Schema:
-    """What the lines of files hold; `called` says what `types` has for a path within records. Raises ContractError,
-    with the path of the first file.
-    """
-    try:
-        return infer(lines, said(setting), called=called, fractions=True)
-    except ContractError as error:
-        raise error.at(file=path) from None
-
-
 def first_lines(found: Iterable[Block], setting: FileConfig) -> list[bytes]:
     """The first lines of blocks. Raises what reading them raises."""
     lines: list[bytes] = []
@@ -81,23 +87,44 @@ def first_lines(found: Iterable[Block], setting: FileConfig) -> list[bytes]:
     return lines[: setting.sample_rows]
 
 
-def objects(found: Sequence[bytes], path: str, do: str) -> list[bytes]:
-    """The lines that are objects. Raises ContractError where none is and the encoding is why; `do` mends that."""
-    lines = [line for line in found if parsed(line) is not None]
-    if not lines and not all(is_in(line, "utf-8") for line in found):
+def check_encoded(others: Sequence[bytes], path: str, do: str) -> None:
+    """Raises ContractError for lines that are no objects if their encoding is why; `do` mends that."""
+    if not all(is_in(line, "utf-8") for line in others):
         raise ContractError(f"the file '{path}' isn't UTF-8", got="bytes in its records that no UTF-8 text has", do=do)
-    return lines
 
 
-def by_sample(schema: pa.Schema, lines: Sequence[bytes]) -> Inferred:
-    """The schema, and which of its columns would be times but for a few: nothing else is told from text in JSON. Not of
-    what is within objects, flattened or not.
+def by_sample(found: Told, schema: pa.Schema, rows: Sequence[Mapping[str, Any]]) -> Inferred:
+    """The schema of what was found, and which of its columns would be times but for a few: nothing else is told from
+    text in JSON. Not of what is within objects, flattened or not.
     """
-    rows = [row for line in lines if (row := parsed(line)) is not None]
-    keys = {key for row in rows for key in row}
+    keys = set(found.schema.names)
     names = [field.name for field in schema if pa.types.is_string(field.type) and field.name in keys]
     texts = {name: pa.array([_text(row.get(name)) for row in rows], pa.string()) for name in names}
-    return inferred(schema, pa.table(texts), (), _as_type, (TypeName.TIMESTAMP, TypeName.TIMESTAMP_TZ))
+    of_text = inferred(schema, pa.table(texts), (), _as_type, (TypeName.TIMESTAMP, TypeName.TIMESTAMP_TZ))
+    return of_text._replace(untold=found.untold, mixed=found.odd)
+
+
+def _of_several_types(known: Inferred, stream: Stream) -> tuple[str, ...]:
+    """What is to be said of the stream's columns in which the sample has values of several types."""
+    found = []
+    for column in stream.columns:
+        for path, what in within(known.mixed, column.name).items():
+            found.append(
+                f"'{seen(path)}' is {what}, in the sample: the first are read, and the records with others go to "
+                "quarantine. Let the writer settle on one, or say by `types` which it is"
+            )
+        for path, why in within(known.untold, column.name).items():
+            if is_untold(column.type):
+                found.append(f"'{seen(path)}' isn't read: {why.what}. {why.do[0].upper()}{why.do[1:]}")
+            elif why.settled:
+                found.append(
+                    f"'{seen(path)}' is read as before, though {why.what}: what doesn't fit goes to quarantine"
+                )
+    return (
+        (*found[:ODD], f"and {len(found) - ODD:,} more places are of several types")
+        if len(found) > ODD
+        else tuple(found)
+    )
 
 
 def _text(value: Any) -> str | None:
@@ -175,12 +202,46 @@ class LinesSource(FileSource[LinesT]):
     def sample(self, file: File) -> list[bytes]:
         """A file's first records, one a line. Raises what reading them raises."""
 
-    def samples(self, files: Sequence[File]) -> list[bytes]:
-        """Of the first and the last file."""
-        return [line for file in dict.fromkeys((files[0], files[-1])) for line in self.sample(file)]
+    def called(self, path: str) -> str:
+        """What a path within records is called in a stream."""
+        return path
 
-    def shape(self, files: Sequence[File]) -> pa.Schema:
-        return shape(self.samples(files), said(self.config))
+    def samples(self, files: Sequence[File]) -> Sampled:
+        """Of the first and the last file."""
+        found = [self._sampled(file) for file in dict.fromkeys((files[0], files[-1]))]
+        return Sampled([row for one in found for row in one.rows], [line for one in found for line in one.others])
+
+    def _sampled(self, file: File) -> Sampled:
+        """Each file's is parsed once, for what is offered, and for what a run reads."""
+        kept = self._kept
+        if file not in kept:
+            while len(kept) >= KEPT:
+                del kept[next(iter(kept))]
+            read = [(line, parsed(line)) for line in self.sample(file)]
+            kept[file] = Sampled([row for _, row in read if row is not None], [of for of, row in read if row is None])
+        return kept[file]
+
+    @cached_property
+    def _kept(self) -> dict[File, Sampled]:
+        return {}
+
+    def close(self) -> None:
+        self.__dict__.pop("_kept", None)
+        super().close()
+
+    def told(self, rows: Sequence[Mapping[str, Any]], path: str) -> Told:
+        """What the rows of files hold. Raises ContractError, with the path of the first file."""
+        try:
+            return told_of(rows, said(self.config), called=self.called, fractions=True)
+        except ContractError as error:
+            raise error.at(file=path) from None
+
+    def shape(self, files: Sequence[File]) -> pa.Schema | None:
+        rows = self.samples(files).rows
+        return self.told(rows, files[0].shown).schema if rows else None
+
+    def notes(self, known: Inferred, stream: Stream) -> tuple[str, ...]:
+        return *super().notes(known, stream), *_of_several_types(known, stream)
 
     def offered(self, schema: pa.Schema, stream: Stream) -> None:
         seen = {column.name for column in (*stream.columns, *stream.unread)}

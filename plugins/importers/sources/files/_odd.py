@@ -4,15 +4,16 @@ nothing else would show it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from types import MappingProxyType
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from importers.core.model import Stream
+from importers.core.model import Stream, Why
 from importers.core.names import UNSHOWN, few, is_like_a_value
 from importers.sources._text.cells import ARROW, TypeName, code_pattern
 from importers.sources._text.widening import Typed
@@ -31,6 +32,7 @@ KINDS = tuple(kind for kind in TypeName if kind not in (TypeName.STRING, TypeNam
 """Of those that as many values fit the first is meant: whole numbers are also numbers."""
 TOLD = 10
 """Columns that are told each by itself."""
+NOTHING_UNTOLD: Mapping[str, Why] = MappingProxyType({})
 
 AsType: TypeAlias = Callable[[str, pa.Array, pa.DataType], Typed]
 """How texts of a column become values of a type, and which don't."""
@@ -48,6 +50,8 @@ class Odd(NamedTuple):
 class Inferred(NamedTuple):
     """The columns of files by a sample, and which of them are text by a few odd values, or as they are `empty`, and
     which doubles that have fewer digits than their texts; `notes` are what else people should know, in a sentence each.
+    `untold` says by path why a column, or what is in it, is of type null (`core.untold`); `mixed`, where
+    there are a few values of another type, what there is.
     """
 
     schema: pa.Schema
@@ -55,6 +59,8 @@ class Inferred(NamedTuple):
     empty: Sequence[str] = ()
     rounded: Sequence[str] = ()
     notes: tuple[str, ...] = ()
+    untold: Mapping[str, Why] = NOTHING_UNTOLD
+    mixed: Mapping[str, str] = MappingProxyType({})
 
 
 def inferred(

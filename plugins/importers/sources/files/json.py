@@ -18,7 +18,6 @@ from importers.core.names import as_name
 from importers.core.places import numbered, stretch
 from importers.exceptions import ContractError
 from importers.sources._text.blocks import Block, of_few
-from importers.sources._text.json_lines import shape
 from importers.sources.files._detect import BEGINNING, HEAD, check_said, check_text
 from importers.sources.files._json_documents import Document
 from importers.sources.files._lines import (
@@ -26,12 +25,10 @@ from importers.sources.files._lines import (
     LinesSource,
     batch,
     by_sample,
+    check_encoded,
     first_lines,
-    objects,
     reader,
-    said,
     target,
-    types,
 )
 from importers.sources.files._nested import flat, flat_path, flat_schema, is_flat
 from importers.sources.files._odd import Inferred
@@ -61,6 +58,10 @@ class JsonConfig(LinesConfig):
     `decimal` takes both. A fraction is a double, so that 99999999999999.99 is rounded, unless `types` says `decimal`.
     A column of which all texts are times as ISO 8601 writes them, with a zone or all without, is one of times, if none
     has more than six digits after the second; what is within objects stays text.
+
+    Where the values of the sample are of several types in one place, a number here and text there, the usual one is
+    taken if it is that of nine in ten, and each run tells of the others; else the column can be dropped, or `types`
+    says which it is, unless the table has it already. What doesn't fit goes to quarantine.
 
     Of a column that the policy drops nothing is read, whatever is in it, of whatever type. An object with more than
     1,600 keys in the sample, over all records, as where the keys are ids, days or persons, can only be dropped: have it
@@ -166,26 +167,30 @@ class Json(LinesSource[JsonConfig]):
         array = self._arrays.get(stream.name)
         return array.reread(stream, partition, rejects) if array else super().reread(stream, partition, rejects)
 
+    def called(self, path: str) -> str:
+        return flat_path(path) if self.config.nested is Nested.FLATTEN else path
+
     def inferred(self, files: Sequence[File]) -> Inferred:
-        found = self.samples(files)
-        if not found:
+        rows, others = self.samples(files)
+        if not rows and not others:
             raise ContractError(
                 f"the file '{files[0].shown}' has no records, so that nothing says which columns there are",
                 do="wait for one that has some: beside it a file without any is read as no rows; or correct `records`",
             )
-        lines = objects(found, files[0].shown, SET_ENCODING)
-        if not lines:
+        if not rows:
+            check_encoded(others, files[0].shown, SET_ENCODING)
             raise ContractError(
                 f"the file '{files[0].shown}' has no objects where its records are looked for", do="correct `records`"
             )
-        flattened = self.config.nested is Nested.FLATTEN
-        schema = types(lines, self.config, files[0].shown, flat_path if flattened else str)
-        return by_sample(flat_schema(schema, files[0].shown) if flattened else schema, lines)
+        found = self.told(rows, files[0].shown)
+        return by_sample(found, self._flattened(found.schema, files), rows)
 
-    def shape(self, files: Sequence[File]) -> pa.Schema:
-        flattened = self.config.nested is Nested.FLATTEN
-        found = shape(self.samples(files), said(self.config), flat_path if flattened else str)
-        return flat_schema(found, files[0].shown) if flattened else found
+    def shape(self, files: Sequence[File]) -> pa.Schema | None:
+        found = super().shape(files)
+        return None if found is None else self._flattened(found, files)
+
+    def _flattened(self, schema: pa.Schema, files: Sequence[File]) -> pa.Schema:
+        return flat_schema(schema, files[0].shown) if self.config.nested is Nested.FLATTEN else schema
 
     def cut(self, file: File, pieces: int) -> list[Slice]:  # noqa: ARG002 - where a record begins is only known by reading
         return [{"start": 0, "end": None, "weight": file.size}]

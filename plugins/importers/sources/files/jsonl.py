@@ -19,11 +19,10 @@ from importers.sources.files._lines import (
     LinesSource,
     batch,
     by_sample,
+    check_encoded,
     first_lines,
-    objects,
     reader,
     target,
-    types,
 )
 from importers.sources.files._odd import Inferred
 from importers.sources.files._slices import Slice
@@ -41,6 +40,10 @@ class JsonlConfig(LinesConfig):
     A column of which all texts are times as ISO 8601 writes them, with a zone or all without, is one of times, if none
     has more than six digits after the second; what is within objects stays text.
 
+    Where the values of the sample are of several types in one place, a number here and text there, the usual one is
+    taken if it is that of nine in ten, and each run tells of the others; else the column can be dropped, or `types`
+    says which it is, unless the table has it already. What doesn't fit goes to quarantine.
+
     Of a column that the policy drops nothing is read, whatever is in it, of whatever type. An object with more than
     1,600 keys in the sample, over all records, as where the keys are ids, days or persons, can only be dropped: have it
     written as a list of objects, with a key and a value each.
@@ -54,10 +57,12 @@ class Jsonl(LinesSource[JsonlConfig]):
     config_model = JsonlConfig
 
     def inferred(self, files: Sequence[File]) -> Inferred:
-        lines = objects(self.samples(files), files[0].shown, "have it written in UTF-8")
-        if not lines:
+        rows, others = self.samples(files)
+        if not rows:
+            check_encoded(others, files[0].shown, "have it written in UTF-8")
             raise ContractError(f"the file '{files[0].shown}' starts without a JSON object", do="check its format")
-        return by_sample(types(lines, self.config, files[0].shown), lines)
+        found = self.told(rows, files[0].shown)
+        return by_sample(found, found.schema, rows)
 
     def cut(self, file: File, pieces: int) -> list[Slice]:
         if not self.files.at_random(file):

@@ -15,7 +15,8 @@ import pyarrow.compute as pc
 from importers.core.model import Column, PersonalData, Reject
 from importers.sources._text.blocks import Block, one_batch
 from importers.sources._text.json_keys import parsed
-from importers.sources._text.json_lines import SAMPLE, Lines, UnknownKeys, infer
+from importers.sources._text.json_lines import SAMPLE, Lines, UnknownKeys
+from importers.sources._text.json_sample import told
 from importers.transport.messages import Headers, Messages, Part
 
 VALUE = "message_value"
@@ -80,10 +81,10 @@ class Decoder(Protocol):
 class Json:
     """JSON objects: all at once by Arrow's parser, and one by one only where some are none."""
 
-    def __init__(self, known: pa.Schema, unknown_keys: UnknownKeys) -> None:
-        self._lines = Lines(
-            known, unknown_keys, shown_by=f"name it in the source's `columns` if those are said, else {SAMPLE}"
-        )
+    def __init__(self, asked: pa.Schema, unknown_keys: UnknownKeys, known: pa.Schema | None = None) -> None:
+        """Of what is `known` beside what is asked for the values may be anything."""
+        shown_by = f"name it in the source's `columns` if those are said, else {SAMPLE}"
+        self._lines = Lines(asked, unknown_keys, known=known, shown_by=shown_by)
 
     def read(self, values: pa.Array, place: Place) -> Decoded:
         if len(values) and not values.null_count:
@@ -142,8 +143,8 @@ def one_line(value: bytes) -> bytes:
 
 def infer_json(values: Sequence[bytes]) -> pa.Schema | None:
     """What the objects among the values hold; None if there is no object."""
-    lines = [line for value in values if (line := one_line(value)) and parsed(line) is not None]
-    return infer(lines) if lines else None
+    rows = [row for value in values if (row := parsed(value)) is not None]
+    return told(rows).schema if rows else None
 
 
 class Raw:

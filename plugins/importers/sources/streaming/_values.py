@@ -10,7 +10,6 @@ import pyarrow as pa
 from importers.core.names import did_you_mean
 from importers.exceptions import ConfigError, ContractError
 from importers.sources._text.cells import ARROW
-from importers.sources._text.json_lines import UnknownKeys
 from importers.sources.streaming._messages import VALUE, Decoder, Json, Raw, infer_json
 from importers.sources.streaming._ranges import Reach
 from importers.sources.streaming._registered import AZURE, Framed, Framing, azure_values
@@ -50,7 +49,7 @@ class Values:
         if self._config.format.registered:
             return Framed(self._framing(), self._schemas(), known, asked, unknown_keys)
         if self._config.format is Format.JSON:
-            return Json(known if unknown_keys is UnknownKeys.STOP else asked, unknown_keys)
+            return Json(asked, unknown_keys, known)
         return Raw(self._kind)
 
     @property

@@ -12,7 +12,8 @@ from importers.core import untold
 from importers.exceptions import ContractError
 from importers.sources._text.blocks import Block, of_few
 from importers.sources._text.json_keys import Keys, unseen_keys
-from importers.sources._text.json_lines import CELLS, MOST, Lines, UnknownKeys, infer
+from importers.sources._text.json_lines import CELLS, Lines, UnknownKeys
+from importers.sources._text.json_sample import MOST, told
 
 ID = pa.field("id", pa.int64())
 SCORES = pa.field("scores", pa.null())
@@ -94,16 +95,15 @@ def test_an_object_of_many_keys_tells_none():
     keys = [f"k{n}" for n in range(MOST + 1)]
     records = [{"id": n, "m": {key: 1}, "u": {"n": n, "m": [{key: "x"}]}} for n, key in enumerate(keys)]
     few = pa.struct([(key, pa.int64()) for key in keys[:MOST]])
-    lines = [json.dumps(record).encode() for record in records]
     u = pa.struct([("n", pa.int64()), ("m", pa.list_(pa.null()))])
-    assert infer(lines).equals(pa.schema([("id", pa.int64()), ("m", pa.null()), ("u", u)]))
-    assert infer(lines[:MOST]).field("m").type == few
+    assert told(records).schema.equals(pa.schema([("id", pa.int64()), ("m", pa.null()), ("u", u)]))
+    assert told(records[:MOST]).schema.field("m").type == few
 
 
 def test_records_of_so_many_keys_that_their_sample_would_fill_the_memory_are_refused():
-    lines = [json.dumps({f"k{n}": 1}).encode() for n in range(4100)]
+    records = [{f"k{n}": 1} for n in range(4100)]
     with pytest.raises(ContractError, match="4,100 records of the sample have 4,100 different keys"):
-        infer(lines)
+        told(records)
 
 
 def test_a_block_is_read_in_parts_where_it_would_be_too_many_values():

@@ -34,6 +34,15 @@ def test_good_values_become_rows() -> None:
     assert rejects == []
 
 
+def test_what_is_not_asked_for_may_be_of_any_type() -> None:
+    values = pa.array([b'{"id": 1, "what": "a"}', b'{"id": 2, "what": 7}', b'{"id": "x", "what": []}'], pa.binary())
+    found = Json(KNOWN.remove(1), UnknownKeys.STOP, KNOWN).read(values, place)
+    assert (found.rows.column("id").to_pylist(), found.kept) == ([1, 2], [0, 1])
+    assert [each.location for each in found.rejects] == ["message 2"]
+    with pytest.raises(ContractError, match="got new; in 1 line"):
+        Json(KNOWN.remove(1), UnknownKeys.STOP, KNOWN).read(pa.array([*values.to_pylist(), b'{"new": 1}']), place)
+
+
 def test_each_poisonous_value_is_told_by_its_place_and_the_others_keep_theirs() -> None:
     values = [b'{"id": 1}', b"", None, b"[1]", b'{"id": "x"}', b'{"id": 2', b"\xff", b"null", b"  ", b'{"id": 9}']
     rows, rejects = decoded(*values)
@@ -98,3 +107,5 @@ def test_columns_come_from_the_objects_alone() -> None:
         [("id", pa.int64()), ("who", pa.struct([("name", pa.string())])), ("ok", pa.bool_())]
     )
     assert infer_json([b"poison", b"7"]) is None
+    several = [b'{"id": 1, "what": 1}', b'{"id": 2, "what": "x"}']
+    assert infer_json(several) == pa.schema([("id", pa.int64()), ("what", pa.null())])
