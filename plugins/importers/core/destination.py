@@ -119,6 +119,12 @@ class Destination(ABC):
         """
 
     @abstractmethod
+    def check_keys(self, stream: Stream, leaves: Sequence[Leaf]) -> None:
+        """Asked before anything is read, and again by `prepare`. Raises ContractError if rows of the stream's table
+        have its primary key under another treatment than it would get, whoever has loaded them.
+        """
+
+    @abstractmethod
     def position(self, stream: Stream) -> Position:
         """The committed position: how far the stream has come in its table of today; nothing where that is gone."""
 
@@ -152,7 +158,7 @@ class Destination(ABC):
         number, and holds its `digest`. Records the schema and its lineage. A committed run is returned as it is.
 
         Raises ContractError if the columns don't fit the table, or if it is `frozen` and has to change or gets no
-        value for one of its columns; also if a loaded partition isn't what is pinned now.
+        value for one of its columns; also if a loaded partition isn't what is pinned now, and what `check_keys` does.
         """
 
     @abstractmethod

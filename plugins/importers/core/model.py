@@ -375,6 +375,15 @@ def treated(treatment: str, key_version: int | None) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class Lineage:
+    """How a `run` of a stream, named in full, has treated what it loaded into a table."""
+
+    stream: str
+    run: int
+    leaves: tuple[Leaf, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class LoadedAs:
     """How a leaf was treated by the last committed run of a stream that had it, and by all since the run `since`.
 

@@ -105,7 +105,7 @@ def latest(connection: psycopg.Connection, stream: str, key: str) -> Run | None:
     return run_from(row, receipts(connection, row[0])) if row else None
 
 
-_WRITTEN = """(state in ('open', 'committed') or (state = 'aborted' and mode = 'merge'
+WRITTEN = """(state in ('open', 'committed') or (state = 'aborted' and mode = 'merge'
     and exists (select from _importers.receipt where run = r.id and loaded > 0)))"""
 """Runs that have rows in a table, or may come to have some: a merge keeps what an aborted one had loaded."""
 
@@ -119,9 +119,9 @@ def writers(
     """
     rows = connection.execute(
         f"""select stream, id > (select max(id) from _importers.run r
-             where stream = %(stream)s and table_name = %(table)s and {_WRITTEN})
+             where stream = %(stream)s and table_name = %(table)s and {WRITTEN})
            from (select distinct on (stream) stream, id, table_name, state from _importers.run r
-             where tenant = %(tenant)s and stream <> %(stream)s and {_WRITTEN} order by stream, id desc) last
+             where tenant = %(tenant)s and stream <> %(stream)s and {WRITTEN} order by stream, id desc) last
            where table_name = %(table)s and (%(is_there)s or state = 'open') order by stream""",
         {"tenant": tenant, "stream": stream, "table": table, "is_there": is_there},
     )

@@ -13,11 +13,24 @@ from psycopg.types.json import Jsonb
 
 from importers.core.destination import Destination
 from importers.core.erasure import Erased
-from importers.core.model import JSON, Health, LoadedAs, Position, Run, RunKind, Stream, TableColumn, Unlike, Window
+from importers.core.model import (
+    JSON,
+    Health,
+    Leaf,
+    LoadedAs,
+    Position,
+    Run,
+    RunKind,
+    Stream,
+    TableColumn,
+    Unlike,
+    Window,
+)
 from importers.core.names import ROWS
 from importers.destinations import _control as control
 from importers.destinations import _erasure as erasure
 from importers.destinations import _evolving as evolving
+from importers.destinations import _lineages as lineages
 from importers.destinations import _owner as owner
 from importers.destinations import _positions as positions
 from importers.destinations import _streams as streams
@@ -102,6 +115,10 @@ class PostgresLedger(Destination):
     def unlike(self, run: Run) -> Sequence[Unlike]:
         with self._transaction("looking up how rows were treated") as connection:
             return ledger_lineage.unlike(connection, run)
+
+    def check_keys(self, stream: Stream, leaves: Sequence[Leaf]) -> None:
+        with self._transaction("looking up how keys were treated") as connection:
+            lineages.check_keys(connection, self.tenant, stream, leaves)
 
     def suits(self, stream: Stream, columns: Sequence[TableColumn]) -> None:
         evolving.check(self.tenant, stream, columns)

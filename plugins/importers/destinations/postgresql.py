@@ -36,6 +36,7 @@ from importers.core.retention import Expirer
 from importers.destinations import _control as control
 from importers.destinations import _erasure as erasure
 from importers.destinations import _evolving as evolving
+from importers.destinations import _lineages as lineages
 from importers.destinations import _live as live
 from importers.destinations import _loading as loading
 from importers.destinations import _opening as opening
@@ -174,6 +175,7 @@ class PostgresDestination(PostgresLedger):
             _check_pins(now, pins)
             self._live = None
             control.lock(connection, control.DDL, self.tenant)  # its schema may be made now, for two pipelines at once
+            lineages.check_keys(connection, self.tenant, stream, lineage, but_of=run.id)
             anew = evolving.ensure(connection, self.tenant, stream, columns, frozen=frozen)
             if anew:
                 positions.set_aside(connection, self.tenant, stream.target)

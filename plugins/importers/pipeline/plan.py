@@ -86,6 +86,7 @@ def _planned(job: Job, kind: RunKind, window: Window, position: Position, *, ful
     job.destination.suits(job.stream, job.policy.table(job.asked.schema))
     treatments.refuse_unfit(job)
     others = whose.changed(job, remembered(job))
+    treatments.refuse_other_keys(job)
     more: Sequence[str] = ()
     if kind is RunKind.REPLAY:
         begun, planned = Start({}, (), False), replay.plan_of(job)

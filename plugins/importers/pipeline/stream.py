@@ -179,7 +179,9 @@ class _Session:
 
     def _open(self) -> Segment:
         found: dict[str, JSON] = {}
-        notes = (*whose.changed(self._job, remembered(self._job)), *treatments.changed(self._job))
+        others = whose.changed(self._job, remembered(self._job))
+        treatments.refuse_other_keys(self._job)
+        notes = (*others, *treatments.changed(self._job))
 
         def sealed(position: Position) -> Plan:
             writers.check(self._job)

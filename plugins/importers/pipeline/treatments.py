@@ -57,6 +57,12 @@ def refuse_unfit(job: Job) -> None:
     raise ContractError(what, do=f"mend the source; or, if the new type is right, {elsewhere(job)}")
 
 
+def refuse_other_keys(job: Job) -> None:
+    """Raises ContractError if the table's rows have their key under another treatment: each would be there twice."""
+    if job.stream.keyed and not job.destination.is_new():
+        job.destination.check_keys(job.stream, job.policy.lineage(job.stream.schema))
+
+
 def _loaded(was: LoadedAs) -> list[LoadedAs]:
     """How the leaf was loaded, each treatment once, the newest first."""
     found: dict[str, LoadedAs] = {}

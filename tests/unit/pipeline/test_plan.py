@@ -46,6 +46,7 @@ def job() -> Any:
             loaded_as=lambda stream: {},
             suits=lambda stream, columns: None,
             misfits=lambda stream, columns: {},
+            check_keys=lambda stream, leaves: None,
             position=lambda stream: STORED,
             former=lambda stream: None,
             writers=lambda stream: {},
