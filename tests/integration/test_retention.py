@@ -6,6 +6,7 @@ import json
 import os
 import signal
 from collections.abc import Iterator
+from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -131,6 +132,22 @@ def test_rows_of_old_runs_go_whatever_the_mode(aged: Path, sql: Sql) -> None:
         ("acme.plays.plays", "plays", "P1Y", 3, True),
         ("acme.towns.towns", "towns", "P1Y", 3, True),
     ]
+
+
+def test_a_worker_whose_clock_is_ahead_deletes_nothing_early(
+    aged: Path, sql: Sql, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    swept()
+    left = {name: rows(sql, f"acme.{name}") for name in ("plays", "members", "towns")}
+
+    class Ahead(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> Any:
+            return datetime.now(tz) + timedelta(days=3 * 366)
+
+    monkeypatch.setattr("importers.pipeline.sweep.datetime", Ahead)
+    assert swept() == {}
+    assert left == {name: rows(sql, f"acme.{name}") for name in left}
 
 
 def test_who_says_nothing_keeps_rows_for_good(aged: Path, sql: Sql) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from contextlib import closing
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
@@ -46,6 +47,23 @@ def files(installation: Installation) -> set[Path]:
 @pytest.fixture
 def installation(database: str, tmp_path: Path) -> Installation:
     return Installation(tmp_path / "home", database, True, str(tmp_path / "staging"), str(tmp_path / "quarantine"))
+
+
+@pytest.mark.parametrize("years", [3, -3])
+def test_what_is_old_a_worker_s_clock_alone_doesn_t_say(
+    installation: Installation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, years: int
+) -> None:
+    tenant, mine = staged(installation, tmp_path)
+
+    class Wrong(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> Any:
+            return datetime.now(tz) + timedelta(days=366 * years)
+
+    monkeypatch.setattr("importers.pipeline.sweep.datetime", Wrong)
+    swept = sweep(installation, {"acme": tenant})
+    assert (swept.staging.deleted, swept.quarantine.deleted) == (0, 0)
+    assert files(installation) == mine
 
 
 def test_another_warehouse_s_data_is_left_alone(installation: Installation, database: str, tmp_path: Path) -> None:

@@ -74,6 +74,10 @@ class Destination(ABC):
         """Tells this warehouse from every other, for whose runs have the same numbers; safe as a directory's name."""
 
     @abstractmethod
+    def now(self) -> datetime:
+        """By the warehouse's clock, which all that it remembers of runs goes by."""
+
+    @abstractmethod
     def open(
         self,
         stream: Stream,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import psycopg
@@ -103,6 +103,14 @@ def latest(connection: psycopg.Connection, stream: str, key: str) -> Run | None:
         (stream, key),
     ).fetchone()
     return run_from(row, receipts(connection, row[0])) if row else None
+
+
+def now(connection: psycopg.Connection) -> datetime:
+    """By the server's clock, in UTC."""
+    row = connection.execute("select clock_timestamp()").fetchone()
+    if row is None or not isinstance(row[0], datetime):
+        raise ContractError("the warehouse tells no time", do="report this")
+    return row[0].astimezone(UTC)
 
 
 WRITTEN = """(state in ('open', 'committed') or (state = 'aborted' and mode = 'merge'

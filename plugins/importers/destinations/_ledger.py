@@ -65,6 +65,10 @@ class PostgresLedger(Destination):
         with self._transaction("asking which warehouse this is") as connection:
             return control.warehouse_id(connection)
 
+    def now(self) -> datetime:
+        with self._transaction("asking the time") as connection:
+            return control.now(connection)
+
     # -- of runs and streams
 
     def find(self, run: int) -> Run:

@@ -50,17 +50,22 @@ def sweep(
     Another warehouse's are left alone: its runs have the same numbers. Quarantine goes when its retention is over, and
     so do rows. A pipeline that no file describes any more is swept by its tenant's words, else by the defaults, which
     keep rows. `spare` are tenants whose files can't be read now: what they keep, and how long, isn't known.
+    `now` is the warehouse's, which runs, rows and quarantine are dated by: a worker's clock may be years ahead. Files
+    are dated by whoever has the disk, and are as old as the earlier of the two clocks says.
     Raises StagingError, TransientSourceError.
     """
-    now = now or datetime.now(UTC)
     with ExitStack() as stack:
         runs = _Runs(installation, stack)
+        clock = runs.now()
+        now = now or clock
+        late = now - clock
+        of_files = min(clock, datetime.now(UTC)) + late
 
         def ttl(place: RunPlace) -> timedelta:
             return _FOREVER if place.tenant in spare else period(_pipeline(tenants, place).staging_ttl)
 
         def is_live(place: RunPlace) -> bool:
-            return runs.is_live(place, ttl(place), now)
+            return runs.is_live(place, ttl(place) - late)
 
         def is_kept(place: RunPlace, uri: str) -> bool | None:
             file = runs.registered(place, uri)
@@ -73,9 +78,9 @@ def sweep(
                 is_live(replace(place, run=file.claimed_by))  # a replay that died gives it back
             return not runs.expire(place, uri, kept.said)
 
-        staging = sweep_staging(Staging(installation.staging, runs.warehouse), is_live, ttl, now)
+        staging = sweep_staging(Staging(installation.staging, runs.warehouse), is_live, ttl, of_files)
         files = Quarantine(installation.quarantine, runs.warehouse)
-        quarantine = sweep_quarantine(files, is_kept, is_live, now)
+        quarantine = sweep_quarantine(files, is_kept, is_live, of_files)
         rows, failed = list[Expired](), list[ImporterError]()
         for name in sorted(tenants.keys() - set(spare)):
             if keeps_for_a_time(tenants[name]):
@@ -103,24 +108,26 @@ class _Runs:
         self._asked: Destination | None = None
         self._live: dict[RunPlace, bool] = {}
 
+    def now(self) -> datetime:
+        return self._destination(_NOBODY).now()
+
     @cached_property
     def warehouse(self) -> str:
         return self._destination(_NOBODY).warehouse_id()
 
-    def is_live(self, place: RunPlace, ttl: timedelta, now: datetime) -> bool:
+    def is_live(self, place: RunPlace, ttl: timedelta) -> bool:
         """Whether the run may still be loaded. One that nobody took up in time is aborted, so that it isn't."""
         if place not in self._live:
-            self._live[place] = self._ask(place, ttl, now)
+            self._live[place] = self._ask(place, ttl)
         return self._live[place]
 
-    def _ask(self, place: RunPlace, ttl: timedelta, now: datetime) -> bool:
+    def _ask(self, place: RunPlace, ttl: timedelta) -> bool:
         destination = self._destination(place)
         try:
             run = destination.find(place.run)
         except RunAbortedError:  # nobody knows it
             return False
-        late = now - datetime.now(UTC)
-        if run.state is RunState.OPEN and destination.idle(run) + late > ttl:
+        if run.state is RunState.OPEN and destination.idle(run) > ttl:
             destination.abort(run, _stream_of(run))
             return False
         if run.state is not RunState.OPEN and run.sealed_key is not None:
