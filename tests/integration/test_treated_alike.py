@@ -11,7 +11,7 @@ import pytest
 
 from importers.core.model import Run, RunKind
 from importers.core.tenant import Tenant
-from importers.exceptions import ContractError
+from importers.exceptions import ConfigError, ContractError
 from importers.pipeline import extract, gate, load
 from importers.pipeline.installation import Installation
 from importers.pipeline.job import Job
@@ -165,3 +165,119 @@ def _staged(job: Job) -> Run:
     opened = plan(job, "at once")
     extract.stage(job, opened, 0)
     return opened
+
+
+# -- tables that pipelines share
+
+ID = {"id": "keep", "x": "keep"}
+SHARED, ADDED = {"mode": "merge", "primary_key": "id", "shared": True}, {"mode": "append", "shared": True}
+SOMEBODY = {"column": "id", "domain": "customer"}
+
+
+@pytest.fixture
+def both(site: Site) -> Site:
+    site.deliver("first", "1,one", "2,two", head="id,x")
+    site.deliver("second", "2,zwei", "3,drei", head="id,x")
+    return site
+
+
+@pytest.mark.parametrize(
+    ("load", "first", "second", "got"),
+    [
+        (ADDED, (ID,), ({"id": "keep", "x": {"mask": "initials"}},), "x: mask(initials); by pipeline first keep"),
+        (ADDED, (ID,), ({"id": "keep", "x": "drop"},), "x: drop; by pipeline first keep"),
+        (ADDED, ({"id": "keep", "x": "drop"},), (ID,), "x: keep; by pipeline first drop"),
+        (SHARED, (ID,), (ID, SOMEBODY), "subjects in the domain 'customer'; by pipeline first no subject"),
+        (
+            ADDED,
+            (ID, {"column": "id", "domain": "staff"}),
+            (ID, SOMEBODY),
+            "subjects in the domain 'customer'; by pipeline first subjects in the domain 'staff'",
+        ),
+    ],
+)
+def test_who_shares_a_table_treats_alike_what_is_in_it(
+    both: Site, sql: Sql, load: dict[str, Any], first: Any, second: Any, got: str
+) -> None:
+    pipelines = {
+        name: said(columns, load, *subject) for name, (columns, *subject) in (("first", first), ("second", second))
+    }
+    both.run("first", **pipelines)
+    with pytest.raises(ConfigError, match=r"'acme\.rows' is shared, and its writers don't treat alike") as refused:
+        both.run("second", **pipelines)
+    assert refused.value.got == got
+    assert rows(sql) == 2
+    elsewhere = pipelines["second"] | {"load": load | {"table": "other"}}
+    assert both.run("second", **pipelines | {"second": elsewhere}).rows_loaded == 2
+
+
+def test_a_key_that_is_treated_otherwise_by_another_is_refused(site: Site, sql: Sql) -> None:
+    site.deliver("two", "ada,3")
+    pipelines = {name: said(domain(name), MERGE | {"shared": True}) for name in ("one", "two")}
+    site.run("one", **pipelines)
+    with pytest.raises(ContractError, match="would be there twice") as refused:
+        site.run("two", **pipelines)
+    assert refused.value.got == "pseudonymise(two); by run 1 of acme.one.rows pseudonymise(one)"
+    assert rows(sql) == 2
+
+
+def test_a_treatment_is_changed_for_all_who_share(both: Site, sql: Sql) -> None:
+    """What the other loaded last was treated as before, too: the file of today counts."""
+    before = dict.fromkeys(("first", "second"), said(ID, SHARED))
+    for name in before:
+        both.run(name, **before)
+    after = dict.fromkeys(before, said({"id": "keep", "x": "drop"}, SHARED))
+    for name in after:
+        both.deliver(name, "4,vier", head="id,x")
+        both.run(name, **after)
+    assert sql.execute("select id, x from acme.rows order by 1").fetchall() == [
+        (1, "one"), (2, "zwei"), (3, "drei"), (4, None)
+    ]  # fmt: skip
+
+
+def test_whose_rows_are_nobody_s_may_be_appended_to_somebody_s(both: Site, sql: Sql) -> None:
+    pipelines = {"first": said(ID, ADDED), "second": said(ID, ADDED, SOMEBODY)}
+    for name in pipelines:
+        both.run(name, **pipelines)
+    assert rows(sql) == 4
+
+
+LACKING = r"'acme\.rows' is shared, and merged rows would lose what others bring"
+
+
+def test_a_column_that_another_brings_is_not_nulled_by_a_merge(both: Site, sql: Sql) -> None:
+    both.deliver("third", "1,eins", head="id,y")
+    apart = {"id": "keep", "y": "keep"}
+    pipelines = {"first": said(ID, SHARED), "third": said(apart, SHARED)}
+    both.run("first", **pipelines)
+    with pytest.raises(ConfigError, match=LACKING) as refused:
+        both.run("third", **pipelines)
+    assert refused.value.got == "x, by pipeline first"
+    alone = said(apart, SHARED)  # as Python imports it, whose tenant has no other
+    with pytest.raises(ConfigError, match=LACKING):
+        both.run("third", third=alone)
+    assert sql.execute("select * from acme.rows where x is null").fetchall() == []
+    may = said(apart, SHARED | {"optional": ["x"]})
+    both.run("third", **pipelines | {"third": may})
+    assert sql.execute("select id, x, y from acme.rows order by 1").fetchall() == [(1, None, "eins"), (2, "two", None)]
+    with pytest.raises(ConfigError, match=LACKING):  # one runs ahead by a column
+        both.run("first", **pipelines | {"third": may})
+    # where rows have no keys none loses anything
+    pipelines = {"first": said(ID, ADDED | {"table": "all"}), "third": said(apart, ADDED | {"table": "all"})}
+    for name in pipelines:
+        both.run(name, **pipelines)
+    assert rows(sql, "all") == 3
+
+
+def test_a_field_that_only_some_records_have_is_not_lacking(both: Site, sql: Sql) -> None:
+    """JSON: what is rare may be in no record of a sample."""
+    lines = {"importer": "jsonl", "config": {"path": f"{both.root}/rare/*.jsonl", "stream": "rows"}}
+    pipelines = {"first": said(ID, SHARED), "rare": said(ID, SHARED, **lines)}
+    place = both.root / "rare"
+    place.mkdir()
+    (place / "0.jsonl").write_text('{"id": 7, "x": "seven"}\n')
+    both.run("rare", **pipelines)
+    both.run("first", **pipelines)
+    (place / "1.jsonl").write_text('{"id": 8}\n')
+    assert both.run("rare", **pipelines).rows_loaded == 1
+    assert rows(sql) == 4

@@ -13,6 +13,7 @@ from importers.core.model import (
     JSON,
     Health,
     Leaf,
+    Lineage,
     LoadedAs,
     LoadMode,
     MicroBatch,
@@ -120,6 +121,12 @@ class Destination(ABC):
     def loaded_as(self, stream: Stream) -> Mapping[str, LoadedAs]:
         """How the last committed run that loaded the stream into its table of today, and had a leaf, treated it: by
         source.
+        """
+
+    @abstractmethod
+    def lineages(self, stream: Stream) -> Sequence[Lineage]:
+        """Of each of the tenant's streams, by their full names, how the last run treated its leaves that has rows in
+        the stream's table, or has prepared it and is open; the newest run first. Nothing of a table that is gone.
         """
 
     @abstractmethod

@@ -286,7 +286,8 @@ class Load(_Strict):
     """Columns that the source, or any of its files, may leave out: they are null then. `privacy.columns` may name one
     that is yet to come. Any other column that goes stops the run."""
     shared: bool = False
-    """Whether other pipelines of the tenant may write the table too; each has to say so."""
+    """Whether other pipelines of the tenant may write the table too; each has to say so, and to treat alike what it
+    brings. See docs/load-modes.md."""
     allow_empty: bool = False
     """Whether an empty source may empty the table, as `replace` and snapshots of `history` do."""
 

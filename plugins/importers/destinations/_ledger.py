@@ -17,6 +17,7 @@ from importers.core.model import (
     JSON,
     Health,
     Leaf,
+    Lineage,
     LoadedAs,
     Position,
     Run,
@@ -119,6 +120,10 @@ class PostgresLedger(Destination):
     def unlike(self, run: Run) -> Sequence[Unlike]:
         with self._transaction("looking up how rows were treated") as connection:
             return ledger_lineage.unlike(connection, run)
+
+    def lineages(self, stream: Stream) -> Sequence[Lineage]:
+        with self._transaction("looking up how rows were treated") as connection:
+            return lineages.of_table(connection, self.tenant, stream)
 
     def check_keys(self, stream: Stream, leaves: Sequence[Leaf]) -> None:
         with self._transaction("looking up how keys were treated") as connection:

@@ -14,14 +14,14 @@ from importers.core.model_faults import Fault, Placed, faults
 from importers.core.names import did_you_mean
 from importers.core.registry import source_class, sources
 from importers.core.schedule import PRESETS, WITHOUT_INTERVALS
-from importers.core.settings import effective, importer_settings
-from importers.core.tenant import Expectation, Load, Pipeline
+from importers.core.settings import importer_settings
+from importers.core.tenant import Expectation, Pipeline
 from importers.core.tenant_file import Reading, TenantFile, undecided
 from importers.core.yaml_marks import KeyPath, dotted
 from importers.exceptions import ConfigError, MissingExtraError
 from importers.pipeline import writers
 from importers.pipeline.connection import takes_connection, unconnected
-from importers.pipeline.lint_streams import contradictions
+from importers.pipeline.lint_streams import Said, contradictions
 from importers.pipeline.tenants import examine_all
 
 
@@ -168,13 +168,13 @@ def _expectations(file: TenantFile, path: KeyPath, rules: list[Expectation], imp
 
 def _tables(file: TenantFile) -> Iterator[ConfigError]:
     """A table has one owner, or every stream that writes it says `load.shared: true` and adds to it."""
-    writers: dict[str, list[tuple[KeyPath, Load]]] = {}
+    writers: dict[str, list[tuple[KeyPath, Said]]] = {}
     for name, pipeline in file.tenant.pipelines.items():
         for path, stream in _streams(file, name, pipeline):
-            load = effective(file.tenant, name, stream).load
-            table = load.table or stream
+            said = Said(file, name, stream)
+            table = said.settings.load.table or stream
             if table:
-                writers.setdefault(table, []).append((path, load))
+                writers.setdefault(table, []).append((path, said))
     for table, owners in writers.items():
         if len(owners) > 1:
             yield from _sharing(file, table, owners)
@@ -191,8 +191,15 @@ def _streams(file: TenantFile, name: str, pipeline: Pipeline) -> Iterator[tuple[
         yield ("pipelines", name, "streams", stream, *(("load", "table") if own else ())), stream
 
 
-def _sharing(file: TenantFile, table: str, owners: list[tuple[KeyPath, Load]]) -> Iterator[ConfigError]:
-    for path, load in owners:
+def _sharing(file: TenantFile, table: str, owners: list[tuple[KeyPath, Said]]) -> Iterator[ConfigError]:
+    share = True
+    for path, said in owners:
+        load = said.settings.load
         others = ", ".join(sorted({f"line {file.line(other)}" for other, _ in owners if other != path}))
         if wrong := writers.fault(load, load.mode, others):
+            share = False
             yield file.error(path, writers.SEVERAL.format(table), got=wrong[0], do=wrong[1])
+    if share:
+        from importers.pipeline.lint_shared import unlike  # brings pyarrow: only where a table is shared
+
+        yield from unlike(table, owners)

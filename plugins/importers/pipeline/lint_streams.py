@@ -17,28 +17,28 @@ from importers.core.yaml_marks import KeyPath
 from importers.exceptions import ConfigError
 from importers.pipeline.connection import unconnected
 
-_STEP = re.compile(r"[.\[{]")
-_UNCLASSIFIED = frozenset({"files", "databases", "streaming"})
+STEP = re.compile(r"[.\[{]")
+UNCLASSIFIED = frozenset({"files", "databases", "streaming"})
 """Families whose sources deliver whatever is there."""
-_BROKERS = ("message_", "entry_")
+BROKERS = ("message_", "entry_")
 """How columns begin that a broker adds, and whose class is known."""
-_UPSERTS = (LoadMode.MERGE, LoadMode.HISTORY)
+UPSERTS = (LoadMode.MERGE, LoadMode.HISTORY)
 
 
 def contradictions(file: TenantFile, name: str, pipeline: Pipeline, *, family: str | None) -> Iterator[ConfigError]:
     """Of each stream that the file knows of. Of `files` nobody but the tenant knows the keys and classes of columns."""
     files = family == "files"
     for stream in pipeline.streams or ("",):
-        said = _Said(file, name, stream)
+        said = Said(file, name, stream)
         yield from said.modes(files)
         yield from said.keys()
-        if family in _UNCLASSIFIED:
+        if family in UNCLASSIFIED:
             yield from said.accountability()
-            yield from said.uncovered(known=_BROKERS if family == "streaming" else ())
+            yield from said.uncovered(known=BROKERS if family == "streaming" else ())
 
 
 @dataclass(frozen=True)
-class _Said:
+class Said:
     """What holds for a stream, and where in the file that stands."""
 
     file: TenantFile
@@ -67,7 +67,7 @@ class _Said:
                 do=f"allowed: {', '.join(sorted(allowed))}",
             )
         yield from self._unsuited(load.mode)
-        if files and load.mode in _UPSERTS and not load.primary_key:
+        if files and load.mode in UPSERTS and not load.primary_key:
             yield self.file.error(
                 self.at("load", "mode"),
                 f"load.mode {load.mode} needs a primary key, and files have none of their own",
@@ -87,7 +87,7 @@ class _Said:
     def keys(self) -> Iterator[ConfigError]:
         """A key that is treated so that it tells no rows apart, a cursor that isn't in clear."""
         load = self.settings.load
-        keys = load.primary_key or () if load.mode in _UPSERTS else ()
+        keys = load.primary_key or () if load.mode in UPSERTS else ()
         for key in keys:
             how = self.treatment(key)
             if how and not (how.treat in (Treat.KEEP, Treat.PSEUDONYMISE) or how.deterministic):
@@ -108,7 +108,7 @@ class _Said:
     def accountability(self) -> Iterator[ConfigError]:
         """What a plan would refuse of personal columns, as far as that is sure before the columns are known."""
         privacy = self.settings.privacy
-        personal = sorted(name for name, how in self._certain.items() if how.treat not in (Treat.KEEP, Treat.DROP))
+        personal = sorted(name for name, how in self.certain.items() if how.treat not in (Treat.KEEP, Treat.DROP))
         if not personal or (privacy.subject is not None and privacy.lawful_basis != "none"):
             return
         # Brings pyarrow: only where there may be something to say.
@@ -123,7 +123,7 @@ class _Said:
         yield self.file.error(path, error.what, got=error.got, do=error.do)
 
     @property
-    def _certain(self) -> dict[str, Treatment]:
+    def certain(self) -> dict[str, Treatment]:
         """What is said of columns that the stream must have: a tenant's, or a pipeline's of several, may be others'."""
         pipeline = self.file.tenant.pipelines[self.pipeline]
         refined = pipeline.streams.get(self.stream)
@@ -140,7 +140,7 @@ class _Said:
         if not privacy.columns or privacy.unclassified != "stop":
             return
         for what, column, path in self._named():
-            if not self._covered(column) and column not in OURS and not column.startswith(known):
+            if not self.covers(column) and column not in OURS and not column.startswith(known):
                 meant = nearest(column, privacy.columns)
                 hint = f"did you mean '{meant}'? If not, " if meant else ""
                 yield self.file.error(
@@ -171,10 +171,10 @@ class _Said:
                 for column in rule.columns:
                     yield f"{rule.type} names", column, (*at, number)
 
-    def _covered(self, path: str) -> bool:
+    def covers(self, path: str) -> bool:
         """Whether the policy says something of the path, of what it is in, or of something in it."""
         columns = self.settings.privacy.columns
-        around = {path, *(path[: step.start()] for step in _STEP.finditer(path))}
+        around = {path, *(path[: step.start()] for step in STEP.finditer(path))}
         return "*" in columns or any(
-            name in around or (name.startswith(path) and _STEP.match(name, len(path))) for name in columns
+            name in around or (name.startswith(path) and STEP.match(name, len(path))) for name in columns
         )

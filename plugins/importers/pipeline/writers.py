@@ -35,8 +35,13 @@ def check(job: Job) -> None:
     would be there twice if the pipeline has only got another name. A pipeline of no file knows no other, and would take
     turns with it: what has written since we did isn't taken over again.
     """
+    from importers.pipeline import alike  # brings pyarrow, which lint does without
+
     stream = job.stream
-    for name, since in job.destination.writers(stream).items():
+    others = job.destination.writers(stream)
+    shares = bool(others) and job.settings.load.shared
+    lineages = {each.stream: each for each in job.destination.lineages(stream)} if shares else {}
+    for name, since in others.items():
         other, ours = StreamName.of(name), job.settings.load
         got = f"pipeline {other.pipeline}, stream {other.stream}"
         table = f"{other.tenant}.{stream.target}"
@@ -48,6 +53,9 @@ def check(job: Job) -> None:
             wrong = wrong or fault(theirs, theirs.mode, f"`load.shared` isn't said by pipeline {other.pipeline}")
             if wrong is not None:
                 raise ConfigError(SEVERAL.format(table), got=wrong[0], do=wrong[1])
+            if name in lineages:
+                policy = effective(job.tenant, other.pipeline, other.stream).privacy
+                alike.check(job, lineages[name], other.pipeline, policy)
         elif since and (wrong := fault(ours, stream.load_mode, got)):
             raise ConfigError(
                 f"the table '{table}' was written, after this pipeline's last run, by what the tenant's file hasn't",
@@ -60,6 +68,8 @@ def check(job: Job) -> None:
                 got=got,
                 do="give it its name back, if this is the same; else set `load.table` to a new name, or `load.shared`",
             )
+        elif name in lineages:
+            alike.check(job, lineages[name], other.pipeline, None)
 
 
 def _is_in_the_file(job: Job, other: StreamName) -> bool:

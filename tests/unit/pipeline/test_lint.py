@@ -13,7 +13,7 @@ from importers.core.source import SourceConfig
 from importers.exceptions import ConfigError
 from importers.pipeline import lint as linting
 from importers.pipeline.lint import lint
-from importers.pipeline.lint_streams import _Said
+from importers.pipeline.lint_streams import Said
 from importers.pipeline.tenants import find_tenant, read_tenant, read_tenants
 
 
@@ -315,7 +315,7 @@ def test_a_name_that_no_column_with_a_class_has_can_only_be_a_mistake(
 
 def test_a_source_s_cursor_is_a_column_too(tenants: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(linting, "_refused", lambda *_: [])
-    monkeypatch.setattr(_Said, "_unsuited", lambda *_: [])
+    monkeypatch.setattr(Said, "_unsuited", lambda *_: [])
     text = "pipelines:\n  a: {importer: base, privacy: {columns: {changed_at: keep}}, config: {path: x,\n%s}%s}\n"
     (message,) = found(tenants, text % ("cursor: change_at", ""))
     assert message.startswith("acme.yaml:4: the source's cursor is 'change_at', which privacy.columns doesn't name")
