@@ -11,6 +11,7 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from time import sleep
 from typing import Any
 
 import polars as pl
@@ -281,6 +282,24 @@ WAYS: dict[str, Any] = {
 def tags_of(server: S3Server, bucket: str, key: str) -> dict[str, str]:
     found = server.client.get_object_tagging(Bucket=bucket, Key=key)["TagSet"]
     return {tag["Key"]: tag["Value"] for tag in found}
+
+
+def test_what_goes_unread_is_told(
+    server: S3Server, bucket: str, installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    imports = Imports(installation, server, bucket, afterwards="delete")
+    server.put(bucket, "in/a.csv", b"n\n1\n")
+    server.put(bucket, "in/b.csv", b"n\n2\n")
+    crash_before_acknowledging(monkeypatch, imports)
+    sleep(1.1)  # a server's times are whole seconds
+    server.put(bucket, "in/b.csv", b"n\n2\n")
+    result = imports()
+    assert result.rows_read == 0
+    before, again = result.notes
+    assert before == f"loaded by earlier runs, and deleted once this one is committed: s3://{bucket}/in/a.csv"
+    assert again.startswith("put there again with the bytes that were loaded, so not read again, and deleted: ")
+    assert again.endswith(f": s3://{bucket}/in/b.csv")
+    assert server.keys(bucket) == []
 
 
 @pytest.mark.parametrize("way", WAYS)

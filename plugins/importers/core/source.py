@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from functools import cache
 from hashlib import sha256
@@ -142,6 +142,10 @@ class Source(ABC, Generic[ConfigT]):
     def reads(self) -> Reads | None:
         """How each of its streams is read, as far as the settings alone say so. Asks nobody: lint calls it, too."""
         return None
+
+    def remarks(self) -> Iterable[tuple[str, str, str]]:
+        """What settings say rightly, and perhaps not on purpose: which one, what it does, what to do. Asks nobody."""
+        return ()
 
     def suits(self, mode: LoadMode) -> None:
         """Raises ConfigError where the settings contradict how rows are loaded. Asks nobody: lint calls it, too."""

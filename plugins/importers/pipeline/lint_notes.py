@@ -28,6 +28,7 @@ def notes(file: TenantFile) -> list[ConfigError]:
         source = _source(file, name)
         if source is not None:
             found += [*_history(file, name, pipeline, source), *_catching_up(file, name, pipeline, source)]
+            found += [file.error(("pipelines", name, "config", at), what, do=do) for at, what, do in source.remarks()]
     return list({(error.where["line"], error.what): error for error in found}.values())
 
 

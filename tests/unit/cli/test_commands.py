@@ -145,6 +145,7 @@ DAILY = "    schedule: '@daily'\n    start: 2026-01-01\n    catchup: true\n"
 CSV = "    importer: csv\n    config: {path: [plays.csv]}\n"
 DATED = CSV.replace("]", "], interval: '%Y-%m-%d'")
 TABLE = "    importer: postgresql\n    config: {tables: [plays], read: full}\n"
+TAKEN = "    importer: s3\n    config: {bucket: acme, prefix: in, afterwards: delete}\n"
 
 
 @pytest.mark.parametrize(
@@ -160,6 +161,10 @@ TABLE = "    importer: postgresql\n    config: {tables: [plays], read: full}\n"
         (DATED + DAILY, 0, ""),
         (DATED + DAILY + "    load: {mode: replace}\n", 7, "a scheduled run reads an interval, and load.mode replace"),
         (TABLE + DAILY, 7, "each interval's run reads all that there is now, the same again. Leave `catchup` out"),
+        (TAKEN, 4, "`afterwards: delete` takes all that begins with 'in', also 'in2/…'. End `prefix` with '/'"),
+        (TAKEN.replace("prefix: in", "prefix: in/"), 0, ""),
+        (TAKEN.replace("prefix: in", "prefix: in, pattern: '*.csv'"), 0, ""),  # which stays before the next `/`
+        (TAKEN.replace("delete", "keep"), 0, ""),
         ("    importer: lastfm_api\n    config: {user: rj}\n" + DAILY, 0, ""),  # which only its streams know
     ],
 )

@@ -15,7 +15,7 @@ from pydantic import Field, ValidationError, model_validator
 from importers.core.closing import close_kept
 from importers.core.connection import Connection
 from importers.core.model import JSON, Batch, LoadMode, Plan, Position, Reject, Stream, Window
-from importers.core.names import did_you_mean
+from importers.core.names import did_you_mean, few
 from importers.core.parts import Place
 from importers.core.registry import source_class, sources
 from importers.core.source import Source, SourceConfig
@@ -70,7 +70,9 @@ class S3Config(SourceConfig):
     afterwards: Afterwards = Field(
         Afterwards.KEEP,
         description="What becomes of an object once its rows are committed: `keep`, `tag`, `move` or `delete`. What a "
-        "crash leaves undone, the next run does. An archive goes as a whole, with what `members` leaves out of it.",
+        "crash leaves undone, the next run does, and what earlier runs have loaded goes, too: notes say so. One that "
+        "comes again with the same bytes counts as loaded. Where a name comes again with other rows, append takes it "
+        "with `on_change: reload` in `settings`. An archive goes as a whole, with what `members` leaves out of it.",
     )
     tags: dict[str, str] = Field({"imported": "true"}, min_length=1, description="The tags that `tag` adds.")
     move_to: str | None = Field(
@@ -172,11 +174,30 @@ class S3(Source[S3Config]):
                 stream=stream.name,
             )
         plan = self._reader.plan(stream, window, position)
-        if self.config.afterwards is not Afterwards.TAG or window.bounded:
+        if self.config.afterwards is Afterwards.KEEP or window.bounded:
             return plan
-        tagged = [file for file in self._undone(position) if self._is_tagged(file)]
+        undone = self._undone(position)
+        if self.config.afterwards is not Afterwards.TAG:
+            return replace(plan, notes=(*plan.notes, *self._still_there(undone, position)))
+        tagged = [file for file in undone if self._is_tagged(file)]
         done = {f.lane: {**cast("Any", position[f.lane]), **f.identity, DONE: "tag"} for f in tagged}
         return replace(plan, position={**done, **plan.position})
+
+    def _still_there(self, undone: Sequence[File], position: Position) -> Iterator[str]:
+        """Said before they go: of those that came again, whoever sent them may want them read."""
+        goes = "moved" if self.config.afterwards is Afterwards.MOVE else "deleted"
+        again = [file.path for file in undone if file.mtime_ns != cast("Any", position[file.lane]).get("mtime_ns")]
+        before = [file.path for file in undone if file.path not in again]
+        if before:
+            yield f"loaded by earlier runs, and {goes} once this one is committed: {few(before)}"
+        if again:
+            yield f"put there again with the bytes that were loaded, so not read again, and {goes}: {few(again)}"
+
+    def remarks(self) -> Iterator[tuple[str, str, str]]:
+        begins, goes = self.config.prefix, self.config.afterwards in (Afterwards.MOVE, Afterwards.DELETE)
+        if goes and begins.rpartition("/")[2] and self.config.pattern.startswith("**"):
+            what = f"`afterwards: {self.config.afterwards}` takes all that begins with '{begins}', also '{begins}2/…'"
+            yield "prefix", what, "end `prefix` with '/', unless that is meant"
 
     def knows(self, partition: JSON) -> bool:
         return self._reader.knows(partition)
