@@ -17,7 +17,7 @@ from importers.transport.text import Fill
 
 Bytes = npt.NDArray[np.uint8]
 Positions = npt.NDArray[np.int64]
-NEWLINE = ord("\n")
+NEWLINE, RETURN = ord("\n"), ord("\r")
 BLOCK = 4 << 20
 """Bytes parsed at a time: large enough that a call costs nothing, small enough to stay near the processor."""
 PIECE = 1 << 16
@@ -56,6 +56,15 @@ class Block:
     def lines(self) -> int:
         """With one that has no newline; as many as records, where each is one line, and none is empty."""
         return self.newlines + int(self.length > 0 and self.data[self.length - 1] != NEWLINE)
+
+    def bare_returns(self) -> bool:
+        """Whether there are carriage returns that no newline follows."""
+        if self.data.find(b"\r", 0, self.length) < 0:
+            return False
+        data = np.frombuffer(self.data, np.uint8, self.length)
+        pieces = (data[at : at + PIECE + 1] for at in range(0, data.size, PIECE))
+        bare = any(((each[:-1] == RETURN) & (each[1:] != NEWLINE)).any() for each in pieces)
+        return bare or bool(data[-1] == RETURN)
 
     def begun_by(self, byte: int) -> int:
         """How many lines begin with it."""

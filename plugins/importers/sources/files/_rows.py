@@ -76,8 +76,7 @@ class Rows:
             self._check_taken(torn.raw, torn.location)
             return Batch(self._empty(), (torn,)), lambda: np.empty(0, np.int64)
         rows = self._at_once(block)
-        one_line_each = rows is not None and block.newlines > 0 and rows.num_rows == block.lines
-        strays = [] if closed or one_line_each else self._dialect.strays(block.data, block.length)
+        strays = [] if closed or _one_line_each(rows, block) else self._dialect.strays(block.data, block.length)
         if rows is None or strays:
             batch, starts = self._one_by_one(block, strays, place)
             return batch, lambda: starts
@@ -212,6 +211,12 @@ class Rows:
             return typed(text, kind, self._nulls, self._numbers, sampled=sampled, written=written)
 
         return fitting(as_type, field.type, widens=field.name in self._widens)
+
+
+def _one_line_each(rows: pa.RecordBatch | None, block: Block) -> bool:
+    """Whether each row is one line: bare carriage returns end rows, too, and make up for lines that a cell swallows."""
+    as_many = rows is not None and block.newlines > 0 and rows.num_rows == block.lines
+    return as_many and not block.bare_returns()
 
 
 def _text_and_others(

@@ -263,6 +263,17 @@ def test_lines_between_two_stray_quotes_are_no_cell(tmp_path, partitions, block,
     assert short.reason == "expected 2 columns, got 1"
 
 
+@pytest.mark.parametrize("newline", ["\n", "\r"])
+def test_bare_carriage_returns_make_up_for_no_line_that_a_cell_swallows(tmp_path, newline):
+    """As many rows as newlines: the second line was part of the first one's cell."""
+    for returns in range(4):
+        others = [("3", "d")] * returns + [("4", "e")]
+        text = "id,v\n" + "3,d\r" * returns + f'4,e\n1,"a{newline}2,b"c\n'
+        (tmp_path / "rows.csv").write_bytes(text.encode())
+        rows, (stray,), _ = everything(source(tmp_path / "rows.csv", types=text_types(["id", "v"])))
+        assert (rows, stray.raw) == (others, f'1,"a{newline}2,b"c'.encode())
+
+
 @pytest.mark.parametrize("broken", ['1,"%s",z\n', '1,"%s'], ids=["too long", "torn"])
 def test_a_broken_record_with_a_long_text_stops_nothing(tmp_path, broken):
     """Its lines have not the cells of a record."""
