@@ -441,7 +441,7 @@ def test_who_was_erased_doesn_t_come_back_in_another_domain(loaded: Path, sql: p
         assert "1 person kept out of 'listener', by `name`" in said
     assert ids(sql, "members") == [2, 3]
     call("erase", "acme", ANN, "--yes", "--domain", "fan")  # what the error says is to be done
-    call("readmit", "acme", ANN, *NEW, "--reason", "in the domain fan now")
+    renamed(loaded, "{column: name, domain: fan}", "{column: name, domain: fan, formerly: listener}")
     (run,) = answer("run", "acme.members")
     assert (run["rows_loaded"], run["rows_suppressed"]) == (1, 1)
     assert any("the subject is `name` of the domain 'fan' now" in note for note in run["notes"])
@@ -453,6 +453,9 @@ def test_who_was_erased_doesn_t_come_back_as_nobody(loaded: Path) -> None:
     renamed(loaded, "{column: name, domain: listener}", "{none: true, reason: towns}")
     said = call("run", "acme.members", code=2).stderr
     assert "whoever was erased in the domain 'listener' would be loaded again: rows concern nobody now" in said
+    assert "if no row is one of theirs, say `formerly: listener` with the subject" in said
+    renamed(loaded, "reason: towns}", "reason: towns, formerly: listener}")
+    call("run", "acme.members")
 
 
 def test_another_column_of_the_same_domain_is_told(loaded: Path) -> None:
@@ -467,9 +470,14 @@ def test_another_column_of_the_same_domain_is_told(loaded: Path) -> None:
 
 
 def test_a_receipt_tells_of_rows_that_say_in_another_domain_whose_they_are(loaded: Path) -> None:
+    assert not any(
+        "another domain" in place["note"] for place in answer("erase", "acme", BOB, *NEW, "--dry-run")["places"]
+    )
     for column in ("name", "listener"):
         renamed(loaded, f"{{column: {column}, domain: listener}}", f"{{column: {column}, domain: fan}}")
     (loaded / "members_2.csv").write_text(f"id,name,town\n4,{ANN},Ulm\n")
+    (loaded / "plays_2.csv").write_text(f"id,listener,friend,score\n6,{BOB},,6\n")
+    call("run", "acme.plays")
     (run,) = answer("run", "acme.members")
     assert any("rows that earlier runs loaded by `--domain listener`" in note for note in run["notes"])
     told = {

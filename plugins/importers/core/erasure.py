@@ -128,7 +128,9 @@ class SubjectTable:
 
 @dataclass(frozen=True, slots=True)
 class Registered:
-    """A quarantine file: of which stream, since when, and in which domain its rows say whose they are."""
+    """A quarantine file: of which stream, since when, and in which domain its rows say whose they are, where other runs
+    of the stream named another; else None.
+    """
 
     stream: str
     since: datetime

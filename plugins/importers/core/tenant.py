@@ -136,6 +136,8 @@ class Subject(_Strict):
     """The column, or leaf (`payload.user.id`), that identifies the person."""
     domain: Name
     """What kind of person, such as `listener`: pseudonyms of one domain join."""
+    formerly: Name | None = None
+    """The domain that it had before: whoever was erased there has been erased in this one, too."""
 
 
 class NoSubject(_Strict):
@@ -145,6 +147,8 @@ class NoSubject(_Strict):
     """Always `true`."""
     reason: Annotated[str, Field(min_length=3)]
     """Why no row concerns a person."""
+    formerly: Name | None = None
+    """The domain that subjects had before: no row is one of theirs who was erased there."""
 
 
 def _subject(value: Any) -> Any:

@@ -24,6 +24,7 @@ from importers.core.erasure import (
 from importers.core.names import ROWS
 from importers.destinations import _control as control
 from importers.destinations import _erasure as erasure
+from importers.destinations import _owners as owners
 from importers.destinations._quarantine import THERE
 from importers.destinations._subject_rows import SubjectRows
 from importers.exceptions import ConfigError, ContractError
@@ -188,9 +189,7 @@ class PostgresEraser(Eraser):
     def registered(self) -> Mapping[str, Registered]:
         with self._transaction("listing quarantine") as connection:
             rows = connection.execute(
-                f"""select q.uri, r.stream, q.at,
-                      case when r.plan -> 'stream' ->> 'subject' is not null
-                        then coalesce(r.plan -> 'stream' ->> 'subject_domain', 'default') end
+                f"""select q.uri, r.stream, q.at, {owners.RENAMED}
                     from _importers.quarantine q join _importers.run r on r.id = q.run
                     where r.tenant = %s and {THERE}""",
                 (self._tenant,),

@@ -18,13 +18,12 @@ def changed(job: Job, before: Stream | None) -> tuple[str, ...]:
     now, was = job.asked, before.subject_domain
     if (now.subject, now.subject_domain) == (before.subject, was):
         return ()
-    out = len(job.destination.erased(was))
-    if now.subject_domain != was and out:
+    out, said = len(job.destination.erased(was)), job.settings.privacy.subject
+    if now.subject_domain != was and out and (said is None or said.formerly != was):
         raise ConfigError(
             f"whoever was erased in the domain '{was}' would be loaded again: {_now(now)}, and isn't looked for there",
             got=f"{out} {'person' if out == 1 else 'persons'} kept out of '{was}', by `{before.subject}`",
-            do=f"take the change back; or {_anew(job, now.subject_domain)}let them in where they were "
-            f"(importers readmit {job.tenant.tenant} --domain {was})",
+            do=f"take the change back; or {_anew(job, now.subject_domain)} say `formerly: {was}` with the subject",
         )
     if now.subject_domain != was and job.stream.load_mode is not LoadMode.REPLACE:
         return (f"{_now(now)}: an erasure reaches rows that earlier runs loaded by `--domain {was}`",)
@@ -40,8 +39,6 @@ def _now(stream: Stream) -> str:
 
 
 def _anew(job: Job, domain: str | None) -> str:
-    return (
-        ""
-        if domain is None
-        else f"erase them in '{domain}', too (importers erase {job.tenant.tenant} --domain {domain}), then "
-    )
+    if domain is None:
+        return "if no row is one of theirs,"
+    return f"erase them in '{domain}', too (importers erase {job.tenant.tenant} --domain {domain}), and"

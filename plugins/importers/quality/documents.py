@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from importers.core.registry import optional
-from importers.exceptions import ConfigError, ContractError
+from importers.exceptions import ConfigError
 from importers.quality.columns import Columns
 from importers.quality.rowwise import Judged, RowRule, known
 
@@ -37,13 +37,14 @@ class MatchJsonSchema(RowRule):
             place = "".join(f"[{step!r}]" for step in error.absolute_path)
             raise ConfigError(f"`json_schema`{place} isn't what a JSON schema has", got=error.message) from None
         known_by = optional("referencing.jsonschema", _EXTRA)
-        schema = known_by.specification_with(self._validator.META_SCHEMA["$schema"]).create_resource(self.json_schema)
-        _check_references(self._registry.resolver_with_root(schema), schema)
+        kind = known_by.specification_with(self._validator.META_SCHEMA["$schema"])
+        schema = kind.create_resource(self.json_schema)
+        _check_references(self._registry.resolver_with_root(schema), schema, kind, set())
 
     @cached_property
     def _registry(self) -> Any:
-        """One that fetches nothing."""
-        return optional("referencing", _EXTRA).Registry()
+        """It has the drafts' own schemas, and fetches nothing."""
+        return optional("jsonschema_specifications", _EXTRA).REGISTRY
 
     @cached_property
     def _validator(self) -> Any:
@@ -56,34 +57,35 @@ class MatchJsonSchema(RowRule):
         return known(x, x.text().map_batches(self._hold, return_dtype=pl.Boolean, is_elementwise=True))
 
     def _hold(self, texts: pl.Series) -> pl.Series:
-        """Each text once, however often it is there. Raises ContractError for a reference that leads nowhere."""
+        """Each text once, however often it is there."""
         distinct = texts.unique()
-        try:
-            holds = pl.Series([None if text is None else self._holds(text) for text in distinct], dtype=pl.Boolean)
-        except optional("referencing.exceptions", _EXTRA).Unresolvable:
-            raise ContractError("a `$ref` of `json_schema` leads nowhere", do="mend it") from None
+        holds = pl.Series([None if text is None else self._holds(text) for text in distinct], dtype=pl.Boolean)
         return texts.replace_strict(distinct, holds, return_dtype=pl.Boolean)
 
     def _holds(self, text: str) -> bool:
+        """What the schema can't be asked of, as it is too deep or no number of JSON's, isn't such as it wants."""
         try:
-            said = json.loads(text)
-        except (ValueError, RecursionError):
+            return bool(self._validator.is_valid(json.loads(text)))
+        except (ValueError, ArithmeticError, RecursionError):
             return False
-        return bool(self._validator.is_valid(said))
 
 
-def _check_references(resolver: Any, schema: Any) -> None:
-    """Those of a schema and of the schemas in it."""
+def _check_references(resolver: Any, schema: Any, kind: Any, seen: set[int]) -> None:
+    """Those of a schema, of the schemas in it and of what it refers to in itself."""
     said = schema.contents
+    if id(said) in seen:
+        return
+    seen.add(id(said))
     found = [said.get(word) for word in ("$ref", "$dynamicRef")] if isinstance(said, Mapping) else []
     for reference in (each for each in found if isinstance(each, str)):
         try:
-            resolver.lookup(reference)
+            there = resolver.lookup(reference)
         except optional("referencing.exceptions", _EXTRA).Unresolvable:
             raise ConfigError(
                 "a `$ref` of `json_schema` leads out of it, and nothing is fetched",
                 got=reference,
                 do="put what it names into `$defs`, and refer to `#/$defs/…`",
             ) from None
+        _check_references(there.resolver, kind.create_resource(there.contents), kind, seen)
     for inner in schema.subresources():
-        _check_references(resolver.in_subresource(inner), inner)
+        _check_references(resolver.in_subresource(inner), inner, kind, seen)

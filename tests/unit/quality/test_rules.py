@@ -178,6 +178,7 @@ def expect(type_: str, /, mostly: float | None = None, **kwargs) -> Expectation:
             for schema in (
                 {"$ref": reference},
                 {"$defs": {"one": {"type": "array", "items": {"$ref": reference}}}, "$ref": "#/$defs/one"},
+                {"elsewhere": {"one": {"$ref": reference}}, "$ref": "#/elsewhere/one"},
             )
         ),
     ],
@@ -523,9 +524,21 @@ def test_the_slow_engines_errors_are_errors_and_quote_no_value(caplog, capfd):
     assert caught.value.__cause__ is None
 
 
+def test_json_of_which_a_schema_can_t_be_asked_is_bad():
+    deep, number, many = "[" * 900 + "]" * 900, "1e400", "7" * 400
+    schemas = [{"items": {"$ref": "#"}}, {"multipleOf": 0.01}, {"multipleOf": 0.01}]
+    for text, schema in zip((deep, number, many), schemas, strict=True):
+        rules = Rules.compile([expect("column_values_to_match_json_schema", column="name", json_schema=schema)], SCHEMA)
+        assert rules.checker(KEY).check(pa.record_batch({"name": [text, "[]"]})).bad.tolist() == [True, False]
+
+
 @pytest.mark.parametrize(
     ("schema", "holds"),  # by what JSON Schema 2020-12 and draft 4 say of each
     [
+        (
+            {"$ref": "http://json-schema.org/draft-07/schema#"},
+            [True, False, False, False, False, None],
+        ),  # which is there
         ({"type": "object", "required": ["a"]}, [True, False, False, False, False, None]),
         ({"$ref": "#/$defs/one", "$defs": {"one": {"type": "array"}}}, [False, True, False, False, False, None]),
         (
