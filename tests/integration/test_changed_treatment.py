@@ -89,6 +89,9 @@ def test_what_was_dropped_in_between_is_told_of_what_was_loaded_before(home: Pat
     describe(home, "drop")
     assert len(run(home)) == 1
     describe(home, MASK)
+    (note,) = run(home)
+    assert ": mask(phone) from this run on; rows that are there, loaded since run " in note
+    assert ", have null: it was dropped. To have all rows alike, set load.table" in note
     assert run(home) == []
 
 
@@ -185,9 +188,61 @@ def test_what_is_kept_now_no_refresh_takes_away(home: Path) -> None:
     assert " by --full-refresh, or intervals by a backfill. To have all rows alike, set load.table" in plan["notes"][0]
 
 
+def test_what_was_dropped_is_null_where_it_was_and_that_is_told(home: Path) -> None:
+    describe(home, "drop", load=MERGE)
+    run(home)
+    describe(home, load=MERGE)
+    (plan,) = answer("plan", "acme.calls")
+    (note,) = plan["notes"]
+    assert note.startswith("acme.calls, column phone: keep from this run on; rows that are there, loaded since run ")
+    assert ", have null: it was dropped. Those that are at the source, and good, are loaded anew by --full-ref" in note
+    assert run(home, "--full-refresh") == run(home) == []
+
+
+OBJECTS = """\
+tenant: acme
+pipelines:
+  calls:
+    importer: jsonl
+    config: {{path: "{data}/calls-*.jsonl", stream: calls}}
+    privacy:
+      purpose: tests
+      lawful_basis: contract
+      subject: {{none: true, reason: invented}}
+      columns: {{id: keep, o.n: keep, o.phone: {phone}}}
+    load: {{mode: append, schema_change: {how}}}
+"""
+
+
+def bring(home: Path, phone: str, how: str = "evolve", *, code: int = 0) -> str:
+    """A run that finds a file more: what it says."""
+    (home / "tenants/acme.yaml").write_text(OBJECTS.format(data=home, phone=phone, how=how))
+    number = len(list(home.glob("calls-*.jsonl")))
+    (home / f"calls-{number}.jsonl").write_text(json.dumps({"id": number, "o": {"phone": "+49 30", "n": 1}}) + "\n")
+    done = call("run", "acme.calls", "--json", code=code)
+    return " ".join(done.stderr.split()) if code else "; ".join(json.loads(done.stdout)[0]["notes"])
+
+
+def test_of_an_object_the_leaf_is_named_that_is_treated_otherwise(home: Path) -> None:
+    assert bring(home, "keep") == ""
+    assert bring(home, "drop").startswith("acme.calls, o.phone: drop from this run on; rows that are there, loaded ")
+
+
+def test_a_leaf_that_was_always_dropped_is_new_to_a_frozen_table(home: Path, sql: Sql) -> None:
+    bring(home, "drop", "freeze")
+    said = bring(home, "keep", "freeze", code=1)
+    assert (
+        "the columns of calls are frozen, and others arrive within o; got delivered: o.phone string; agreed: " in said
+    )
+    bring(home, "drop", "freeze")
+    assert sql.execute("select o from acme.calls").fetchall() == [({"n": 1},)] * 3
+    bring(home, "keep")
+    assert bring(home, "keep", "freeze") == ""
+
+
 @pytest.mark.parametrize(
     ("before", "after", "load"),
-    [("drop", "keep", APPEND), ("keep", "drop", "{mode: replace}"), ("keep", "drop", "{mode: append, table: other}")],
+    [("keep", "drop", "{mode: replace}"), ("keep", "drop", "{mode: append, table: other}")],
 )
 def test_what_has_no_old_values_is_not_told(home: Path, before: str, after: str, load: str) -> None:
     describe(home, before, load="{mode: replace}" if "replace" in load else APPEND)

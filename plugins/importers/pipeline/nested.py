@@ -5,7 +5,7 @@ A frozen table is therefore held to what the stream's last committed run was pla
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 
 import pyarrow as pa
@@ -34,13 +34,15 @@ def as_before(column: Column, known: pa.DataType) -> Column:
     return replace(column, type=kind, readable_as=readable | {kind} if readable else readable)
 
 
-def refuse_more(known: Stream, loaded: Iterable[Part]) -> None:
+def refuse_more(known: Stream, loaded: Iterable[Part], dropped: Collection[str] = ()) -> None:
     """Raises ContractError for a leaf of an object or a list that isn't agreed on, or is of another type.
 
-    `loaded`: the leaves of what comes, without those that the policy drops.
+    `loaded`: the leaves of what comes, without those that the policy drops. `dropped`: what it has always dropped, as
+    lineage calls it: none of that is in the table.
     """
     agreed = {column.name: column.type for column in known.columns if t.is_nested(column.type)}
-    there = {leaf.path: leaf for leaf in leaves(pa.schema(list(agreed.items())))}
+    found = leaves(pa.schema(list(agreed.items())))
+    there = {leaf.path: leaf for leaf in found if told_path(leaf) not in dropped}
     more = [
         leaf
         for leaf in loaded

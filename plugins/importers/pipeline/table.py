@@ -9,7 +9,7 @@ import pyarrow as pa
 from importers.core.model import JSON, OURS, Run, RunKind
 from importers.core.names import few
 from importers.exceptions import ContractError
-from importers.pipeline import nested
+from importers.pipeline import nested, treatments
 from importers.pipeline.job import Job
 
 
@@ -41,4 +41,6 @@ def _refuse_more_within(job: Job, run: Run, schema: pa.Schema) -> None:
     """Raises ContractError for what is new within a column; not of a table that is new, or was dropped."""
     for known in () if run.plan.dropped else job.destination.remembered():
         if (known.name, known.target) == (job.stream.name, job.stream.target):
-            nested.refuse_more(known, job.policy.loaded(schema))
+            before = job.destination.loaded_as(job.stream)
+            dropped = {source for source, was in before.items() if not treatments.loaded(was)}
+            nested.refuse_more(known, job.policy.loaded(schema), dropped)

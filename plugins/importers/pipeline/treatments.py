@@ -13,16 +13,23 @@ from importers.pipeline.job import Job
 
 
 def changed(job: Job) -> tuple[str, ...]:
-    """A sentence for each column of which the table will hold values of two treatments after an incremental run.
-
-    What wasn't loaded before has no values there. A snapshot that replaces the table leaves none of the old ones.
+    """A sentence for each leaf of which the table will hold values of two treatments after an incremental run, or that
+    was dropped and is loaded now. A snapshot that replaces the table leaves none of the old rows.
     """
     if job.stream.load_mode is LoadMode.REPLACE or job.destination.is_new():
         return ()
     before = job.destination.loaded_as(job.stream)
-    known = [(before[leaf.source], leaf) for leaf in job.policy.lineage(job.stream.schema) if leaf.source in before]
-    new = [(_loaded(was), leaf) for was, leaf in known if _said(was.leaf) != _said(leaf)]
-    return tuple(_told(job, ever, leaf) for ever, leaf in new if ever and _said(ever[0].leaf) != _said(leaf))
+    found = []
+    for leaf in job.policy.lineage(job.stream.schema):
+        was = before.get(leaf.source)
+        if was is None or _said(was.leaf) == _said(leaf):
+            continue
+        ever = loaded(was)
+        if ever and _said(ever[0].leaf) != _said(leaf):
+            found.append(_told(job, ever, leaf))
+        elif was.leaf.column is None:
+            found.append(_told_of_nulls(job, was, leaf))
+    return tuple(found)
 
 
 def told(job: Job) -> Job:
@@ -36,7 +43,7 @@ def told(job: Job) -> Job:
 def _in_the_table(job: Job) -> frozenset[str]:
     if job.destination.is_new() or not any(pa.types.is_nested(column.type) for column in job.stream.columns):
         return frozenset()
-    return frozenset(source for source, was in job.destination.loaded_as(job.stream).items() if _loaded(was))
+    return frozenset(source for source, was in job.destination.loaded_as(job.stream).items() if loaded(was))
 
 
 def refuse_unfit(job: Job) -> None:
@@ -49,7 +56,7 @@ def refuse_unfit(job: Job) -> None:
     before = job.destination.loaded_as(job.stream)
     name, (have, comes) = next(iter(misfits.items()))
     leaf = next((leaf for leaf in job.policy.lineage(job.stream.schema) if leaf.column == name), None)
-    was = _loaded(before[leaf.source]) if leaf and leaf.source in before else []
+    was = loaded(before[leaf.source]) if leaf and leaf.source in before else []
     table = f"{job.tenant.tenant}.{job.stream.target}"
     what = f"column '{name}' of {table} is {have} and can't hold {comes}"
     if leaf and was and _said(was[0].leaf) != _said(leaf):
@@ -63,7 +70,7 @@ def refuse_other_keys(job: Job) -> None:
         job.destination.check_keys(job.stream, job.policy.lineage(job.stream.schema))
 
 
-def _loaded(was: LoadedAs) -> list[LoadedAs]:
+def loaded(was: LoadedAs) -> list[LoadedAs]:
     """How the leaf was loaded, each treatment once, the newest first."""
     found: dict[str, LoadedAs] = {}
     ever: LoadedAs | None = was
@@ -76,11 +83,20 @@ def _loaded(was: LoadedAs) -> list[LoadedAs]:
 
 def _told(job: Job, ever: Sequence[LoadedAs], leaf: Leaf) -> str:
     others = [was for was in reversed(ever) if _said(was.leaf) != _said(leaf)]
-    loaded = " and ".join(f"since run {was.since} as {_said(was.leaf)}" for was in others)
-    return (
-        f"{job.tenant.tenant}.{job.stream.target}, column {ever[0].leaf.column}: {_said(leaf)} from this run on; rows"
-        f" that are there, loaded {loaded}, stay so. {_remedy(job, ever[0].leaf.column, leaf)}"
-    )
+    then = " and ".join(f"since run {was.since} as {_said(was.leaf)}" for was in others)
+    column = ever[0].leaf.column
+    takes_out = removable(job.stream, column, leaf.treatment)
+    return f"{_from_now_on(job, leaf, column)}, loaded {then}, stay so. {_remedy(job, takes_out=takes_out)}"
+
+
+def _told_of_nulls(job: Job, was: LoadedAs, leaf: Leaf) -> str:
+    dropped = f"loaded since run {was.since}, have null: it was dropped"
+    return f"{_from_now_on(job, leaf, leaf.column)}, {dropped}. {_remedy(job, takes_out=False)}"
+
+
+def _from_now_on(job: Job, leaf: Leaf, column: str | None) -> str:
+    what = f"column {column}" if leaf.source == column else leaf.source
+    return f"{job.tenant.tenant}.{job.stream.target}, {what}: {_said(leaf)} from this run on; rows that are there"
 
 
 def _said(leaf: Leaf) -> str:
@@ -97,8 +113,8 @@ def removable(stream: Stream, column: str | None, now: str) -> bool:
     return stream.keyed and now != Treat.KEEP and column not in stream.primary_key and not still_subject
 
 
-def _remedy(job: Job, column: str | None, leaf: Leaf) -> str:
-    if removable(job.stream, column, leaf.treatment):
+def _remedy(job: Job, *, takes_out: bool) -> str:
+    if takes_out:
         return (
             "A full refresh (--full-refresh) loads those anew that are at the source, and good, and takes the values "
             "out of the others"
