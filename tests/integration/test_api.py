@@ -71,7 +71,7 @@ async def test_a_key_names_a_run(tmp_path: Path) -> None:
 
 
 async def test_settings_come_from_the_tenant_s_file_and_then_from_the_environment(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sql: psycopg.Connection
 ) -> None:
     path = plays(tmp_path)
     monkeypatch.setenv("IMPORTERS_CSV_PATH", path)
@@ -83,6 +83,7 @@ async def test_settings_come_from_the_tenant_s_file_and_then_from_the_environmen
         textwrap.dedent("""
         tenant: tenant_123
         importers: {csv: {delimiter: ","}}
+        domains: {listener: {case_sensitive: true}}
         pipelines:
           csv:
             importer: csv
@@ -95,6 +96,9 @@ async def test_settings_come_from_the_tenant_s_file_and_then_from_the_environmen
     )
     result = await get_importer("csv", "tenant_123").import_data()
     assert result.rows_loaded == 3
+    assert sql.execute("select name, case_sensitive from _importers.domain").fetchall() == [("listener", True)]
+    with pytest.raises(ConfigError, match="'listener' were made before"):
+        await get_importer("csv", "tenant_123", {"domains": {}}).import_data()
     stopped = get_importer("csv", "tenant_123", {"delimiter": "|"})
     with pytest.raises(ConfigError):
         await stopped.import_data()

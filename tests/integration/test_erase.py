@@ -28,6 +28,7 @@ from importers.pipeline.erase import Request, erase, tokens_of
 from importers.pipeline.installation import Installation
 from importers.pipeline.jobs import jobs, resume
 from importers.pipeline.tenants import read_tenant
+from importers.privacy.domains import Domains
 
 MakeSite: TypeAlias = Callable[[LoadMode], tuple[Site, psycopg.Connection[Any]]]
 
@@ -165,7 +166,7 @@ def test_nothing_names_the_person_afterwards(loaded: Path, sql: psycopg.Connecti
         eraser = at.eraser()
         assert {row[0].hex() for row in sql.execute("select token from _importers.suppression").fetchall()} == {
             token.hex()
-            for token in at._blind(tokens_of(keys(), "listener", [ANN, BOB]))  # type: ignore[attr-defined]
+            for token in at._blind(tokens_of(Domains(keys()), "listener", [ANN, BOB]))  # type: ignore[attr-defined]
         }
         assert eraser.domains() == {"listener", "customer"}
     assert not any(token.replace("-", "") in told for token in tokens)
@@ -260,7 +261,7 @@ def test_an_erasure_that_another_process_has_finished_deletes_nothing_of_who_was
     installation = Installation.from_environment()
     keys = installation.keyring().tenant("acme")
     with closing(installation.open_destination("erase", keys)) as destination:
-        eraser, whom = destination.eraser(), tokens_of(keys, "listener", [ANN])
+        eraser, whom = destination.eraser(), tokens_of(Domains(keys), "listener", [ANN])
         number = eraser.begin("listener", whom, "tests", "").erasure
         call("erase", "acme", ANN, *NEW)  # the same, by another process
         call("readmit", "acme", ANN, *NEW)
@@ -540,7 +541,7 @@ def test_who_is_erased_while_a_run_is_judged_is_in_no_quarantine(a_site: MakeSit
     """All bad rows of the second file are of listener 0, two of them known to be bad only by the gate."""
     site, sql = a_site(LoadMode.APPEND)
     with closing(site.job) as job:
-        eraser, another = job.destination.eraser(), tokens_of(job.keys, "listener", ["nobody"])
+        eraser, another = job.destination.eraser(), tokens_of(Domains(job.keys), "listener", ["nobody"])
         if readmits:
             eraser.finish(eraser.begin("listener", another, "tests", ""))
         run = plan.plan(job, "second")
@@ -548,7 +549,7 @@ def test_who_is_erased_while_a_run_is_judged_is_in_no_quarantine(a_site: MakeSit
             extract.stage(job, run, number)
         if readmits:
             eraser.readmit("listener", another, "tests", "")
-        eraser.begin("listener", tokens_of(job.keys, "listener", ["listener 0"]), "tests", "")
+        eraser.begin("listener", tokens_of(Domains(job.keys), "listener", ["listener 0"]), "tests", "")
         passed = gate.gate(job, run)
         assert sum(file.rows for file in passed.quarantined) == 1  # the line that is no row
         for number in range(len(run.plan.partitions)):
@@ -603,12 +604,12 @@ def test_a_subject_s_token_is_what_the_rows_have() -> None:
 
     of = Keyring([bytes(range(32))]).tenant("acme")
     expected = hmac.new(of.pseudonym("listener").hex().encode(), b"canary ann", "sha256").digest()[:16]
-    assert tokens_of(of, "listener", ["Canary Ann", " canary ANN "]) == [expected]
+    assert tokens_of(Domains(of), "listener", ["Canary Ann", " canary ANN "]) == [expected]
 
 
 def test_of_two_at_one_erasure_neither_hides_what_the_other_couldn_t_reach(loaded: Path) -> None:
     """The second begins after the first has failed at a place; the first isn't through, and then says what there is."""
-    tokens = tokens_of(keys(), "listener", [ANN])
+    tokens = tokens_of(Domains(keys()), "listener", [ANN])
     with closing(destination()) as one, closing(destination()) as two:
         first, second = one.eraser(), two.eraser()
         early = first.begin("listener", tokens, "tests", "")

@@ -52,6 +52,7 @@ from importers.pipeline.jobs import refine
 from importers.pipeline.run import run
 from importers.pipeline.segment import Segment
 from importers.pipeline.stream import Beat, stream
+from importers.privacy.domains import Domains
 
 TYPES = (pa.int64(), pa.int64(), pa.string(), pa.string(), pa.int64())
 POISON = Reject(b"{", "plays@7", "not a JSON object")
@@ -371,7 +372,8 @@ def test_who_is_erased_stays_out_of_quarantine_too(streamed: Streamed, monkeypat
 
     def erased_first(segment: Segment, batch: MicroBatch) -> Receipt:
         with closing(streamed.job(streamed.source())) as job:
-            job.destination.eraser().begin("listener", tokens_of(job.keys, "listener", ["listener 1"]), "tests", "")
+            whom = tokens_of(Domains(job.keys), "listener", ["listener 1"])
+            job.destination.eraser().begin("listener", whom, "tests", "")
         return loading(segment, batch)
 
     monkeypatch.setattr(Segment, "load", erased_first)

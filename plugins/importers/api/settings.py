@@ -36,6 +36,7 @@ def tenant_of(
     said = dict(config or {})
     settings = {**_from_environment(name, known, environ), **known, **said}
     base = on_file.pipelines.get(pipeline) if on_file else None
+    domains = {"domains": settings.pop("domains")} if "domains" in settings else {}
     about: dict[str, Any] = {key: settings.pop(key) for key in OF_PIPELINE & settings.keys()}
     inherited = base.model_dump(exclude_unset=True) if base else {}
     body: dict[str, Any] = {
@@ -48,9 +49,10 @@ def tenant_of(
             "privacy": on_file.privacy.model_dump(exclude_unset=True),
             "controller": on_file.controller,
             "shared_connections": on_file.shared_connections,
+            "domains": on_file.domains,
         }
     try:
-        return Tenant.model_validate(body)
+        return Tenant.model_validate(body | domains)
     except ValidationError as error:
         first = faults(error, Tenant, body)[0]
         where = ".".join(str(part) for part in first.path)

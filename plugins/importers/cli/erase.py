@@ -61,7 +61,8 @@ def command(
     """Erase persons from all that a tenant has, and keep them out.
 
     SUBJECT is the value that identifies the person at the source, as in the column that `privacy.subject` names. Upper
-    and lower case and white space around it don't count: whoever is called `ANN` there goes with `ann`.
+    and lower case and white space around it don't count: whoever is called `ANN` there goes with `ann`. In a domain
+    that is case-sensitive (`domains` in the tenant's file) case does count.
 
     Answers with a receipt: each place that was looked at, how many rows went, and what stays and until when. The
     receipt is kept in _importers.erasure, and names the person by a token that joins with nothing. Exits 3 if a place
@@ -128,7 +129,10 @@ def _tell(receipt: Erasure) -> None:
     else:
         done = "finished" if receipt.finished_at else "not finished: erase again"
         click.echo(f"erasure no. {receipt.id}, of {subjects}: {many(rows, 'row')} went, {done}")
-    click.echo("however it is written: upper and lower case and white space around a subject don't count", err=True)
+    if receipt.case_sensitive:
+        click.echo(f"as it is written: in the domain '{receipt.domain}' upper and lower case count", err=True)
+    else:
+        click.echo("however it is written: upper and lower case and white space around a subject don't count", err=True)
     if not rows:
         click.echo(_nothing(receipt, looked_at), err=True)
 

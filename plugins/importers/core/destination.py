@@ -261,6 +261,14 @@ class Destination(ABC):
         """What was `judged` of the last committed runs of a run's stream, without replays: by run, the newest first."""
 
     @abstractmethod
+    def domains(self) -> Mapping[str, bool]:
+        """Those in which pseudonyms may have been made for the tenant, and whether letters' case counts there."""
+
+    @abstractmethod
+    def remember_domains(self, domains: Mapping[str, bool]) -> None:
+        """From now on these are among the `domains`. One that is there already stays as it is."""
+
+    @abstractmethod
     def erased(self, domain: str | None) -> Erased:
         """A domain's erased subjects; nobody where rows concern nobody."""
 

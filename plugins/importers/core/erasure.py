@@ -105,6 +105,8 @@ class Erasure:
     finished_at: datetime | None
     places: tuple[Place, ...]
     earlier: tuple[Earlier, ...] = ()
+    case_sensitive: bool = False
+    """Whether letters' case told the subjects from others, as their domain says."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,6 +51,10 @@ Period = Annotated[
 ]
 
 
+DEFAULT_DOMAIN = "default"
+"""The domain of pseudonyms where neither a subject nor their treatment names one."""
+
+
 class Treat(StrEnum):
     """What the policy does with a column."""
 
@@ -359,6 +363,14 @@ class Controller(_Strict):
     """Where questions are answered, such as the data protection officer's address."""
 
 
+class Domain(_Strict):
+    """How pseudonyms of a domain are made: what holds for one column of it holds for all, else they wouldn't join."""
+
+    case_sensitive: bool = False
+    """Whether letters' case tells values apart, as in identifiers such as `4iV5W9uYEdYUVa79Axb7Rh`; if not, it doesn't,
+    as in e-mail addresses. White space around a value never counts. Once pseudonyms were made it can't be changed."""
+
+
 class Tenant(_Strict):
     """A tenant file."""
 
@@ -372,5 +384,12 @@ class Tenant(_Strict):
     """Importers that may use the installation's connection, `importer_NAME`, where the tenant has none of its own."""
     privacy: Privacy = Privacy()
     """What holds for every pipeline that doesn't say otherwise."""
+    domains: dict[Name, Domain] = {}
+    """By name how pseudonyms of a domain are made, of those of which it isn't as ever."""
     pipelines: dict[Name, Pipeline]
     """What is imported: a DAG each."""
+
+    @property
+    def case_sensitive(self) -> frozenset[str]:
+        """The domains in which letters' case counts."""
+        return frozenset(name for name, domain in self.domains.items() if domain.case_sensitive)

@@ -138,6 +138,21 @@ class PostgresLedger(Destination):
         evolving.check_number(self.tenant, stream, {*have, *(column.name for column in columns)})
         return evolving.misfits(have, columns)
 
+    def domains(self) -> Mapping[str, bool]:
+        with self._transaction("looking up how pseudonyms were made") as connection:
+            rows = connection.execute(
+                "select name, case_sensitive from _importers.domain where tenant = %s", (self.tenant,)
+            )
+            return dict(rows.fetchall())
+
+    def remember_domains(self, domains: Mapping[str, bool]) -> None:
+        with self._transaction("remembering how pseudonyms are made") as connection, connection.cursor() as cursor:
+            cursor.executemany(
+                "insert into _importers.domain (tenant, name, case_sensitive) values (%s, %s, %s)"
+                " on conflict do nothing",
+                [(self.tenant, name, case_sensitive) for name, case_sensitive in sorted(domains.items())],
+            )
+
     def erased(self, domain: str | None) -> Erased:
         with self._transaction("asking who was erased") as connection:
             return self._erased(connection, domain)

@@ -21,10 +21,10 @@ from importers.core.names import StreamName, did_you_mean
 from importers.core.settings import effective, importer_settings, kept_in_quarantine
 from importers.core.tenant import Pipeline, Subject, Tenant
 from importers.exceptions import ConfigError, ContractError, FatalSourceError, PrivacyError, StagingError
-from importers.keys.keyring import RunKey, TenantKeys
+from importers.keys.keyring import RunKey
+from importers.pipeline.domains import settle
 from importers.pipeline.installation import Installation
-from importers.privacy.pseudonyms import pseudonyms
-from importers.privacy.transforms import KEY_VERSION
+from importers.privacy.domains import Domains
 from importers.staging.quarantine import Left, Quarantine
 
 _DEFAULTS = Pipeline(importer="none")
@@ -57,9 +57,11 @@ def erase(installation: Installation, tenant: Tenant, request: Request) -> Erasu
         new = destination.is_new()
         eraser = destination.eraser()
         domain = _domain(tenant, request.domain, frozenset() if new else eraser.domains())
-        tokens = tokens_of(keys, domain, request.subjects)
+        domains = Domains(keys, _case_sensitive(tenant, {} if new else destination.domains()))
+        exact = domains.case_sensitive(domain)
+        tokens = tokens_of(domains, domain, request.subjects)
         if request.dry_run and new:
-            return _tried(tenant, request, domain, keys.blind(tokens), [])
+            return replace(_tried(tenant, request, domain, keys.blind(tokens), []), case_sensitive=exact)
         places = Quarantine(installation.quarantine, destination.warehouse_id())
         quarantine = _Quarantine(places, tenant, eraser, keys.quarantine(), domain, tokens)
         if request.dry_run:
@@ -67,8 +69,10 @@ def erase(installation: Installation, tenant: Tenant, request: Request) -> Erasu
             found += [quarantine.look(uri) for uri in quarantine.whole]
             found += _beyond(tenant, eraser, quarantine)
             earlier = tuple(eraser.earlier(domain, tokens))
-            return replace(_tried(tenant, request, domain, keys.blind(tokens), found), earlier=earlier)
+            tried = _tried(tenant, request, domain, keys.blind(tokens), found)
+            return replace(tried, earlier=earlier, case_sensitive=exact)
         earlier = tuple(eraser.earlier(domain, tokens))
+        settle(destination, {domain: exact})
         attempt = eraser.begin(domain, tokens, request.asked_by, request.reason)
         number = attempt.erasure
         for table in eraser.tables():
@@ -79,7 +83,7 @@ def erase(installation: Installation, tenant: Tenant, request: Request) -> Erasu
         for uri in quarantine.whole:
             quarantine.erase(number, uri)
         eraser.note(number, _beyond(tenant, eraser, quarantine))
-        return replace(eraser.finish(attempt), earlier=earlier)
+        return replace(eraser.finish(attempt), earlier=earlier, case_sensitive=exact)
 
 
 def readmit(installation: Installation, tenant: Tenant, request: Request) -> Readmission:
@@ -92,7 +96,8 @@ def readmit(installation: Installation, tenant: Tenant, request: Request) -> Rea
         new = destination.is_new()
         eraser = destination.eraser()
         domain = _domain(tenant, request.domain, frozenset() if new else eraser.domains())
-        tokens = tokens_of(keys, domain, request.subjects)
+        domains = Domains(keys, _case_sensitive(tenant, {} if new else destination.domains()))
+        tokens = tokens_of(domains, domain, request.subjects)
         return eraser.readmit(domain, tokens, request.asked_by, request.reason)
 
 
@@ -101,11 +106,16 @@ def _tried(tenant: Tenant, request: Request, domain: str, blinded: Sequence[byte
     return Erasure(None, tenant.tenant, domain, subjects, request.asked_by, request.reason, now, None, tuple(found))
 
 
-def tokens_of(keys: TenantKeys, domain: str, subjects: Sequence[str]) -> list[bytes]:
+def _case_sensitive(tenant: Tenant, known: Mapping[str, bool]) -> frozenset[str]:
+    """Domains in which letters' case counts: as tokens that are there were made, whatever the file says by now."""
+    return (tenant.case_sensitive - known.keys()) | {name for name, counts in known.items() if counts}
+
+
+def tokens_of(domains: Domains, domain: str, subjects: Sequence[str]) -> list[bytes]:
     """The subjects' tokens, each once. Raises ConfigError for nobody, and for a text that identifies nobody."""
     if not subjects:
         raise ConfigError("nobody is named who is to be erased", do="name the subject, as the source does")
-    tokens = pseudonyms(pa.array(subjects, pa.string()), keys.pseudonym(domain, KEY_VERSION)).storage
+    tokens = domains.pseudonymising(domain)(pa.array(subjects, pa.string())).storage
     if tokens.null_count:
         number = tokens.is_null().index(pa.scalar(True)).as_py() + 1
         raise ConfigError("an empty text identifies nobody", got=f"subject {number} of {len(subjects)}")

@@ -32,6 +32,7 @@ from importers.keys.keyring import TenantKeys
 from importers.pipeline import contract
 from importers.pipeline.installation import Installation
 from importers.pipeline.widening import marked
+from importers.privacy.domains import check_as_ever
 from importers.privacy.policy import Policy
 from importers.quality.observed import Telling
 from importers.quality.rules import Rules
@@ -71,7 +72,7 @@ class Job:
     def of(self, stream: Stream) -> Job:
         """The job of a stream that is refined further; what is open stays open for both."""
         job = replace(self, stream=stream)
-        shared = ("destination", "source", "keys")
+        shared = ("destination", "source", "keys", "domains")
         job.__dict__.update({name: value for name, value in vars(self).items() if name in shared})
         return job
 
@@ -103,6 +104,11 @@ class Job:
     @cached_property
     def destination(self) -> Destination:
         return self.installation.open_destination(self.pipeline, self.keys)
+
+    @cached_property
+    def domains(self) -> Mapping[str, bool]:
+        """Those of the tenant that the warehouse knows, and whether letters' case counts there."""
+        return {} if self.destination.is_new() else self.destination.domains()
 
     @property
     def erased(self) -> Erased:
@@ -210,7 +216,10 @@ class Job:
             embedded=self.installation.embedded,
             needed=self.rules.columns,
             elsewhere=self._said_for_other_streams,
+            case_sensitive=self.tenant.case_sensitive,
         )
+        if policy.domains:
+            check_as_ever(policy.domains, self.domains)
         self._refuse_hidden_drift(policy)
         return policy
 

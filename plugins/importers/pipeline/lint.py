@@ -14,8 +14,8 @@ from importers.core.model_faults import Fault, Placed, faults
 from importers.core.names import did_you_mean
 from importers.core.registry import source_class, sources
 from importers.core.schedule import PRESETS, WITHOUT_INTERVALS
-from importers.core.settings import importer_settings
-from importers.core.tenant import Expectation, Pipeline
+from importers.core.settings import effective, importer_settings
+from importers.core.tenant import DEFAULT_DOMAIN, Expectation, Pipeline, Subject
 from importers.core.tenant_file import Reading, TenantFile, undecided
 from importers.core.yaml_marks import KeyPath, dotted
 from importers.exceptions import ConfigError, MissingExtraError
@@ -44,6 +44,7 @@ def check(file: TenantFile) -> list[ConfigError]:
         *(file.error(left.path, left.what, do=left.do) for left in undecided(said)),
         *_importers(file),
         *_shared(file),
+        *_domains(file),
         *_tables(file),
     ]
     for name, pipeline in file.tenant.pipelines.items():
@@ -80,6 +81,19 @@ def _shared(file: TenantFile) -> Iterator[ConfigError]:
             continue  # said elsewhere
         elif not any(takes_connection(file.tenant, pipeline) for pipeline in named[importer]):
             yield file.error(path, f"'{importer}' takes no connection", do="take it out")
+
+
+def _domains(file: TenantFile) -> Iterator[ConfigError]:
+    """What is said of a domain is said of one that there is."""
+    named = {DEFAULT_DOMAIN}
+    for name, pipeline in file.tenant.pipelines.items():
+        for stream in pipeline.streams or ("",):
+            privacy = effective(file.tenant, name, stream).privacy
+            named |= {how.domain for how in privacy.columns.values() if how.domain is not None}
+            named |= {privacy.subject.domain} if isinstance(privacy.subject, Subject) else set()
+    for domain in sorted(file.tenant.domains.keys() - named):
+        what = f"no column has pseudonyms of the domain '{domain}'"
+        yield file.error(("domains", domain), what, do=did_you_mean(domain, named))
 
 
 def _importer(file: TenantFile, name: str, pipeline: Pipeline) -> Iterator[ConfigError]:

@@ -12,6 +12,7 @@ from importers.core.parts import Place
 from importers.core.settings import importer_settings
 from importers.exceptions import ConfigError
 from importers.pipeline import contract, extract, replay, treatments, unseen, whose, writers
+from importers.pipeline.domains import settle
 from importers.pipeline.job import Job
 from importers.pipeline.lint_notes import AND_SO, EACH_A_VERSION, rereads
 
@@ -39,6 +40,7 @@ def plan(
         asked = job.requested  # policy and rules
 
         def sealed(position: Position) -> Plan:
+            settle(job.destination, job.policy.domains)
             return _planned(job, kind, window, position, full_refresh=full_refresh)
 
         if kind is not RunKind.REPLAY:

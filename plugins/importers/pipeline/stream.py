@@ -18,6 +18,7 @@ from uuid import uuid4
 from importers.core.model import JSON, Batch, MicroBatch, Pace, Plan, Position, Receipt, RunKind, Window
 from importers.exceptions import ConfigError, ImporterError
 from importers.pipeline import treatments, whose, writers
+from importers.pipeline.domains import settle
 from importers.pipeline.job import Job
 from importers.pipeline.plan import agreed, remembered, start
 from importers.pipeline.segment import Segment
@@ -184,6 +185,7 @@ class _Session:
         notes = (*others, *treatments.changed(self._job))
 
         def sealed(position: Position) -> Plan:
+            settle(self._job.destination, self._job.policy.domains)
             writers.check(self._job)
             found.update(position)
             self.begins, anew, _ = start(self._job, RunKind.INCREMENTAL, position)

@@ -24,12 +24,13 @@ from importers.exceptions import ImporterError, PrivacyError
 from importers.keys.keyring import TenantKeys
 from importers.privacy import checks
 from importers.privacy.distinct import Values
+from importers.privacy.domains import KEY_VERSION, Domains
 from importers.privacy.hints import hint_of
 from importers.privacy.leaves import Part, Treated, leaves, treat
 from importers.privacy.pseudonyms import TYPE as TOKEN
-from importers.privacy.pseudonyms import normalised, pseudonymising
+from importers.privacy.pseudonyms import normalised
 from importers.privacy.rules import Rules, domain_of, is_data, told_path
-from importers.privacy.transforms import KEY_VERSION, Rule, transform
+from importers.privacy.transforms import Rule, transform
 from importers.privacy.untold import told
 
 PASSED = {VERSION: pa.int64(), DELETED: pa.bool_(), RUN: pa.int64()}
@@ -39,9 +40,12 @@ PASSED = {VERSION: pa.int64(), DELETED: pa.bool_(), RUN: pa.int64()}
 class Policy:
     """What happens to each leaf of a stream. Holds keys, so it is built anew in each process."""
 
-    def __init__(self, rules: Rules, subject: Part | None, keys: TenantKeys, needed: Collection[str] = ()) -> None:
+    def __init__(
+        self, rules: Rules, subject: Part | None, keys: TenantKeys, domains: Domains, needed: Collection[str] = ()
+    ) -> None:
         """Use `build`, which checks what goes in here."""
         self._rules, self._subject, self._keys, self._needed = rules, subject, keys, frozenset(needed)
+        self._domains = domains
         self._last: tuple[pa.Schema, Mapping[str, Treated]] | None = None
         self._token: Values | None = None
 
@@ -55,8 +59,10 @@ class Policy:
         embedded: bool,
         needed: Collection[str] = (),
         elsewhere: Collection[str] = (),
+        case_sensitive: Collection[str] = (),
     ) -> Policy:
-        """`needed` are columns or leaves that rules read; `elsewhere`, what `spec` may name for other streams' sake.
+        """`needed` are columns or leaves that rules read; `elsewhere`, what `spec` may name for other streams' sake;
+        `case_sensitive` are domains.
 
         Raises ConfigError, and PrivacyError for leaves that nobody classified.
         """
@@ -69,7 +75,7 @@ class Policy:
             checks.check_told(rules)
             checks.check_purposeful(rules)
             checks.check_accountability(rules, subject, embedded=embedded)
-            policy = cls(rules, subject, keys, needed)
+            policy = cls(rules, subject, keys, Domains(keys, case_sensitive), needed)
             policy._steps(stream.schema)  # a treatment that a type doesn't allow shows now
         return policy
 
@@ -94,7 +100,16 @@ class Policy:
             "subject": [self._subject.path if self._subject else None, self.subject_domain],
             "keys": [self._keys.fingerprint, KEY_VERSION],
         }
+        if exact := [name for name, exact in self.domains.items() if exact]:
+            effective["case_sensitive"] = sorted(exact)
         return hashlib.sha256(json.dumps(effective, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def domains(self) -> Mapping[str, bool]:
+        """Those in which it makes pseudonyms, and whether letters' case counts there."""
+        named = {rule.domain for rule in self._rules.by_path.values() if rule.treat is Treat.PSEUDONYMISE}
+        named |= {self.subject_domain} if self.subject_domain else set()
+        return {name: self._domains.case_sensitive(name) for name in named}
 
     def request(self, stream: Stream) -> Stream:
         """The stream with no more columns than are loaded or needed (data minimisation, GDPR art. 5(1)(c))."""
@@ -184,7 +199,7 @@ class Policy:
         if self._subject is None or self.subject_domain is None:
             return None
         if self._token is None:
-            self._token = pseudonymising(self._keys.pseudonym(self.subject_domain, KEY_VERSION))
+            self._token = self._domains.pseudonymising(self.subject_domain)
         with _located(self._keys, self._rules.stream):
             return self._token(_reach(rows, self._subject)).storage
 
@@ -250,10 +265,13 @@ class Policy:
         fields = _theirs(schema)
         rules = self._rules.covering(leaves(fields))
         results = {
-            field.name: treat(Part(field.name, field.type), lambda leaf: transform(leaf, rules[leaf.path], self._keys))
+            field.name: treat(Part(field.name, field.type), lambda leaf: self._treated(leaf, rules[leaf.path]))
             for field in fields
         }
         return {name: treated for name, treated in results.items() if treated is not None}
+
+    def _treated(self, leaf: Part, rule: Rule) -> Treated | None:
+        return transform(leaf, rule, self._keys, self._domains)
 
 
 def _told_apart(leaves: Iterable[Leaf]) -> list[Leaf]:

@@ -4,6 +4,7 @@ HMAC-SHA-256 of the normalised value, its first 128 bits. The HMAC's key is the 
 domain (that is what polars-hash takes), so SQL can reproduce it: `hmac(value, encode(key, 'hex'), 'sha256')`.
 
 Normalised: NFKC, white space around it cut off, lower case. 42 and ' 42 ' are one person, 'ＡＤＡ' and 'ada' too.
+Letters keep their case in a domain that is case-sensitive: there 'ＡＤＡ' and 'ADA' are one person, and 'ada' another.
 An empty text is null: a pseudonym of "" would join everybody who has no identifier.
 """
 
@@ -38,12 +39,12 @@ def has_pseudonyms(kind: pa.DataType) -> bool:
     return bool(is_text(kind) or t.is_integer(kind) or t.is_null(kind) or kind == TYPE)
 
 
-def pseudonyms(values: pa.Array, key: bytes) -> pa.Array:
+def pseudonyms(values: pa.Array, key: bytes, *, case_sensitive: bool = False) -> pa.Array:
     """A UUID for each value; null for nulls and empty texts."""
-    return pseudonymising(key)(values)
+    return pseudonymising(key, case_sensitive=case_sensitive)(values)
 
 
-def pseudonymising(key: bytes) -> Values:
+def pseudonymising(key: bytes, *, case_sensitive: bool = False) -> Values:
     """`pseudonyms` under one key, for batch after batch."""
     digests = polars_hash.col("said").chash.hmac_sha256(key=key.hex()).str.head(_HEX_DIGITS)
 
@@ -51,8 +52,8 @@ def pseudonymising(key: bytes) -> Values:
         if len(distinct) < _FEW:
             texts = distinct.cast(pa.string()).to_pylist()
             if all(text is None or text.isascii() for text in texts):
-                return _one_by_one(texts, key.hex().encode())
-        return _tokens(normalised(distinct), digests)
+                return _one_by_one(texts, key.hex().encode(), case_sensitive)
+        return _tokens(normalised(distinct, case_sensitive=case_sensitive), digests)
 
     tokens = OverDistinct(made)
 
@@ -63,13 +64,15 @@ def pseudonymising(key: bytes) -> Values:
     return apply
 
 
-def normalised(values: pa.Array) -> pa.Array:
+def normalised(values: pa.Array, *, case_sensitive: bool = False) -> pa.Array:
     """Texts as they are hashed. What polars does to non-ASCII texts does to ASCII ones what Arrow does, but slower."""
     text = values.cast(pa.large_string())
     if pc.all(pc.string_is_ascii(text)).as_py() is not False:
-        text = pc.ascii_lower(pc.ascii_trim_whitespace(text))
+        text = pc.ascii_trim_whitespace(text)
+        text = text if case_sensitive else pc.ascii_lower(text)
     else:
-        said = pl.col("said").str.normalize("NFKC").str.strip_chars().str.to_lowercase().str.normalize("NFKC")
+        said = pl.col("said").str.normalize("NFKC").str.strip_chars()
+        said = said if case_sensitive else said.str.to_lowercase().str.normalize("NFKC")
         text = pl.DataFrame({"said": pl.Series(values=text)}).select(said)["said"].to_arrow(compat_level=_OLDEST)
     empty = pc.equal(text, "")
     return pc.if_else(empty, pa.scalar(None, text.type), text) if pc.any(empty).as_py() else text
@@ -86,10 +89,11 @@ def _tokens(texts: pa.Array, digests: pl.Expr) -> pa.Array:
     return pc.if_else(texts.is_valid(), tokens, pa.scalar(None, STORAGE)) if texts.null_count else tokens
 
 
-def _one_by_one(texts: list[str | None], key: bytes) -> pa.Array:
+def _one_by_one(texts: list[str | None], key: bytes, case_sensitive: bool) -> pa.Array:
     """The tokens of ASCII texts that aren't normalised yet."""
-    said = [(text or "").strip(_BLANK).lower().encode() for text in texts]
-    return pa.array([hmac.digest(key, text, "sha256")[:16] if text else None for text in said], STORAGE)
+    said = [(text or "").strip(_BLANK) for text in texts]
+    said = said if case_sensitive else [text.lower() for text in said]
+    return pa.array([hmac.digest(key, text.encode(), "sha256")[:16] if text else None for text in said], STORAGE)
 
 
 def _bytes(digits: pa.LargeStringArray) -> bytes:

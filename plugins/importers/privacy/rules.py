@@ -11,14 +11,13 @@ from pyarrow import types as t
 
 from importers.core.model import Column, PersonalData, Reads, Stream
 from importers.core.names import few, is_key, is_like_a_value
-from importers.core.tenant import Mask, Privacy, Subject, Treat, Treatment
+from importers.core.tenant import DEFAULT_DOMAIN, Mask, Privacy, Subject, Treat, Treatment
 from importers.exceptions import UnclassifiedError
 from importers.privacy.hints import words
 from importers.privacy.leaves import Part, leaves
 from importers.privacy.transforms import Rule
 
 EVERYTHING = "*"
-DEFAULT_DOMAIN = "default"
 _DROP = Treatment(treat=Treat.DROP)
 _BY_CLASS = {
     PersonalData.NONE: Treatment(treat=Treat.KEEP),

@@ -12,9 +12,9 @@ from importers.core.tenant import Treat, Treatment
 from importers.exceptions import ConfigError
 from importers.keys.keyring import TenantKeys
 from importers.privacy import encryption, masks, pseudonyms
+from importers.privacy.domains import KEY_VERSION, Domains
 from importers.privacy.leaves import Part, Treated, keep
 
-KEY_VERSION = 1
 _MASKS_OF = {"date": "dates and timestamps", "band": "numbers"}
 _DECLARE = (
     "; if it should hold these, say so in the importer's `types`, such as `{%s: %s}`: one odd cell makes all text"
@@ -55,14 +55,14 @@ class Rule:
         return str(self.treat)
 
 
-def transform(leaf: Part, rule: Rule, keys: TenantKeys) -> Treated | None:
+def transform(leaf: Part, rule: Rule, keys: TenantKeys, domains: Domains) -> Treated | None:
     """What the rule does to the leaf, None to drop it. Raises ConfigError if it can't be done to the leaf's type."""
     if rule.treat is Treat.DROP:
         return None
     if leaf.opaque:
         raise _cannot(leaf, rule, "its type can't be looked into: drop it, or let the source unpack it")
     if rule.treat is Treat.PSEUDONYMISE:
-        return _pseudonymise(leaf, rule, keys)
+        return _pseudonymise(leaf, rule, domains)
     if rule.treat is Treat.ENCRYPT:
         return _encrypt(leaf, rule, keys)
     if rule.treat is Treat.MASK:
@@ -72,12 +72,11 @@ def transform(leaf: Part, rule: Rule, keys: TenantKeys) -> Treated | None:
     return keep(leaf.type)
 
 
-def _pseudonymise(leaf: Part, rule: Rule, keys: TenantKeys) -> Treated:
+def _pseudonymise(leaf: Part, rule: Rule, domains: Domains) -> Treated:
     if not pseudonyms.has_pseudonyms(leaf.type):
         do = "read it as text by `types`; or drop, encrypt or mask it"
         raise _cannot(leaf, rule, f"only texts, integers and UUIDs have pseudonyms: {do}")
-    key = keys.pseudonym(rule.domain, KEY_VERSION)
-    return Treated(pseudonyms.TYPE, pseudonyms.pseudonymising(key))
+    return Treated(pseudonyms.TYPE, domains.pseudonymising(rule.domain))
 
 
 def _encrypt(leaf: Part, rule: Rule, keys: TenantKeys) -> Treated:

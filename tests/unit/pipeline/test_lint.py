@@ -79,6 +79,12 @@ def test_a_right_file_is_silent(tenants: Path) -> None:
         ("importers:\n  shelv: {}\npipelines: {}\n", 3, ("no importer 'shelv'", "'shelf'")),
         ("pipelines:\n  a:\n    importer: shelf\n", 4, ("shelf: `path` is missing",)),
         (
+            "domains:\n  default: {case_sensitive: true}\n  lisener: {case_sensitive: true}\npipelines:\n  a:\n"
+            "    importer: shelf\n    config: {path: x}\n    privacy: {subject: {column: id, domain: listener}}\n",
+            4,
+            ("no column has pseudonyms of the domain 'lisener'", "Did you mean 'listener'"),
+        ),
+        (
             "pipelines:\n  a:\n    importer: shelf\n    config:\n      path: x\n      delimeter: ','\n",
             7,
             ("`delimeter`", "Did you mean 'delimiter'", "batch_size"),

@@ -27,7 +27,13 @@ def job() -> Any:
         stream=stream,
         requested=stream,
         asked=stream,
-        policy=SimpleNamespace(lineage=lambda _: [], table=lambda _: [], told=lambda stream, **_: stream),
+        policy=SimpleNamespace(
+            lineage=lambda _: [],
+            table=lambda _: [],
+            told=lambda stream, **_: stream,
+            domains={},
+            subject_domain=None,
+        ),
         keys=SimpleNamespace(new_run_key=lambda: (b"", b"")),
         source=SimpleNamespace(
             reads_parts=lambda: False,

@@ -75,6 +75,31 @@ def test_rows_leave_as_the_policy_says() -> None:
     }
 
 
+@pytest.mark.parametrize("subject", ["account_id", "o.who"])
+def test_in_a_domain_whose_case_counts_it_counts_wherever_a_token_is_made(subject: str) -> None:
+    """In a column, a leaf, an item of a list, a key, and what says whose a row is; and in no other domain."""
+    kinds = {"account_id": S, "o": pa.struct([("who", S)]), "friends": pa.list_(S), "country": S}
+    columns = dict.fromkeys(kinds, "pseudonymise") | {"country": {"pseudonymise": {"domain": "country"}}}
+    said = {"columns": columns, "subject": {"column": subject, "domain": "listener"}}
+    policy = build(said, stream(kinds), case_sensitive={"listener"})
+    batch = rows(account_id=["Ada"], o=[{"who": "Ada"}], friends=[["Ada"]], country=["DE"])
+    exact = token("Ada")
+    assert policy.apply(batch).to_pylist() == [
+        {
+            "account_id": exact,
+            "o": {"who": exact},
+            "friends": [exact],
+            "country": token("de", "country"),
+            "_subject": exact,
+        }
+    ]
+    tokens = policy.tokens(batch)
+    assert tokens is not None
+    assert tokens.to_pylist() == [exact.bytes]
+    assert policy.keys(batch.select(["account_id"])).to_pylist() == [{"account_id": exact}]
+    assert policy.domains == {"listener": True, "country": False}
+
+
 # --- what nobody classified
 
 
@@ -474,8 +499,10 @@ def test_fingerprint_changes_with_what_is_done_and_with_nothing_else() -> None:
         build({"columns": COLUMNS, "subject": LISTENER | {"domain": "other"}}),
         build({"columns": COLUMNS, "subject": LISTENER | {"column": "track_id"}}),
         build({"columns": COLUMNS}, keys=RING.tenant("globex")),
+        build({"columns": COLUMNS}, case_sensitive={"listener"}),
     ]
-    assert len({policy.fingerprint for policy in [first, *others]}) == 8
+    assert len({policy.fingerprint for policy in [first, *others]}) == 9
+    assert build({"columns": COLUMNS}, case_sensitive={"another"}).fingerprint == first.fingerprint
 
 
 def test_encrypted_columns_come_back_with_the_key() -> None:

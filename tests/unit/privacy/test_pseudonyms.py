@@ -16,10 +16,12 @@ KEY = hashlib.sha256(b"a test's key").digest()
 SPACE = "\t\n\v\f\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200B)))
 
 
-def by_hand(text: str | None) -> uuid.UUID | None:
+def by_hand(text: str | None, *, exact: bool = False) -> uuid.UUID | None:
     if text is None:
         return None
-    if not text.isascii():
+    if exact:
+        text = unicodedata.normalize("NFKC", text).strip(SPACE)
+    elif not text.isascii():
         text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).strip(SPACE).lower())
     else:
         text = text.strip(SPACE).lower()
@@ -31,12 +33,25 @@ def by_hand(text: str | None) -> uuid.UUID | None:
 known_to_this_python = st.text(st.characters(exclude_categories=["Cs", "Cn"]), max_size=12)
 
 
+@pytest.mark.parametrize("exact", [False, True])
 @given(st.lists(st.none() | known_to_this_python | st.sampled_from(["", " ", "Ada", "ada ", "ＡＤＡ", "é", "e\u0301"])))
-def test_is_hmac_sha256_of_the_normalised_text(texts: list[str | None]) -> None:
+def test_is_hmac_sha256_of_the_normalised_text(exact: bool, texts: list[str | None]) -> None:
     """Few of them, and many: these are worked on otherwise."""
-    expected = [by_hand(text) for text in texts]
-    assert pseudonyms(pa.array(texts, pa.string()), KEY).to_pylist() == expected
-    assert pseudonyms(pa.array(texts + ["Ada "] * 300, pa.string()), KEY).to_pylist()[: len(texts)] == expected
+    expected = [by_hand(text, exact=exact) for text in texts]
+    for more in ([], ["Ada "] * 300):
+        made = pseudonyms(pa.array(texts + more, pa.string()), KEY, case_sensitive=exact)
+        assert made.to_pylist()[: len(texts)] == expected
+
+
+@pytest.mark.parametrize("many", [1, 300])
+def test_letters_case_counts_where_the_domain_says_so(many: int) -> None:
+    """One by one, in columns of ASCII, and beside a letter that isn't."""
+    ids = ["4iV5W9", " 4iV5W9\t", "4IV5W9", "4iv5w9"] * many
+    for more in ([], ["é"]):
+        made = pseudonyms(pa.array(ids + more), KEY, case_sensitive=True).to_pylist()
+        assert made[:4] == [by_hand(text, exact=True) for text in ids[:4]]
+        assert (made[0] == made[1], len(set(made[: len(ids)]))) == (True, 3)
+        assert len(set(pseudonyms(pa.array(ids + more), KEY).to_pylist()[: len(ids)])) == 1
 
 
 @pytest.mark.parametrize("text", ["\u210c", "\u0130\u0327", " \u00c9\u3000"])
