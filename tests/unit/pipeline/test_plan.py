@@ -36,6 +36,7 @@ def job() -> Any:
         ),
         keys=SimpleNamespace(new_run_key=lambda: (b"", b"")),
         source=SimpleNamespace(
+            config=SimpleNamespace(fingerprint=""),
             reads_parts=lambda: False,
             plan=lambda stream, window, position: Plan([], position),
             refreshed=lambda position: {"lane": position["lane"] - 5},
