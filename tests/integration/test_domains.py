@@ -82,6 +82,22 @@ def test_each_is_a_row_and_who_is_erased_alone_goes_and_stays_out(home: Path, sq
     assert named == [(21,)] * 3  # in a list, too
 
 
+def test_that_case_makes_one_key_of_several_is_told_before_and_after(home: Path) -> None:
+    describe(home, "")
+    deliver(home, 1, 2, 3)
+    (seen,) = answer("preview", "acme.members")
+    (note,) = seen["notes"]
+    assert note.startswith("id: of the values read 2 have the pseudonym of another")
+    assert "`domains: {member: {case_sensitive: true}}`" in note
+    (run,) = answer("run", "acme.members")
+    assert any("2 gave way" in note and "of id upper and lower case don't count" in note for note in run["notes"])
+    deliver(home, 1, 2, 3)
+    assert "another domain than 'member'" in call("preview", "acme.members").stderr  # it has pseudonyms by now
+    describe(home, EXACT.replace("member", "member_id"), "member_id")
+    (seen,) = answer("preview", "acme.members", "--full-refresh")
+    assert seen["notes"] == []
+
+
 def test_what_pseudonyms_were_made_otherwise_is_refused(home: Path, sql: Sql) -> None:
     """Whichever way it is changed, before anything is read or erased."""
     for before, after, words in (("", EXACT, "doesn't count"), (EXACT, "", "counts")):

@@ -48,6 +48,7 @@ def summary(seen: Preview) -> dict[str, Any]:
         "complete": seen.complete,
         "quarantined_by_rule": {**seen.rules, **seen.reasons},
         "would_fail": list(seen.failures),
+        "notes": list(seen.notes),
         "columns": [
             {"source": leaf.source, "class": leaf.personal, "treatment": leaf.treatment, "column": leaf.column}
             for leaf in seen.columns
@@ -74,5 +75,7 @@ def _show(seen: Preview) -> None:
         click.echo(
             "nothing new to read; --full-refresh shows what was loaded before, where the mode allows it", err=True
         )
+    for note in seen.notes:
+        click.echo(note, err=True)
     for failure in seen.failures:
         click.echo(f"the run would fail: {failure}", err=True)

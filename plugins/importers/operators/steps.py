@@ -168,6 +168,8 @@ class PlanOperator(ImportOperator, SkipMixin):
         self.log.info("%d rows of erased subjects would be left out", seen.suppressed)
         for reason, count in (*seen.rules.items(), *seen.reasons.items()):
             self.log.info("%d × %s", count, reason)
+        for note in seen.notes:
+            self.log.warning("%s", note)
         for failure in seen.failures:
             self.log.warning("the gate would stop the run: %s", failure)
         for leaf in seen.columns:

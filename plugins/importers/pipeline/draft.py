@@ -15,11 +15,13 @@ from typing import Any
 import pyarrow as pa
 
 from importers.core.model import PersonalData
+from importers.core.names import few
 from importers.pipeline.sample import Sample, opened, unreadable
 from importers.privacy.detect import Suggestion, beside_each_other, suggest
 from importers.privacy.hints import domain_by_name
 from importers.privacy.leaves import Part, leaves
 from importers.privacy.rules import is_data, told_path
+from importers.privacy.spelling import looks_case_sensitive
 
 TODO = "TODO"
 SAMPLE = 1000
@@ -52,6 +54,7 @@ def draft(path: str, tenant: str, pipeline: str | None = None, said: Mapping[str
         f"# Drafted by `importers init` from {Path(path).name}. Each guess says why: confirm or change it, then run",
         "# `importers lint`.",
         f"tenant: {tenant}",
+        *_domains(found, suggestions, values),
         "",
         "pipelines:",
         f"  {pipeline or stream.name}:",
@@ -97,16 +100,34 @@ def _privacy(found: Sequence[Part], suggestions: Sequence[Suggestion]) -> Iterat
     yield from (f"        {name}: drop  # its keys look like values" for name in around if name)
 
 
-def _subject(found: Sequence[Part], suggestions: Sequence[Suggestion], personal: bool) -> Iterator[str]:
-    """Whose rows these are: the first pseudonym of a person's identifier, if there is any."""
+def _domains(found: Sequence[Part], suggestions: Sequence[Suggestion], values: pa.RecordBatch) -> Iterator[str]:
+    """How pseudonyms are to be made, where some values look as if it mattered: all are of the subject's domain."""
+    pseudonyms = [one.path for one in suggestions if one.treatment == "pseudonymise"]
+    there = [path for path in pseudonyms if path in values.schema.names]
+    mixed = [path for path in there if looks_case_sensitive(values.column(path))]
+    if mixed:
+        _, domain = _whose(found, suggestions) or ("", "")
+        yield f"# Upper and lower case seem to tell values of {few(mixed)} apart; it holds for the whole domain."
+        yield f"{'' if domain else '# '}domains: {{{domain or 'KIND_OF_PERSON'}: {{case_sensitive: true}}}}"
+
+
+def _whose(found: Sequence[Part], suggestions: Sequence[Suggestion]) -> tuple[str, str] | None:
+    """The first pseudonym of a person's identifier, and what kind of person its name says; None if there is none."""
     single = {leaf.path for leaf in found if not leaf.many}
     for one in suggestions:
         domain = domain_by_name(one.path)
         if one.treatment == "pseudonymise" and one.path in single and domain:
-            column = json.dumps(one.path, ensure_ascii=False)
-            yield f"subject: {{column: {column}, domain: {domain}}}  # a guess by the column's name"
-            return
-    if personal:
+            return one.path, domain
+    return None
+
+
+def _subject(found: Sequence[Part], suggestions: Sequence[Suggestion], personal: bool) -> Iterator[str]:
+    """Whose rows these are, as far as a name tells."""
+    if whose := _whose(found, suggestions):
+        path, domain = whose
+        column = json.dumps(path, ensure_ascii=False)
+        yield f"subject: {{column: {column}, domain: {domain}}}  # a guess by the column's name"
+    elif personal:
         yield f"subject: {TODO}  # {{column: NAME, domain: KIND_OF_PERSON}}: whose row it is; erasure goes by it"
     else:
         reason = f"{TODO} say why no row concerns a person"

@@ -18,6 +18,7 @@ from importers.pipeline import treatments
 from importers.pipeline.extract import read
 from importers.pipeline.job import Job
 from importers.pipeline.plan import agreed, foresee, position_of
+from importers.privacy import spelling
 from importers.quality import Judgement, judge
 from importers.staging.manifest import widest
 
@@ -52,6 +53,8 @@ class Preview:
     reasons: Mapping[str, int] = field(default_factory=dict)
     failures: tuple[str, ...] = ()
     """Why the gate would stop the run, in counts."""
+    notes: tuple[str, ...] = ()
+    """What somebody should look at."""
 
 
 def preview(job: Job, rows: int = 20, window: Window | None = None, *, full_refresh: bool = False) -> Preview:
@@ -109,7 +112,12 @@ class _Sample:
             rules=dict(self._rules),
             reasons=dict(self._reasons),
             failures=tuple(map(str, judgement.failures)) if complete else (),
+            notes=tuple(self._folded()),
         )
+
+    def _folded(self) -> Iterator[str]:
+        for (leaf, domain), count in self._job.policy.folded(self._batches).items():
+            yield spelling.told(leaf, domain, count, settled=domain in self._job.domains)
 
     def _take(self, plan: Plan) -> bool:
         """Read until there are enough good rows; whether that was all that there is."""

@@ -11,10 +11,12 @@ from typing import Any
 import pyarrow as pa
 
 from importers.core.model import PersonalData
+from importers.core.names import few
 from importers.pipeline.sample import opened, unreadable
 from importers.privacy.detect import Suggestion, beside_each_other, suggest
 from importers.privacy.leaves import Part, leaves
 from importers.privacy.rules import is_data, told_path
+from importers.privacy.spelling import looks_case_sensitive
 from importers.quality.profile import ColumnProfile, Profile
 from importers.quality.profiler import Profiler
 
@@ -71,7 +73,7 @@ def profile_file(path: str, said: Mapping[str, Any] = {}) -> FileProfile:
     untold = {leaf.path for leaf in keys}
     shown = (one for one in profile.told() if one.path not in untold)
     columns = tuple(_without_values(one) if one.path in without else one for one in shown)
-    notes = (*notes, *_untold(keys))
+    notes = (*notes, *_untold(keys), *_case_counts(profile, guesses))
     return FileProfile(sample.importer, rows, dict(reasons.most_common()), columns, personal, notes)
 
 
@@ -80,6 +82,17 @@ def _untold(keys: Sequence[Part]) -> Iterator[str]:
     for where, many in Counter(map(told_path, keys)).items():
         what = "names of columns" if where == "…" else f"keys of {where.removesuffix('.…')}"
         yield f"{what} that look like values aren't shown: {many:,}"
+
+
+def _case_counts(profile: Profile, guesses: Sequence[Suggestion]) -> Iterator[str]:
+    """A pseudonym doesn't keep it unless its domain says so."""
+    paths = [guess.path for guess in guesses if guess.treatment == "pseudonymise"]
+    mixed = [path for path in paths if looks_case_sensitive(_sampled(profile, path))]
+    if mixed:
+        yield (
+            f"upper and lower case seem to tell values of {few(mixed)} apart: to pseudonymise them, say"
+            " `domains: {DOMAIN: {case_sensitive: true}}` in the tenant's file"
+        )
 
 
 def _sampled(profile: Profile, path: str) -> pa.Array | None:

@@ -16,11 +16,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from importers.core.model import LoadMode, QuarantineFile, Remains, Run, RunKind, RunState, Unlike
+from importers.core.names import few
 from importers.core.tenant import Treat
 from importers.exceptions import ImporterError
 from importers.pipeline.job import Job
 from importers.pipeline.replay import as_today
 from importers.pipeline.treatments import elsewhere, removable
+from importers.privacy.leaves import Part
 from importers.staging.quarantine import ROW
 
 _log = logging.getLogger(__name__)
@@ -52,7 +54,16 @@ def _outdone(job: Job, run: Run) -> tuple[str, ...]:
     loaded, outdone = (sum(getattr(receipt, name) for receipt in receipts) for name in ("loaded", "outdone"))
     table = f"{job.tenant.tenant}.{job.stream.target}"
     gave = f"{table}: of {_rows(loaded)} loaded {outdone:,} gave way to another of the same key, newer or read later"
-    return (gave,) if outdone else ()
+    return (gave + _folded(job),) if outdone else ()
+
+
+def _folded(job: Job) -> str:
+    """What may have made one key of several."""
+    types = {column.name: column.type for column in job.stream.columns}
+    keys = [name for name in job.stream.primary_key if job.policy.folds(Part(name, types[name]))]
+    if not keys:
+        return ""
+    return f"; in pseudonyms of {few(keys)} upper and lower case don't count (`domains` in the tenant's file)"
 
 
 def _remains(job: Job, run: Run, unlike: Sequence[Unlike], kept_out: Sequence[QuarantineFile]) -> Remains:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -17,6 +17,7 @@ from itertools import pairwise
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from importers.core.exact import is_text
 from importers.core.model import DELETED, OURS, RUN, SUBJECT, VERSION, Column, Leaf, PersonalData, Stream, TableColumn
 from importers.core.names import shown_type
 from importers.core.tenant import Privacy, Treat
@@ -30,6 +31,7 @@ from importers.privacy.leaves import Part, Treated, leaves, treat
 from importers.privacy.pseudonyms import TYPE as TOKEN
 from importers.privacy.pseudonyms import normalised
 from importers.privacy.rules import Rules, domain_of, is_data, told_path
+from importers.privacy.spelling import folded
 from importers.privacy.transforms import Rule, transform
 from importers.privacy.untold import told
 
@@ -165,6 +167,36 @@ class Policy:
         """Whether the table has the column's pseudonyms in its place."""
         rule = self._rules.by_path.get(column)
         return rule is not None and rule.treat is Treat.PSEUDONYMISE
+
+    def folds(self, leaf: Part) -> bool:
+        """Whether the table has pseudonyms in a text's place in which upper and lower case don't count."""
+        rule = self._rules.by_path.get(leaf.path)
+        if rule is None or rule.treat is not Treat.PSEUDONYMISE or not is_text(leaf.type):
+            return False
+        return not self._domains.case_sensitive(rule.domain)
+
+    def folded(self, rows: Iterable[pa.RecordBatch]) -> dict[tuple[str, str], int]:
+        """By leaf and domain how many distinct texts have the pseudonym of another that differs by case alone."""
+        found: dict[tuple[str, str], list[pa.Array]] = defaultdict(list)
+
+        def look(leaf: Part) -> Treated | None:
+            if not self.folds(leaf):
+                return None
+            seen = found[told_path(leaf), self._rules.by_path[leaf.path].domain]
+
+            def see(values: pa.Array) -> pa.Array:
+                seen.append(values.cast(pa.large_string()))
+                return values
+
+            return Treated(leaf.type, see)
+
+        for batch in rows:
+            for field in _theirs(batch.schema):
+                looked = treat(Part(field.name, field.type), look)
+                if looked is not None:
+                    looked.apply(batch.column(field.name))
+        counts = {leaf: folded(pa.chunked_array(seen, pa.large_string())) for leaf, seen in found.items()}
+        return {leaf: count for leaf, count in counts.items() if count}
 
     def keeps(self, column: str) -> bool:
         """Whether the table has the column's values as they are."""

@@ -86,6 +86,14 @@ def test_a_page_that_can_not_be_written_is_told(sample: Path, tmp_path: Path) ->
     assert "can't be written" in done.stderr
 
 
+def test_that_case_seems_to_tell_identifiers_apart_is_told(tmp_path: Path) -> None:
+    file = tmp_path / "plays.csv"
+    file.write_text("listener_id,user_id,track\n4iV5W9uYEd,ann@x.org,4iV5W9uYEd\n4iv5w9uyed,ANN@x.org,4iV5W9uYED\n")
+    (note,) = json.loads(profile(file, "--json").stdout)["notes"]
+    assert note.startswith("upper and lower case seem to tell values of listener_id apart: ")
+    assert "`domains: {DOMAIN: {case_sensitive: true}}`" in note
+
+
 def test_why_records_are_no_rows_is_told(sample: Path) -> None:
     assert profile(sample).stderr == "40 rows, and 1 that are no rows: 1 × expected 5 columns, got 1\n"
 

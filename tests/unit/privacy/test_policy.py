@@ -100,6 +100,19 @@ def test_in_a_domain_whose_case_counts_it_counts_wherever_a_token_is_made(subjec
     assert policy.domains == {"listener": True, "country": False}
 
 
+def test_what_its_pseudonyms_fold_is_counted_by_leaf_and_domain() -> None:
+    kinds = {"account_id": S, "o": pa.struct([("who", S)]), "friends": pa.list_(S), "country": S, "n": N}
+    columns = dict.fromkeys(kinds, "pseudonymise") | {"country": {"pseudonymise": {"domain": "country"}}}
+    policy = build({"columns": columns}, stream(kinds), case_sensitive={"country"})
+    batches = [
+        rows(account_id=["aB"], o=[{"who": "x"}], friends=[["p", "P"]], country=["DE"], n=[1]),
+        rows(account_id=["Ab"], o=[{"who": "y"}], friends=[None], country=["de"], n=[1]),
+    ]
+    assert policy.folded(batches) == {("account_id", "listener"): 1, ("friends[]", "listener"): 1}
+    kept = build({"columns": dict.fromkeys(kinds, "keep"), "subject": LISTENER}, stream(kinds))
+    assert kept.folded(batches) == {}
+
+
 # --- what nobody classified
 
 
