@@ -14,10 +14,10 @@ import pyarrow as pa
 
 from importers.core.model import Leaf, Lineage, treated
 from importers.core.names import few
-from importers.core.tenant import NoSubject, Privacy, Subject, Treat, Treatment
+from importers.core.tenant import DEFAULT_DOMAIN, NoSubject, Privacy, Subject, Treat, Treatment
 from importers.exceptions import ConfigError
 from importers.privacy.leaves import Part, leaves
-from importers.privacy.rules import DEFAULT_DOMAIN, said_of, told_path
+from importers.privacy.rules import said_of, told_path
 from importers.privacy.transforms import Rule
 
 if TYPE_CHECKING:
