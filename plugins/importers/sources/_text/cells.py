@@ -134,9 +134,12 @@ def infer(text: pa.Table, nulls: Sequence[str], numbers: Numbers = PLAIN, times:
         return text.schema
     empty = pa.array(["", *nulls])
     said = pa.table({name: pc.if_else(pc.is_in(text[name], empty), None, text[name]) for name in text.column_names})
-    parsed = pa.table({name: _as_parsed(said[name], numbers) for name in said.column_names})
+    parsed = {name: numbers.as_parsed(said[name]) for name in said.column_names}
+    foreign = frozenset(name for name, text in parsed.items() if not numbers.plain and _any(text, r"\?$"))
+    # dates and words hold the same characters
+    parsed |= {name: said[name] for name in foreign}
     sink = pa.BufferOutputStream()
-    csv.write_csv(parsed, sink, csv.WriteOptions(include_header=False))
+    csv.write_csv(pa.table(parsed), sink, csv.WriteOptions(include_header=False))
     written = sink.getvalue()
     # by Arrow's own converter, so that a sample means what the blocks will mean
     guess = csv.read_csv(
@@ -146,19 +149,12 @@ def infer(text: pa.Table, nulls: Sequence[str], numbers: Numbers = PLAIN, times:
         csv.ConvertOptions(null_values=[""]),
     ).schema
     kinds = {name: _kept(guess.field(name).type, said[name]) for name in text.column_names}
+    kinds |= {name: pa.string() for name in foreign if _is_number(kinds[name])}  # of another notation
     return pa.schema([(name, times.inferred(name, said[name], kind)) for name, kind in kinds.items()])
 
 
-def _as_parsed(text: pa.ChunkedArray, numbers: Numbers) -> pa.ChunkedArray:
-    """The column as a parser takes it if all of it are such numbers; a date may hold the same characters."""
-    parsed = numbers.as_parsed(text)
-    marked = pc.any(pc.ends_with(parsed, "?")).as_py()
-    return text if numbers.plain or (marked and not _numeric(text)) else parsed
-
-
-def _numeric(text: pa.ChunkedArray) -> bool:
-    """Whether a parser would take all of it for numbers, in its own notation."""
-    return bool(pc.all(pc.match_substring_regex(text, r"^\s*[+-]?\d*\.?\d+(?:[eE][+-]?\d+)?\s*$")).as_py())
+def _is_number(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))
 
 
 def _kept(guess: pa.DataType, text: pa.ChunkedArray) -> pa.DataType:

@@ -32,7 +32,7 @@ class Numbers:
     @cached_property
     def _written(self) -> str:
         """Nobody groups behind a zero, or what has an exponent: `0.500` and `1.234E+03` are of another notation."""
-        decimals = rf"(?:{re.escape(self.decimal)}\d+)?"
+        decimals = rf"(?:{re.escape(self.decimal)}\d*)?"
         groups = rf"|[1-9]\d{{0,2}}(?:[{re.escape(self._between)}]\d{{3}})+{decimals}" if self.thousands else ""
         return rf"^\s*[+-]?(?:\d*{decimals}(?:[eE][+-]?\d+)?{groups}|(?i:nan|inf|infinity))\s*$"
 
