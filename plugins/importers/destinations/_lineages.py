@@ -29,17 +29,19 @@ def of_table(connection: psycopg.Connection, tenant: str, stream: Stream, but_of
     (has_rows,) = connection.execute(any_row).fetchone() or (False,)
     found = connection.execute(
         f"""with last as (
-             select distinct on (stream) stream, id, coalesce(schema_version, (select max(version)
+             select stream, id, version
+             from (select distinct stream from _importers.lineage where table_name = %(full)s) writers
+             cross join lateral (select id, coalesce(schema_version, (select max(v.version)
                  from _importers.schema_version v where v.stream = r.stream and v.first_run <= r.id)) as version
-             from _importers.run r where tenant = %(tenant)s and table_name = %(table)s and id <> %(but_of)s
-               and {control.WRITTEN} and case when state = 'open' then schema_version is not null
-                 else %(has_rows)s and exists (select from _importers.receipt where run = r.id and loaded > 0) end
-             order by stream, id desc)
+               from _importers.run r where stream = writers.stream and table_name = %(table)s and id <> %(but_of)s
+                 and {control.WRITTEN} and case when state = 'open' then schema_version is not null
+                   else %(has_rows)s and (select true from _importers.receipt where run = r.id and loaded > 0 limit 1)
+                   end
+               order by id desc limit 1) newest)
            select id, stream, source, personal, treatment, column_name, key_version
            from last join _importers.lineage using (stream, version) where table_name = %(full)s
            order by id desc""",
         {
-            "tenant": tenant,
             "table": stream.target,
             "full": f"{tenant}.{stream.target}",
             "but_of": but_of,
