@@ -185,8 +185,8 @@ def both(site: Site) -> Site:
     ("load", "first", "second", "got"),
     [
         (ADDED, (ID,), ({"id": "keep", "x": {"mask": "initials"}},), "x: mask(initials); by pipeline first keep"),
-        (ADDED, (ID,), ({"id": "keep", "x": "drop"},), "x: drop; by pipeline first keep"),
-        (ADDED, ({"id": "keep", "x": "drop"},), (ID,), "x: keep; by pipeline first drop"),
+        (SHARED, (ID,), ({"id": "keep", "x": "drop"},), "x: drop; by pipeline first keep"),
+        (SHARED, ({"id": "keep", "x": "drop"},), (ID,), "x: keep; by pipeline first drop"),
         (SHARED, (ID,), (ID, SOMEBODY), "subjects in the domain 'customer'; by pipeline first no subject"),
         (
             ADDED,
@@ -235,8 +235,15 @@ def test_a_treatment_is_changed_for_all_who_share(both: Site, sql: Sql) -> None:
     ]  # fmt: skip
 
 
-def test_whose_rows_are_nobody_s_may_be_appended_to_somebody_s(both: Site, sql: Sql) -> None:
-    pipelines = {"first": said(ID, ADDED), "second": said(ID, ADDED, SOMEBODY)}
+@pytest.mark.parametrize(
+    "second",
+    [
+        pytest.param((ID, ADDED, SOMEBODY), id="somebody's"),
+        pytest.param(({"id": "keep", "x": "drop"}, ADDED), id="less"),
+    ],
+)
+def test_what_is_appended_takes_nothing_from_what_is_there(both: Site, sql: Sql, second: Any) -> None:
+    pipelines = {"first": said(ID, ADDED), "second": said(*second)}
     for name in pipelines:
         both.run(name, **pipelines)
     assert rows(sql) == 4
@@ -267,6 +274,18 @@ def test_a_column_that_another_brings_is_not_nulled_by_a_merge(both: Site, sql: 
     for name in pipelines:
         both.run(name, **pipelines)
     assert rows(sql, "all") == 3
+
+
+def test_whoever_is_gone_from_the_file_brings_nothing_any_more(both: Site, sql: Sql) -> None:
+    """A pipeline got another name, and later the policy of all drops a column."""
+    before = said(ID, SHARED)
+    both.run("first", first=before, second=before)
+    (both.root / "first").rename(both.root / "renamed")
+    for name in ("renamed", "second"):
+        both.run(name, renamed=before, second=before)
+    less = dict.fromkeys(("renamed", "second"), said({"id": "keep", "x": "drop"}, SHARED))
+    both.deliver("renamed", "4,vier", head="id,x")
+    assert both.run("renamed", **less).rows_loaded == 1
 
 
 def test_a_field_that_only_some_records_have_is_not_lacking(both: Site, sql: Sql) -> None:

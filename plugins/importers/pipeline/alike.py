@@ -35,6 +35,13 @@ def worded(how: Treatment, spec: Privacy) -> str:
     return str(Rule(how, None, how.domain or domain))
 
 
+def mix(ours: str, theirs: str, *, keyed: bool) -> bool:
+    """Whether two treatments of a column are in each other's way. What is dropped mixes nothing, unless it sets to null
+    what the other has brought of a row.
+    """
+    return ours != theirs and (keyed or Treat.DROP not in (ours, theirs))
+
+
 def other_subject(ours: str | None, spec: Privacy, *, keyed: bool) -> str | None:
     """What a policy says of the subject, if it is another one's; rows of nobody are only in the way of keys.
 
@@ -68,7 +75,7 @@ def _check_treatments(job: Job, other: Lineage, pipeline: str, policy: Privacy, 
     theirs = _today(job, other, policy)
     for leaf in job.policy.lineage(job.stream.schema):
         ours = treated(leaf.treatment, leaf.key_version)
-        if theirs.get(leaf.source, ours) != ours:
+        if mix(ours, theirs.get(leaf.source, ours), keyed=job.stream.keyed):
             got = f"{leaf.source}: {ours}; by pipeline {pipeline} {theirs[leaf.source]}"
             raise ConfigError(OTHERWISE.format(table), got=got, do=BE_ALIKE)
     subject = other_subject(job.policy.subject_domain, policy, keyed=job.stream.keyed)

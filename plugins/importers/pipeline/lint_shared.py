@@ -32,7 +32,7 @@ def _treatments(table: str, path: KeyPath, said: Said, other: Said) -> Iterator[
         here, there = (
             alike.worded(columns[column], each.settings.privacy) for columns, each in ((ours, said), (theirs, other))
         )
-        if here != there:
+        if alike.mix(here, there, keyed=_keyed(said)):
             at = said.at("privacy", "columns", column)
             got = f"{column}: {here}; by pipeline {other.pipeline} {there}"
             yield said.file.error(

@@ -68,7 +68,7 @@ def check(job: Job) -> None:
                 got=got,
                 do="give it its name back, if this is the same; else set `load.table` to a new name, or `load.shared`",
             )
-        elif name in lineages:
+        elif since is not False and name in lineages:  # else it may be gone, and brings nothing any more
             alike.check(job, lineages[name], other.pipeline, None)
 
 

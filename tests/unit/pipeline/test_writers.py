@@ -84,8 +84,9 @@ NONE, WHO, KEEP = "{none: true, reason: invented}", "{column: who, domain: fan}"
             [(15, "who: pseudonymise(b); by pipeline one pseudonymise(a)")],
         ),
         ("append", (WHO, KEEP), (WHO, "{id: keep, who: {pseudonymise: {domain: fan}}}"), "", []),
+        ("append", (WHO, KEEP), (WHO, "{id: keep, who: drop}"), "", []),
         (
-            "append",
+            "merge",
             (WHO, KEEP),
             (WHO, "{id: keep, who: drop}"),
             "",
