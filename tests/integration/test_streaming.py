@@ -174,6 +174,7 @@ def test_a_batch_is_there_with_its_position_before_the_next_one_is(streamed: Str
     tokens = streamed.ask(f"select distinct listener::text from acme.{STREAM}")
     assert len(tokens) == 5
     assert not [token for (token,) in tokens if "listener" in token]
+    assert streamed.ask("select name, case_sensitive from _importers.domain") == [("listener", False)]
     assert streamed.drain(source).rows == 0  # it goes on after the position
     assert streamed.plays == list(range(12))
 

@@ -40,8 +40,9 @@ def plan(
         asked = job.requested  # policy and rules
 
         def sealed(position: Position) -> Plan:
-            settle(job.destination, job.policy.domains)
-            return _planned(job, kind, window, position, full_refresh=full_refresh)
+            planned = _planned(job, kind, window, position, full_refresh=full_refresh)
+            settle(job.destination, job.policy.domains)  # last: another pipeline's first run waits for this one's
+            return planned
 
         if kind is not RunKind.REPLAY:
             job.source.subscribe(asked)

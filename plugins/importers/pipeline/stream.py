@@ -185,13 +185,13 @@ class _Session:
         notes = (*others, *treatments.changed(self._job))
 
         def sealed(position: Position) -> Plan:
-            settle(self._job.destination, self._job.policy.domains)
             writers.check(self._job)
             found.update(position)
             self.begins, anew, _ = start(self._job, RunKind.INCREMENTAL, position)
             said = (*anew, *notes)
             for note in said:
                 _log.warning("%s", note)
+            settle(self._job.destination, self._job.policy.domains)
             return Plan([], stream=self._job.stream, live=True, notes=said)
 
         destination, (_, sealed_key) = self._job.destination, self._job.keys.new_run_key()
