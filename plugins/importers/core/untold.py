@@ -49,3 +49,18 @@ def shown(kind: pa.DataType) -> pa.DataType:
     if t.is_struct(kind):
         return pa.struct(left)
     return pa.list_(left[0]) if t.is_list(kind) else pa.large_list(left[0])
+
+
+def retold(known: pa.DataType, came: pa.DataType) -> pa.DataType:
+    """What was known, in which what wasn't told is as it came."""
+    if t.is_null(known):
+        return came
+    if t.is_struct(known) and t.is_struct(came):
+        theirs = {field.name: field for field in came}
+        there = [(field, theirs.pop(field.name, field)) for field in known if not is_rest(field)]
+        rest = theirs.values() if any(map(is_rest, known)) else ()
+        return pa.struct([*(field.with_type(retold(field.type, other.type)) for field, other in there), *rest])
+    for is_list, of in ((t.is_list, pa.list_), (t.is_large_list, pa.large_list)):
+        if is_list(known) and is_list(came):
+            return of(known.value_field.with_type(retold(known.value_type, came.value_type)))
+    return known

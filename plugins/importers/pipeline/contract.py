@@ -27,7 +27,7 @@ from importers.core.names import few, shown_type, told
 from importers.core.parts import Place, may_lack
 from importers.core.settings import StreamSettings
 from importers.core.tenant import Load, Privacy
-from importers.core.untold import is_untold
+from importers.core.untold import is_untold, retold
 from importers.core.widening import decided, is_readable, joined, undecided, wider
 from importers.exceptions import ContractError
 from importers.pipeline.nested import as_before
@@ -78,12 +78,13 @@ def agreed(
         raise _vanished(offered, known, missed)
     names = tuple(column.name for column in absent)
     stream = replace(offered, columns=(*offered.columns, *absent), absent=names, held_to=known.held_to)
-    # the type of an object that was dropped isn't known any more
-    types = {column.name: None if t.is_null(column.type) else column.type for column in known.columns}
+    types = {column.name: column.type for column in known.columns}
     if not closed:
-        return replace(stream, columns=tuple(_as_before(c, types.get(c.name), load) for c in stream.columns))
-    # read as sampled: what doesn't fit is a row in quarantine, with its other columns under the policy
-    columns = tuple(_held_to(c, types[c.name] or c.type) for c in stream.columns if c.name in types)
+        kinds = {name: kind for name, kind in types.items() if not t.is_null(kind)}
+        return replace(stream, columns=tuple(_as_before(c, kinds.get(c.name), load) for c in stream.columns))
+    # read as sampled: what doesn't fit is a row in quarantine, with its other columns under the policy; and the type of
+    # what was dropped of an object isn't known any more
+    columns = tuple(_held_to(c, retold(types[c.name], c.type)) for c in stream.columns if c.name in types)
     beyond = (*offered.beyond, *(c for c in offered.columns if c.name not in types))
     return replace(stream, columns=columns, beyond=beyond)
 

@@ -10,6 +10,7 @@ from importers.core.model import Column, PersonalData, Reads, Stream
 from importers.core.parts import Place
 from importers.core.settings import StreamSettings
 from importers.core.tenant import Load, Privacy, Treatment
+from importers.core.untold import FIELD
 from importers.core.widening import decided, is_readable
 from importers.exceptions import ContractError
 from importers.pipeline.contract import agreed, dropped, fitted, opened, replayed, settled, unfit, whole
@@ -43,6 +44,22 @@ def test_both_schemas_are_shown_without_keys_that_may_be_data():
     known = stream(id=pa.int64(), scores=pa.struct([("ada@example.org", pa.int64())]))
     with pytest.raises(ContractError, match="agreed: id int64, scores struct<…: int64>"):
         agreed(stream(id=pa.int64()), known, Load(), sparse=False, dropped=())
+
+
+@pytest.mark.parametrize("mode", ["discard", "quarantine"])
+def test_what_was_dropped_within_an_object_is_taken_as_it_comes(mode):
+    """Its type isn't in the plan of a run that dropped it; a field that is new beside it stays out."""
+    n, null = pa.int64(), pa.null()
+    came = pa.struct([("a", pa.int32()), ("gone", pa.struct([("z", n)])), ("more", n)])
+    for was, wanted in (
+        ([("a", n), ("gone", null)], [("a", n), ("gone", pa.struct([("z", n)]))]),
+        ([("a", n), FIELD], [("a", n), ("gone", pa.struct([("z", n)])), ("more", n)]),
+        ([("a", n)], [("a", n)]),
+        ([("a", n), ("lacks", null)], [("a", n), ("lacks", null)]),
+    ):
+        known, offered = stream(o=pa.struct(was), l=pa.list_(pa.struct(was))), stream(o=came, l=pa.list_(came))
+        found = agreed(offered, known, Load(schema_change=mode), sparse=True, dropped=())
+        assert found.schema.types == [pa.struct(wanted), pa.list_(pa.struct(wanted))]
 
 
 def test_a_rename_is_suspected_where_one_new_column_has_the_type():
