@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -59,8 +59,26 @@ def _has_keys(kind: pa.DataType) -> bool:
 
 def parsed(text: bytes) -> dict[str, Any] | None:
     """The object that the text is; None if it is none, or not in UTF-8: halves of characters are no more that."""
+    return _object_of(text, None)
+
+
+class Twice(dict[str, Any]):
+    """An object in which some key is there twice."""
+
+
+def sampled(text: bytes) -> dict[str, Any] | None:
+    """As `parsed`, with what is there `Twice`."""
+    return _object_of(text, _of_pairs)
+
+
+def _of_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    return found if len(found) == len(pairs) else Twice(found)
+
+
+def _object_of(text: bytes, hook: Callable[[list[tuple[str, Any]]], dict[str, Any]] | None) -> dict[str, Any] | None:
     try:
-        value = json.loads(str(text.removeprefix(BOM), "utf-8"))
+        value = json.loads(str(text.removeprefix(BOM), "utf-8"), object_pairs_hook=hook)
     except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None

@@ -33,9 +33,10 @@ rows as lines."""
 BLANK = b" \t\r\n"
 LITTLE = 1 << 16
 """Bytes that Arrow parses where they are, sooner than a thread takes them over and gives them back."""
-FEW = 1024
-"""Lines among which those that don't fit are looked for one by one: alone in its parser each takes ten times as long,
-and one that is found by halves is parsed with its neighbours as often as they are halved."""
+FEW, FEWEST = 256, 32
+"""Lines among which those that don't fit are looked for one by one, where both halves have some, and anyway: alone in
+its parser each takes ten times as long, and one that is found by halves is parsed with its neighbours as often as they
+are halved."""
 CELLS = 4 << 20
 """Values, and nulls in their place, that are made of a block at a time."""
 DENSE = 2.0**53
@@ -196,27 +197,40 @@ class _Parser:
 
     def fitting(self, lines: list[tuple[int, bytes]]) -> tuple[pa.Table, list[tuple[int, bytes]]]:
         """A table of what fits, and the lines that don't."""
-        tables, unfit = self._halved(lines, asked=False)
+        tables, unfit = self._sorted(lines, asked=False)
         return pa.concat_tables(tables) if tables else self.schema.empty_table(), unfit
 
-    def _halved(self, lines: list[tuple[int, bytes]], *, asked: bool) -> tuple[list[pa.Table], list[tuple[int, bytes]]]:
+    def _sorted(self, lines: list[tuple[int, bytes]], *, asked: bool) -> tuple[list[pa.Table], list[tuple[int, bytes]]]:
         """`asked`: each line was looked at by itself, and only the parser knows what is wrong with one."""
+        table = self._together(lines)
+        return self._apart(lines, asked=asked) if table is None else ([table] if lines else [], [])
+
+    def _together(self, lines: list[tuple[int, bytes]]) -> pa.Table | None:
+        """None if any doesn't fit."""
         if not lines:
-            return [], []
+            return self.schema.empty_table()
         try:
-            table = self.table(b"\n".join(text for _, text in lines))
+            return self.table(b"\n".join(text for _, text in lines))
         except pa.ArrowInvalid:
-            if len(lines) == 1:
-                return [], lines
-        else:
-            return [table], []
-        if len(lines) <= FEW and not asked:
-            told = [is_unfit(text, self.struct) for _, text in lines]
-            tables, more = self._halved([line for line, bad in zip(lines, told, strict=True) if not bad], asked=True)
-            return tables, [*compress(lines, told), *more]
+            return None
+
+    def _apart(self, lines: list[tuple[int, bytes]], *, asked: bool) -> tuple[list[pa.Table], list[tuple[int, bytes]]]:
+        """Of lines that don't all fit."""
+        if len(lines) == 1:
+            return [], lines
         half = len(lines) // 2
-        first, second = self._halved(lines[:half], asked=asked), self._halved(lines[half:], asked=asked)
-        return first[0] + second[0], first[1] + second[1]
+        halves = lines[:half], lines[half:]
+        tables = [self._together(each) for each in halves]
+        many = all(table is None for table in tables) and len(lines) <= FEW
+        if not asked and (many or len(lines) <= FEWEST):
+            told = [is_unfit(text, self.struct) for _, text in lines]
+            good, more = self._sorted([line for line, bad in zip(lines, told, strict=True) if not bad], asked=True)
+            return good, [*compress(lines, told), *more]
+        found = [
+            self._apart(each, asked=asked) if table is None else ([table], [])
+            for each, table in zip(halves, tables, strict=True)
+        ]
+        return found[0][0] + found[1][0], found[0][1] + found[1][1]
 
 
 def _needed(values: pa.ChunkedArray, kind: pa.DataType, wide: pa.DataType) -> pa.DataType:

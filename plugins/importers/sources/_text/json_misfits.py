@@ -22,7 +22,10 @@ HUGE = "a whole number of more than 64 bits"
 BEYOND = "a number beyond all that a double holds"
 HALF = "half a character, as \\ud83d alone is"
 TWICE = "it is there twice"
-FINE = "a time of more than six digits after the second, which no table holds: have it written with six"
+FINE = (
+    "a time of more than six digits after the second, which no table holds: have it written with six, or say `string` "
+    "by `types`, with a new `load.table` if this one has times"
+)
 _FINE = re.compile(r":\d\d[.,]\d{7}")
 _HALF = re.compile("[\ud800-\udfff]")
 

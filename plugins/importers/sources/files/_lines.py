@@ -17,14 +17,14 @@ from importers.core.widening import wider
 from importers.exceptions import ContractError
 from importers.sources._text.blocks import BLOCK, Block, LineNumbers, one_batch
 from importers.sources._text.cells import ARROW, TypeName, arrow_type, typed
-from importers.sources._text.json_keys import parsed
+from importers.sources._text.json_keys import sampled
 from importers.sources._text.json_lines import NOT_UTF8, Lines, UnknownKeys
 from importers.sources._text.json_sample import Told
 from importers.sources._text.json_sample import shown as seen
 from importers.sources._text.json_sample import told as told_of
 from importers.sources._text.widening import Typed
 from importers.sources._types import is_bare, within
-from importers.sources.files._again import Record, one_row
+from importers.sources.files._again import Record, many_rows
 from importers.sources.files._columns import shown, wanted, widening
 from importers.sources.files._files import FileSource
 from importers.sources.files._nested import flat, is_flat, nested_schema, rest_of
@@ -153,9 +153,9 @@ def reader(schema: pa.Schema, setting: LinesConfig, stream: Stream, not_utf8: st
     return Lines(nested_schema(schema, only), setting.unknown_keys, known=known, widest=widest, not_utf8=not_utf8)
 
 
-def one_object(schema: pa.Schema, setting: LinesConfig, stream: Stream, path: str, not_utf8: str = NOT_UTF8) -> Record:
-    """What reads an object of a file by itself, if what the stream wants of it fits: else nobody would know whose an
-    object is that was no row. Where a new key stops a run, one that has any is read no more.
+def objects(schema: pa.Schema, setting: LinesConfig, stream: Stream, path: str, not_utf8: str = NOT_UTF8) -> Record:
+    """What reads objects of a file by themselves, if what the stream wants of them fits: else nobody would know whose
+    an object is that was no row. Where a new key stops a run, one that has any is read no more.
     """
     said = {field.name: field for field in stream.schema}
     typed = pa.schema([said.get(field.name, field) for field in schema], schema.metadata)
@@ -166,7 +166,7 @@ def one_object(schema: pa.Schema, setting: LinesConfig, stream: Stream, path: st
         table, rejects, _ = lines.read(block, partial(numbers.place, block))
         return batch(flat(table) if is_flat(schema) else table, kinds, stream, rejects, None)
 
-    return one_row(read, path)
+    return many_rows(read, lambda raw: raw if raw and b"\n" not in raw else None, path)
 
 
 def target(stream: Stream, schema: pa.Schema) -> pa.Schema:
@@ -217,7 +217,7 @@ class LinesSource(FileSource[LinesT]):
         if file not in kept:
             while len(kept) >= KEPT:
                 del kept[next(iter(kept))]
-            read = [(line, parsed(line)) for line in self.sample(file)]
+            read = [(line, sampled(line)) for line in self.sample(file)]
             kept[file] = Sampled([row for _, row in read if row is not None], [of for of, row in read if row is None])
         return kept[file]
 
@@ -267,5 +267,8 @@ class LinesSource(FileSource[LinesT]):
             return rest_of(schema, names)
         return rest_of(schema, ()) if is_flat(schema) else schema
 
+    def rereads_at_once(self) -> bool:
+        return True
+
     def record(self, stream: Stream, file: File, schema: pa.Schema) -> Record:
-        return one_object(schema, self.config, stream, file.shown, self.not_utf8)
+        return objects(schema, self.config, stream, file.shown, self.not_utf8)

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from importers.core.model import VERSION, LoadMode, Reject, Stream, Window
+from importers.sources._text.json_lines import Lines
 from importers.sources.files import _again
 from importers.sources.files._files import FileSource
 from importers.sources.files._rows import Rows
@@ -218,4 +219,47 @@ def test_records_of_csv_are_read_again_by_the_block(tmp_path: Path, monkeypatch:
     refused = [Reject(f"{n},{n}".encode(), f"{path}:line 2", "") for n in range(20_000)]
     again = csv(path).reread(stream, partition, refused)
     assert [row is None or row["id"][0].as_py() for row in again] == list(range(20_000))
+    assert len(calls) < 5
+
+
+@pytest.mark.parametrize("nested", ["struct", "flatten"])
+@pytest.mark.parametrize("block", [8, 1 << 20])
+def test_many_objects_are_read_as_each_is_alone(
+    tmp_path: Path, nested: str, block: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_again, "BLOCK", block)
+    path = tmp_path / "plays.json"
+    path.write_text(json.dumps([GOOD]))
+    source = Json(JsonConfig(path=[str(path)], nested=nested), tenant="acme")
+    stream, partition = planned(source, EVERYTHING)
+    column = "user_id" if nested == "flatten" else "user"
+    raws = {
+        b'{"user": {"id": "bob"}, "v": "many"}': "bob",
+        b"": None,
+        b'{"user": {"id": 7}}': None,
+        b'{"user": {"id": "cyd"}} {"user": {}}': None,
+        b'{"user": {"id": "\xff"}}': None,
+        b'{"user":\n{"id": "dan"}}': None,
+        b'{"user": {"id": "eve", "n": 2}, "v": []}': "eve",
+    }
+    more = {b'{"user": {"id": "fay"}, "new": 1}': None}
+    for those in (raws, raws | more):
+        refused = [Reject(raw, f"{path}:record 2", "") for raw in those]
+        found = rows(source.reread(stream.narrowed({column}), partition, refused))
+        ids = [row and (row[column] if nested == "flatten" else row[column]["id"]) for row in found]
+        assert ids == list(those.values())
+
+
+def test_objects_are_read_again_by_the_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, calls = tmp_path / "plays.json", []
+    path.write_text(json.dumps([GOOD]))
+    source = Json(JsonConfig(path=[str(path)], nested="flatten"), tenant="acme")
+    stream, partition = planned(source, EVERYTHING)
+    read = Lines.read
+    monkeypatch.setattr(Lines, "read", lambda *args: calls.append(args) or read(*args))
+    text = '{{"user": {{"id": "{}"}}, "v": "x"}}'
+    refused = [Reject(text.format(n).encode(), f"{path}:record 2", "") for n in range(20_000)]
+    again = source.reread(stream.narrowed({"user_id"}), partition, refused)
+    assert source.rereads_at_once()
+    assert [row is None or row["user_id"][0].as_py() for row in again] == list(map(str, range(20_000)))
     assert len(calls) < 5

@@ -306,8 +306,9 @@ def test_a_time_of_more_digits_than_the_sample_is_kept_out(tmp_path):
     )
     rows, rejects, _ = everything(source(path, sample_rows=1))
     assert len(rows) == 2
-    reason = "a time of more than six digits after the second, which no table holds: have it written with six"
-    assert [reject.reason for reject in rejects] == [f"column 'at': {reason}"]
+    reason = "a time of more than six digits after the second, which no table holds: have it written with six, or "
+    assert rejects[0].reason.startswith(f"column 'at': {reason}")
+    assert len(rejects) == 1
 
 
 @pytest.mark.parametrize("mode", ["evolve", "freeze", "discard", "quarantine"])
