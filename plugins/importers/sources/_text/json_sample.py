@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import compress
 from math import isfinite
 from operator import not_
@@ -13,6 +13,7 @@ import pyarrow as pa
 from importers.core.model import Why
 from importers.core.widening import levels
 from importers.exceptions import ContractError
+from importers.sources._text.json_keys import Twice
 from importers.sources._text.json_misfits import is_told
 
 MOST = 1600
@@ -50,12 +51,12 @@ def told(
     `fractions` also such as 12:00:00.5, of up to six digits.
 
     What is of several types is of the one that is `said` of its path, such as `items[].price`, or of what that is
-    `called`; else of that of the `MAJORITY`; else nothing is told. Objects that don't fit what is said, and a few that
-    have several in one place, tell nothing but keys that no other has. Nor is anything told of an object with more than
+    `called`; else of that of the `MAJORITY`; else nothing is told. Objects that are no rows so, as they don't fit that,
+    or have a key `Twice`, tell nothing but keys that no other has. Nor is anything told of an object with more than
     `MOST` keys.
     Raises ContractError for what can't be held.
     """
-    root, telling = _told_by(rows, said or {}, called)
+    root, telling, odd = _told_by(rows, said or {}, called)
     if len(root.fields) * len(rows) > SAMPLED:
         raise ContractError(
             f"the {len(rows):,} records of the sample have {len(root.fields):,} different keys, of which each would be "
@@ -73,7 +74,7 @@ def told(
     moments = MOMENTS if fractions else SECONDS
     kinds = [_settled(field, telling, moments) for field in fields]
     schema = pa.schema([field.with_type(kind) for field, kind in zip(fields, kinds, strict=True)])
-    return Told(schema, types.untold, types.odd)
+    return Told(schema, types.untold, odd)
 
 
 def textual(kind: pa.DataType) -> pa.DataType:
@@ -93,20 +94,25 @@ def shown(path: str) -> str:
 class _Node:
     """The values of one place: how many are of which type, and what is in those that are objects and lists."""
 
-    __slots__ = ("counts", "fields", "items")
+    __slots__ = ("counts", "fields", "items", "unsound")
 
     def __init__(self) -> None:
         self.counts: dict[type, int] = {}
         self.fields: dict[str, _Node] = {}
         self.items: _Node | None = None
+        self.unsound = False  # whether something in one of them is no JSON, or none that a row can be made of
 
     def take(self, record: Mapping[str, Any], depth: int = 0, *, keys: bool = False) -> None:
         """Of a record, or of an object in one; with `keys` only what no other record tells."""
         fields = self.fields
+        self.unsound |= type(record) is Twice
         for key, value in record.items():
             node = fields.get(key)
             if node is None:
-                if not _is_text(key) or (depth and len(fields) > MOST):
+                if not _is_text(key):
+                    self.unsound = True
+                    continue
+                if depth and len(fields) > MOST:
                     continue
                 node = fields[key] = _Node()
             if value is not None:
@@ -116,8 +122,11 @@ class _Node:
         kind = type(value)
         if kind is int and not -(2**63) <= value < 2**63:
             kind = float
-        elif kind is float and not isfinite(value):  # which JSON can't have: 1e400, NaN
+        elif kind is float and not isfinite(value):  # 1e400, NaN
+            self.unsound = True
             return
+        elif kind is Twice:
+            kind = dict
         if keys and self.counts:
             if kind not in self.counts:
                 return
@@ -128,10 +137,13 @@ class _Node:
         if kind is dict:
             self.take(value, depth, keys=keys)
         elif kind is list:
-            items = self.items = self.items or _Node()
-            for inner in value:
-                if inner is not None:
-                    items.count(inner, depth + 1, keys=keys)
+            self._count_each(value, depth + 1, keys=keys)
+
+    def _count_each(self, values: Iterable[Any], depth: int, *, keys: bool) -> None:
+        items = self.items = self.items or _Node()
+        for value in values:
+            if value is not None:
+                items.count(value, depth, keys=keys)
 
     @property
     def groups(self) -> dict[str, int]:
@@ -140,6 +152,14 @@ class _Node:
         for kind, many in self.counts.items():
             found[_CALLED[kind]] = found.get(_CALLED[kind], 0) + many
         return found
+
+    @property
+    def majority(self) -> str | None:
+        """What nearly all values are called, though not all."""
+        groups = self.groups
+        most = max(groups.values(), default=0)
+        few = len(groups) - 1 > 0 and most >= MAJORITY * sum(groups.values())
+        return next(group for group in groups if groups[group] == most) if few else None
 
     def places(self, path: str = "") -> Iterator[tuple[str, _Node]]:
         """All that are within it, by path."""
@@ -163,25 +183,36 @@ def _is_text(key: str) -> bool:
 
 def _told_by(
     rows: Sequence[Mapping[str, Any]], said: Mapping[str, pa.DataType], called: Callable[[str], str]
-) -> tuple[_Node, Sequence[Mapping[str, Any]]]:
-    """What is in which place; and the rows that tell the types."""
+) -> tuple[_Node, Sequence[Mapping[str, Any]], Mapping[str, str]]:
+    """What is in which place; the rows that tell the types; and the places in which some others have odd values."""
     every = _sum(rows)
-    if all(len(node.groups) < 2 for _, node in every.places()):
-        return every, rows
+    if not every.unsound and all(len(node.groups) < 2 and not node.unsound for _, node in every.places()):
+        return every, rows, {}
     alone = [_sum([row]) for row in rows]
-    fit = [_is_as_said(one, said, called) for one in alone]
+    fit = [_is_sound(one) and _is_as_said(one, said, called) for one in alone]
     alike = [fits and _is_of_one_type(one, said, called) for one, fits in zip(alone, fit, strict=True)]
     tell = alike if sum(alike) >= MAJORITY * sum(fit) else fit
+    root = _sum(compress(rows, tell))
+    usual = {path: group for path, node in root.places() if called(path) not in said and (group := node.majority)}
+    odd = {called(path): _listed(node.groups) for path, node in root.places() if path in usual}
+    tell = [
+        tells and all(path not in usual or node.groups.keys() <= {usual[path]} for path, node in one.places())
+        for tells, one in zip(tell, alone, strict=True)
+    ]
     if not any(tell):
-        return every, rows
+        return every, rows, {}
     telling = list(compress(rows, tell))
     root = _sum(telling)
     for row in compress(rows, map(not_, tell)):
         root.take(row, keys=True)
-    return root, telling
+    return root, telling, odd
 
 
-def _sum(rows: Sequence[Mapping[str, Any]]) -> _Node:
+def _is_sound(record: _Node) -> bool:
+    return not record.unsound and not any(node.unsound for _, node in record.places())
+
+
+def _sum(rows: Iterable[Mapping[str, Any]]) -> _Node:
     root = _Node()
     for row in rows:
         root.take(row)
@@ -208,26 +239,25 @@ def _taken(kind: pa.DataType) -> set[str]:
 
 
 class _Types:
-    """The types of places; and what is to be said of some of them."""
+    """The types of places; and why some have none."""
 
     def __init__(self, said: Mapping[str, pa.DataType] | None, called: Callable[[str], str]) -> None:
         self._said, self._called = said, called
         self.untold: dict[str, Why] = {}
-        self.odd: dict[str, str] = {}
 
     def of(self, path: str, node: _Node) -> pa.DataType:
         groups, name = node.groups, self._called(path)
         if not groups:
             return pa.string()
-        usual = max(groups, key=lambda group: groups[group])
+        usual = next(iter(groups))
         if len(groups) > 1:
             if self._said and name in self._said:
                 return textual(self._said[name])
-            if groups[usual] < MAJORITY * sum(groups.values()):
+            usual = node.majority or ""
+            if not usual:
                 do = f"drop it, or let the writer settle on one{'' if self._said is None else BY_TYPES}"
                 self.untold[name] = Why(f"it is {_listed(groups)}, in the sample", do, settled=True)
                 return pa.null()
-            self.odd[name] = _listed(groups)
         if usual == "object":
             return self._object(path, node)
         if usual == "list":

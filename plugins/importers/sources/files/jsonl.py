@@ -44,9 +44,10 @@ class JsonlConfig(LinesConfig):
     taken if it is that of nine in ten, and each run tells of the others; else the column can be dropped, or `types`
     says which it is, unless the table has it already. What doesn't fit goes to quarantine.
 
-    Of a column that the policy drops nothing is read, whatever is in it, of whatever type. An object with more than
-    1,600 keys in the sample, over all records, as where the keys are ids, days or persons, can only be dropped: have it
-    written as a list of objects, with a key and a value each.
+    Of a column that the policy drops nothing is read, whatever is in it, of whatever type; what it drops by name within
+    an object of which it keeps something has to be of its type. An object with more than 1,600 keys in the sample, over
+    all records, as where the keys are ids, days or persons, can only be dropped: have it written as a list of objects,
+    with a key and a value each.
     """
 
 

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from importers.core.model import Column, PersonalData, Reject
 from importers.sources._text.blocks import Block, one_batch
-from importers.sources._text.json_keys import parsed
+from importers.sources._text.json_keys import parsed, sampled
 from importers.sources._text.json_lines import SAMPLE, Lines, UnknownKeys
 from importers.sources._text.json_sample import told
 from importers.transport.messages import Headers, Messages, Part
@@ -143,7 +143,7 @@ def one_line(value: bytes) -> bytes:
 
 def infer_json(values: Sequence[bytes]) -> pa.Schema | None:
     """What the objects among the values hold; None if there is no object."""
-    rows = [row for value in values if (row := parsed(value)) is not None]
+    rows = [row for value in values if (row := sampled(value)) is not None]
     return told(rows).schema if rows else None
 
 

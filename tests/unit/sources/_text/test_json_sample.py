@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyarrow import json as arrow_json
 
+from importers.sources._text.json_keys import sampled
 from importers.sources._text.json_sample import MAJORITY, textual, told
 
 KEYS = st.sampled_from(["a", "b", "ü", "c d"])
@@ -76,8 +77,24 @@ def test_a_record_that_is_no_row_tells_its_keys_alone():
 
 
 def test_what_json_cannot_have_tells_no_type():
-    halves = {"\ud83d": 1, "n": float("inf"), "at": "2026-01-01"}
-    assert told([halves, {"n": 1}]).schema == pa.schema([("n", pa.int64()), ("at", pa.timestamp("us"))])
+    for wrong in (
+        b'{"\\ud83d": 1, "n": 1.5}',
+        b'{"n": 1.5, "m": 1e400}',
+        b'{"n": 1.5, "m": NaN}',
+        b'{"n": 1, "n": 1.5}',
+    ):
+        rows = [sampled(line) for line in (b'{"n": 1, "m": 1}', wrong, b'{"n": 1, "o": {"k": 1}}')]
+        kinds = {"n": pa.int64(), "m": pa.int64(), "o": pa.struct([("k", pa.int64())])}
+        assert told(rows).schema == pa.schema(kinds)
+    assert told([sampled(b'{"o": {"k": 1, "k": 1.5}, "n": 1.5}'), *rows]).schema == pa.schema(kinds)
+
+
+def test_a_record_with_an_odd_value_widens_no_column():
+    """Its others are in quarantine with it; integers that a double would round were, too."""
+    good = [{"id": 2**60 + n, "v": "x"} for n in range(1000)]
+    found = told([*good, {"id": 1.5, "v": 7, "late": True}])
+    assert found.schema == pa.schema([("id", pa.int64()), ("v", pa.string()), ("late", pa.bool_())])
+    assert found.odd == {"v": "a string in 1,000 places and a number in one place"}
 
 
 @pytest.mark.parametrize("fractions", [True, False])
