@@ -68,6 +68,14 @@ def test_a_version_holds_until_the_next(acme: Destination, warehouse: Warehouse)
     assert seen(warehouse) == [(1, "a", 10, 20), (1, "b", 20, None), (2, "x", 10, None)]
 
 
+def test_of_a_row_without_a_cursor_nobody_knows_since_when_it_holds(acme: Destination, warehouse: Warehouse) -> None:
+    """`-infinity` is what few clients can read: they lost the whole table."""
+    import_all(acme, HISTORY, "r1", merged((1, "a", -(2**63), False), (2, "x", -(2**63), False)))
+    import_all(acme, HISTORY, "r2", merged((1, "b", 20, False)))
+    expected = {(1, "a", None, at(20)), (1, "b", at(20), None), (2, "x", None, None)}
+    assert set(warehouse.rows("plays", *COLUMNS)) == expected
+
+
 def test_several_versions_of_a_key_in_one_run(acme: Destination, warehouse: Warehouse) -> None:
     parts = [merged((1, "c", 30, False), (1, "a", 10, False)), merged((1, "b", 20, False))]
     import_all(acme, HISTORY, "r1", *parts)

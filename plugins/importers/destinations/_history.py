@@ -23,10 +23,11 @@ UNPLACED = -(2**63)
 
 
 def _moment(column: str) -> Composed:
-    """A version as a moment. Of a row without a cursor nobody knows since when it holds."""
+    """A version as a moment. Of a row without a cursor nobody knows since when it holds: null, since few clients can
+    read PostgreSQL's `-infinity`.
+    """
     return SQL(
-        "case when {0} > {1} then timestamptz '1970-01-01 00:00:00+00' + {0} * interval '1 microsecond'"
-        " when {0} = {1} then timestamptz '-infinity' end"
+        "case when {0} > {1} then timestamptz '1970-01-01 00:00:00+00' + {0} * interval '1 microsecond' end"
     ).format(Identifier(column), UNPLACED)
 
 
