@@ -441,8 +441,9 @@ def test_who_was_erased_doesn_t_come_back_in_another_domain(loaded: Path, sql: p
         assert "whoever was erased in the domain 'listener' would be loaded again" in said
         assert "1 person kept out of 'listener', by `name`" in said
     assert ids(sql, "members") == [2, 3]
-    call("erase", "acme", ANN, "--yes", "--domain", "fan")  # what the error says is to be done
     renamed(loaded, "{column: name, domain: fan}", "{column: name, domain: fan, formerly: listener}")
+    assert "1 person kept out of 'listener', by `name`, 0 of 'fan'" in call("run", "acme.members", code=2).stderr
+    call("erase", "acme", ANN, "--yes", "--domain", "fan")  # what the error says is to be done
     (run,) = answer("run", "acme.members")
     assert (run["rows_loaded"], run["rows_suppressed"]) == (1, 1)
     assert any("the subject is `name` of the domain 'fan' now" in note for note in run["notes"])
@@ -457,6 +458,14 @@ def test_who_was_erased_doesn_t_come_back_as_nobody(loaded: Path) -> None:
     assert "if no row is one of theirs, say `formerly: listener` with the subject" in said
     renamed(loaded, "reason: towns}", "reason: towns, formerly: listener}")
     call("run", "acme.members")
+
+
+def test_who_was_erased_doesn_t_come_back_by_a_pipeline_of_another_name(loaded: Path) -> None:
+    call("erase", "acme", ANN, *NEW)
+    renamed(loaded, "{column: name, domain: listener}", "{column: name, domain: fan}")
+    renamed(loaded, "  members:", "  people:")
+    said = call("run", "acme.people", code=2).stderr
+    assert "whoever was erased in the domain 'listener' would be loaded again" in said
 
 
 def test_another_column_of_the_same_domain_is_told(loaded: Path) -> None:

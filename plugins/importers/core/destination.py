@@ -109,6 +109,12 @@ class Destination(ABC):
         """
 
     @abstractmethod
+    def subjects(self, stream: Stream) -> Mapping[str, tuple[str, str]]:
+        """Whose rows the last committed runs brought, of the stream itself and of others into its table: by stream, by
+        its full name, the subject and its domain. Nothing of those whose rows concern nobody.
+        """
+
+    @abstractmethod
     def writers(self, stream: Stream) -> Mapping[str, bool | None]:
         """The tenant's other streams, by their full names, whose last run went into the stream's table: and whether it
         was opened after the stream's own last one that did; None if there is none. A run that failed to open, or was

@@ -189,10 +189,10 @@ class PostgresEraser(Eraser):
     def registered(self) -> Mapping[str, Registered]:
         with self._transaction("listing quarantine") as connection:
             rows = connection.execute(
-                f"""select q.uri, r.stream, q.at, {owners.RENAMED}
-                    from _importers.quarantine q join _importers.run r on r.id = q.run
-                    where r.tenant = %s and {THERE}""",
-                (self._tenant,),
+                f"""select q.uri, r.stream, q.at, r.domain from _importers.quarantine q
+                    join (select *, {owners.RENAMED} as domain from _importers.run where tenant = %(tenant)s) r
+                      on r.id = q.run where {THERE}""",
+                {"tenant": self._tenant},
             )
             return {uri: Registered(*said) for uri, *said in rows.fetchall()}
 

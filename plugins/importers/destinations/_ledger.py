@@ -33,6 +33,7 @@ from importers.destinations import _erasure as erasure
 from importers.destinations import _evolving as evolving
 from importers.destinations import _lineages as lineages
 from importers.destinations import _owner as owner
+from importers.destinations import _owners as owners
 from importers.destinations import _positions as positions
 from importers.destinations import _streams as streams
 from importers.destinations import _tables as tables
@@ -100,6 +101,19 @@ class PostgresLedger(Destination):
         """Whether there is a table of its name, of whatever mode: another's is refused, and not made anew."""
         names = (stream.target, stream.target + ROWS)
         return any(tables.holds_rows(connection, self.tenant, name) for name in names)
+
+    def subjects(self, stream: Stream) -> Mapping[str, tuple[str, str]]:
+        with self._transaction("looking whose rows there are") as connection:
+            rows = connection.execute(
+                f"""select stream, subject, domain from (
+                      select distinct on (stream) stream, plan -> 'stream' ->> 'subject' as subject,
+                        {owners.DOMAIN} as domain
+                      from _importers.run where tenant = %s and (stream = %s or table_name = %s) and state = 'committed'
+                      order by stream, id desc) last
+                    where subject is not null""",
+                (self.tenant, self._name(stream), stream.target),
+            )
+            return {name: (subject, domain) for name, subject, domain in rows.fetchall()}
 
     def writers(self, stream: Stream) -> Mapping[str, bool | None]:
         with self._transaction("looking up who writes the table") as connection:

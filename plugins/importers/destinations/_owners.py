@@ -28,20 +28,20 @@ def somebody_s(whose: Sequence[str]) -> Composed:
     return _by_owner(whose, SQL("{} is not null"))
 
 
-_DOMAIN = "coalesce({}.plan -> 'stream' ->> 'subject_domain', 'default')"
-RENAMED = f"""case when exists (
-  select from _importers.run o where o.stream = r.stream and o.plan -> 'stream' ->> 'subject' is not null
-    and {_DOMAIN.format("o")} <> {_DOMAIN.format("r")}
-) and r.plan -> 'stream' ->> 'subject' is not null then {_DOMAIN.format("r")} end"""
-"""The domain in which rows of the run `r` say whose they are, where other runs of its stream named another; else null.
-"""
+DOMAIN = "coalesce(plan -> 'stream' ->> 'subject_domain', 'default')"
+"""In which domain the rows of a run say whose they are, if they concern somebody."""
+RENAMED = f"""case when stream in (
+  select stream from _importers.run where tenant = %(tenant)s and plan -> 'stream' ->> 'subject' is not null
+  group by stream having count(distinct {DOMAIN}) > 1
+) and plan -> 'stream' ->> 'subject' is not null then {DOMAIN} end"""
+"""That domain of a run of a stream whose runs have named several; else null. A statement's that is given `tenant`."""
 
 
 def of_another(whose: Sequence[str]) -> Composed:
     """Which rows are somebody's in another domain than the `domain` that the statement is given, of streams that had
     several. In a table whose subjects were always of one other nobody is looked for in vain.
     """
-    runs = SQL("{} in (select id from _importers.run r where tenant = %(tenant)s and {} <> %(domain)s)")
+    runs = SQL("{} in (select id from _importers.run where tenant = %(tenant)s and {} <> %(domain)s)")
     return SQL("({} and {})").format(somebody_s(whose), runs.format(Identifier(RUN), SQL(RENAMED)))
 
 

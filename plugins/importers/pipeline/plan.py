@@ -88,7 +88,7 @@ def _planned(job: Job, kind: RunKind, window: Window, position: Position, *, ful
     asked = job.requested
     job.destination.suits(job.stream, job.policy.table(job.asked.schema))
     treatments.refuse_unfit(job)
-    others = whose.changed(job, remembered(job))
+    others = whose.changed(job)
     treatments.refuse_other_keys(job)
     more: Sequence[str] = ()
     if kind is RunKind.REPLAY:
@@ -154,7 +154,7 @@ def agreed(job: Job, window: Window | None = None, position: Position | None = N
 
     With a `position` what a run reads from there on is held to the contract, without it all that the source offers.
     """
-    known, window = remembered(job), window or Window()
+    known, window = _known(job), window or Window()
     load, offered = job.settings.load, job.stream
     parts: Callable[[], Sequence[Place]] = tuple
     if position is not None:
@@ -182,7 +182,7 @@ def _loaded(job: Job, known: Stream) -> Position:
     return (job.destination.position(job.stream) or known.loaded) if differ else {}
 
 
-def remembered(job: Job) -> Stream | None:
+def _known(job: Job) -> Stream | None:
     """The stream as its last committed run was planned with it."""
     streams = () if job.destination.is_new() else job.destination.remembered()
     return next((stream for stream in streams if stream.name == job.stream.name), None)
@@ -190,7 +190,7 @@ def remembered(job: Job) -> Stream | None:
 
 def _replayed(job: Job) -> Job:
     """The job of what is in quarantine: held to what was agreed, and to no file or server of today."""
-    known = remembered(job)
+    known = _known(job)
     if known is None:
         return job
     return job.of(contract.replayed(job.stream, known, job.settings, replay.columns(job)))
@@ -214,7 +214,7 @@ def _each_a_version(job: Job) -> Sequence[str]:
 
 
 def _unseen(job: Job, planned: Plan) -> Sequence[str]:
-    known = None if planned.seen is None else remembered(job)
+    known = None if planned.seen is None else _known(job)
     return () if known is None or planned.seen is None else unseen.notes(known, planned.seen, job.settings)
 
 

@@ -20,7 +20,7 @@ from importers.exceptions import ConfigError, ImporterError
 from importers.pipeline import treatments, whose, writers
 from importers.pipeline.domains import settle
 from importers.pipeline.job import Job
-from importers.pipeline.plan import agreed, remembered, start
+from importers.pipeline.plan import agreed, start
 from importers.pipeline.segment import Segment
 
 _log = logging.getLogger(__name__)
@@ -180,7 +180,7 @@ class _Session:
 
     def _open(self) -> Segment:
         found: dict[str, JSON] = {}
-        others = whose.changed(self._job, remembered(self._job))
+        others = whose.changed(self._job)
         treatments.refuse_other_keys(self._job)
         notes = (*others, *treatments.changed(self._job))
 

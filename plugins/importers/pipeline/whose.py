@@ -3,33 +3,51 @@
 from __future__ import annotations
 
 from importers.core.model import LoadMode, Stream
+from importers.core.names import StreamName
 from importers.exceptions import ConfigError
 from importers.pipeline.job import Job
 
 
-def changed(job: Job, before: Stream | None) -> tuple[str, ...]:
-    """What is to be said of another subject than that of the run `before`.
+def changed(job: Job) -> tuple[str, ...]:
+    """What is to be said of another subject than that of the run before: the stream's, or, where a pipeline has taken
+    a table over, that of whoever loaded it.
 
     The list of the erased is a domain's, and holds no value from which another's tokens could be made. Raises
     ConfigError where it keeps somebody out who would come in by the new one.
     """
-    if before is None or before.subject is None or before.subject_domain is None:
+    if job.destination.is_new():
         return ()
-    now, was = job.asked, before.subject_domain
-    if (now.subject, now.subject_domain) == (before.subject, was):
+    before, now = job.destination.subjects(job.stream), job.asked
+    for column, domain in sorted(before.values()):
+        if domain != now.subject_domain:
+            _check_kept_out(job, column, domain)
+    own = before.get(".".join(StreamName(job.tenant.tenant, job.pipeline, job.stream.name)))
+    if own is None or own == (now.subject, now.subject_domain):
         return ()
-    out, said = len(job.destination.erased(was)), job.settings.privacy.subject
-    if now.subject_domain != was and out and (said is None or said.formerly != was):
-        raise ConfigError(
-            f"whoever was erased in the domain '{was}' would be loaded again: {_now(now)}, and isn't looked for there",
-            got=f"{out} {'person' if out == 1 else 'persons'} kept out of '{was}', by `{before.subject}`",
-            do=f"take the change back; or {_anew(job, now.subject_domain)} say `formerly: {was}` with the subject",
-        )
-    if now.subject_domain != was and job.stream.load_mode is not LoadMode.REPLACE:
-        return (f"{_now(now)}: an erasure reaches rows that earlier runs loaded by `--domain {was}`",)
-    if out:
-        return (f"{_now(now)}, before `{before.subject}`: who was erased is kept out if it is named there alike",)
+    column, domain = own
+    if domain != now.subject_domain and job.stream.load_mode is not LoadMode.REPLACE:
+        return (f"{_now(now)}: an erasure reaches rows that earlier runs loaded by `--domain {domain}`",)
+    if domain == now.subject_domain and len(job.destination.erased(domain)):
+        return (f"{_now(now)}, before `{column}`: who was erased is kept out if it is named there alike",)
     return ()
+
+
+def _check_kept_out(job: Job, column: str, domain: str) -> None:
+    """That they were erased in the new domain, too, nobody can look up; that fewer were, everybody can."""
+    out, said, now = len(job.destination.erased(domain)), job.settings.privacy.subject, job.asked.subject_domain
+    also = 0 if now is None else len(job.destination.erased(now))
+    if not out or (said is not None and said.formerly == domain and (now is None or also >= out)):
+        return
+    raise ConfigError(
+        f"whoever was erased in the domain '{domain}' would be loaded again: {_now(job.asked)}, and isn't looked for"
+        " there",
+        got=f"{_persons(out)} kept out of '{domain}', by `{column}`{'' if now is None else f', {also} of {now!r}'}",
+        do=f"take the change back; or {_anew(job, now)} say `formerly: {domain}` with the subject",
+    )
+
+
+def _persons(number: int) -> str:
+    return f"{number} {'person' if number == 1 else 'persons'}"
 
 
 def _now(stream: Stream) -> str:

@@ -10,11 +10,12 @@ from typing import Any
 import polars as pl
 
 from importers.core.registry import optional
-from importers.exceptions import ConfigError
+from importers.exceptions import ConfigError, ContractError
 from importers.quality.columns import Columns
 from importers.quality.rowwise import Judged, RowRule, known
 
 _EXTRA = "great-expectations"
+_DEEP = 50  # levels: what is less deep any schema can be asked of
 
 
 class MatchJsonSchema(RowRule):
@@ -66,7 +67,11 @@ class MatchJsonSchema(RowRule):
         """What the schema can't be asked of, as it is too deep or no number of JSON's, isn't such as it wants."""
         try:
             return bool(self._validator.is_valid(json.loads(text)))
-        except (ValueError, ArithmeticError, RecursionError):
+        except (ValueError, ArithmeticError):
+            return False
+        except RecursionError:
+            if text.count("[") + text.count("{") < _DEEP:
+                raise ContractError("`json_schema` refers to itself without end", do="mend its `$ref`s") from None
             return False
 
 
@@ -86,6 +91,8 @@ def _check_references(resolver: Any, schema: Any, kind: Any, seen: set[int]) -> 
                 got=reference,
                 do="put what it names into `$defs`, and refer to `#/$defs/…`",
             ) from None
+        if not isinstance(there.contents, Mapping | bool):
+            raise ConfigError("a `$ref` of `json_schema` leads to what is no schema", got=reference, do="correct it")
         _check_references(there.resolver, kind.create_resource(there.contents), kind, seen)
     for inner in schema.subresources():
         _check_references(resolver.in_subresource(inner), inner, kind, seen)

@@ -171,6 +171,13 @@ def expect(type_: str, /, mostly: float | None = None, **kwargs) -> Expectation:
         ),
         *(
             (
+                expect("column_values_to_match_json_schema", column="name", json_schema={"a": a, "$ref": "#/a"}),
+                ["leads to what is no schema", "got #/a"],
+            )
+            for a in (7, [7])
+        ),
+        *(
+            (
                 expect("column_values_to_match_json_schema", column="name", json_schema=schema),
                 ["leads out of it", "got " + reference],
             )
@@ -522,6 +529,13 @@ def test_the_slow_engines_errors_are_errors_and_quote_no_value(caplog, capfd):
     written = "".join(capfd.readouterr()) + caplog.text + str(caught.value) + repr(caught.value.__dict__)
     assert "7391" not in written
     assert caught.value.__cause__ is None
+
+
+def test_a_schema_that_goes_round_is_none():
+    schema = {"$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"$ref": "#/$defs/a"}}, "items": {"$ref": "#/$defs/a"}}
+    rules = Rules.compile([expect("column_values_to_match_json_schema", column="name", json_schema=schema)], SCHEMA)
+    with pytest.raises(ContractError, match="refers to itself without end"):
+        rules.checker(KEY).check(pa.record_batch({"name": ["[1]"]}))
 
 
 def test_json_of_which_a_schema_can_t_be_asked_is_bad():
