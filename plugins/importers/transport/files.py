@@ -31,6 +31,7 @@ from importers.core.parts import in_order
 from importers.exceptions import ConfigError, ContractError, FatalSourceError, TransientSourceError
 from importers.transport import packed
 from importers.transport.packed import Codec, Readable
+from importers.transport.roots import ANYWHERE, Roots
 from importers.transport.s3 import SCHEME, Bucket, Found, bucket_and_key
 from importers.transport.text import Fill, FrontToBack, is_utf8
 
@@ -129,13 +130,15 @@ class Files:
         plain: bool = False,
         ratio: int = 250,
         members: Sequence[str] = packed.ALL,
+        roots: Roots = ANYWHERE,
     ) -> None:
         """A `codec` holds for every file, and `plain` says that none is compressed; else each file's bytes say it.
 
-        Of a zip archive those `members` are files whose names match one of the patterns.
+        Of a zip archive those `members` are files whose names match one of the patterns. What leads out of the `roots`
+        is a ConfigError, where it is found and where it is opened.
         """
         self._connection, self._codec, self._plain, self._ratio = connection, codec, plain, ratio
-        self._members = members
+        self._members, self._roots = members, roots
 
     @cached_property
     def bucket(self) -> Bucket:
@@ -155,11 +158,13 @@ class Files:
         directories: list[str] = []
         for pattern in map(absolute, patterns):
             directory = fixed_directory(pattern)
+            self._roots.check(directory)  # what lies elsewhere isn't even listed
             if directory not in directories:
                 directories.append(directory)
             number = directories.index(directory) + 1
             prefix = f"{number}//" if number > 1 else ""
             for file in self._expanded(pattern):
+                self._roots.check(file.path)
                 lane = prefix + file.path.removeprefix(directory).lstrip("/")
                 found.setdefault(file.path, replace(file, lane=lane))
         return sorted(found.values(), key=lambda file: in_order(file.lane))
@@ -227,6 +232,7 @@ class Files:
     @contextmanager
     def _raw(self, file: File) -> Iterator[BinaryIO]:
         """The bytes as they are stored, at random."""
+        self._roots.check(file.path)
         if is_remote(file.path):
             size = file.archive if file.member else file.size
             with self.bucket.opened(Found(file.path, size, file.mtime_ns, file.etag)) as remote:
@@ -256,6 +262,7 @@ class Files:
             elif is_remote(file.path):
                 opened = pa.PythonFile(stack.enter_context(self._raw(file)), mode="r")
             else:
+                self._roots.check(file.path)
                 with reaching(file.path):
                     opened = fs.LocalFileSystem().open_input_file(file.path)
             with opened:

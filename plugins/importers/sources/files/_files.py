@@ -58,6 +58,7 @@ from importers.transport.files import (
     is_there,
     named,
 )
+from importers.transport.roots import Roots
 
 TOLD = 10
 """Files that are named of those that a run reads again."""
@@ -102,7 +103,12 @@ class FileSource(Source[FilesT]):
         setting = self.config.compression
         plain = setting is Compression.NONE or (self.is_archive and setting is Compression.AUTO)
         ratio, members = self.config.max_ratio, self.config.members
-        return Files(self.connection, codec=setting.codec, plain=plain, ratio=ratio, members=members)
+        return Files(self.connection, codec=setting.codec, plain=plain, ratio=ratio, members=members, roots=self.roots)
+
+    @cached_property
+    def roots(self) -> Roots:
+        """Where the tenant's files may lie."""
+        return Roots.of(self.tenant)
 
     def close(self) -> None:
         close_kept(self, "files")

@@ -96,8 +96,10 @@ class Avro(DeclaringFileSource[AvroConfig]):
             return None
         if isinstance(said, dict):
             return Parser("reader_schema").parse_said(said)
+        place = Path(said).expanduser()
+        self.roots.check(str(place))
         try:
-            return Parser(said).parse(Path(said).expanduser().read_bytes())
+            return Parser(said).parse(place.read_bytes())
         except OSError:
             raise ConfigError(f"`reader_schema` names a file '{said}' that can't be read", do="correct it") from None
 

@@ -23,6 +23,7 @@ from importers.exceptions import ConfigError
 from importers.sources.files._bucket import ENVIRONMENT, ENVIRONMENT_BESIDES, role_of
 from importers.transport.files import File, Files, fixed_directory
 from importers.transport.http.address import encrypted
+from importers.transport.roots import Roots
 from importers.transport.s3 import Found, bucket_and_key, matches
 
 DONE = "afterwards"
@@ -141,7 +142,7 @@ class S3(Source[S3Config]):
 
     @cached_property
     def _files(self) -> Files:
-        return Files(self._reader.connection)
+        return Files(self._reader.connection, roots=Roots.of(self.tenant))
 
     def close(self) -> None:
         close_kept(self, "_files")
@@ -173,6 +174,8 @@ class S3(Source[S3Config]):
                 do="write `afterwards: keep`, or load with mode merge or append",
                 stream=stream.name,
             )
+        if self.config.move_to is not None:  # what keys begin with: `acme` isn't below acme/
+            Roots.of(self.tenant).check(f"s3://{self.config.bucket}/{self.config.move_to}…")
         plan = self._reader.plan(stream, window, position)
         if self.config.afterwards is Afterwards.KEEP or window.bounded:
             return plan
