@@ -693,3 +693,30 @@ def test_a_column_that_next_month_s_file_lacks_has_gone(site: Site) -> None:
     with pytest.raises(ContractError, match=r"have gone that the last run had: ms"):
         site.run("id,who\n3,cy\n", file="m-2.csv")
     assert site.run("id,who\n3,cy\n", file="m-2.csv", optional=["ms"]).rows_loaded == 1
+
+
+OURS = ("_run", "_version", "_partition", "_deleted", "_subject")
+
+
+def test_what_is_dropped_may_be_called_as_a_column_of_ours(site: Site, sql: psycopg.Connection[Any]) -> None:
+    """None of it is read, so that no row of the file is a tombstone, or older than it is."""
+    text = f"id,who,ms,{','.join(OURS)}\n1,ann,10,7,-9,1,true,bob\n"
+    result = site.run(text, POLICY | dict.fromkeys(OURS, "drop"), mode="merge", primary_key="id")
+    assert rows(sql) == [(1, 10)]
+    told = {leaf.source: leaf.treatment for leaf in result.lineage}
+    assert told == {"id": "keep", "who": "drop", "ms": "keep", **dict.fromkeys(OURS, "drop")}
+    for column in OURS:
+        with pytest.raises(ConfigError, match=f"names that importers adds; got {column}"):
+            site.run(text, POLICY | dict.fromkeys(OURS, "drop") | {column: "keep"}, mode="merge", primary_key="id")
+    ruled = [{"expect_column_values_to_not_be_null": {"column": "_run"}}]
+    with pytest.raises(ConfigError, match="names that importers adds; got _run"):
+        site.run(text, POLICY | dict.fromkeys(OURS, "drop"), mode="merge", primary_key="id", expect=ruled)
+
+
+def test_a_new_column_that_is_called_as_ours_is_none_of_ours(site: Site, sql: psycopg.Connection[Any]) -> None:
+    """The contract looks at what is new: a row was deleted by what its file had in `_deleted`."""
+    merge = {"mode": "merge", "primary_key": "id", "schema_change": "quarantine"}
+    site.run(FIRST, **merge)
+    with pytest.raises(ConfigError, match="names that importers adds; got _deleted"):
+        site.run("id,who,ms,_deleted\n1,ann,11,true\n", **merge)
+    assert rows(sql) == [(1, 10), (2, 20)]

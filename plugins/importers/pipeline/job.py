@@ -32,6 +32,7 @@ from importers.keys.keyring import TenantKeys
 from importers.pipeline import contract
 from importers.pipeline.installation import Installation
 from importers.pipeline.widening import marked
+from importers.privacy.checks import check_ours
 from importers.privacy.domains import check_as_ever
 from importers.privacy.policy import Policy
 from importers.quality.observed import Telling
@@ -267,6 +268,8 @@ class Job:
         settled = contract.settled(unread, self.settings)
         unread = tuple(replace(c, optional=c.name in settled) for c in unread if c.name not in self.stream.absent)
         columns = (*there, *beyond) if looks else there
+        with self.at():
+            check_ours(column.name for column in columns)
         return replace(stream, columns=columns, unread=unread, absent=(), beyond=())
 
     @cached_property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 import pyarrow as pa
 
@@ -19,7 +19,7 @@ from importers.privacy.transforms import Rule
 
 
 def check_names(spec: Privacy, stream: Stream, needed: Collection[str], elsewhere: Collection[str]) -> None:
-    """Raises ConfigError for a name that the stream lacks, and for a column that bears a name of ours.
+    """Raises ConfigError for a name that the stream lacks.
 
     What is dropped may be gone, as in another month; a slip in its name keeps nothing, unless all else is kept.
     """
@@ -39,9 +39,14 @@ def check_names(spec: Privacy, stream: Stream, needed: Collection[str], elsewher
             if outer:
                 raise _unknown(stream, outer, outer)
             raise ConfigError(f"{said_by} '{name}', which the stream lacks", do=did_you_mean(name, known))
-    taken = sorted(OURS & {column.name for column in stream.columns})
+
+
+def check_ours(read: Iterable[str]) -> None:
+    """Raises ConfigError for a column of ours among the source's that are read: what is dropped may be called so."""
+    taken = sorted(OURS.intersection(read))
     if taken:
-        raise ConfigError("the stream has columns with names that importers adds", got=", ".join(taken), do="rename")
+        do = "rename them at the source, or `drop` them: then no rule, key, subject or contract (quarantine) may need them"
+        raise ConfigError("the stream has columns with names that importers adds", got=", ".join(taken), do=do)
 
 
 def _free_to_be_gone(spec: Privacy) -> set[str]:

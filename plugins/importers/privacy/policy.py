@@ -78,7 +78,9 @@ class Policy:
             checks.check_purposeful(rules)
             checks.check_accountability(rules, subject, embedded=embedded)
             policy = cls(rules, subject, keys, Domains(keys, case_sensitive), needed)
-            policy._steps(stream.schema)  # a treatment that a type doesn't allow shows now
+            read = policy._columns_to_read()
+            checks.check_ours(read)
+            policy._steps(stream.narrowed(read).schema)  # a treatment that a type doesn't allow shows now
         return policy
 
     def __repr__(self) -> str:
@@ -294,6 +296,13 @@ class Policy:
         return self._last[1]
 
     def _planned(self, schema: pa.Schema) -> Mapping[str, Treated]:
+        for field in schema:
+            if field.name in PASSED and field.type != PASSED[field.name]:
+                raise PrivacyError(
+                    f"'{field.name}' isn't the column that importers adds",
+                    got=shown_type(field.type),
+                    do="rename the source's",
+                )
         fields = _theirs(schema)
         rules = self._rules.covering(leaves(fields))
         results = {
@@ -341,14 +350,6 @@ def _located(keys: TenantKeys, stream: Stream) -> Iterator[None]:
 
 
 def _theirs(schema: pa.Schema) -> list[pa.Field]:
-    """The source's columns. Raises PrivacyError for one that bears a name of ours over something else."""
-    for field in schema:
-        if field.name in PASSED and field.type != PASSED[field.name]:
-            raise PrivacyError(
-                f"'{field.name}' isn't the column that importers adds",
-                got=shown_type(field.type),
-                do="rename the source's",
-            )
     return [field for field in schema if field.name not in OURS]
 
 

@@ -377,7 +377,8 @@ def test_names_of_other_streams_are_no_error() -> None:
 
 
 def test_a_column_with_a_name_of_ours_is_refused() -> None:
-    refusal(ConfigError, "_deleted", spec={"columns": {"*": "drop", "a": "keep"}}, of=stream({"a": S, "_deleted": S}))
+    spec = {"columns": {"*": "keep", "a": "drop"}, "reason": "songs"}
+    refusal(ConfigError, "_deleted", spec=spec, of=stream({"a": S, "_deleted": S}))
 
 
 @pytest.mark.parametrize("role", [{"primary_key": ("track_id", "ms_played")}, {"cursor": "ms_played"}])
