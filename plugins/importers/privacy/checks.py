@@ -45,7 +45,7 @@ def check_ours(read: Iterable[str]) -> None:
     """Raises ConfigError for a column of ours among the source's that are read: what is dropped may be called so."""
     taken = sorted(OURS.intersection(read))
     if taken:
-        do = "rename them at the source, or `drop` them: then no rule, key, subject or contract (quarantine) may need them"
+        do = "rename them at the source; or `drop` them, if no rule, key, subject or contract needs them"
         raise ConfigError("the stream has columns with names that importers adds", got=", ".join(taken), do=do)
 
 

@@ -127,8 +127,13 @@ def _is_official(text: str) -> bool:
 
 
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s.]+")
-_EMAIL_WITHIN = re.compile(r"\w@(?:[\w-]+\.)+(?!png\b|jpe?g\b|gif\b|svg\b|webp\b)[^\W\d_]{2,}\b(?![:/])")
-"""But no image of double size, logo@2x.png, nor a place on a host, git@github.com:org/repo."""
+_EMAIL_WITHIN = re.compile(
+    r"""\w(?<!^root)(?<![\s"'(<=,:/]root)@(?![0-9a-f]{1,8}\.\w+\()"""
+    r"(?:[\w-]+\.)+(?!png\b|jpe?g\b|gif\b|svg\b|webp\b)[^\W\d_]{2,}\b(?![:/])"
+)
+"""But no image of double size, logo@2x.png, nor a place on a host, git@github.com:org/repo; nobody is root@db.internal,
+nor an object of Java's, Foo@1f2e.bar(Foo.java:12).
+"""
 _SHAPES: Sequence[tuple[Callable[[str], object], PersonalData, str, str]] = (
     (_EMAIL.fullmatch, P.CONTACT, "drop", "e-mail addresses"),
     (_is_ip, P.ONLINE_ID, "{mask: ip_prefix}", "IP addresses"),

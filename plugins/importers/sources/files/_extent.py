@@ -33,6 +33,7 @@ DIMENSION = re.compile(rb'dimension ref="[A-Z]{1,3}[0-9]{1,7}:([A-Z]{1,3})([0-9]
 """What a sheet says of itself, which may be wrong."""
 TAG = re.compile(rb"<(/?)(?:[^\s<>/]+:)?(row|c)(?=[\s/>])(" + QUOTED + rb")(>?)")
 PLACE = re.compile(rb"""\sr\s*=\s*["']([A-Za-z]{0,3})([0-9]{1,10})["']""")
+ROW = re.compile(rb"<(?:[^\s<>/]+:)?row(?=[\s>])")
 FULL = re.compile(rb"<(?:[^\s<>/]+:)?c(?=[\s>])" + QUOTED + rb"(?<!/)>")
 """A cell that may hold something: an empty one ends in its tag."""
 PLACED = re.compile(rb"\sr\s*=")
@@ -116,8 +117,8 @@ class Extent:
         """`far` are the members in which a cell may be too far off."""
         self._archive, self._far, self._path = archive, far, path
 
-    def holds(self, sheet: str) -> bool | None:
-        """Whether the sheet has a cell that isn't empty, among its first `PIECE` bytes; None if it is no xlsx."""
+    def holds(self, sheet: str, rows: int) -> bool | None:
+        """Whether so many rows in the sheet's first `PIECE` bytes have a cell that isn't empty; None if it is no xlsx."""
         if not self._archive:
             return None
         with zipfile.ZipFile(BytesIO(self._archive)) as archive:
@@ -128,7 +129,7 @@ class Extent:
             if member is None:
                 return False
             with archive.open(member) as text:
-                return FULL.search(text.read(PIECE)) is not None
+                return sum(FULL.search(row) is not None for row in ROW.split(text.read(PIECE))) >= rows
 
     def check(self, sheet: str) -> None:
         """Raises ContractError if the sheet has more than `CELLS` cells from its first to its last."""

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import reduce
 from types import MappingProxyType
 from typing import Any, TypeVar
 
@@ -117,14 +118,19 @@ class Workbook:
     def names(self) -> list[str]:
         return list(self._reader.sheet_names)
 
-    def holds(self, sheet: str) -> bool:
-        """Whether anything is in the sheet, without parsing it; not of what can't be read, such as a chart's."""
+    def holds(self, sheet: str, rows: int) -> bool:
+        """Whether so many rows of the sheet hold anything, without parsing it; not of what can't be read, such as a
+        chart's.
+        """
         with suppress(ContractError):
-            found = self._readable(self._extent.holds, sheet)
+            found = self._readable(lambda name: self._extent.holds(name, rows), sheet)
             if found is not None:
                 return found
             with _legible(self._path):  # an xls or ods, whose sheets are parsed when it is opened
-                return bool(self._reader.load_sheet(sheet, header_row=None, n_rows=1, dtypes="string").width)
+                head = self._reader.load_sheet(sheet, header_row=None, n_rows=BLANK, dtypes="string")
+                cells = (column.cast(pa.string()) for column in head.to_arrow().columns)
+                full = [pc.fill_null(pc.not_equal(pc.utf8_trim_whitespace(texts), ""), False) for texts in cells]
+                return bool(full) and (pc.sum(reduce(pc.or_, full)).as_py() or 0) >= rows
         return False
 
     def first_cells(self, sheet: str, of: Range, rows: int, *, formulas: bool = True) -> Cells | None:

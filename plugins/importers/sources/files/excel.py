@@ -254,7 +254,10 @@ class Excel(FileSource[ExcelConfig]):
             sheets = self._sheets(workbook, file)
             self._sampled[file] = {sheet: self._sample(workbook, sheet, file) for sheet in sheets}
             others = enumerate(workbook.names, 1) if "sheets" not in self.config.model_fields_set else ()
-            self._unread[file] = [_sheet(n, name) for n, name in others if name not in sheets and workbook.holds(name)]
+            least = 1 + int(self.config.header)  # of a header alone nothing is left out
+            self._unread[file] = [
+                _sheet(n, name) for n, name in others if name not in sheets and workbook.holds(name, least)
+            ]
         return self._sampled[file]
 
     def _sample(self, workbook: Workbook, sheet: str, file: File) -> Sample | None:

@@ -680,16 +680,23 @@ def test_a_plan_reads_a_workbook_once(tmp_path, monkeypatch):
     assert len(reads) == 2
 
 
-SHEETS = {"plays": True, "spare": False, "Costs": True, "Anna Müller": True, "49170123456": True}
+SHEETS = {
+    "plays": ["id", 1],
+    "spare": [],
+    "Costs": ["id", 1],
+    "Anna Müller": ["id", 1],
+    "49170123456": ["id", 1],
+    "Header": ["id"],
+}
 
 
 def of_sheets(path):
-    """Of the sheets one has a format and no value, and the last two are called as people may be."""
+    """Of the sheets one has a format and no value, two are called as people may be, and the last has a header alone."""
     if path.suffix == ".xlsx":
         with xlsxwriter.Workbook(path) as book:
             for name, holds in SHEETS.items():
                 sheet = book.add_worksheet(name)
-                sheet.write_column(0, 0, ["id", 1]) if holds else sheet.write_blank(
+                sheet.write_column(0, 0, holds) if holds else sheet.write_blank(
                     0, 0, None, book.add_format({"bold": True})
                 )
             chart = book.add_chart({"type": "line"})
@@ -700,14 +707,14 @@ def of_sheets(path):
         book = xlwt.Workbook()
         for name, holds in SHEETS.items():
             sheet = book.add_sheet(name)
-            for row, value in enumerate(["id", 1] if holds else []):
+            for row, value in enumerate(holds or [" ", "  "]):
                 sheet.write(row, 0, value)
         book.save(str(path))
         return
     book = OpenDocumentSpreadsheet()
     for name, holds in SHEETS.items():
         table = Table(name=name)
-        for number in ("1", "2") if holds else ():
+        for number in map(str, range(len(holds))):
             line = TableRow()
             line.addElement(TableCell(valuetype="float", value=number))
             table.addElement(line)
@@ -735,11 +742,11 @@ def test_a_sheet_that_can_t_be_read_and_isn_t_stops_nothing(tmp_path, monkeypatc
     of_sheets(tmp_path / "a.xls")
     read = Workbook.holds
 
-    def refuses(workbook, sheet):
+    def refuses(workbook, sheet, rows):
         monkeypatch.setattr(
             workbook, "_reader", Mock(load_sheet=Mock(side_effect=fastexcel.FastExcelError("not a worksheet")))
         )
-        return read(workbook, sheet)
+        return read(workbook, sheet, rows)
 
     monkeypatch.setattr(Workbook, "holds", refuses)
     assert everything(source(tmp_path / "a.xls", header=True))[0].num_rows == 1
