@@ -118,7 +118,7 @@ class Extent:
         self._archive, self._far, self._path = archive, far, path
 
     def holds(self, sheet: str, rows: int) -> bool | None:
-        """Whether so many rows in the sheet's first `PIECE` bytes have a cell that isn't empty; None if it is no xlsx."""
+        """Whether so many rows in the sheet's first `PIECE` bytes have a cell that isn't empty; None if no xlsx."""
         if not self._archive:
             return None
         with zipfile.ZipFile(BytesIO(self._archive)) as archive:
