@@ -453,13 +453,17 @@ def test_a_minimum_of_rows_where_nothing_is_new_says_that(home: Path) -> None:
 def test_a_report_shows_how_values_are_shared_out_beside_how_they_should_be(home: Path) -> None:
     rule = "expect_column_kl_divergence_to_be_less_than"
     half = "partition_object: {values: [1, 2], weights: [0.5, 0.5]}"
-    tenant(home, TENANT.replace("expect:", f"expect:\n      - {rule}: {{column: score, {half}, threshold: 0.5}}"))
+    rules = f"expect:\n      - {rule}: {{column: score, {half}, threshold: 0.5}}"
+    rules += "\n      - expect_table_row_count_to_equal: {value: 100}"
+    tenant(home, TENANT.replace("expect:", rules))
     delivery(home, 1, [1, 1, 1, 2] * 25)
     call("run", JOB)
     call("report", JOB, "--out", home / "report.html")
     text = (home / "report.html").read_text()
     assert "75.0 %, expected 50.0 %" in text
     assert "25.0 %, expected 50.0 %" in text
+    assert ", at most 0.5; it holds<" in text
+    assert "100 rows; it holds<" in text
 
 
 DRIFT = "expect_column_drift_to_be_less_than"

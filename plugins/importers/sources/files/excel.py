@@ -54,8 +54,8 @@ class ExcelConfig(FileConfig):
     quarantine, the latter can't be told from a value. An OpenDocument sheet that has a formula without one is refused.
 
     A time of day is known by a whole column of them; OpenDocument's are durations, as it has one type for both. Text
-    such as 007 stays text. Of merged cells the first has the value. What is hidden is read as all else is: rows, also those
-    that a filter hides, columns, and sheets, of which the first may be one.
+    such as 007 stays text. Of merged cells the first has the value. What is hidden is read as all else is: rows, by a
+    filter too, columns, and sheets, of which the first may be one.
 
     A column of numbers has all the digits that the file has, whatever their format shows. In any other a number has the
     15 significant ones that Excel shows and compares, so that what was computed as 28.999999999999996 is an integer,
