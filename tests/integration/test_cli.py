@@ -549,16 +549,22 @@ def test_a_frozen_schema_stops_a_run_before_it_loads(home: Path, sql: psycopg.Co
     tenant(home, text.replace(", extra: keep", ""))
     call("run", JOB)
     (home / "plays_1.csv").unlink()  # files of one pipeline have one shape
-    (home / "plays_2.csv").write_text("id,listener,score,extra\n4,canary dan,4,x\n")
+    for number, more in ((2, ""), (3, ",x"), (4, ",y")):
+        header = f"id,listener,score{',extra' if more else ''}"
+        (home / f"plays_{number}.csv").write_text(f"{header}\n{number + 1},canary dan,4{more}\n")
     tenant(home, text)
     said = call("run", JOB, code=1).output
     assert "frozen" in said
     assert "extra text; in the table: id bigint, listener " in " ".join(said.split())
     assert "read from plays_2.csv" in said
+    assert "; extra first in plays_3.csv." in said
     assert sql.execute("select count(*) from acme.plays").fetchone() == (2,)
     tenant(home, text.replace("schema_change: freeze", "schema_change: evolve"))
     call("run", JOB)
-    assert sql.execute("select id, extra from acme.plays where extra is not null").fetchall() == [(4, "x")]
+    assert sql.execute("select id, extra from acme.plays where extra is not null order by id").fetchall() == [
+        (4, "x"),
+        (5, "y"),
+    ]
 
 
 def test_a_history_without_a_cursor_says_in_each_run_what_becomes_of_its_table(home: Path) -> None:

@@ -46,6 +46,11 @@ def dated(moment: datetime, name: str) -> str:
     return f"{_DATED}{moment.astimezone(UTC).isoformat()} {name}"
 
 
+def undated(name: str) -> str:
+    """A part's own name, for people."""
+    return name.removeprefix(_DATED).partition(" ")[2] if name.startswith(_DATED) else name
+
+
 def may_lack(column: Column, part: Place, *, more: bool) -> bool:
     """Whether the part may lack the column: it is optional, nobody has seen it before, or it came after the part.
 

@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from importers.core.model import JSON, OURS, Run, RunKind
 from importers.core.names import few
+from importers.core.parts import undated
 from importers.exceptions import ContractError
 from importers.pipeline import nested, treatments
 from importers.pipeline.job import Job
@@ -34,7 +35,16 @@ def prepare(job: Job, run: Run, read: Iterable[pa.Schema], pins: Mapping[str, JS
         if frozen and run.kind is not RunKind.REPLAY:
             read = few((job.source.describe(partition)[0] for partition in run.plan.partitions), 3)
             error.got = f"{error.got}; read from {read}" if read else error.got
+            error.got += _brought(job, run, schema)
         raise
+
+
+def _brought(job: Job, run: Run, schema: pa.Schema) -> str:
+    """Where what is new came first, of a source that tells its parts by their columns."""
+    known = {column.name for stream in job.destination.remembered() for column in stream.columns}
+    planned = run.plan.stream.columns if run.plan.stream else ()
+    since = {column.name: undated(column.since) for column in planned if column.since and column.name not in known}
+    return "".join(f"; {name} first in {part}" for name, part in since.items() if name in schema.names)
 
 
 def _refuse_more_within(job: Job, run: Run, schema: pa.Schema) -> None:

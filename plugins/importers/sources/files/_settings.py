@@ -67,7 +67,9 @@ class FileConfig(SourceConfig):
             "objects afterwards. A stream without a name is called by the path as it is written: in `file:///` "
             "`%20` isn't taken for a space there. "
             "A loaded file that is moved within the pattern, or that another `path` finds, isn't "
-            "read again if its name, size and time of change are the same.",
+            "read again if its name, size and time of change are the same. Nor is another of the loaded one's size and "
+            "time that is put in its place, as `cp -p`, `rsync -t` and `touch -d` can: `--full-refresh` reads it, if "
+            "`load.mode` allows one.",
             examples=["in/2026-*/*"],
         ),
     ]

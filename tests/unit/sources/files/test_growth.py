@@ -6,6 +6,7 @@ import re
 import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import pyarrow as pa
 import pytest
 
 from importers.core.model import Column, Plan, Reads, Stream, Window
-from importers.core.parts import Place
+from importers.core.parts import Place, dated, undated
 from importers.exceptions import ContractError
 from importers.sources.files._columns import Growth, mark
 from importers.sources.files._files import FileSource
@@ -353,3 +354,8 @@ def test_a_plan_looks_once_for_what_a_file_declares(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(Avro, "declared", counted)
     source.plan(stream, Window(), {})
     assert asked == ["m-1.avro", "m-2.avro", "m-3.avro"]
+
+
+def test_a_part_that_is_of_a_time_is_told_by_its_own_name():
+    assert undated(dated(datetime(2026, 11, 30, tzinfo=UTC), "a b.csv")) == "a b.csv"
+    assert undated("2026 @.csv") == "2026 @.csv"
