@@ -36,11 +36,12 @@ def survey(sorted_keys: Sequence[Numbers], *, modes: bool = False) -> Survey:
     distinct, repeated = 0, [np.empty(0, np.uint64)]
     highest, most_common = 0, [np.empty(0, np.uint64)]
     for found in _buckets(sorted_keys):
-        begin = np.flatnonzero(np.concatenate([[True], found[1:] != found[:-1]]))
-        distinct += len(begin)
-        if len(begin) < len(found):
-            repeated.append(found[begin[np.diff(begin, append=len(found)) > 1]])
+        again = found[1:] == found[:-1]
+        distinct += len(found) - np.count_nonzero(again)
+        if again.any():
+            repeated.append(found[:-1][again > np.concatenate([[False], again[:-1]])])
         if modes:
+            begin = np.flatnonzero(np.concatenate([[True], ~again]))
             times = np.diff(begin, append=len(found))
             if times.max() > highest:
                 highest, most_common = times.max(), []

@@ -223,7 +223,7 @@ def _same_kind(labelled: Labelled, tally: Tally) -> None:
 def _duplicates(by_rule: Mapping[str, Numbers]) -> Duplicates:
     rows = np.unique(np.concatenate(list(by_rule.values())))
     masks = {label: np.isin(rows, numbers) for label, numbers in by_rule.items()}
-    return Duplicates(rows, labels_of(masks, np.arange(len(rows))))
+    return Duplicates(rows, labels_of(masks))
 
 
 def _tally(found: Mapping[int, Mapping[str, Numbers]], extra: Mapping[int, Duplicates]) -> Tally:
