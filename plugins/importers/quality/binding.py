@@ -12,7 +12,7 @@ import polars as pl
 import pyarrow as pa
 
 from importers.exceptions import ConfigError
-from importers.quality.columns import Columns, Operand, framed
+from importers.quality.columns import Columns, Operand
 from importers.quality.conditions import AnyCondition
 from importers.quality.drift import DriftLess
 from importers.quality.gx import GxRule
@@ -72,7 +72,7 @@ class Bound:
 
     def frame(self, rows: pa.RecordBatch) -> pl.DataFrame:
         """The columns that the rules read, as polars has them."""
-        return framed(rows, self.at.roots, flat=self.at.flat)
+        return self.at.frame(rows)
 
 
 def bind(rules: Iterable[Labelled], schema: pa.Schema, declared: pa.Schema) -> Bound:
@@ -81,7 +81,9 @@ def bind(rules: Iterable[Labelled], schema: pa.Schema, declared: pa.Schema) -> B
     for labelled in rules:
         with naming(labelled.label):
             Columns(schema, labelled.paths)
-    bound = Bound(Columns(schema, [path for labelled in rules for path in labelled.paths]))
+    paths = {path for labelled in rules for path in labelled.paths}
+    read = {path for labelled in rules if labelled.rule.reads_values or labelled.where for path in labelled.paths}
+    bound = Bound(Columns(schema, paths, paths - read))
     for labelled in rules:
         with naming(labelled.label):
             _bind(bound, labelled, schema, declared)

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from decimal import ROUND_05UP, Context, Decimal
 from enum import StrEnum
 from fractions import Fraction
-from functools import cached_property, reduce
+from functools import cached_property, partial, reduce
 from operator import or_
 from typing import Any, TypeVar
 
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from importers.core.names import did_you_mean
 from importers.exceptions import ConfigError
@@ -59,6 +60,8 @@ class Operand:
     dtype: pl.DataType
     family: Family
     expr: pl.Expr
+    looked_up: Callable[[pl.Series], pl.Expr] | None = None
+    """Of a text that isn't read: whether it is one of them. All else that `expr` tells is which are missing."""
 
     @property
     def _told(self) -> str:
@@ -141,6 +144,8 @@ class Operand:
     def among(self, values: Iterable[Any]) -> pl.Expr:
         """Whether it is one of the set; null where it is missing. Raises ConfigError as `members` does."""
         members = self.members(values)
+        if self.looked_up:
+            return self.looked_up(members)
         texts = members.to_list() if self.family is Family.TEXT else []
         if 0 < len(texts) <= _FEW and all(len(text.encode()) <= _INLINE for text in texts):
             return reduce(or_, [self.expr == pl.lit(text) for text in texts])
@@ -241,16 +246,20 @@ def spelt_columns(rows: Rows, names: list[str]) -> Rows:
     return read if called == names else read.rename_columns(called)
 
 
-def framed(rows: pa.RecordBatch, names: list[str], *, flat: bool = False) -> pl.DataFrame:
+def framed(
+    rows: pa.RecordBatch, names: list[str], besides: Mapping[str, pa.Array] | None = None, *, flat: bool = False
+) -> pl.DataFrame:
     """Those columns, as polars has them and is told of them; numbers of a dictionary are looked up, in a third of the
-    time that it takes to make categories of them.
+    time that it takes to make categories of them. `besides` are further columns, called as polars is told of them.
 
     `flat`: none is nested, so that nothing is handed over to other threads and back; of nested ones some would panic.
     """
     read = spelt_columns(rows, names)
+    for name, column in (besides or {}).items():
+        read = read.append_column(name, column)
     coded = [field.name for field in read.schema if pa.types.is_dictionary(field.type)]
     looked_up = [_looked_up(name, read.column(name)) for name in coded]
-    if len(coded) == len(names):
+    if len(coded) == read.num_columns:
         return pl.DataFrame(looked_up)
     rest = read.drop_columns(coded) if coded else read
     frame = pl.DataFrame(rest) if flat else pl.DataFrame(pl.from_arrow(rest))
@@ -314,9 +323,14 @@ def readable(schema: pa.Schema, path: str) -> bool:
 class Columns:
     """The columns of one schema, as rules address them: by name, or by dotted path into structs."""
 
-    def __init__(self, schema: pa.Schema, paths: Iterable[str]) -> None:
+    def __init__(self, schema: pa.Schema, paths: Iterable[str], unread: Iterable[str] = ()) -> None:
+        """`unread`: of which it is asked only which values are missing, or in a set. Polars isn't given texts of those:
+        its own form of one takes as long to make as Arrow takes to find it in the set.
+        """
         self.schema = schema
-        self.roots = sorted({root(schema, path) for path in paths})
+        self._unread = {path for path in unread if _has(schema, path) and _is_copied(schema.field(path).type)}
+        self._sets: dict[str, _Set] = {}
+        self.roots = sorted({root(schema, path) for path in paths} - self._unread)
         self.flat = not any(pa.types.is_nested(schema.field(name).type) for name in self.roots)
         for name in self.roots:
             _refuse_unreadable(name, schema.field(name).type)
@@ -326,8 +340,23 @@ class Columns:
         rows = pl.DataFrame(pl.from_arrow(spelt_columns(self.schema.empty_table(), self.roots)))
         return {column.name: column for column in rows.iter_columns()}
 
+    def frame(self, rows: pa.RecordBatch) -> pl.DataFrame:
+        """What the operands are about, of a batch."""
+        besides = {spelt(path): _where_there(rows.column(path)) for path in self._unread}
+        besides |= {name: among.found(rows.column(among.path)) for name, among in self._sets.items()}
+        return framed(rows, self.roots, besides, flat=self.flat)
+
+    def _look_up(self, path: str, members: pl.Series) -> pl.Expr:
+        place = len(self._sets)
+        self._sets[f"{_SPELT}{place} {path}"] = _Set(
+            path, members, members.to_arrow().cast(self.schema.field(path).type)
+        )
+        return pl.col(f"{_SPELT}{place} {path}")
+
     def __call__(self, path: str) -> Operand:
         """Raises ConfigError for a path that isn't there."""
+        if path in self._unread:
+            return _text(path, pl.col(spelt(path)), partial(self._look_up, path))
         leaf_type(self.schema, path)
         top = root(self.schema, path)
         expr, kind = pl.col(spelt(top)), self.schema.field(top).type
@@ -338,6 +367,39 @@ class Columns:
         of = self._empty[spelt(top)]
         dtype = of.dtype if path == top else of.to_frame().select(expr.alias(spelt(path))).dtypes[0]
         return _operand(path, expr, dtype)
+
+
+def _is_copied(kind: pa.DataType) -> bool:
+    """Whether polars has another form of such a text."""
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def _where_there(texts: pa.Array, found: pa.Array | None = None) -> pa.Array:
+    """What was found of each, or that it is there; null where it is missing."""
+    found = texts.is_valid() if found is None else found
+    return pc.if_else(texts.is_valid(), found, None) if texts.null_count else found
+
+
+@dataclass(frozen=True, slots=True)
+class _Set:
+    """Texts to look up in a batch's column, in whichever form that has them."""
+
+    path: str
+    members: pl.Series
+    in_arrow: pa.Array
+
+    def found(self, texts: pa.Array) -> pa.Array:
+        """Whether each is one of them; null where it is missing."""
+        if isinstance(texts, pa.DictionaryArray):
+            return self.found(texts.dictionary).take(texts.indices)
+        if pa.types.is_string_view(texts.type):  # which are polars' own, and Arrow can't look up
+            among = _text(self.path, pl.col("text")).among(self.members)
+            return pl.DataFrame({"text": texts}).select(among).to_series().to_arrow()
+        return _where_there(texts, pc.is_in(texts, self.in_arrow))
+
+
+def _text(name: str, expr: pl.Expr, looked_up: Callable[[pl.Series], pl.Expr] | None = None) -> Operand:
+    return Operand(name, pl.String(), Family.TEXT, expr, looked_up)
 
 
 def _operand(name: str, expr: pl.Expr, dtype: pl.DataType) -> Operand:

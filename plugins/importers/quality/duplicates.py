@@ -37,7 +37,7 @@ def survey(sorted_keys: Sequence[Numbers], *, modes: bool = False) -> Survey:
     highest, most_common = 0, [np.empty(0, np.uint64)]
     for found in _buckets(sorted_keys):
         again = found[1:] == found[:-1]
-        distinct += len(found) - np.count_nonzero(again)
+        distinct += len(found) - int(np.count_nonzero(again))
         if again.any():
             repeated.append(found[:-1][again > np.concatenate([[False], again[:-1]])])
         if modes:

@@ -26,6 +26,8 @@ class Rule(BaseModel, ABC):
     """The kwargs of one expectation type. Unknown ones are errors: a typo must not become a default."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, hide_input_in_errors=True)
+    reads_values: ClassVar[bool] = True
+    """Whether more is asked of its columns than which values are missing and which are in a set."""
 
     def check_arguments(self) -> None:
         """Raises ConfigError for arguments that suit no column, whatever its type."""
@@ -69,6 +71,7 @@ class NotBeNull(RowRule):
     """Missing values are bad: null, and NaN."""
 
     column: str
+    reads_values = False
 
     def judged(self, at: Columns) -> Judged:
         return Judged(at(self.column).expr.is_null(), pl.len())
@@ -78,6 +81,7 @@ class BeNull(RowRule):
     """Any value is bad."""
 
     column: str
+    reads_values = False
 
     def judged(self, at: Columns) -> Judged:
         return Judged(at(self.column).expr.is_not_null(), pl.len())
@@ -152,6 +156,7 @@ class BeInSet(RowRule):
 
     column: str
     value_set: list[Any]
+    reads_values = False
 
     def judged(self, at: Columns) -> Judged:
         x = at(self.column).within(PLAIN - {Family.BINARY})

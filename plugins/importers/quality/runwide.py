@@ -347,6 +347,7 @@ class NonNullProportionBetween(_Aggregate):
     """The share of rows in which the value isn't missing."""
 
     tells = Tells.COUNTS
+    reads_values = False
     wrong = "the share of values that aren't missing is outside the range"
 
     def measure(self, _x: Operand) -> dict[str, pl.Expr]:

@@ -42,6 +42,7 @@ class ShapeRule(Rule):
     """A rule on a schema."""
 
     wrong: ClassVar[str]
+    reads_values = False
     named: ClassVar[bool] = True
     """Whether the column must be there for the rule to make sense."""
 
