@@ -277,15 +277,17 @@ def test_a_column_that_another_brings_is_not_nulled_by_a_merge(both: Site, sql: 
 
 
 def test_whoever_is_gone_from_the_file_brings_nothing_any_more(both: Site, sql: Sql) -> None:
-    """A pipeline got another name, and later the policy of all drops a column."""
-    before = said(ID, SHARED)
-    both.run("first", first=before, second=before)
+    """One that lacked its column is alone; or it has another name, and drops the column by now."""
+    both.deliver("third", "1,eins", head="id,y")
+    apart = {"id": "keep", "y": "keep"}
+    before, lacks = said(ID, SHARED), said(apart, SHARED | {"optional": ["x"]})
+    both.run("first", first=before, third=lacks)
+    both.run("third", first=before, third=lacks)
+    both.deliver("third", "5,cinq", head="id,y")
+    both.run("third", third=said(apart, SHARED))
     (both.root / "first").rename(both.root / "renamed")
-    for name in ("renamed", "second"):
-        both.run(name, renamed=before, second=before)
-    less = dict.fromkeys(("renamed", "second"), said({"id": "keep", "x": "drop"}, SHARED))
-    both.deliver("renamed", "4,vier", head="id,x")
-    assert both.run("renamed", **less).rows_loaded == 1
+    less = said({"id": "keep", "x": "drop"}, SHARED | {"optional": ["y"]})
+    assert both.run("renamed", renamed=less).rows_loaded == 2
 
 
 def test_a_field_that_only_some_records_have_is_not_lacking(both: Site, sql: Sql) -> None:

@@ -96,10 +96,12 @@ def _of(leaf: Leaf, part: Part | None, policy: Privacy | None) -> str:
 
 
 def _check_columns(job: Job, other: Lineage, pipeline: str, theirs: Mapping[str, str], table: str) -> None:
-    """A column that is rare in what records have, and was there once, isn't lacking."""
+    """A column that is rare in what records have, and was there once, isn't lacking. Nor is one that the policy drops:
+    it is in the way of those alone that the file says to keep it.
+    """
     bring = {leaf.column for leaf in other.leaves if leaf.column and theirs[leaf.source] != Treat.DROP}
     ours = {column.name for column in job.policy.table(job.asked.schema)} | set(job.settings.load.optional)
-    lacking = bring - ours
+    lacking = bring - ours - {leaf.source for leaf in job.policy.lineage(job.stream.schema) if leaf.column is None}
     if lacking:
         lacking -= {was.leaf.column for was in job.destination.loaded_as(job.stream).values()}
     if lacking:
