@@ -6,6 +6,7 @@ are in IMPORTERS_HOME/ui, its own database is one beside the warehouse; they sta
 
 from __future__ import annotations
 
+import argparse
 import fcntl
 import json
 import os
@@ -41,6 +42,7 @@ SETTINGS = {
 
 
 def main() -> int:
+    argparse.ArgumentParser(description=__doc__).parse_args()
     started = time.perf_counter()
     os.chdir(ROOT)
     console = Console(highlight=False)

@@ -13,6 +13,8 @@ from importers.exceptions import (
 )
 
 FOUND, SAID_WRONG, AGAIN, LOOK = 1, 2, 3, 4
+INTERRUPTED = 130
+"""128 and SIGINT's number, as shells have it."""
 
 MEANING = """Exit codes:
 
@@ -22,6 +24,7 @@ MEANING = """Exit codes:
 2  what was said is wrong: the command line, a tenant file or a connection
 3  not now: something is busy or out of reach; try again
 4  a person has to look: credentials, permissions, or what nobody foresaw
+130  interrupted by Ctrl-C
 """
 
 _CODES: tuple[tuple[type[ImporterError], int], ...] = (

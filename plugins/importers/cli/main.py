@@ -28,12 +28,12 @@ from importers.cli import (
     sql,
     sweep,
 )
-from importers.cli.exits import MEANING, code_of
+from importers.cli.exits import INTERRUPTED, MEANING, code_of
 from importers.exceptions import ImporterError
 
 
 class Plainly(click.Group):
-    """Tells errors of ours in a sentence instead of a traceback."""
+    """Tells errors of ours in a sentence instead of a traceback, and that it was interrupted as a shell expects it."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -41,6 +41,9 @@ class Plainly(click.Group):
         except ImporterError as error:
             click.ClickException(str(error)).show()
             raise SystemExit(code_of(error)) from None
+        except KeyboardInterrupt:
+            click.echo("Interrupted.", err=True)
+            raise SystemExit(INTERRUPTED) from None
 
 
 @click.group(

@@ -256,7 +256,10 @@ _DAYS = 3
 
 
 class MaxRecent(RunRule):
-    """The latest moment of the run is no older than `within` when the run is judged; without a zone it is in UTC."""
+    """The latest moment read is no older than `within` (none to come is), bad rows included; without a zone it's UTC.
+
+    So a placeholder such as 2999-12-31 holds the rule for good, also where it is in quarantine.
+    """
 
     column: str
     within: Period

@@ -244,6 +244,17 @@ def test_an_exit_code_says_the_remedy(
     assert call("run", "acme.plays", "--tenants", tenants).exit_code == code
 
 
+def test_an_interrupted_command_has_found_nothing(tenants: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A script tells Ctrl-C from bad data by the exit code."""
+
+    def interrupted(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(sys.modules, "importers.api.runner", SimpleNamespace(run_pipeline=interrupted))
+    done = call("run", "acme.plays", "--tenants", tenants)
+    assert (done.exit_code, done.stderr.strip()) == (130, "Interrupted.")
+
+
 def test_lint_never_prints_a_secret(tenants: Path) -> None:
     (tenants / "acme.yaml").write_text(FILE.replace("config: {", "config: {password: canary-4711, "))
     done = call("lint", tenants)
