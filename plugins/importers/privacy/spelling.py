@@ -12,7 +12,8 @@ from importers.privacy.pseudonyms import normalised
 
 _NO_IDENTIFIER = r"[@\s]"
 """Of e-mail addresses and names it is right that case doesn't count."""
-_MIXED = re.compile(r"(?=[\w.~-]*[a-z])(?=[\w.~-]*[A-Z])(?=[\w.~-]*\d)[\w.~-]{6,}", re.ASCII)
+_MIXED = re.compile(r"(?=[\w.~-]*[a-z])(?=[\w.~-]*[A-Z])(?=[\w.~-]*\d)[\w.~-]+", re.ASCII)
+_SHORTEST = 6
 _MOST = 0.8  # of the values must look so: some of base 62 have no digit
 
 
@@ -31,9 +32,18 @@ def looks_case_sensitive(values: pa.Array | None) -> bool:
     """Whether values are folded, or most look like identifiers of letters of both cases and digits."""
     if values is None or not is_text(values.type):
         return False
-    texts = values.drop_null().unique().to_pylist()
-    mixed = sum(1 for text in texts if _MIXED.fullmatch(text.strip()))
+    texts = [text.strip() for text in values.drop_null().unique().to_pylist()]
+    shared = _shared(texts)  # what all begin with, as `KdNr` of KdNr0001, is written in one way
+    mixed = sum(1 for text in texts if len(text) >= _SHORTEST and _MIXED.fullmatch(text[shared:]))
     return bool(texts) and (mixed >= _MOST * len(texts) or folded(values) > 0)
+
+
+def _shared(texts: list[str]) -> int:
+    """How many characters all begin with; of one alone nothing is known."""
+    if len(texts) < 2:
+        return 0
+    first, last = min(texts), max(texts)
+    return next((at for at, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last)))
 
 
 def told(leaf: str, domain: str, count: int, *, settled: bool) -> str:

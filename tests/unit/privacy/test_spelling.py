@@ -38,6 +38,10 @@ def test_numbers_have_no_case() -> None:
         (["4iV5W9uYEdYUVa79Axb7Rh", "1Je1IMUlBXcx1Fz0WE7oPT", "6vWDO969PvNqNYHIOW5v0m"], True),
         (["dQw4w9WgXcQ", "9bZkp7q19f0", "kJQP7kiw5Fk", "abcdefghijk", "OPf0YbXqDm0"], True),  # most of them
         (["ab", "AB"], True),  # as two do differ by it
+        (["0015g00000AbC1x", "0015g00000zQ9rT", "0015g00000Kp2Ma"], True),
+        (["KdNr0001", "KdNr0002", "KdNr0117"], False),  # in which case tells nothing
+        (["customerId12", "customerId7"], False),
+        (["Cust-0001a", "Cust-0002b"], False),
         (["dQw4w9WgXcQ", "user", "bob", "ann"], False),
         (["Ada1@Example.org", "Bob2@Example.org"], False),
         (["550e8400-e29b-41d4-a716-446655440000", "550E8400-E29B-41D4-A716-446655440001"], False),
