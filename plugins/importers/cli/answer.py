@@ -11,6 +11,8 @@ from typing import Any, Literal
 
 import click
 
+from importers.core.names import many
+
 
 def say_json(answer: Any) -> None:
     click.echo(json.dumps(answer, indent=2, ensure_ascii=False, default=_json))
@@ -91,11 +93,6 @@ def _visible(text: str) -> str:
 
 _COMMANDS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 """Characters that move the cursor, colour or hide what is told, or turn round the order in which it is read."""
-
-
-def many(number: int, what: str) -> str:
-    """`1 file`, `2 files`."""
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def counted(reasons: dict[str, int]) -> str:

@@ -68,7 +68,8 @@ def command(
     receipt is kept in _importers.erasure, and names the person by a token that joins with nothing. Exits 3 if a place
     couldn't be reached: erase again. Whom it keeps out by mistake `importers readmit` lets in again.
     """
-    from importers.cli.answer import many, say_json
+    from importers.cli.answer import say_json
+    from importers.core.names import many
     from importers.pipeline.erase import Request, erase
     from importers.pipeline.installation import Installation
 
@@ -115,7 +116,8 @@ def _entry(receipt: Erasure) -> dict[str, Any]:
 
 
 def _tell(receipt: Erasure) -> None:
-    from importers.cli.answer import many, say_table
+    from importers.cli.answer import say_table
+    from importers.core.names import many
 
     say_table(
         ("place", "", "outcome", "rows", "nobody's", "what stays, and until when"),
@@ -139,7 +141,7 @@ def _tell(receipt: Erasure) -> None:
 
 def _nothing(receipt: Erasure, looked_at: Sequence[Place]) -> str:
     """Why nothing went: they were erased before, or are spelt otherwise."""
-    from importers.cli.answer import many
+    from importers.core.names import many
 
     kinds = Counter(place.kind for place in looked_at)
     where = f"{many(kinds['table'], 'table')} and {many(kinds['quarantine'], 'quarantine file')}"

@@ -73,7 +73,7 @@ def write(place: Path, text: str) -> None:
 
 
 def _show(place: Path, findings: list[ConfigError], job: str) -> None:
-    from importers.cli.answer import many
+    from importers.core.names import many
 
     left = f"; {many(len(findings), 'thing')} in it {'is' if len(findings) == 1 else 'are'} left for you to decide:"
     click.echo(f"wrote {place}{left if findings else ''}")

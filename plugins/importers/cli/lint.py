@@ -23,7 +23,8 @@ def command(place: Path | None, as_json: bool) -> None:
     Prints FILE:LINE: what is wrong, what was got, what is allowed. A note says what is allowed and perhaps not meant.
     Touches no source system. Exits 1 if anything is wrong.
     """
-    from importers.cli.answer import many, say_json
+    from importers.cli.answer import say_json
+    from importers.core.names import many
     from importers.pipeline.lint import findings
     from importers.pipeline.lint_notes import notes
     from importers.pipeline.tenants import DIRECTORY, examine_all, tenant_files

@@ -52,7 +52,8 @@ def _outlook(job: Job, window: Any, full_refresh: bool) -> dict[str, Any]:
 
 
 def _show(outlooks: list[dict[str, Any]]) -> None:
-    from importers.cli.answer import many, say_table
+    from importers.cli.answer import say_table
+    from importers.core.names import many
 
     for outlook in outlooks:
         begins = f"from {outlook['start'] or 'the beginning'} to {outlook['end'] or 'now'}"

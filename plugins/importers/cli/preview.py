@@ -58,7 +58,8 @@ def summary(seen: Preview) -> dict[str, Any]:
 
 
 def _show(seen: Preview) -> None:
-    from importers.cli.answer import counted, many, say_table
+    from importers.cli.answer import counted, say_table
+    from importers.core.names import many
 
     click.echo(f"{seen.stream} → {seen.target}")
     said = [(leaf.source, leaf.personal or "", leaf.treatment, leaf.column or "not loaded") for leaf in seen.columns]

@@ -88,7 +88,7 @@ def _tell_gone(found: Sequence[Contents], *, nothing: bool) -> None:
 
 def _tell_expired(files: Sequence[ExpiredFile]) -> None:
     """What was in quarantine, so that whoever looks for it knows; a line for each stream and reason."""
-    from importers.cli.answer import many
+    from importers.core.names import many
 
     for stream, kept_for in dict.fromkeys((file.stream, file.kept_for) for file in files):
         those = [file for file in files if (file.stream, file.kept_for) == (stream, kept_for)]
@@ -99,7 +99,7 @@ def _tell_expired(files: Sequence[ExpiredFile]) -> None:
 
 def _tell_overdue(files: Sequence[Held]) -> None:
     """What is still there though its time is over."""
-    from importers.cli.answer import many
+    from importers.core.names import many
 
     for stream in dict.fromkeys(file.stream for file in files):
         rows = many(sum(file.file.rows for file in files if file.stream == stream), "row")
@@ -257,7 +257,8 @@ def discard(
 
     The ledger keeps that it was there, why, and when it was given up. Exits 3 if a run is at work on something of it.
     """
-    from importers.cli.answer import many, say_json
+    from importers.cli.answer import say_json
+    from importers.core.names import many
     from importers.pipeline.held import contents
     from importers.pipeline.held import discard as give_up
     from importers.pipeline.installation import Installation

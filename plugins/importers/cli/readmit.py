@@ -33,7 +33,8 @@ def command(
 
     All of them, or nobody if one isn't kept out. Answers with a receipt, which is kept in _importers.readmission.
     """
-    from importers.cli.answer import many, say_json
+    from importers.cli.answer import say_json
+    from importers.core.names import many
     from importers.pipeline.erase import Request, readmit
     from importers.pipeline.installation import Installation
 

@@ -70,7 +70,8 @@ def summary(result: Result) -> dict[str, Any]:
 
 
 def _show(rows: Sequence[dict[str, Any]]) -> None:
-    from importers.cli.answer import many, say_table
+    from importers.cli.answer import say_table
+    from importers.core.names import many
 
     counts = ("read", "loaded", "quarantined", "suppressed")
     say_table(

@@ -119,6 +119,11 @@ def few(names: Iterable[str], most: int = 10) -> str:
     return ", ".join(told) if untold <= 0 else f"{', '.join(told[:most])} and {untold:,} more"
 
 
+def many(number: int, what: str) -> str:
+    """`1 file`, `2 files`."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
 def shown(names: Iterable[str]) -> str:
     """`a, b and 1 whose names may be data`: the first names that look given; the others are only counted."""
     every = sorted(names)

@@ -46,7 +46,7 @@ class PostgresEraser(Eraser):
         with self._transaction("asking whose rows there are") as connection:
             self._check_key(connection)
             rows = connection.execute(
-                """select distinct coalesce(plan -> 'stream' ->> 'subject_domain', 'default') from _importers.run
+                f"""select distinct {owners.DOMAIN} from _importers.run
                    where tenant = %s and plan -> 'stream' ->> 'subject' is not null""",
                 (self._tenant,),
             )

@@ -16,12 +16,13 @@ from functools import cached_property
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from importers.core.destination import Destination
 from importers.core.erasure import Eraser, Erasure, Outcome, Place, Readmission, Registered
 from importers.core.names import StreamName, did_you_mean
 from importers.core.settings import effective, importer_settings, kept_in_quarantine
 from importers.core.tenant import Pipeline, Subject, Tenant
 from importers.exceptions import ConfigError, ContractError, FatalSourceError, PrivacyError, StagingError
-from importers.keys.keyring import RunKey
+from importers.keys.keyring import RunKey, TenantKeys
 from importers.pipeline.domains import settle
 from importers.pipeline.installation import Installation
 from importers.privacy.domains import Domains
@@ -54,13 +55,9 @@ def erase(installation: Installation, tenant: Tenant, request: Request) -> Erasu
     """
     keys = installation.keyring().tenant(tenant.tenant)
     with closing(installation.open_destination("erase", keys)) as destination:
-        new = destination.is_new()
         eraser = destination.eraser()
-        domain = _domain(tenant, request.domain, frozenset() if new else eraser.domains())
-        domains = Domains(keys, _case_sensitive(tenant, {} if new else destination.domains()))
-        exact = domains.case_sensitive(domain)
-        tokens = tokens_of(domains, domain, request.subjects)
-        if request.dry_run and new:
+        domain, exact, tokens = _whom(destination, eraser, keys, tenant, request)
+        if request.dry_run and destination.is_new():
             return replace(_tried(tenant, request, domain, keys.blind(tokens), []), case_sensitive=exact)
         places = Quarantine(installation.quarantine, destination.warehouse_id())
         quarantine = _Quarantine(places, tenant, eraser, keys.quarantine(), domain, tokens)
@@ -93,17 +90,24 @@ def readmit(installation: Installation, tenant: Tenant, request: Request) -> Rea
     """
     keys = installation.keyring().tenant(tenant.tenant)
     with closing(installation.open_destination("readmit", keys)) as destination:
-        new = destination.is_new()
         eraser = destination.eraser()
-        domain = _domain(tenant, request.domain, frozenset() if new else eraser.domains())
-        domains = Domains(keys, _case_sensitive(tenant, {} if new else destination.domains()))
-        tokens = tokens_of(domains, domain, request.subjects)
+        domain, _, tokens = _whom(destination, eraser, keys, tenant, request)
         return eraser.readmit(domain, tokens, request.asked_by, request.reason)
 
 
 def _tried(tenant: Tenant, request: Request, domain: str, blinded: Sequence[bytes], found: Sequence[Place]) -> Erasure:
     subjects, now = tuple(sorted(token.hex() for token in blinded)), datetime.now(UTC)
     return Erasure(None, tenant.tenant, domain, subjects, request.asked_by, request.reason, now, None, tuple(found))
+
+
+def _whom(
+    destination: Destination, eraser: Eraser, keys: TenantKeys, tenant: Tenant, request: Request
+) -> tuple[str, bool, list[bytes]]:
+    """The subjects' domain, whether letters' case counts in it, and their tokens there. Raises ConfigError."""
+    new = destination.is_new()
+    domain = _domain(tenant, request.domain, frozenset() if new else eraser.domains())
+    domains = Domains(keys, _case_sensitive(tenant, {} if new else destination.domains()))
+    return domain, domains.case_sensitive(domain), tokens_of(domains, domain, request.subjects)
 
 
 def _case_sensitive(tenant: Tenant, known: Mapping[str, bool]) -> frozenset[str]:

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from importers.core.model import LoadMode, QuarantineFile, Remains, Run, RunKind, RunState, Unlike
-from importers.core.names import few
+from importers.core.names import few, many
 from importers.core.tenant import Treat
 from importers.exceptions import ImporterError
 from importers.pipeline.job import Job
@@ -53,8 +53,8 @@ def _outdone(job: Job, run: Run) -> tuple[str, ...]:
     receipts = run.receipts.values()
     loaded, outdone = (sum(getattr(receipt, name) for receipt in receipts) for name in ("loaded", "outdone"))
     table = f"{job.tenant.tenant}.{job.stream.target}"
-    gave = f"{table}: of {_rows(loaded)} loaded {outdone:,} gave way to another of the same key, newer or read later"
-    return (gave + _folded(job),) if outdone else ()
+    gave = f"{outdone:,} gave way to another of the same key, newer or read later{_folded(job)}"
+    return (f"{table}: of {many(loaded, 'row')} loaded {gave}",) if outdone else ()
 
 
 def _folded(job: Job) -> str:
@@ -99,19 +99,21 @@ def _untouched(job: Job, run: Run, found: Remains) -> list[str]:
     table = f"{job.tenant.tenant}.{job.stream.target}"
     if run.mode is LoadMode.HISTORY or not (found.withheld or found.rows):
         return []
+    withheld = many(found.withheld, "row")
     if found.rows is None and run.kind is not RunKind.INCREMENTAL:  # which may bring rows older than the table's
-        return [f"{table}: {_rows(found.withheld)} of the keys of rows that are in quarantine, newer or older ones"]
+        return [f"{table}: {withheld} of the keys of rows that are in quarantine, newer or older ones"]
     if found.rows is None:
-        return [f"{table}: {_rows(found.withheld)} in an older version, as the newer is in quarantine"]
+        return [f"{table}: {withheld} in an older version, as the newer is in quarantine"]
     why = [f"{found.withheld:,} with a newer version in quarantine"] if found.withheld else []
     others = found.rows - found.withheld
     why += [f"{others:,} that the source didn't deliver, or not as new"] if others else []
-    return [f"{table}: {_rows(found.rows)} that this refresh hasn't loaded anew: {' and '.join(why)}"]
+    return [f"{table}: {many(found.rows, 'row')} that this refresh hasn't loaded anew: {' and '.join(why)}"]
 
 
 def _treated(job: Job, one: Unlike, rows: int, *, gone: bool) -> str:
     """What becomes of values of another treatment in those rows."""
-    what = f"{job.tenant.tenant}.{job.stream.target}, {one.source}: {one.now} now; of {_rows(rows)} among those, loaded"
+    among = f"of {many(rows, 'row')} among those, loaded"
+    what = f"{job.tenant.tenant}.{job.stream.target}, {one.source}: {one.now} now; {among}"
     if gone:
         return f"{what} as {one.treatment}, the values were removed"
     stays = f"{what} as {one.treatment}, the values stay so"
@@ -119,7 +121,3 @@ def _treated(job: Job, one: Unlike, rows: int, *, gone: bool) -> str:
         return stays
     takes_out = removable(job.stream, one.column, one.now)
     return f"{stays}. {'A full refresh takes them out' if takes_out else f'To have none of them, {elsewhere(job)}'}"
-
-
-def _rows(number: int) -> str:
-    return f"{number:,} row{'' if number == 1 else 's'}"

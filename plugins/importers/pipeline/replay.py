@@ -20,6 +20,7 @@ from pyarrow import types as t
 from importers.core.erasure import Erased
 from importers.core.exact import exactly, lost
 from importers.core.model import JSON, SUBJECT, VERSION, Batch, LoadMode, Plan, Reject, Run
+from importers.core.names import many
 from importers.core.places import named
 from importers.core.quarantine import Held
 from importers.core.settings import kept_in_quarantine
@@ -103,7 +104,7 @@ _LOOK = "look whether IMPORTERS_QUARANTINE is right, or give them up by `importe
 def _lost(files: Sequence[Held]) -> str:
     rows = sum(file.file.rows for file in files)
     runs = ", ".join(str(run) for run in sorted({file.run for file in files}))
-    return f"no file for {rows:,} {'row' if rows == 1 else 'rows'} of run {runs}"
+    return f"no file for {many(rows, 'row')} of run {runs}"
 
 
 def _partition(held: Held) -> JSON:

@@ -36,16 +36,13 @@ def superseded(job: Job, run: Run) -> Superseded:
     if not _supersedes(run):
         return Superseded()
     whole, appends = _is_whole(run), run.mode is LoadMode.APPEND
-    read: dict[str, JSON] = {}
-    for partition in run.plan.partitions:
-        read.update(_unchanging(job.source, partition) or {})
+    read = _read(job, run)
     find = cache(job.destination.find)
     ended, told = list[str](), dict[int, None]()
     for held in job.destination.quarantine().held(job.stream):
         is_older = held.root < run.id and held.table == run.table
         if held.state is RunState.COMMITTED and is_older and held.part is not None:
-            parts = find(held.root).plan.partitions
-            then = _unchanging(job.source, parts[held.part]) if held.part < len(parts) else None
+            then = _of_part(job, find(held.root), held.part)
             if whole if then is None else then.items() <= read.items():
                 ended.append(held.file.uri)
             elif then and (appends or any(read.get(name) == was for name, was in then.items())):
@@ -83,14 +80,23 @@ _END_OF_NAME = re.compile("[:!@]")
 
 def read_again(job: Job, root: int, part: int | None, runs: Sequence[int]) -> ReadAgain:
     """What later `runs`, each of which has made the table anew, have read of a partition of the run `root`."""
-    parts = job.destination.find(root).plan.partitions if runs else ()
-    then = _unchanging(job.source, parts[part]) if part is not None and part < len(parts) else None
+    then = _of_part(job, job.destination.find(root), part) if runs and part is not None else None
     if not then:
         return ReadAgain()
-    plans = [job.destination.find(run).plan for run in runs]
-    read = [_unchanging(job.source, partition) or {} for plan in plans for partition in plan.partitions]
+    read = [_read(job, job.destination.find(run)) for run in runs]
     files = (name for name, was in then.items() if any(each.get(name) == was for each in read))
     return ReadAgain(frozenset(then), frozenset(files))
+
+
+def _read(job: Job, run: Run) -> dict[str, JSON]:
+    """What the run reads that is known not to have changed as long as that says the same."""
+    parts = (_unchanging(job.source, partition) or {} for partition in run.plan.partitions)
+    return {name: how for part in parts for name, how in part.items()}
+
+
+def _of_part(job: Job, run: Run, part: int) -> Mapping[str, JSON] | None:
+    parts = run.plan.partitions
+    return _unchanging(job.source, parts[part]) if part < len(parts) else None
 
 
 def _unchanging(source: Source[Any], partition: JSON) -> Mapping[str, JSON] | None:

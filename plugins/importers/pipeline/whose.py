@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from importers.core.model import LoadMode, Stream
-from importers.core.names import StreamName
+from importers.core.names import StreamName, many
 from importers.exceptions import ConfigError
 from importers.pipeline.job import Job
 
@@ -38,16 +38,13 @@ def _check_kept_out(job: Job, column: str, domain: str) -> None:
     also = 0 if now is None else len(job.destination.erased(now))
     if not out or (said is not None and said.formerly == domain and (now is None or also >= out)):
         return
+    instead = "" if now is None else f", {also} of '{now}'"
     raise ConfigError(
         f"whoever was erased in the domain '{domain}' would be loaded again: {_now(job.asked)}, and isn't looked for"
         " there",
-        got=f"{_persons(out)} kept out of '{domain}', by `{column}`{'' if now is None else f', {also} of {now!r}'}",
+        got=f"{many(out, 'person')} kept out of '{domain}', by `{column}`{instead}",
         do=f"take the change back; or {_anew(job, now)} say `formerly: {domain}` with the subject",
     )
-
-
-def _persons(number: int) -> str:
-    return f"{number} {'person' if number == 1 else 'persons'}"
 
 
 def _now(stream: Stream) -> str:
